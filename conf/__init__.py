@@ -1,0 +1,1 @@
+"""Settings that ship with newslake: profiles (*.yaml) and Spark settings (spark/)."""

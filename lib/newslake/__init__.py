@@ -1,0 +1,1 @@
+"""newslake: Spark jobs that turn news articles and reading behaviour into vectors, recommendations and clean labels."""

@@ -1,0 +1,184 @@
+"""The one way in for every job: its function's signature is its command line; settings, logging and exit status are decided here.
+
+Exit status: 0 done, 1 the job failed, 2 the user's mistake (one line on stderr that says what to do).
+"""
+
+import inspect
+import logging
+import os
+import sys
+import time
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from typing import Annotated, Any, Literal, NoReturn
+
+from cyclopts import App, CycloptsError, Group, Parameter
+from cyclopts.config import Dict as ConfigValues
+
+from newslake.errors import JobFailed, UserError
+from newslake.jobrun import JobRun, first_line, log, recorded
+from newslake.lakehouse import Lakehouse
+from newslake.session import spark_session
+from newslake.settings import Profile, load_profile
+
+JobFunction = Callable[..., None]
+LogLevel = Literal["debug", "info", "warning", "error"]
+
+_WHERE = Group("Where the tables live", sort_key=10)
+_HOW = Group("How the job runs", sort_key=11)
+
+# Options that every job has. Kept as one signature, so that their names, types, defaults and help stand in one place.
+
+
+def _shared(
+    *,
+    lakehouse: Annotated[str | None, Parameter(group=_WHERE)] = None,
+    catalog: Annotated[str | None, Parameter(group=_WHERE)] = None,
+    schema: Annotated[str | None, Parameter(group=_WHERE)] = None,
+    config: Annotated[str | None, Parameter(group=_HOW)] = None,
+    log_level: Annotated[LogLevel, Parameter(group=_HOW)] = "info",
+) -> None:
+    """Options of every job.
+
+    Args:
+        lakehouse: Folder or URI that holds the tables (default: ./lakehouse, unless --schema is given).
+        catalog: Catalog of the tables, where they are names in a metastore or Unity Catalog.
+        schema: Schema of the tables, where they are names in a metastore or Unity Catalog.
+        config: Settings file in YAML, or the name of one that ships with newslake, such as local.
+        log_level: How much to say on stderr.
+    """
+
+
+def main(job: JobFunction, argv: Sequence[str] | None = None) -> None:
+    """Run one job from the command line, and exit with its status unless it is done.
+
+    Args:
+        job: `job(lake, run, *, option=default, ...)`; its docstring gives the help texts.
+        argv: the arguments; by default those of the process.
+    """
+    _utc()
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    name = job.__name__
+    try:
+        profile = load_profile(_given(arguments, "config"))
+        parsed = _parse(job, arguments, profile)
+        if parsed is None:  # --help has been printed
+            return
+        own, shared = parsed
+        _set_logging(shared["log_level"])
+        spark = spark_session(f"newslake {name}", extra=profile.spark)
+        spark.sparkContext.setLogLevel("ERROR")
+        lake = lakehouse_at(spark, **{part: shared[part] for part in ("lakehouse", "catalog", "schema")})
+        run_job(job, lake, own)
+    except UserError as error:
+        _stop(2, f"{name}: {' '.join(str(error).split())}")
+    except JobFailed as error:
+        _stop(1, f"{name}: failed: {error}")
+    except KeyboardInterrupt:
+        _stop(130, f"{name}: interrupted")
+    except Exception as error:
+        traceback.print_exc()
+        _stop(1, f"{name}: failed: {first_line(error)}")
+
+
+def run_job(job: JobFunction, lake: Lakehouse, options: Mapping[str, Any]) -> JobRun:
+    """Run one job in a session that is there already, and keep the run in job_runs.
+
+    Args:
+        job: the job's function.
+        lake: where the tables live.
+        options: the job's own options by name; those left out take their defaults.
+    """
+    defaults = {name: parameter.default for name, parameter in _own_parameters(job).items()}
+    run = JobRun(job.__name__, {**defaults, **options})
+    with recorded(lake, run):
+        job(lake, run, **options)
+    run.progress(f"done: {run.summary()}")
+    return run
+
+
+def lakehouse_at(spark: Any, lakehouse: str | None = None, catalog: str | None = None, schema: str | None = None) -> Lakehouse:
+    """The tables that the shared options name: ./lakehouse where they name none."""
+    if lakehouse is None and catalog is None and schema is None:
+        lakehouse = "lakehouse"
+    if lakehouse is not None and "://" not in lakehouse and not lakehouse.startswith("dbfs:"):
+        lakehouse = os.path.abspath(lakehouse)
+    return Lakehouse(spark, lakehouse, catalog=catalog, schema=schema)
+
+
+def _own_parameters(job: JobFunction) -> dict[str, inspect.Parameter]:
+    # The first two, lake and run, are ours to give.
+    return dict(list(inspect.signature(job).parameters.items())[2:])
+
+
+def _parse(job: JobFunction, arguments: Sequence[str], profile: Profile) -> tuple[dict[str, Any], dict[str, Any]] | None:
+    """The job's own options and the shared ones, or None where only help was asked for."""
+    own = _own_parameters(job)
+    shared = dict(inspect.signature(_shared).parameters)
+
+    def command(**values: Any) -> dict[str, Any]:
+        return values
+
+    parameters = [*own.values(), *shared.values()]
+    command.__name__ = job.__name__
+    command.__doc__ = _with_shared_help(job)
+    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    values = profile.options(job.__name__, {name.replace("_", "-") for name in (*own, *shared)})
+    app = App(
+        name=f"{job.__name__}.py",
+        default_command=command,
+        default_parameter=Parameter(negative_iterable=(), consume_multiple=True),
+        config=ConfigValues(values, source=profile.source, use_commands_as_keys=False),
+        version_flags=(),
+        help_format="plaintext",
+        result_action="return_value",
+    )
+    try:
+        # With exit_on_error and print_error off, what is wrong reaches us and becomes one line.
+        result = app(arguments, exit_on_error=False, print_error=False)
+    except CycloptsError as error:
+        raise UserError(f"{' '.join(str(error).split())} (see --help)") from None
+    if result is None:
+        return None
+    given = {**{name: p.default for name, p in shared.items()}, **result}
+    return {name: given[name] for name in own if name in given}, {name: given[name] for name in shared}
+
+
+def _with_shared_help(job: JobFunction) -> str:
+    """The job's docstring, its Args continued by those of the shared options."""
+    doc = inspect.getdoc(job) or ""
+    shared = (inspect.getdoc(_shared) or "").split("Args:\n", 1)[1]
+    text, args, rest = doc.partition("Args:\n")
+    own = rest.split("\n\n", 1)[0].rstrip() + "\n" if args else ""
+    return f"{text.rstrip()}\n\nArgs:\n{own}{shared}"
+
+
+def _given(arguments: Sequence[str], option: str) -> str | None:
+    """The value of one option, looked up before the rest can be parsed."""
+    for place, argument in enumerate(arguments):
+        if argument.startswith(f"--{option}="):
+            return argument.split("=", 1)[1]
+        if argument == f"--{option}" and place + 1 < len(arguments):
+            return arguments[place + 1]
+    return None
+
+
+def _set_logging(level: str) -> None:
+    logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stderr)
+    log.setLevel(level.upper())
+    # PySpark repeats each failed query as a page of JSON; the exception itself says it, and cli prints that.
+    logging.getLogger("SQLQueryContextLogger").setLevel(logging.CRITICAL)
+    logging.getLogger("DataFrameQueryContextLogger").setLevel(logging.CRITICAL)
+
+
+def _utc() -> None:
+    # Python turns Spark's timestamps into the process's local time: UTC everywhere means here too.
+    os.environ["TZ"] = "UTC"
+    if hasattr(time, "tzset"):
+        time.tzset()
+
+
+def _stop(status: int, line: str) -> NoReturn:
+    print(line, file=sys.stderr, flush=True)
+    sys.exit(status)

@@ -1,0 +1,127 @@
+"""What one run of a job reports: progress on stderr, a summary, and its row in the table job_runs."""
+
+import logging
+import re
+import secrets
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from newslake.errors import UserError
+from newslake.lakehouse import Lakehouse
+
+log = logging.getLogger("newslake")
+
+_SECRET_NAME = re.compile(r"token|password|passwd|secret|credential|(api|access|private)[_-]?key", re.IGNORECASE)
+_SECRET_IN_URI = re.compile(r"(?<=://)[^/@\s]+(?=@)|(?<=[?&])(sig|token|password|secret)=[^&\s]+", re.IGNORECASE)
+
+
+class JobRun:
+    """Counts and facts that a job gathers while it runs. Not thread-safe: a job reports from its driver's main thread."""
+
+    def __init__(self, job: str, settings: Mapping[str, object] | None = None) -> None:
+        self.job = job
+        self.settings = {name: masked(name, value) for name, value in (settings or {}).items()}
+        self.started_at = datetime.now(UTC)
+        self.run_id = f"{job}-{self.started_at:%Y%m%dT%H%M%S}-{secrets.token_hex(4)}"
+        self.rows_read: int | None = None
+        self.rows_written: dict[str, int] = {}
+        self.rows_rejected = 0
+        self.facts: dict[str, str] = {}
+        self._clock = time.monotonic()
+
+    @property
+    def seconds(self) -> float:
+        """Seconds since the run began."""
+        return time.monotonic() - self._clock
+
+    def rows_in(self, n: int) -> None:
+        """Add to the input rows or lines that the job read."""
+        self.rows_read = (self.rows_read or 0) + int(n)
+
+    def wrote(self, table: str, n: int) -> None:
+        """Add to the rows written to a table."""
+        self.rows_written[table] = self.rows_written.get(table, 0) + int(n)
+
+    def quarantined(self, n: int) -> None:
+        """Add to the rows that went to quarantine."""
+        self.rows_rejected += int(n)
+
+    def fact(self, name: str, value: object) -> None:
+        """Note what else is worth saying, such as `candidates without an article: 12`."""
+        self.facts[name] = f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
+
+    def progress(self, text: str) -> None:
+        """Say on stderr how far the job is."""
+        log.info("%s: %6.1f s  %s", self.job, self.seconds, text)
+
+    def summary(self) -> str:
+        """The run in a few words, for one log line."""
+        parts = [] if self.rows_read is None else [f"{self.rows_read:,} in"]
+        parts += [f"{n:,} to {table}" for table, n in self.rows_written.items()]
+        parts += [f"{self.rows_rejected:,} quarantined"]
+        parts += [f"{name}: {value}" for name, value in self.facts.items()]
+        return ", ".join(parts)
+
+
+@contextmanager
+def recorded(lake: Lakehouse, run: JobRun) -> Iterator[None]:
+    """Keep the run in job_runs: `running` at its start, how it ended at its end. A killed run stays `running`.
+
+    The first run of a new lakehouse has no row at its start, and none where it ends in a user's mistake: a mistyped
+    --lakehouse then leaves no folder behind.
+    """
+    if known := lake.exists("job_runs"):
+        lake.append_once("job_runs", _row(lake, run, "running", None), app_id=run.run_id)
+    try:
+        yield
+    except BaseException as error:
+        mistake = isinstance(error, UserError)
+        if known or not mistake:
+            _try_to_record(lake, run, "mistake" if mistake else "failed", first_line(error))
+        raise
+    lake.merge("job_runs", _row(lake, run, "done", None))
+
+
+def first_line(error: BaseException) -> str:
+    """What went wrong, in one line, without anything secret."""
+    lines = str(error).strip().splitlines()
+    return masked("", f"{type(error).__name__}: {lines[0] if lines else ''}")[:1000]
+
+
+def masked(name: str, value: object) -> str:
+    """A setting as text, with what looks like a credential hidden."""
+    if value is not None and name and _SECRET_NAME.search(name):
+        return "***"
+    return _SECRET_IN_URI.sub("***", str(value))
+
+
+def _try_to_record(lake: Lakehouse, run: JobRun, outcome: str, message: str) -> None:
+    # The job's own failure is what its user must see, not that its record could not be written too.
+    try:
+        lake.merge("job_runs", _row(lake, run, outcome, message))
+    except Exception as error:
+        log.warning("%s: the run could not be recorded in job_runs: %s", run.job, first_line(error))
+
+
+def _row(lake: Lakehouse, run: JobRun, outcome: str, message: str | None) -> DataFrame:
+    contract = lake.schema("job_runs")
+    ended_at = None if outcome == "running" else datetime.now(UTC)
+    values = (
+        run.run_id,
+        run.job,
+        run.settings,
+        run.started_at,
+        ended_at,
+        run.rows_read,
+        run.rows_written,
+        run.rows_rejected,
+        run.facts,
+        outcome,
+        message,
+    )
+    return lake.spark.createDataFrame([values], contract).coalesce(1).select(*(F.col(name) for name in contract.names))

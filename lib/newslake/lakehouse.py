@@ -1,0 +1,216 @@
+"""The only file that knows Delta: tables made from schemas/, and the writes that a rerun does not repeat.
+
+Every write is one Delta commit, so a job killed at any moment leaves each table as it was before or after the write.
+"""
+
+import re
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from delta.tables import DeltaTable
+from pyspark.errors import AnalysisException, PySparkException
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+from pyspark.sql import types as T
+
+from newslake.errors import UserError
+from newslake.tablespec import check_schema, table_spec
+
+# What Delta raises where another run got there first; the write is tried again on the newer version.
+_CONFLICT = re.compile(r"DELTA_(CONCURRENT|METADATA_CHANGED|PROTOCOL_CHANGED|CREATE_TABLE|TABLE_ALREADY)|ProtocolChanged|Concurrent\w*Exception|already exists")
+_TRIES = 5
+
+
+@dataclass(frozen=True)
+class Written:
+    """Rows that one write inserted, updated and deleted, from Delta's own metrics."""
+
+    inserted: int = 0
+    updated: int = 0
+    deleted: int = 0
+
+    @property
+    def rows(self) -> int:
+        """Rows that are new or different now."""
+        return self.inserted + self.updated
+
+
+class Lakehouse:
+    """The tables, under a folder or URI (`root`), or as names in a metastore or Unity Catalog (`catalog`, `schema`)."""
+
+    def __init__(self, spark: SparkSession, root: str | None = None, *, catalog: str | None = None, schema: str | None = None) -> None:
+        if (root is None) == (schema is None):
+            raise UserError("say where the tables live: either --lakehouse FOLDER or --schema NAME (and --catalog NAME)")
+        if catalog is not None and schema is None:
+            raise UserError("--catalog needs --schema too")
+        self.spark = spark
+        self.root = root.rstrip("/") if root is not None else None
+        self._names = [quoted(part) for part in (catalog, schema) if part is not None]
+
+    def exists(self, table: str) -> bool:
+        """Whether the table has been created."""
+        if self.root is not None:
+            return DeltaTable.isDeltaTable(self.spark, f"{self.root}/{table}")
+        return self.spark.catalog.tableExists(self._identifier(table))
+
+    def read(self, table: str) -> DataFrame:
+        """The table's rows, now.
+
+        Raises:
+            UserError: the table is not there yet; says which job builds it.
+        """
+        spec = table_spec(table)
+        if not self.exists(table):
+            raise UserError(f"table {table} is not there yet (looked in {self}); it is built by: {spec.written_by}")
+        return self.spark.table(self._identifier(table))
+
+    def create(self, table: str) -> None:
+        """Create the table from schemas/<table>.sql where it is not there yet. Two runs may do so at once."""
+        spec = table_spec(table)
+        if not self.exists(table):
+            # Racing runs can meet after each saw no table: one of them fails, and finds the table when it tries again.
+            _retrying(lambda: self.spark.sql(spec.ddl.replace("{table}", self._identifier(table))))
+
+    def merge(self, table: str, rows: DataFrame, *, update: bool = True) -> Written:
+        """Insert the rows whose key is new; with `update`, change those whose other columns differ.
+
+        Args:
+            table: whose contract names the key.
+            rows: the contract's columns; no key twice (Delta refuses to update one row by two).
+            update: False leaves rows whose key is there already as they are.
+
+        Raises:
+            SchemaMismatch: the columns are not the contract's.
+        """
+        spec = table_spec(table)
+        rows = self._as_contract(table, rows)
+        target = self._delta(table)
+        match = " AND ".join(f"old.{quoted(name)} = new.{quoted(name)}" for name in spec.key)
+        others = [name for name in rows.columns if name not in spec.key]
+
+        def write() -> None:
+            merge = target.alias("old").merge(rows.alias("new"), match)
+            if update and others:
+                # Only rows that differ: a rerun on the same input then rewrites no file.
+                differs = " OR ".join(_differs(rows.schema[name]) for name in others)
+                merge = merge.whenMatchedUpdateAll(condition=differs)
+            merge.whenNotMatchedInsertAll().execute()
+
+        return self._written(table, write)
+
+    def replace(self, table: str, rows: DataFrame, *, where: Mapping[str, str]) -> Written:
+        """Put `rows` in place of one slice of the table, such as `{"split": "train"}`, in one commit.
+
+        Raises:
+            SchemaMismatch: the columns are not the contract's.
+            ValueError: the slice names no column, or one that the table lacks.
+        """
+        contract = table_spec(table).schema().names
+        if not where or not set(where) <= set(contract):
+            raise ValueError(f"table {table}: a slice names columns of the table, not {dict(where)}")
+        rows = self._as_contract(table, rows)
+        condition = " AND ".join(f"{quoted(name)} = {literal(value)}" for name, value in where.items())
+        self.create(table)
+        return self._written(table, lambda: self._save(table, rows, mode="overwrite", replaceWhere=condition))
+
+    def append_once(self, table: str, rows: DataFrame, *, app_id: str, version: int = 0) -> Written:
+        """Append the rows unless this (app_id, version), or a later version of the app_id, was appended before.
+
+        Raises:
+            SchemaMismatch: the columns are not the contract's.
+        """
+        rows = self._as_contract(table, rows)
+        self.create(table)
+        return self._written(table, lambda: self._save(table, rows, mode="append", txnAppId=app_id, txnVersion=str(version)))
+
+    def delete(self, table: str, condition: str) -> int:
+        """Delete the rows for which the SQL condition is true; returns how many."""
+        target = self._delta(table)
+        return self._written(table, lambda: target.delete(condition)).deleted
+
+    def files(self, table: str, *, where: Mapping[str, str] | None = None) -> list[str]:
+        """The Parquet files that make up the table now, or the slice of it, for readers that go past Spark."""
+        rows = self.read(table)
+        for name, value in (where or {}).items():
+            rows = rows.where(F.col(name) == value)
+        return sorted(rows.inputFiles())
+
+    def location(self, table: str) -> str:
+        """Folder or URI of the table's data."""
+        return str(self._delta(table).detail().select("location").head()[0])  # type: ignore[index]
+
+    def schema(self, table: str) -> T.StructType:
+        """The contract of the table, whether it has been created or not."""
+        return table_spec(table).schema()
+
+    def __str__(self) -> str:
+        return self.root if self.root is not None else ".".join(self._names)
+
+    def _identifier(self, table: str) -> str:
+        if self.root is not None:
+            return f"delta.{quoted(f'{self.root}/{table}')}"
+        return ".".join([*self._names, quoted(table)])
+
+    def _delta(self, table: str) -> DeltaTable:
+        self.create(table)
+        if self.root is not None:
+            return DeltaTable.forPath(self.spark, f"{self.root}/{table}")
+        return DeltaTable.forName(self.spark, self._identifier(table))
+
+    def _as_contract(self, table: str, rows: DataFrame) -> DataFrame:
+        contract = table_spec(table).schema()
+        check_schema(table, contract, rows.schema)
+        return rows.select(*contract.names)
+
+    def _save(self, table: str, rows: DataFrame, *, mode: str, **options: str) -> None:
+        writer = rows.write.format("delta").mode(mode).options(**options)
+        if self.root is not None:
+            writer.save(f"{self.root}/{table}")
+        else:
+            writer.saveAsTable(self._identifier(table))
+
+    def _version(self, table: str) -> int:
+        return int(self._delta(table).history(1).select("version").head()[0])  # type: ignore[index]
+
+    def _written(self, table: str, write: Callable[[], None]) -> Written:
+        """Run one write and read from the table's history what it did; a write that Delta ignored did nothing."""
+        before = self._version(table)
+        _retrying(write)
+        last = self._delta(table).history(1).select("version", "operationMetrics").head()
+        if last is None or last["version"] == before:
+            return Written()
+        metrics = {name: int(value) for name, value in last["operationMetrics"].items() if value.lstrip("-").isdigit()}
+        return Written(
+            inserted=metrics.get("numTargetRowsInserted", metrics.get("numOutputRows", 0)),
+            updated=metrics.get("numTargetRowsUpdated", 0),
+            deleted=metrics.get("numTargetRowsDeleted", metrics.get("numDeletedRows", 0)),
+        )
+
+
+def _differs(column: T.StructField) -> str:
+    old, new = f"old.{quoted(column.name)}", f"new.{quoted(column.name)}"
+    if isinstance(column.dataType, T.MapType):  # Spark cannot compare maps
+        old, new = f"to_json({old})", f"to_json({new})"
+    return f"NOT ({old} <=> {new})"
+
+
+def quoted(name: str) -> str:
+    """A name as SQL takes it whatever it holds."""
+    return "`" + name.replace("`", "``") + "`"
+
+
+def literal(value: str) -> str:
+    """A string as an SQL literal."""
+    return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
+def _retrying(write: Callable[[], object]) -> None:
+    for attempt in range(_TRIES):
+        try:
+            write()
+            return
+        except (AnalysisException, PySparkException) as error:
+            if attempt == _TRIES - 1 or not _CONFLICT.search(str(error)):
+                raise
+            time.sleep(0.2 * 2**attempt)

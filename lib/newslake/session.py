@@ -1,0 +1,41 @@
+"""The Spark session: Delta on, UTC, and the settings of conf/spark/."""
+
+import os
+from collections.abc import Mapping
+from importlib import resources
+
+from pyspark.sql import SparkSession
+
+# What every session needs wherever it runs; everything else is a matter of the machine and lives in conf/spark/*.conf.
+_ALWAYS = {
+    "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
+    "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
+    "spark.sql.session.timeZone": "UTC",
+    "spark.sql.ansi.enabled": "true",
+}
+
+
+def spark_session(app_name: str, master: str | None = None, extra: Mapping[str, str] | None = None) -> SparkSession:
+    """The running session, or a new one with Delta on.
+
+    Args:
+        app_name: shown in Spark's UI.
+        master: such as `local[2]`; by default what spark-submit or spark-defaults.conf says.
+        extra: further settings, over those of spark-submit.
+    """
+    os.environ.setdefault("TZ", "UTC")  # the Python workers' clock, for the rare timestamp that is made there
+    builder = SparkSession.builder.appName(app_name)
+    if master is not None:
+        builder = builder.master(master)
+    for key, value in {**_ALWAYS, **(extra or {})}.items():
+        builder = builder.config(key, value)
+    session = builder.getOrCreate()
+    session.conf.set("spark.sql.session.timeZone", "UTC")
+    return session
+
+
+def spark_settings(name: str) -> dict[str, str]:
+    """The settings of conf/spark/<name>.conf, one `key value` a line, `#` for comments."""
+    text = (resources.files("newslake.conf") / "spark" / f"{name}.conf").read_text(encoding="utf-8")
+    lines = (line.strip() for line in text.splitlines())
+    return dict(line.split(None, 1) for line in lines if line and not line.startswith("#"))

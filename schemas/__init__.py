@@ -1,0 +1,1 @@
+"""The contract: one .sql file per Delta table. Read through importlib.resources."""

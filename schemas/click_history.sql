@@ -1,0 +1,15 @@
+CREATE TABLE IF NOT EXISTS {table} (
+  split STRING NOT NULL COMMENT 'train, dev or test (files), live (stream)',
+  impression_id STRING NOT NULL COMMENT 'The impression, unique within its split',
+  user_id STRING NOT NULL COMMENT 'Whose history it is',
+  occurred_at TIMESTAMP NOT NULL COMMENT 'When the impression was shown, UTC',
+  news_ids ARRAY<STRING> NOT NULL COMMENT 'The articles clicked before, oldest first; empty for a new user; ids may lack a row in news'
+)
+USING DELTA
+PARTITIONED BY (split)
+COMMENT 'One row is the click history that a user had at one impression'
+TBLPROPERTIES (
+  'newslake.key' = 'split, impression_id',
+  'newslake.written_by' = 'parse_behaviors',
+  'delta.enableDeletionVectors' = 'false'
+)

