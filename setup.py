@@ -37,10 +37,12 @@ TEST = [
     "ruff>=0.14",
     "mypy>=1.18",
     "types-PyYAML",
+    "types-psutil",
+    "psutil>=6",
 ]
 
 # What the benchmarks compare with. Never needed to use newslake.
-BENCH = ["sentence-transformers>=5", "psutil>=6"]
+BENCH = ["sentence-transformers>=5", "psutil>=6", "scikit-learn>=1.5"]
 
 setup(
     name="newslake",

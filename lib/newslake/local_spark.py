@@ -69,14 +69,21 @@ def _fetch(jars: Path, missing: dict[str, tuple[str, str]]) -> None:
         if settings := os.environ.get("NEWSLAKE_IVY_SETTINGS"):
             command += ["--conf", f"spark.jars.ivySettings={settings}"]
         # A home of its own: Ivy trips over a POM that lies in the user's Maven folder without its jar.
-        environment = {**os.environ, "SPARK_HOME": str(jars.parent), "SPARK_SUBMIT_OPTS": f"-Duser.home={scratch}", "PYSPARK_PYTHON": sys.executable}
+        environment = {
+            **os.environ,
+            "SPARK_HOME": str(jars.parent),
+            "SPARK_SUBMIT_OPTS": f"-Duser.home={scratch}",
+            "PYSPARK_PYTHON": sys.executable,
+        }
         environment["PYSPARK_DRIVER_PYTHON"] = sys.executable
         result = subprocess.run([*command, str(script)], env=environment, capture_output=True, text=True, check=False)
         for name, (coordinate, digest) in missing.items():
-            found = [path for path in Path(scratch).glob(f"ivy/jars/*{name}")]
+            found = list(Path(scratch).glob(f"ivy/jars/*{name}"))
             if not found:
                 reason = [line for line in result.stderr.splitlines() if "UNRESOLVED" in line or "rror" in line]
-                raise JobFailed(f"{coordinate} could not be fetched from Maven Central: {reason[0].strip() if reason else 'no reason given'}")
+                raise JobFailed(
+                    f"{coordinate} could not be fetched from Maven Central: {reason[0].strip() if reason else 'no reason given'}"
+                )
             if not _is_right(found[0], digest):
                 raise JobFailed(f"{coordinate} is not the jar that conf/spark/jars.lock names (SHA-256 differs)")
             shutil.copy2(found[0], jars / name)

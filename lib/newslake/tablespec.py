@@ -4,6 +4,7 @@ import re
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
+from typing import cast
 
 from pyspark.sql import types as T
 
@@ -27,7 +28,7 @@ class TableSpec:
 
     def schema(self) -> T.StructType:
         """The columns with types, comments and NOT NULL. Needs a running Spark session, whose parser reads the DDL."""
-        return T.StructType.fromDDL(self.columns)
+        return cast(T.StructType, T.StructType.fromDDL(self.columns))
 
 
 @cache

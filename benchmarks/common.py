@@ -1,0 +1,102 @@
+"""What every benchmark shares: its arguments, its table of ours, peer and ratio, and the machine's own figures."""
+
+import argparse
+import json
+import os
+import threading
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Literal, Self
+
+import psutil
+
+
+def bench_arguments(description: str) -> argparse.Namespace:
+    """`--small` (under two minutes) and `--json FILE`, as every benchmark takes them."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--small", action="store_true", help="a smaller run that takes under two minutes; its ratios are rough")
+    parser.add_argument("--json", type=Path, default=None, metavar="FILE", help="write {measure: {ours, peer, ratio}} there too")
+    return parser.parse_args()
+
+
+@dataclass
+class Measures:
+    """The figures of one benchmark run, each ours beside a peer's (or beside a bound)."""
+
+    title: str
+    json_file: Path | None = None
+    rows: list[tuple[str, float, float, float, str, str]] = field(default_factory=list)
+
+    def add(self, measure: str, ours: float, peer: float, *, unit: str, better: Literal["higher", "lower"], peer_name: str) -> float:
+        """Note one measure; returns the ratio, which is above 1 where ours is better whichever way better lies."""
+        ratio = ours / peer if better == "higher" else peer / ours
+        self.rows.append((measure, ours, peer, ratio, unit, peer_name))
+        return ratio
+
+    def finish(self) -> None:
+        """Print the table and write the JSON file where one was asked for."""
+        header = ("measure", "ours", "peer", "ratio", "unit", "peer is")
+        cells = [header, *((m, _figure(o), _figure(p), f"{r:.2f}x", u, n) for m, o, p, r, u, n in self.rows)]
+        widths = [max(len(row[i]) for row in cells) for i in range(len(header))]
+        print(f"\n{self.title} ({os.cpu_count()} cores)")
+        for row in cells:
+            print(
+                "  ".join(
+                    cell.rjust(w) if 1 <= i <= 3 else cell.ljust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True))
+                ).rstrip()
+            )
+        if self.json_file is not None:
+            figures = {m: {"ours": o, "peer": p, "ratio": r} for m, o, p, r, _, _ in self.rows}
+            self.json_file.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+
+
+class PeakMemory:
+    """Peak resident memory, in MiB, of this process and all its children (the JVM and its Python workers) while the block runs.
+
+    Sampled every 50 ms. Resident pages shared between forked Python workers are counted once per worker: an upper bound.
+    """
+
+    peak_mib: float = 0.0
+
+    def __enter__(self) -> Self:
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        me = psutil.Process()
+        while not self._stop.wait(0.05):
+            total = 0
+            for process in [me, *me.children(recursive=True)]:
+                try:
+                    total += process.memory_info().rss
+                except psutil.NoSuchProcess:
+                    continue
+            self.peak_mib = max(self.peak_mib, total / 2**20)
+
+
+def sgemm_gflops(threads: int, seconds: float = 3.0) -> float:
+    """This machine's own rate of single-precision matrix products, in GFLOP/s: torch.mm, 2048 x 2048, the best of several."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    a, b = torch.rand(2048, 2048), torch.rand(2048, 2048)
+    best, end = float("inf"), time.perf_counter() + seconds
+    while time.perf_counter() < end:
+        start = time.perf_counter()
+        torch.mm(a, b)
+        best = min(best, time.perf_counter() - start)
+    torch.set_num_threads(before)
+    return 2 * 2048**3 / best / 1e9
+
+
+def _figure(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
