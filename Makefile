@@ -1,0 +1,58 @@
+# newslake: `make help` lists what there is.
+
+# Python 3.11 under whichever name the machine knows it.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+LAKEHOUSE ?= lakehouse
+# Further options of jobs/run_pipeline.py, such as RUN_OPTIONS="--articles 300 --epochs 2".
+RUN_OPTIONS ?=
+# The installer, pinned as everything else is: it checks each package against the hashes in requirements.lock.
+UV_VERSION := 0.13.9
+
+VENV := .venv
+READY := $(VENV)/.ready
+BIN := $(VENV)/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run test test-slow lint format bench lock clean
+
+help: ## List the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1\t\2/' | while IFS="$$(printf '\t')" read -r target text; do printf '  %-10s %s\n' "$$target" "$$text"; done
+
+setup: $(READY) ## Make .venv with the locked packages, and fetch Spark's Delta jars once
+
+run: $(READY) ## Run the whole pipeline on the built-in sample (tables in LAKEHOUSE=lakehouse)
+	$(BIN)/python jobs/run_pipeline.py --lakehouse "$(LAKEHOUSE)" $(RUN_OPTIONS)
+
+test: $(READY) ## Run the tests
+	$(BIN)/pytest -m "not slow"
+
+test-slow: $(READY) ## Run the slower proofs: kills at many moments, larger data
+	$(BIN)/pytest -m slow
+
+lint: $(READY) ## Check style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(READY) ## Format the code
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(READY) ## Run every benchmark against its peers (an hour; BENCH_OPTIONS=--small for minutes)
+	@for file in $(filter-out benchmarks/common.py,$(wildcard benchmarks/*.py)); do echo "== $$file"; $(BIN)/python $$file $(BENCH_OPTIONS) || exit 1; done
+
+lock: $(READY) ## Resolve requirements.lock anew from setup.py
+	$(BIN)/uv pip compile setup.py --extra test --extra bench --upgrade --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --custom-compile-command "make lock" --quiet --output-file requirements.lock
+
+clean: ## Remove .venv and what tools leave behind (never the tables)
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis lib/*.egg-info
+
+$(READY): requirements.lock setup.py conf/spark/jars.lock conf/spark/local.conf conf/spark/log4j2.properties
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || { echo "newslake needs Python 3.11; say which: make PYTHON=/path/to/python3.11 ..." >&2; exit 2; }
+	@command -v java >/dev/null || { echo "newslake needs Java 17 (Spark runs on it): install it, or put it on PATH" >&2; exit 2; }
+	"$(PYTHON)" -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes --requirement requirements.lock
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	$(BIN)/python -m newslake.local_spark
+	@touch $(READY)
