@@ -2,7 +2,7 @@ CREATE TABLE IF NOT EXISTS {table} (
   user_id STRING NOT NULL COMMENT 'The user',
   model STRING NOT NULL COMMENT 'Name of the model, such as mf or content',
   run_id STRING NOT NULL COMMENT 'The training run; vectors of two runs do not mix',
-  embedding ARRAY<FLOAT> NOT NULL COMMENT 'The vector of the best epoch; inner product with the other side gives the model''s ranking'
+  embedding ARRAY<FLOAT> NOT NULL COMMENT 'The vector of the best epoch; inner product with the other side gives the ranking of the model'
 )
 USING DELTA
 PARTITIONED BY (model, run_id)

@@ -5,6 +5,7 @@ Every write is one Delta commit, so a job killed at any moment leaves each table
 
 import re
 import time
+import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -18,8 +19,12 @@ from newslake.errors import UserError
 from newslake.tablespec import check_schema, table_spec
 
 # What Delta raises where another run got there first; the write is tried again on the newer version.
-_CONFLICT = re.compile(r"DELTA_(CONCURRENT|METADATA_CHANGED|PROTOCOL_CHANGED|CREATE_TABLE|TABLE_ALREADY)|ProtocolChanged|Concurrent\w*Exception|already exists")
+_CONFLICT = re.compile(
+    r"DELTA_(CONCURRENT|METADATA_CHANGED|PROTOCOL_CHANGED|CREATE_TABLE|TABLE_ALREADY)|ProtocolChanged|Concurrent\w*Exception|already exists"
+)
 _TRIES = 5
+_COMMIT_MARK = "spark.databricks.delta.commitInfo.userMetadata"
+_RECENT_COMMITS = 20  # how far back to look for our own commit among those of runs beside us
 
 
 @dataclass(frozen=True)
@@ -170,15 +175,20 @@ class Lakehouse:
         else:
             writer.saveAsTable(self._identifier(table))
 
-    def _version(self, table: str) -> int:
-        return int(self._delta(table).history(1).select("version").head()[0])  # type: ignore[index]
-
     def _written(self, table: str, write: Callable[[], None]) -> Written:
-        """Run one write and read from the table's history what it did; a write that Delta ignored did nothing."""
-        before = self._version(table)
-        _retrying(write)
-        last = self._delta(table).history(1).select("version", "operationMetrics").head()
-        if last is None or last["version"] == before:
+        """Run one write and read from the table's history what it did; a write that Delta ignored did nothing.
+
+        The commit is found by a mark of its own: another run may have written the same table meanwhile.
+        """
+        mark = f"newslake write {uuid.uuid4()}"
+        self.spark.conf.set(_COMMIT_MARK, mark)
+        try:
+            _retrying(write)
+        finally:
+            self.spark.conf.unset(_COMMIT_MARK)
+        history = self._delta(table).history(_RECENT_COMMITS)
+        last = history.where(F.col("userMetadata") == mark).select("operationMetrics").head()
+        if last is None:
             return Written()
         metrics = {name: int(value) for name, value in last["operationMetrics"].items() if value.lstrip("-").isdigit()}
         return Written(
