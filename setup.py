@@ -55,7 +55,11 @@ setup(
         "newslake.conf": "conf",
     },
     packages=[*find_packages("lib"), "newslake.schemas", "newslake.conf"],
-    package_data={"newslake.schemas": ["*.sql"], "newslake.conf": ["*.yaml", "spark/*"]},
+    package_data={
+        "newslake.schemas": ["*.sql"],
+        "newslake.conf": ["*.yaml", "spark/*"],
+        "newslake.mind.generator": ["*.yaml"],
+    },
     install_requires=RUNTIME,
     extras_require={"test": TEST, "bench": BENCH},
 )

@@ -1,0 +1,102 @@
+"""What a generated data set is made from: everything that decides its bytes."""
+
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+
+from newslake.errors import UserError
+
+FORMAT = 1
+"""Raised when the same settings would give other bytes than before."""
+
+TRAIN_DAYS = 6
+HISTORY_DAYS = 28
+PERIOD_SHARES = (0.35, 0.5, 0.15)
+"""Share of the articles published in the four weeks before, in train's six days, and on dev's day."""
+
+
+@dataclass(frozen=True)
+class GeneratorSpec:
+    """Settings of the generator; the defaults are the built-in sample.
+
+    Attributes:
+        articles: number of articles, over the earlier weeks, train and dev.
+        users: number of users, those who appear in dev only included.
+        impressions: number of impressions of both splits.
+        candidates: mean number of candidates of an impression (MIND: about 37); at least 2 are shown.
+        history: mean number of earlier clicks of a user.
+        dev_share: share of the impressions that fall on the last day, the dev split.
+        new_users: share of the users of dev that never occur in train.
+        body_share: share of the articles that have a body.
+        late_share: share of those bodies that are long (800 to 3,000 words) and come to their subject late.
+        short_texts: number of short texts.
+        mislabelled: share of the short texts whose label is wrong.
+        first_day: the day, UTC, on which train starts.
+        rows_per_file: rows of one file; bodies, being long, get a twentieth of it.
+        truth: whether to write the latent truth too.
+        seed: another seed is another world.
+
+    Raises:
+        UserError: a setting is out of its range.
+    """
+
+    articles: int = 2_000
+    users: int = 500
+    impressions: int = 3_000
+    candidates: float = 20.0
+    history: float = 20.0
+    dev_share: float = 0.15
+    new_users: float = 0.1
+    body_share: float = 0.6
+    late_share: float = 0.35
+    short_texts: int = 1_500
+    mislabelled: float = 0.15
+    first_day: str = "2019-11-09"
+    rows_per_file: int = 50_000
+    truth: bool = True
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        least = {"articles": 200, "users": 10, "impressions": 10, "rows_per_file": 20, "short_texts": 0, "seed": 0}
+        for name, bound in least.items():
+            if getattr(self, name) < bound:
+                raise UserError(f"{name} must be at least {bound}, not {getattr(self, name)}")
+        for name in ("dev_share", "new_users", "body_share", "late_share", "mislabelled"):
+            if not 0.0 <= getattr(self, name) <= 1.0:
+                raise UserError(f"{name} is a share and must lie between 0 and 1, not {getattr(self, name)}")
+        if not 2.0 <= self.candidates <= 150.0:
+            raise UserError(f"candidates must lie between 2 and 150, not {self.candidates}")
+        if not 0.0 <= self.history <= 150.0:
+            raise UserError(f"history must lie between 0 and 150, not {self.history}")
+        if self.candidates > self.articles / 20:
+            raise UserError(
+                f"{self.candidates} candidates an impression need at least {int(self.candidates * 20)} articles, not {self.articles}"
+            )
+        try:
+            datetime.strptime(self.first_day, "%Y-%m-%d")
+        except ValueError:
+            raise UserError(f"first_day must be a day such as 2019-11-09, not {self.first_day}") from None
+
+    @classmethod
+    def sample(cls, seed: int = 0) -> "GeneratorSpec":
+        """The built-in sample that `make run` shows."""
+        return cls(seed=seed)
+
+    @property
+    def start(self) -> int:
+        """When train starts, in seconds since 1970 UTC."""
+        return int(datetime.strptime(self.first_day, "%Y-%m-%d").replace(tzinfo=UTC).timestamp())
+
+    @property
+    def impressions_of(self) -> dict[str, int]:
+        """Number of impressions by split; each split has at least one."""
+        dev = min(max(round(self.impressions * self.dev_share), 1), self.impressions - 1)
+        return {"train": self.impressions - dev, "dev": dev}
+
+    @property
+    def known_users(self) -> int:
+        """Users 0 .. known_users - 1 may occur in train, the others in dev only."""
+        return max(1, self.users - round(self.users * self.new_users))
+
+    def as_dict(self) -> dict[str, object]:
+        """The settings for spec.json."""
+        return {"generator": "newslake", "format": FORMAT, **asdict(self)}
