@@ -16,7 +16,7 @@ from newslake.lakehouse import Lakehouse
 
 log = logging.getLogger("newslake")
 
-_SECRET_NAME = re.compile(r"token|password|passwd|secret|credential|(api|access|private)[_-]?key", re.IGNORECASE)
+_SECRET_NAME = re.compile(r"(token|password|passwd|secret|credentials?|key)$", re.IGNORECASE)  # max_tokens is none
 _SECRET_IN_URI = re.compile(r"(?<=://)[^/@\s]+(?=@)|(?<=[?&])(sig|token|password|secret)=[^&\s]+", re.IGNORECASE)
 
 

@@ -10,7 +10,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from delta.tables import DeltaTable
-from pyspark.errors import AnalysisException, PySparkException
+from py4j.protocol import Py4JJavaError
+from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
@@ -23,6 +24,7 @@ _CONFLICT = re.compile(
     r"DELTA_(CONCURRENT|METADATA_CHANGED|PROTOCOL_CHANGED|CREATE_TABLE|TABLE_ALREADY)|ProtocolChanged|Concurrent\w*Exception|already exists"
 )
 _TRIES = 5
+_IS_OLD = "__is_old"
 _COMMIT_MARK = "spark.databricks.delta.commitInfo.userMetadata"
 _RECENT_COMMITS = 20  # how far back to look for our own commit among those of runs beside us
 
@@ -45,10 +47,10 @@ class Lakehouse:
     """The tables, under a folder or URI (`root`), or as names in a metastore or Unity Catalog (`catalog`, `schema`)."""
 
     def __init__(self, spark: SparkSession, root: str | None = None, *, catalog: str | None = None, schema: str | None = None) -> None:
-        if (root is None) == (schema is None):
-            raise UserError("say where the tables live: either --lakehouse FOLDER or --schema NAME (and --catalog NAME)")
         if catalog is not None and schema is None:
             raise UserError("--catalog needs --schema too")
+        if (root is None) == (schema is None):
+            raise UserError("say where the tables live: either --lakehouse FOLDER or --schema NAME (and --catalog NAME)")
         self.spark = spark
         self.root = root.rstrip("/") if root is not None else None
         self._names = [quoted(part) for part in (catalog, schema) if part is not None]
@@ -88,18 +90,24 @@ class Lakehouse:
         Raises:
             SchemaMismatch: the columns are not the contract's.
         """
-        spec = table_spec(table)
         rows = self._as_contract(table, rows)
         target = self._delta(table)
-        match = " AND ".join(f"old.{quoted(name)} = new.{quoted(name)}" for name in spec.key)
-        others = [name for name in rows.columns if name not in spec.key]
+        key = table_spec(table).key
+        match = " AND ".join(f"old.{quoted(name)} = new.{quoted(name)}" for name in key)
+        others = [field for field in rows.schema if field.name not in key]
+        differs = " OR ".join(_differs(field) for field in others)
 
         def write() -> None:
-            merge = target.alias("old").merge(rows.alias("new"), match)
+            new = rows.alias("new")
             if update and others:
-                # Only rows that differ: a rerun on the same input then rewrites no file.
-                differs = " OR ".join(_differs(rows.schema[name]) for name in others)
-                merge = merge.whenMatchedUpdateAll(condition=differs)
+                # Only rows that are new or differ take part: Delta rewrites every file that holds a matching key, so
+                # without this a rerun on the same input would rewrite the table.
+                old = target.toDF().withColumn(_IS_OLD, F.lit(True)).alias("old")
+                changed = new.join(old, on=F.expr(match), how="left").where(F.expr(f"old.{_IS_OLD} IS NULL OR {differs}"))
+                new = changed.select("new.*").alias("new")
+            merge = target.alias("old").merge(new, match)
+            if update and others:
+                merge = merge.whenMatchedUpdateAll()
             merge.whenNotMatchedInsertAll().execute()
 
         return self._written(table, write)
@@ -220,7 +228,7 @@ def _retrying(write: Callable[[], object]) -> None:
         try:
             write()
             return
-        except (AnalysisException, PySparkException) as error:
+        except (PySparkException, Py4JJavaError) as error:
             if attempt == _TRIES - 1 or not _CONFLICT.search(str(error)):
                 raise
             time.sleep(0.2 * 2**attempt)

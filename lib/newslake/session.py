@@ -12,6 +12,9 @@ _ALWAYS = {
     "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
     "spark.sql.session.timeZone": "UTC",
     "spark.sql.ansi.enabled": "true",
+    # MERGE reads its source twice: once evaluated and kept, a model is not run over the same text again, and a source
+    # that is not quite deterministic cannot differ between the two.
+    "spark.databricks.delta.merge.materializeSource": "all",
 }
 
 

@@ -1,0 +1,178 @@
+"""The writes: what lands in a table, what a rerun adds, what is refused."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from deltalake import DeltaTable, QueryBuilder
+from py4j.protocol import Py4JJavaError
+from pyspark.errors import PySparkException
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from newslake.errors import SchemaMismatch, UserError
+from newslake.lakehouse import Lakehouse, Written
+
+REFUSED = (PySparkException, Py4JJavaError)  # PySpark does not convert all of Delta's exceptions
+
+
+def vectors(lake: Lakehouse, *rows: tuple[str, float], model: str = "mf", run_id: str = "r1") -> DataFrame:
+    """Rows of user_embeddings, with one-dimensional vectors."""
+    return lake.spark.createDataFrame(
+        [(user, model, run_id, [value]) for user, value in rows], "user_id string, model string, run_id string, embedding array<float>"
+    )
+
+
+def users(lake: Lakehouse) -> dict[str, float]:
+    """user_id -> the only value of the vector."""
+    return {row.user_id: row.embedding[0] for row in lake.read("user_embeddings").collect()}
+
+
+def test_merge_inserts_what_is_new_and_updates_what_differs(lake: Lakehouse) -> None:
+    assert lake.merge("user_embeddings", vectors(lake, ("U1", 1.0), ("U2", 2.0))) == Written(inserted=2)
+    assert lake.merge("user_embeddings", vectors(lake, ("U2", 2.5), ("U3", 3.0))) == Written(inserted=1, updated=1)
+    assert users(lake) == {"U1": 1.0, "U2": 2.5, "U3": 3.0}
+
+
+def test_merging_the_same_rows_again_changes_nothing(lake: Lakehouse) -> None:
+    rows = vectors(lake, ("U1", 1.0), ("U2", 2.0))
+    lake.merge("user_embeddings", rows)
+    files = lake.files("user_embeddings")
+    assert lake.merge("user_embeddings", rows) == Written()
+    assert lake.files("user_embeddings") == files
+
+
+def test_merge_without_update_leaves_known_keys_alone(lake: Lakehouse) -> None:
+    lake.merge("user_embeddings", vectors(lake, ("U1", 1.0)))
+    assert lake.merge("user_embeddings", vectors(lake, ("U1", 9.0), ("U2", 2.0)), update=False) == Written(inserted=1)
+    assert users(lake) == {"U1": 1.0, "U2": 2.0}
+
+
+def test_a_key_twice_in_one_merge_is_refused(lake: Lakehouse) -> None:
+    lake.merge("user_embeddings", vectors(lake, ("U1", 1.0)))
+    with pytest.raises(PySparkException, match="DELTA_MULTIPLE_SOURCE_ROW_MATCHING_TARGET_ROW_IN_MERGE"):
+        lake.merge("user_embeddings", vectors(lake, ("U1", 2.0), ("U1", 3.0)))
+    assert users(lake) == {"U1": 1.0}
+
+
+def test_replace_touches_only_its_slice(lake: Lakehouse) -> None:
+    lake.merge("user_embeddings", vectors(lake, ("U1", 1.0), model="mf"))
+    lake.merge("user_embeddings", vectors(lake, ("U2", 2.0), ("U3", 3.0), model="content"))
+    lake.replace("user_embeddings", vectors(lake, ("U4", 4.0), model="content"), where={"model": "content"})
+    assert users(lake) == {"U1": 1.0, "U4": 4.0}
+
+
+def test_replace_refuses_rows_outside_its_slice(lake: Lakehouse) -> None:
+    with pytest.raises(PySparkException, match="DELTA_REPLACE_WHERE_MISMATCH"):
+        lake.replace("user_embeddings", vectors(lake, ("U1", 1.0), model="mf"), where={"model": "content"})
+
+
+@pytest.mark.parametrize("where", [{}, {"no_such_column": "x"}])
+def test_replace_wants_a_slice_of_the_table(lake: Lakehouse, where: dict[str, str]) -> None:
+    with pytest.raises(ValueError, match="a slice names columns"):
+        lake.replace("user_embeddings", vectors(lake, ("U1", 1.0)), where=where)
+
+
+def test_replace_takes_values_with_quotes_and_backslashes(lake: Lakehouse) -> None:
+    awkward = "o'clock \\ `tick`"
+    lake.replace("user_embeddings", vectors(lake, ("U1", 1.0), model=awkward), where={"model": awkward})
+    lake.replace("user_embeddings", vectors(lake, ("U2", 2.0), model=awkward), where={"model": awkward})
+    assert users(lake) == {"U2": 2.0}
+    assert len(lake.files("user_embeddings", where={"model": awkward})) == 1
+
+
+def test_append_once_ignores_a_batch_that_was_appended_before(lake: Lakehouse) -> None:
+    assert lake.append_once("user_embeddings", vectors(lake, ("U1", 1.0)), app_id="a", version=3) == Written(inserted=1)
+    assert lake.append_once("user_embeddings", vectors(lake, ("U1", 1.0)), app_id="a", version=3) == Written()
+    assert lake.append_once("user_embeddings", vectors(lake, ("U2", 2.0)), app_id="a", version=4) == Written(inserted=1)
+    assert lake.append_once("user_embeddings", vectors(lake, ("U3", 3.0)), app_id="b", version=3) == Written(inserted=1)
+    assert users(lake) == {"U1": 1.0, "U2": 2.0, "U3": 3.0}
+
+
+def test_delete_says_how_many(lake: Lakehouse) -> None:
+    lake.merge("user_embeddings", vectors(lake, ("U1", 1.0), ("U2", 2.0)))
+    assert lake.delete("user_embeddings", "user_id = 'U1'") == 1
+    assert users(lake) == {"U2": 2.0}
+
+
+def test_all_differences_of_a_schema_are_told_at_once(lake: Lakehouse) -> None:
+    wrong = lake.spark.createDataFrame([("U1", 1, "x")], "user_id string, model int, surprise string")
+    with pytest.raises(SchemaMismatch) as refusal:
+        lake.merge("user_embeddings", wrong)
+    message = str(refusal.value)
+    for part in ("run_id is missing", "embedding is missing", "surprise is not in schemas", "model is int, wants string"):
+        assert part in message
+    assert not lake.exists("user_embeddings")
+
+
+def test_not_null_and_constraints_are_enforced(lake: Lakehouse) -> None:
+    with pytest.raises(REFUSED, match="DELTA_NOT_NULL_CONSTRAINT_VIOLATED"):
+        lake.merge("user_embeddings", vectors(lake, ("U1", 1.0)).withColumn("user_id", F.lit(None).cast("string")))
+    with pytest.raises(REFUSED, match="DELTA_VIOLATE_CONSTRAINT"):
+        lake.merge("user_embeddings", vectors(lake, ("U1", 1.0)).withColumn("embedding", F.array().cast("array<float>")))
+    assert lake.read("user_embeddings").count() == 0
+
+
+def test_a_table_not_built_yet_is_the_users_mistake_and_says_which_job_builds_it(lake: Lakehouse) -> None:
+    with pytest.raises(UserError, match=r"news is not there yet.*parse_behaviors"):
+        lake.read("news")
+
+
+def test_tables_are_read_without_spark(lake: Lakehouse) -> None:
+    lake.merge("user_embeddings", vectors(lake, ("U1", 1.0), ("U2", 2.0)))
+    lake.merge("user_embeddings", vectors(lake, ("U2", 2.5)))
+    query = QueryBuilder().register("t", DeltaTable(f"{lake.root}/user_embeddings"))
+    table = query.execute("SELECT user_id, embedding FROM t ORDER BY user_id").read_all()
+    assert [column.to_pylist() for column in table.columns] == [["U1", "U2"], [[1.0], [2.5]]]
+
+
+def test_files_are_those_of_the_latest_version(lake: Lakehouse) -> None:
+    lake.replace("user_embeddings", vectors(lake, ("U1", 1.0)), where={"model": "mf"})
+    lake.replace("user_embeddings", vectors(lake, ("U2", 2.0)), where={"model": "mf"})
+    files = lake.files("user_embeddings")
+    assert lake.spark.read.parquet(*files).select("user_id").collect() == [("U2",)]
+    assert len(files) < len(list(Path(str(lake.root)).rglob("*.parquet")))
+
+
+def test_tables_may_be_names_in_a_metastore(spark: SparkSession) -> None:
+    spark.sql("CREATE SCHEMA IF NOT EXISTS by_name")
+    lake = Lakehouse(spark, schema="by_name")
+    try:
+        lake.merge("user_embeddings", vectors(lake, ("U1", 1.0)))
+        lake.replace("user_embeddings", vectors(lake, ("U2", 2.0)), where={"model": "mf"})
+        lake.append_once("user_embeddings", vectors(lake, ("U3", 3.0)), app_id="a")
+        assert users(lake) == {"U2": 2.0, "U3": 3.0}
+        assert spark.catalog.tableExists("by_name.user_embeddings")
+    finally:
+        spark.sql("DROP SCHEMA by_name CASCADE")
+
+
+@pytest.mark.parametrize("arguments", [{}, {"root": "x", "schema": "y"}, {"root": "x", "catalog": "c"}, {"catalog": "c"}])
+def test_a_lakehouse_is_either_a_folder_or_names(spark: SparkSession, arguments: dict[str, str]) -> None:
+    with pytest.raises(UserError):
+        Lakehouse(spark, **arguments)
+
+
+RACER = """
+import sys, time
+from pathlib import Path
+from newslake.lakehouse import Lakehouse
+from newslake.session import spark_session
+spark = spark_session("racer", master="local[1]", extra={"spark.ui.enabled": "false", "spark.driver.memory": "512m"})
+lake = Lakehouse(spark, sys.argv[1])
+rows = spark.createDataFrame([(sys.argv[2], "mf", "r", [1.0])], "user_id string, model string, run_id string, embedding array<float>")
+Path(sys.argv[1], "ready-" + sys.argv[2]).touch()
+while len(list(Path(sys.argv[1]).glob("ready-*"))) < 2:
+    time.sleep(0.01)
+lake.merge("user_embeddings", rows)
+"""
+
+
+def test_two_processes_that_create_a_table_at_once_both_succeed(lake: Lakehouse) -> None:
+    assert lake.root is not None
+    Path(lake.root).mkdir()
+    racers = [subprocess.Popen([sys.executable, "-c", RACER, lake.root, name], stderr=subprocess.PIPE, text=True) for name in ("U1", "U2")]
+    errors = [racer.communicate(timeout=180)[1] for racer in racers]
+    assert [racer.returncode for racer in racers] == [0, 0], "\n".join(error[-3000:] for error in errors)
+    assert set(users(lake)) == {"U1", "U2"}
