@@ -16,7 +16,7 @@ from cyclopts import App, CycloptsError, Group, Parameter
 from cyclopts.config import Dict as ConfigValues
 
 from newslake.errors import JobFailed, UserError
-from newslake.jobrun import JobRun, first_line, log, recorded
+from newslake.jobrun import JobRun, first_line, log, masked, recorded
 from newslake.lakehouse import Lakehouse
 from newslake.session import spark_session
 from newslake.settings import Profile, load_profile
@@ -81,20 +81,26 @@ def main(job: JobFunction, argv: Sequence[str] | None = None) -> None:
         _stop(1, f"{name}: failed: {first_line(error)}")
 
 
-def run_job(job: JobFunction, lake: Lakehouse, options: Mapping[str, Any]) -> JobRun:
+def run_job(job: JobFunction, lake: Lakehouse, options: Mapping[str, Any], facts: Mapping[str, str] | None = None) -> JobRun:
     """Run one job in a session that is there already, and keep the run in job_runs.
 
     Args:
         job: the job's function.
         lake: where the tables live.
         options: the job's own options by name; those left out take their defaults.
+        facts: what to note in job_runs beside what the job itself notes.
     """
-    defaults = {name: parameter.default for name, parameter in _own_parameters(job).items()}
-    run = JobRun(job.__name__, {**defaults, **options})
+    run = JobRun(job.__name__, _all_options(job, options))
+    run.facts.update(facts or {})
     with recorded(lake, run):
         job(lake, run, **options)
     run.progress(f"done: {run.summary()}")
     return run
+
+
+def settings_of(job: JobFunction, options: Mapping[str, Any]) -> dict[str, str]:
+    """A job's options as job_runs keeps them: every one with its value, as text, credentials masked."""
+    return {name: masked(name, value) for name, value in _all_options(job, options).items()}
 
 
 def lakehouse_at(spark: Any, lakehouse: str | None = None, catalog: str | None = None, schema: str | None = None) -> Lakehouse:
@@ -104,6 +110,10 @@ def lakehouse_at(spark: Any, lakehouse: str | None = None, catalog: str | None =
     if lakehouse is not None and "://" not in lakehouse and not lakehouse.startswith("dbfs:"):
         lakehouse = os.path.abspath(lakehouse)
     return Lakehouse(spark, lakehouse, catalog=catalog, schema=schema)
+
+
+def _all_options(job: JobFunction, options: Mapping[str, Any]) -> dict[str, Any]:
+    return {**{name: parameter.default for name, parameter in _own_parameters(job).items()}, **options}
 
 
 def _own_parameters(job: JobFunction) -> dict[str, inspect.Parameter]:
