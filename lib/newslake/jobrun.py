@@ -76,7 +76,7 @@ def recorded(lake: Lakehouse, run: JobRun) -> Iterator[None]:
     --lakehouse then leaves no folder behind.
     """
     if known := lake.exists("job_runs"):
-        lake.append_once("job_runs", _row(lake, run, "running", None), app_id=run.run_id)
+        _keep(lake, run, "running", None)
     try:
         yield
     except BaseException as error:
@@ -84,7 +84,7 @@ def recorded(lake: Lakehouse, run: JobRun) -> Iterator[None]:
         if known or not mistake:
             _try_to_record(lake, run, "mistake" if mistake else "failed", first_line(error))
         raise
-    lake.merge("job_runs", _row(lake, run, "done", None))
+    _keep(lake, run, "done", None)
 
 
 def first_line(error: BaseException) -> str:
@@ -103,9 +103,13 @@ def masked(name: str, value: object) -> str:
 def _try_to_record(lake: Lakehouse, run: JobRun, outcome: str, message: str) -> None:
     # The job's own failure is what its user must see, not that its record could not be written too.
     try:
-        lake.merge("job_runs", _row(lake, run, outcome, message))
+        _keep(lake, run, outcome, message)
     except Exception as error:
         log.warning("%s: the run could not be recorded in job_runs: %s", run.job, first_line(error))
+
+
+def _keep(lake: Lakehouse, run: JobRun, outcome: str, message: str | None) -> None:
+    lake.replace("job_runs", _row(lake, run, outcome, message), where={"run_id": run.run_id})
 
 
 def _row(lake: Lakehouse, run: JobRun, outcome: str, message: str | None) -> DataFrame:
