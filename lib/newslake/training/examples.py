@@ -1,0 +1,156 @@
+"""Impressions, click history and news -> what a recommender is trained and judged on. Frames in, frames out, no I/O.
+
+Users and articles become contiguous indices from 0, those met in training first, each part sorted by id: the same data
+gives the same indices whatever the partitions.
+"""
+
+from collections.abc import Sequence
+
+from pyspark.sql import Column, DataFrame, Window
+from pyspark.sql import functions as F
+
+TRAIN, VALID = "train", "valid"
+
+
+def candidates(impressions: DataFrame, click_history: DataFrame, *, train: Sequence[str], valid: Sequence[str]) -> DataFrame:
+    """The labelled candidates of the named splits, less those that the user had clicked before (in the history).
+
+    Returns:
+        role (train or valid), split, impression_id, position, user_id, news_id, clicked.
+    """
+    labelled = impressions.where(F.col("split").isin([*train, *valid]) & F.col("clicked").isNotNull()).select(
+        F.when(F.col("split").isin(list(train)), TRAIN).otherwise(VALID).alias("role"),
+        "split",
+        "impression_id",
+        "position",
+        "user_id",
+        "news_id",
+        "clicked",
+    )
+    clicked_before = click_history.select("split", "impression_id", F.explode("news_ids").alias("news_id"))
+    return labelled.join(clicked_before, on=["split", "impression_id", "news_id"], how="left_anti").select(labelled.columns)
+
+
+def users(shown: DataFrame) -> DataFrame:
+    """Every user in `candidates`: user_id, in_training (has a click in training)."""
+    return shown.groupBy("user_id").agg(F.max((F.col("role") == TRAIN) & F.col("clicked")).alias("in_training"))
+
+
+def articles(shown: DataFrame, news: DataFrame) -> DataFrame:
+    """Every article that was shown or is in `news`, with its attributes (NULL where it has none).
+
+    Returns:
+        news_id, in_training (shown in an impression of training that has a click), has_news, category, subcategory,
+        entity (Wikidata id of the first entity: of the title, else of the abstract).
+    """
+    of_training = shown.where(F.col("role") == TRAIN)
+    with_click = of_training.where("clicked").select("split", "impression_id").distinct()
+    trained_on = of_training.join(with_click, on=["split", "impression_id"], how="left_semi").select(
+        "news_id", F.lit(True).alias("in_training")
+    )
+    seen = shown.select("news_id", F.lit(False).alias("in_training")).unionByName(trained_on)
+    seen = seen.groupBy("news_id").agg(F.max("in_training").alias("in_training"))
+    known = news.select("news_id", "category", "subcategory", _first_entity().alias("entity"), F.lit(True).alias("has_news"))
+    return seen.join(known, on="news_id", how="full").select(
+        "news_id",
+        F.coalesce("in_training", F.lit(False)).alias("in_training"),
+        F.coalesce("has_news", F.lit(False)).alias("has_news"),
+        "category",
+        "subcategory",
+        "entity",
+    )
+
+
+def _first_entity() -> Column:
+    of_title = F.filter("entities", lambda entity: entity["field"] == "title")
+    return F.coalesce(F.get(of_title, F.lit(0))["wikidata_id"], F.get("entities", F.lit(0))["wikidata_id"])
+
+
+def spread_by_range(rows: DataFrame, key: str) -> DataFrame:
+    """Rows sorted across partitions, those in training first, with `part` = the partition; to be written out.
+
+    The bounds of the ranges come from a sample, so two evaluations may differ in them: `with_index` needs one that stays.
+    """
+    spread = rows.repartitionByRange(F.col("in_training").desc(), F.col(key)).sortWithinPartitions(F.col("in_training").desc(), key)
+    return spread.select(F.spark_partition_id().alias("part"), *rows.columns)
+
+
+def with_index(spread: DataFrame, key: str, index: str) -> DataFrame:
+    """Number the rows of a written `spread_by_range` from 0: those in training first, then the others, each sorted by key.
+
+    No partition holds all rows, and none are collected: a row's number is its place in its part and the sizes of the parts before.
+    """
+    sizes = spread.groupBy("part").agg(F.count(F.lit(1)).alias("size"))
+    before = F.sum("size").over(Window.orderBy("part").rowsBetween(Window.unboundedPreceding, -1))
+    starts = sizes.select("part", F.coalesce(before, F.lit(0)).alias("start"))
+    place = F.row_number().over(Window.partitionBy("part").orderBy(F.col("in_training").desc(), key))
+    numbered = spread.join(F.broadcast(starts), on="part", how="inner")
+    columns = [name for name in spread.columns if name != "part"]
+    return numbered.select((F.col("start") + place - 1).cast("int").alias(index), *columns)
+
+
+def impression_lists(shown: DataFrame, user_index: DataFrame, article_index: DataFrame) -> DataFrame:
+    """One row per impression, its candidates in the order shown.
+
+    Args:
+        shown: from `candidates`.
+        user_index: user_id, user.
+        article_index: news_id, article.
+
+    Returns:
+        role, impression_key (bigint, a hash of split and impression_id), user (int), articles (array<int>),
+        labels (array<tinyint>, 1 for a click).
+    """
+    indexed = (
+        shown.join(article_index.select("news_id", "article"), on="news_id", how="inner")
+        .join(user_index.select("user_id", "user"), on="user_id", how="inner")
+        .groupBy("role", "split", "impression_id", "user")
+        .agg(F.array_sort(F.collect_list(F.struct("position", "article", "clicked"))).alias("shown"))
+    )
+    return indexed.select(
+        "role",
+        F.xxhash64("split", "impression_id").alias("impression_key"),
+        "user",
+        F.col("shown.article").alias("articles"),
+        F.transform("shown", lambda candidate: candidate["clicked"].cast("tinyint")).alias("labels"),
+    )
+
+
+def clicks_with_skips(lists: DataFrame, *, width: int) -> DataFrame:
+    """One row per click with the skips of its impression, padded to one width, as Petastorm needs them.
+
+    An impression with more skips than `width` keeps a fixed random choice of `width` of them (by a hash): no click is lost,
+    and each of its skips is as likely to be kept as any other.
+
+    Returns:
+        click_id (bigint, a hash), user (int), clicked (int, the article), skip_count (int), skips_shown (int, before the
+        choice), skips (array<int> of `width`, zeros after skip_count).
+    """
+    pairs = F.arrays_zip("articles", "labels")
+    skips = F.transform(F.filter(pairs, lambda pair: pair["labels"] == 0), lambda pair: pair["articles"])
+    by_hash = F.array_sort(
+        F.transform(
+            "all_skips", lambda article, place: F.struct(F.xxhash64("impression_key", place).alias("order"), article.alias("article"))
+        )
+    )
+    chosen = F.when(F.size("all_skips") > width, F.slice(by_hash, 1, width)["article"]).otherwise(F.col("all_skips"))
+    padding = F.array_repeat(F.lit(0), width - F.size("chosen"))
+    return (
+        lists.select("impression_key", "user", skips.alias("all_skips"), F.posexplode(pairs).alias("place", "candidate"))
+        .where(F.col("candidate.labels") == 1)
+        .withColumn("chosen", chosen)
+        .select(
+            F.xxhash64("impression_key", "place").alias("click_id"),
+            "user",
+            F.col("candidate.articles").alias("clicked"),
+            F.size("chosen").alias("skip_count"),
+            F.size("all_skips").alias("skips_shown"),
+            F.concat("chosen", padding).alias("skips"),
+        )
+    )
+
+
+def in_fixed_order(rows: DataFrame, key: str, *, files: int) -> DataFrame:
+    """The rows in `files` partitions, which and in which order decided by a hash of the key: the same whatever the cluster."""
+    spread = rows.withColumn("_order", F.xxhash64(F.lit("order"), key))
+    return spread.repartition(files, "_order").sortWithinPartitions("_order", key).drop("_order")

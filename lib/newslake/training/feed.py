@@ -1,0 +1,227 @@
+"""Training examples from staged Parquet, through Petastorm. The only module that knows Petastorm.
+
+An epoch is: row groups in random order, read by Petastorm; a buffer of clicks gathered from several of them; each click
+made into examples (itself and a few skips drawn afresh); the buffer's examples shuffled, and cut into batches. All of it in
+whole arrays, in a background thread. The order depends on seed and epoch alone.
+"""
+
+import logging
+import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow.parquet as pq
+import torch
+
+from newslake.errors import JobFailed
+from newslake.training.prefetch import Prefetched
+from newslake.training.sampling import draws, mixed, without_replacement
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # about ten deprecations of what it imports
+    from petastorm.arrow_reader_worker import ArrowReaderWorker
+    from petastorm.fs_utils import get_filesystem_and_path_or_paths
+    from petastorm.reader import Reader
+    from petastorm.workers_pool import EmptyResultError
+    from petastorm.workers_pool.dummy_pool import DummyPool
+
+# Raised when it reads, in its own thread: it uses pyarrow's legacy dataset on purpose (see setup.py).
+for _module in (r"petastorm\..*", r"pyarrow\..*"):
+    warnings.filterwarnings("ignore", category=FutureWarning, module=_module)
+    warnings.filterwarnings("ignore", category=DeprecationWarning, module=_module)
+logging.getLogger("petastorm").setLevel(logging.ERROR)
+
+COLUMNS = ("click_id", "user", "clicked", "skip_count", "skips")
+Arrays = dict[str, npt.NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Examples in columns: user and article indices (int64), label (float32, 1 for a click); all of one length."""
+
+    users: torch.Tensor
+    articles: torch.Tensor
+    labels: torch.Tensor
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def batches(self, size: int, device: torch.device) -> Iterator["Examples"]:
+        """Consecutive slices of `size` examples, the last one shorter where they do not divide."""
+        here = Examples(self.users.to(device), self.articles.to(device), self.labels.to(device))
+        for start in range(0, len(self), size):
+            part = slice(start, start + size)
+            yield Examples(here.users[part], here.articles[part], here.labels[part])
+
+
+class ClickFeed:
+    """Feeds one process (one shard) with the examples of staged clicks, epoch by epoch.
+
+    Args:
+        files: the Parquet files of staging's `clicks`, in order.
+        seed: with the epoch, decides the order and the skips drawn.
+        skips: drawn per click and epoch; a click with fewer gives them all.
+        batch_size: examples; blocks hold whole batches, so that only an epoch's last batch is short.
+        buffer_clicks: clicks that are shuffled together.
+        shard, shard_count: this process reads the row groups whose number leaves `shard` on division by `shard_count`.
+
+    Attributes:
+        rows: clicks of this shard.
+        waited: seconds that the consumer has waited for examples so far.
+    """
+
+    def __init__(
+        self, files: list[str], *, seed: int, skips: int, batch_size: int, buffer_clicks: int = 16384, shard: int = 0, shard_count: int = 1
+    ) -> None:
+        self._urls = [Path(file).absolute().as_uri() for file in files]
+        self._seed, self._skips, self._batch_size, self._buffer_clicks = seed, skips, batch_size, buffer_clicks
+        self._shard, self._shard_count = shard, shard_count
+        groups = [size for file in files for size in _row_groups(file)]
+        if len(groups) < shard_count:
+            raise JobFailed(f"{len(groups)} row groups of clicks are too few for {shard_count} processes: use fewer")
+        self.rows = sum(groups[shard::shard_count])
+        self.waited = 0.0
+
+    @contextmanager
+    def epochs(self, first: int, last: int) -> Iterator[Iterator[tuple[int, Iterator[Examples]]]]:
+        """For each epoch from `first` to `last`: the epoch and its blocks of examples. Blocks of the next are prepared ahead.
+
+        Raises:
+            JobFailed: (while iterating) an epoch had another number of clicks than the files hold.
+        """
+        with Prefetched(self._all(first, last), ahead=2) as blocks:
+            yield self._by_epoch(iter(blocks), first, last)
+
+    def _by_epoch(self, blocks: Iterator[Examples | None], first: int, last: int) -> Iterator[tuple[int, Iterator[Examples]]]:
+        def of_one_epoch() -> Iterator[Examples]:
+            while True:
+                start = time.perf_counter()
+                block = next(blocks)
+                self.waited += time.perf_counter() - start
+                if block is None:
+                    return
+                yield block
+
+        for epoch in range(first, last + 1):
+            yield epoch, of_one_epoch()
+
+    def _all(self, first: int, last: int) -> Iterator[Examples | None]:
+        for epoch in range(first, last + 1):
+            yield from self.blocks(epoch)
+            yield None  # the end of an epoch
+
+    def blocks(self, epoch: int) -> Iterator[Examples]:
+        """One epoch's examples in shuffled blocks, read in this thread."""
+        random = np.random.default_rng([self._seed & 0xFFFFFFFF, epoch, self._shard])
+        key = mixed(self._seed, epoch)
+        rows, left = 0, _no_examples()
+        for clicks in self._buffers(epoch):
+            rows += len(clicks["click_id"])
+            columns = _examples(clicks, key, self._skips)
+            order = random.permutation(len(columns[0]))
+            # What the buffer before left over goes first: it has been shuffled already.
+            columns = tuple(np.concatenate((before, column[order])) for before, column in zip(left, columns, strict=True))
+            whole = len(columns[0]) - len(columns[0]) % self._batch_size
+            left = tuple(column[whole:] for column in columns)
+            if whole:
+                yield _block(tuple(column[:whole] for column in columns))
+        if rows != self.rows:
+            raise JobFailed(f"Petastorm gave {rows:,} of {self.rows:,} clicks in epoch {epoch}")
+        if len(left[0]):
+            yield _block(left)
+
+    def _buffers(self, epoch: int) -> Iterator[Arrays]:
+        """Clicks of several row groups at a time, `buffer_clicks` or a little more."""
+        parts: list[Arrays] = []
+        held = 0
+        for group in _read(self._urls, mixed(self._seed, epoch) & 0xFFFFFFFF, self._shard, self._shard_count):
+            parts.append(group)
+            held += len(group["click_id"])
+            if held >= self._buffer_clicks:
+                yield _joined(parts)
+                parts, held = [], 0
+        if parts:
+            yield _joined(parts)
+
+
+def _read(urls: list[str], seed: int, shard: int, shard_count: int) -> Iterator[Arrays]:
+    """Row groups in an order that the seed decides.
+
+    Built as petastorm.make_batch_reader builds its reader, which cannot be given a pool.
+    """
+    filesystem, paths = get_filesystem_and_path_or_paths(urls, hdfs_driver="libhdfs")
+    reader = Reader(
+        filesystem,
+        paths,
+        schema_fields=[f"^{name}$" for name in COLUMNS],
+        worker_class=ArrowReaderWorker,
+        reader_pool=_SequentialPool(),
+        is_batched_reader=True,
+        seed=seed,
+        shuffle_row_groups=True,
+        num_epochs=1,
+        cur_shard=shard if shard_count > 1 else None,
+        shard_count=shard_count if shard_count > 1 else None,
+    )
+    try:
+        for group in reader:
+            yield {name: getattr(group, name) for name in COLUMNS}
+    finally:
+        reader.stop()
+        reader.join()
+
+
+class _SequentialPool(DummyPool):
+    """Reads in the thread that asks, so that a seed gives one order.
+
+    Petastorm's own DummyPool asks whether the ventilator is done after it has found the queue empty: where the last
+    row group is queued in between, it waits for ever. (Its thread pool ends early there, and the rows are lost.) Asked first,
+    "done" means that everything has been queued.
+    """
+
+    def get_results(self) -> Any:
+        while not self._results_queue:
+            done = self._ventilator.completed()
+            if self._ventilator_queue:
+                args, kwargs = self._ventilator_queue.pop(0)
+                self._worker.process(*args, **kwargs)
+                self._ventilator.processed_item()
+            elif done:
+                raise EmptyResultError
+            else:
+                time.sleep(0.0005)
+        return self._results_queue.pop(0)
+
+
+def _examples(clicks: Arrays, key: int, skips: int) -> tuple[npt.NDArray[Any], ...]:
+    """Users, articles and labels of a buffer's examples: each click, and up to `skips` skips drawn for it."""
+    places, drawn = without_replacement(draws(key, clicks["click_id"], skips), clicks["skip_count"])
+    articles = np.concatenate((clicks["clicked"][:, None], np.take_along_axis(clicks["skips"], places, axis=1)), axis=1)
+    kept = np.concatenate((np.ones((len(drawn), 1), dtype=bool), drawn), axis=1)
+    users = np.broadcast_to(clicks["user"][:, None], articles.shape)
+    labels = np.zeros(articles.shape, dtype=np.float32)
+    labels[:, 0] = 1.0
+    return users[kept].astype(np.int64), articles[kept].astype(np.int64), labels[kept]
+
+
+def _no_examples() -> tuple[npt.NDArray[Any], ...]:
+    return np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.float32)
+
+
+def _block(columns: tuple[npt.NDArray[Any], ...]) -> Examples:
+    return Examples(*(torch.from_numpy(np.ascontiguousarray(column)) for column in columns))
+
+
+def _joined(parts: list[Arrays]) -> Arrays:
+    return {name: np.concatenate([part[name] for part in parts]) for name in COLUMNS}
+
+
+def _row_groups(file: str) -> list[int]:
+    metadata = pq.read_metadata(file)
+    return [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)]

@@ -1,0 +1,87 @@
+"""Writes a trained model's vectors and metrics to their tables."""
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from newslake.jobrun import JobRun
+from newslake.lakehouse import Lakehouse
+from newslake.training.data import Catalogue
+from newslake.training.folders import uri
+from newslake.training.trainer import EpochMetrics, Trained
+
+_ROWS_PER_BATCH = 250_000
+
+
+def is_complete(lake: Lakehouse, run_id: str) -> bool:
+    """Whether a run's metrics, which are written last, and its vectors are all there."""
+    tables = ("model_metrics", "user_embeddings", "news_embeddings")
+    return all(lake.exists(table) and not lake.read(table).where(F.col("run_id") == run_id).isEmpty() for table in tables)
+
+
+def save(lake: Lakehouse, run: JobRun, trained: Trained, catalogue: Catalogue, *, model: str, run_id: str, scratch: Path) -> None:
+    """Write the best epoch's vectors, then every epoch's metrics.
+
+    Each write replaces the run's own rows, and the metrics come last: a run killed in between has none, is trained again by
+    its rerun to the same vectors, and ends in the same tables.
+
+    Args:
+        lake, run: as given to the job.
+        trained: what training left.
+        catalogue: the ids of the vectors.
+        model: the model's name.
+        run_id: of the training run.
+        scratch: a new folder, on its way between this process and Spark.
+    """
+    where = {"model": model, "run_id": run_id}
+    scratch.mkdir(parents=True)
+    for table, key, ids, vectors in (
+        ("user_embeddings", "user_id", catalogue.user_ids, trained.vectors.users),
+        ("news_embeddings", "news_id", catalogue.article_ids, trained.vectors.articles),
+    ):
+        rows = _through_parquet(lake.spark, scratch / f"{table}.parquet", key, ids, vectors.cpu().numpy())
+        rows = rows.select(key, F.lit(model).alias("model"), F.lit(run_id).alias("run_id"), "embedding")
+        run.wrote(table, lake.replace(table, rows, where=where).rows)
+    metrics = metric_rows(lake, trained.metrics, best_epoch=trained.best_epoch, model=model, run_id=run_id)
+    run.wrote("model_metrics", lake.replace("model_metrics", metrics, where=where).rows)
+
+
+def metric_rows(lake: Lakehouse, metrics: list[EpochMetrics], *, best_epoch: int, model: str, run_id: str) -> DataFrame:
+    """Rows of the table model_metrics: one per epoch and split."""
+    contract = lake.schema("model_metrics")
+    rows = [
+        (
+            run_id,
+            model,
+            of_epoch.epoch,
+            of_epoch.split,
+            of_epoch.epoch == best_epoch,
+            of_epoch.loss,
+            of_epoch.ranking.auc,
+            of_epoch.ranking.mrr,
+            of_epoch.ranking.ndcg_at_5,
+            of_epoch.ranking.ndcg_at_10,
+            of_epoch.ranking.impressions,
+            of_epoch.ranking.impressions_left_out,
+        )
+        for of_epoch in metrics
+    ]
+    return lake.spark.createDataFrame(rows, contract).coalesce(1)
+
+
+def _through_parquet(spark: SparkSession, file: Path, key: str, ids: pa.Array, vectors: npt.NDArray[np.float32]) -> DataFrame:
+    """Ids and their vectors as a frame, by way of a file: from Python's memory, Spark would take them row by row."""
+    schema = pa.schema([pa.field(key, pa.string(), nullable=False), pa.field("embedding", pa.list_(pa.float32()), nullable=False)])
+    dim = vectors.shape[1]
+    with pq.ParquetWriter(file, schema) as writer:
+        for start in range(0, len(ids), _ROWS_PER_BATCH):
+            part = np.ascontiguousarray(vectors[start : start + _ROWS_PER_BATCH])
+            offsets = pa.array(np.arange(0, part.size + 1, dim, dtype=np.int32))
+            lists = pa.ListArray.from_arrays(offsets, pa.array(part.ravel()))
+            writer.write_table(pa.Table.from_arrays([ids[start : start + _ROWS_PER_BATCH].cast(pa.string()), lists], schema=schema))
+    return spark.read.parquet(uri(file))

@@ -1,0 +1,192 @@
+"""Stages what training needs as Parquet in a folder of its own, named by a fingerprint of what it was made from.
+
+    <staging>/<fingerprint>/articles, users     index and id (and attributes), one row each
+                            clicks              one click with its skips, fixed width: read through Petastorm
+                            train, valid        one impression with its candidates: read through pyarrow, see data.py
+                            vectors-<hash>      article index and embedding, by one encoder
+                            manifest.json       sizes; written last
+Each folder is built under another name and renamed when complete, so a killed run leaves nothing that a later run takes
+for complete. Driver and executors must see `staging` at the same path: a local disk, or a mounted volume on a cluster.
+"""
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from newslake.errors import JobFailed, UserError
+from newslake.training import examples
+from newslake.training.fingerprint import combined, content_fingerprint
+from newslake.training.folders import built_once, parquet_files, row_count, uri, write, written
+
+# Part of every fingerprint: raise it when what is staged from the same input changes.
+LAYOUT = 1
+# Rows of a row group of `clicks`. Petastorm shuffles and shards by row group, so a shard is even to within one, and a
+# shuffle buffer mixes several; smaller ones cost more to open than to read.
+CLICKS_PER_ROW_GROUP = 4096
+CLICKS_PER_FILE = 64 * CLICKS_PER_ROW_GROUP
+IMPRESSIONS_PER_FILE = 1_000_000
+
+
+@dataclass(frozen=True)
+class Staged:
+    """A staged folder and the sizes in its manifest."""
+
+    folder: Path
+    fingerprint: str
+    sizes: Mapping[str, int]
+
+    def files(self, part: str) -> list[str]:
+        """The Parquet files of one part, in the order of their rows."""
+        return parquet_files(self.folder / part)
+
+
+def stage(
+    folder: Path, impressions: DataFrame, click_history: DataFrame, news: DataFrame, *, train: str, valid: str, max_skips: int
+) -> Staged:
+    """Stage users, articles, clicks and impressions, unless that has been done for the same input and settings.
+
+    Args:
+        folder: the staging folder.
+        impressions, click_history, news: the tables.
+        train: name of the split to train on.
+        valid: name of the split to judge by.
+        max_skips: skips kept with a click at most, see `examples.clicks_with_skips`.
+
+    Raises:
+        UserError: a split has no impression, or the training split no click.
+        JobFailed: rows staged do not equal the rows that there are.
+    """
+    impressions = impressions.where(F.col("split").isin(train, valid))
+    click_history = click_history.where(F.col("split").isin(train, valid)).select("split", "impression_id", "news_ids")
+    of_news = news.select("news_id", "category", "subcategory", "entities")
+    fingerprint = combined(
+        {
+            "layout": LAYOUT,
+            "impressions": content_fingerprint(impressions.select("split", "impression_id", "position", "user_id", "news_id", "clicked")),
+            "click_history": content_fingerprint(click_history),
+            "news": content_fingerprint(of_news),
+            "train": train,
+            "valid": valid,
+            "max_skips": max_skips,
+        }
+    )
+
+    def build(temporary: Path) -> dict[str, int]:
+        shown = examples.candidates(impressions, click_history, train=[train], valid=[valid])
+        return _build(temporary, shown, of_news, max_skips, {examples.TRAIN: train, examples.VALID: valid})
+
+    final = folder / fingerprint
+    return Staged(final, fingerprint, built_once(final, build))
+
+
+def stage_vectors(staged: Staged, spark: SparkSession, article_embeddings: DataFrame, *, encoder_id: str) -> Staged:
+    """Stage the vectors of the staged articles by one encoder, beside them: article (int), embedding.
+
+    Raises:
+        UserError: no article has a vector by that encoder.
+        JobFailed: the vectors are not all of one size.
+    """
+    vectors = article_embeddings.where(F.col("encoder_id") == encoder_id).select("news_id", "embedding")
+    fingerprint = combined({"vectors": content_fingerprint(vectors), "encoder_id": encoder_id, "articles": staged.fingerprint})
+    final = staged.folder / f"vectors-{fingerprint}"
+
+    def build(temporary: Path) -> dict[str, int]:
+        index = spark.read.parquet(uri(staged.folder / "articles")).select("news_id", "article")
+        found = index.join(vectors, on="news_id", how="inner").select("article", "embedding")
+        write(found, temporary / "embeddings")
+        written = spark.read.parquet(uri(temporary / "embeddings"))
+        sizes = written.agg(
+            F.count(F.lit(1)).alias("vectors"),
+            F.min(F.size("embedding")).alias("smallest"),
+            F.max(F.size("embedding")).alias("size"),
+        ).head()
+        assert sizes is not None
+        if sizes["vectors"] == 0:
+            raise UserError(f"no article shown has a vector by encoder {encoder_id}: run jobs/encode_articles.py")
+        if sizes["smallest"] != sizes["size"]:
+            raise JobFailed(f"vectors by encoder {encoder_id} have {sizes['smallest']} to {sizes['size']} numbers; they must have one size")
+        return {"vectors": sizes["vectors"], "vector_size": sizes["size"]}
+
+    return Staged(final, fingerprint, built_once(final, build))
+
+
+def _build(temporary: Path, shown: DataFrame, news: DataFrame, max_skips: int, splits: Mapping[str, str]) -> dict[str, int]:
+    # Every later step reads these: made once.
+    shown = written(shown, temporary / "tmp" / "candidates")
+    per_role = shown.groupBy("role").agg(F.count(F.lit(1)).alias("candidates"), F.sum(F.col("clicked").cast("bigint")).alias("clicks"))
+    counts = {row["role"]: row for row in per_role.collect()}
+    for role, split in splits.items():
+        if role not in counts:
+            raise UserError(f"split {split} has no labelled impression: parse its behaviors.tsv with jobs/parse_behaviors.py")
+    clicks = int(counts[examples.TRAIN]["clicks"])
+    if clicks == 0:
+        raise UserError(f"split {splits[examples.TRAIN]} has no click to train on")
+
+    users = _indexed(examples.users(shown), "user_id", "user", temporary / "tmp" / "users")
+    articles = _indexed(examples.articles(shown, news), "news_id", "article", temporary / "tmp" / "articles")
+    users = written(users, temporary / "users")
+    articles = written(articles, temporary / "articles")
+    lists = written(examples.impression_lists(shown, users, articles), temporary / "tmp" / "lists")
+
+    sizes = {**_table_sizes(users, "users"), **_table_sizes(articles, "articles"), "clicks": clicks}
+    sizes["candidates"] = sum(int(row["candidates"]) for row in counts.values())
+    for role in splits:
+        of_role = lists.where(F.col("role") == role).drop("role")
+        sizes[role] = of_role.count()
+        files = _files_for(sizes[role], IMPRESSIONS_PER_FILE)
+        write(examples.in_fixed_order(of_role, "impression_key", files=files), temporary / role)
+        _check_rows(temporary / role, sizes[role])
+    train_lists = lists.where(F.col("role") == examples.TRAIN)
+    sizes |= _write_clicks(train_lists, clicks, max_skips, temporary / "clicks")
+    shutil.rmtree(temporary / "tmp")
+    return sizes
+
+
+def _write_clicks(train_lists: DataFrame, clicks: int, max_skips: int, folder: Path) -> dict[str, int]:
+    longest = train_lists.agg(F.max(F.aggregate("labels", F.lit(0), lambda n, label: n + (1 - label)))).head()
+    assert longest is not None
+    width = max(1, min(max_skips, int(longest[0])))
+    rows = examples.clicks_with_skips(train_lists, width=width)
+    # Parquet ends a row group when what it has buffered reaches block.size. Without a dictionary, and with pages that are
+    # not closed (and so not compressed) before that, this is what the numbers take: so the size sets the number of rows.
+    group_bytes = CLICKS_PER_ROW_GROUP * (8 + 4 * 4 + 4 * width)
+    options = {
+        "parquet.block.size": str(group_bytes),
+        "parquet.page.size": str(2 * group_bytes),
+        "parquet.page.row.count.limit": str(2 * CLICKS_PER_ROW_GROUP),
+        "parquet.page.size.row.check.min": str(CLICKS_PER_ROW_GROUP // 8),
+        "parquet.enable.dictionary": "false",
+        "compression": "zstd",
+    }
+    write(examples.in_fixed_order(rows, "click_id", files=_files_for(clicks, CLICKS_PER_FILE)), folder, **options)
+    _check_rows(folder, clicks)
+    read_back = train_lists.sparkSession.read.parquet(uri(folder))
+    shortened = read_back.where(F.col("skips_shown") > F.col("skip_count")).count()
+    return {"width": width, "clicks_with_skips_left_out": shortened}
+
+
+def _indexed(rows: DataFrame, key: str, index: str, scratch: Path) -> DataFrame:
+    return examples.with_index(written(examples.spread_by_range(rows, key), scratch), key, index)
+
+
+def _table_sizes(table: DataFrame, name: str) -> dict[str, int]:
+    found = table.agg(F.count(F.lit(1)), F.coalesce(F.sum(F.col("in_training").cast("int")), F.lit(0))).head()
+    assert found is not None
+    sizes = {name: int(found[0]), f"{name}_in_training": int(found[1])}
+    if "has_news" in table.columns:
+        sizes["articles_without_news"] = table.where(~F.col("has_news")).count()
+    return sizes
+
+
+def _check_rows(folder: Path, expected: int) -> None:
+    found = row_count(parquet_files(folder))
+    if found != expected:
+        raise JobFailed(f"staged {found:,} rows in {folder.name}, but there are {expected:,}")
+
+
+def _files_for(rows: int, per_file: int) -> int:
+    return max(1, -(-rows // per_file))
