@@ -1,6 +1,7 @@
 """The Spark session: Delta on, UTC, and the settings of conf/spark/."""
 
 import os
+import sys
 from collections.abc import Mapping
 from importlib import resources
 
@@ -15,6 +16,8 @@ _ALWAYS = {
     # MERGE reads its source twice: once evaluated and kept, a model is not run over the same text again, and a source
     # that is not quite deterministic cannot differ between the two.
     "spark.databricks.delta.merge.materializeSource": "all",
+    # What goes to a Python worker at once is bounded in rows by default, and long articles are not.
+    "spark.sql.execution.arrow.maxBytesPerBatch": str(16 * 2**20),
 }
 
 
@@ -34,6 +37,10 @@ def spark_session(app_name: str, master: str | None = None, extra: Mapping[str, 
         builder = builder.config(key, value)
     session = builder.getOrCreate()
     session.conf.set("spark.sql.session.timeZone", "UTC")
+    context = session.sparkContext
+    if context.master.startswith("local") and "PYSPARK_PYTHON" not in os.environ:
+        # Python workers on this machine have the driver's packages, whatever `python3` on the PATH may be.
+        context.pythonExec = sys.executable
     return session
 
 
