@@ -1,0 +1,211 @@
+"""encode_articles: the vector of every article that has none for its text and this encoder."""
+
+from typing import Annotated
+
+from cyclopts import Parameter
+from pyspark import StorageLevel
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+
+from newslake.errors import UserError
+from newslake.jobrun import JobRun
+from newslake.lakehouse import Lakehouse
+from newslake.quarantine import rejected
+from newslake.text.embed import Device, EmbedSettings, embed_column
+from newslake.text.spec import DEFAULT_MODEL, EncoderSpec, Field, LongText, Pooling, Precision, ResolvedEncoder, resolve
+
+TABLE = "article_embeddings"
+
+
+def encode_articles(
+    lake: Lakehouse,
+    run: JobRun,
+    *,
+    encoder: str = DEFAULT_MODEL,
+    pooling: Pooling = "mean",
+    max_tokens: int | None = None,
+    precision: Precision = "fp32",
+    unit: Annotated[bool, Parameter(negative="--no-unit")] = False,
+    fields: tuple[Field, ...] = ("title", "abstract", "body"),
+    long_text: LongText = "truncate",
+    device: Device = "auto",
+    batch_tokens: int | None = None,
+    slice_rows: int = 20_000,
+    partitions: int | None = None,
+) -> None:
+    """Encode the articles of table news that have no vector yet into table article_embeddings.
+
+    An article whose text has changed gets a new vector in place of the old one; equal texts are encoded once. What cannot
+    be encoded goes to quarantine with its reason, and is tried again by the next run. A killed run loses at most a slice.
+
+    Args:
+        encoder: The model that comes with newslake (the default), a folder with a Hugging Face model, or a model id on a hub.
+        pooling: How a text's token vectors become one: their mean, or that of the first token (cls).
+        max_tokens: Tokens that the model sees of an article, special tokens counted (default: 512, or the model's limit).
+        precision: Of weights and activations.
+        unit: Scale vectors to length 1.
+        fields: What of an article is encoded; the first is the first segment, the others make the second.
+        long_text: What happens to an article over max-tokens.
+        device: Where to encode; auto takes a GPU where there is one.
+        batch_tokens: Tokens that the model takes at once (default: what suits the device).
+        slice_rows: Articles that are encoded and written at a time; each slice reads table news once.
+        partitions: Tasks that a slice is split into (default: two for each core of the cluster).
+    """
+    if slice_rows < 1 or (partitions is not None and partitions < 1):
+        raise UserError("--slice-rows and --partitions take 1 or more")
+    settings = EmbedSettings(device=device, batch_tokens=batch_tokens)
+    news = lake.read("news")
+    found = resolve(EncoderSpec(encoder, pooling, max_tokens, precision, unit, tuple(fields), long_text))
+    run.fact("encoder_id", found.encoder_id)
+    run.rows_in(news.count())
+    lake.create(TABLE)
+
+    todo = pending(news, vectors_of(lake, found))
+    articles, copyable, texts = _sizes(todo, vectors_of(lake, found))
+    run.progress(f"{articles:,} articles without a vector by {found.encoder_id}: {texts:,} texts to encode, {copyable:,} to copy")
+    copied = _copy(lake, todo, found) if copyable else 0
+    tasks = partitions or 2 * lake.spark.sparkContext.defaultParallelism
+    failed = _encode(lake, run, todo, found, settings, texts=texts, slices=-(-texts // slice_rows), tasks=tasks)
+    if articles - copyable > texts:  # equal texts: one of each has its vector now
+        copied += _copy(lake, todo, found)
+    run.wrote(TABLE, copied)
+    run.fact("vectors copied from an equal text", copied)
+    if left := todo.count() - failed:
+        # Another job writes news while this one encodes.
+        run.fact("articles that came or changed meanwhile, left for the next run", left)
+
+
+def vectors_of(lake: Lakehouse, encoder: ResolvedEncoder) -> DataFrame:
+    """One encoder's rows of article_embeddings."""
+    return lake.read(TABLE).where(F.col("encoder_id") == encoder.encoder_id)
+
+
+def pending(news: DataFrame, vectors: DataFrame) -> DataFrame:
+    """Articles without a vector for their present text: those of `news` that `vectors` (one encoder's) lacks."""
+    return news.select("news_id", "title", "abstract", "body", "content_hash").join(
+        vectors.select("news_id", "content_hash"), on=["news_id", "content_hash"], how="left_anti"
+    )
+
+
+def segments(fields: tuple[Field, ...]) -> tuple[Column, Column]:
+    """An article's text as a pair of segments: the first field, and what the others hold, joined by a blank.
+
+    Title and abstract are the pair of the tutorial; a body joins the abstract.
+    """
+    others = [F.when(F.col(name) != "", F.col(name)) for name in fields[1:]]
+    return F.coalesce(fields[0], F.lit("")), F.concat_ws(" ", *others) if others else F.lit("")
+
+
+def one_of_each_text(articles: DataFrame, tasks: int) -> DataFrame:
+    """The article with the lowest news_id of each content_hash, spread evenly over `tasks` partitions.
+
+    The hash of the content decides where a text goes, so that lengths mix and every task has about as many tokens as the
+    others, in one file or a thousand.
+    """
+    row = F.struct("news_id", "title", "abstract", "body")
+    spread = articles.repartition(tasks, "content_hash")
+    return spread.groupBy("content_hash").agg(F.min_by(row, "news_id").alias("article")).select("content_hash", "article.*")
+
+
+def copies(todo: DataFrame, vectors: DataFrame) -> DataFrame:
+    """Rows of article_embeddings for articles whose very text has a vector under another news_id."""
+    wanted = todo.select("news_id", "content_hash")
+    # Which row to copy is decided on narrow columns; only then are vectors read.
+    source = (
+        vectors.select(F.col("news_id").alias("source_id"), "content_hash")
+        .join(wanted.select("content_hash").distinct(), on="content_hash", how="left_semi")
+        .groupBy("content_hash")
+        .agg(F.min("source_id").alias("source_id"))
+    )
+    stored = vectors.select(F.col("news_id").alias("source_id"), "content_hash", "encoder_id", "token_count", "embedding")
+    return (
+        wanted.join(source, on="content_hash", how="inner")
+        .join(stored, on=["source_id", "content_hash"], how="inner")
+        .select("news_id", "encoder_id", "content_hash", "token_count", "embedding")
+    )
+
+
+def _sizes(todo: DataFrame, vectors: DataFrame) -> tuple[int, int, int]:
+    """Articles to do, those among them whose text has a vector already, and distinct texts of the rest."""
+    known = vectors.select("content_hash").distinct().withColumn("known", F.lit(True))
+    row = (
+        todo.select("content_hash")
+        .join(known, on="content_hash", how="left")
+        .agg(F.count("*"), F.count("known"), F.countDistinct(F.when(F.col("known").isNull(), F.col("content_hash"))))
+        .head()
+    )
+    assert row is not None
+    return int(row[0]), int(row[1]), int(row[2])
+
+
+def _copy(lake: Lakehouse, todo: DataFrame, encoder: ResolvedEncoder) -> int:
+    return lake.merge(TABLE, copies(todo, vectors_of(lake, encoder))).rows
+
+
+def _encode(
+    lake: Lakehouse,
+    run: JobRun,
+    todo: DataFrame,
+    encoder: ResolvedEncoder,
+    settings: EmbedSettings,
+    *,
+    texts: int,
+    slices: int,
+    tasks: int,
+) -> int:
+    """Encode and commit slice by slice; returns the number of articles that went to quarantine.
+
+    A slice is chosen by a hash of the content, so that it is the same whatever earlier slices did, and a text that fails
+    is met once in a run.
+    """
+    first, second = segments(encoder.spec.fields)
+    began, done, tokens, failed = run.seconds, 0, 0, 0
+    for number in range(slices):
+        articles = todo.where(F.pmod(F.xxhash64("content_hash"), F.lit(slices)) == number)
+        given = one_of_each_text(articles, tasks).select("news_id", "content_hash", first.alias("first"), second.alias("second"))
+        encoded = embed_column(given, "first", "second", encoder, settings=settings).select("news_id", "content_hash", "embedded.*")
+        encoded = encoded.persist(StorageLevel.MEMORY_AND_DISK)
+        try:
+            counted = encoded.agg(F.count("*"), F.count("error"), F.sum("token_count")).head()
+            assert counted is not None
+            good = encoded.where(F.col("error").isNull()).select(
+                "news_id",
+                F.lit(encoder.encoder_id).alias("encoder_id"),
+                "content_hash",
+                "token_count",
+                F.col("vector").alias("embedding"),
+            )
+            run.wrote(TABLE, lake.merge(TABLE, good).rows)
+            if counted[1]:
+                failed += _reject(lake, run, articles, encoded.where(F.col("error").isNotNull()))
+        finally:
+            encoded.unpersist()
+        done, tokens = done + counted[0], tokens + int(counted[2] or 0)
+        rate = done / max(run.seconds - began, 1e-9)
+        run.progress(
+            f"slice {number + 1} of {slices}: {done:,} of {texts:,} texts, {rate:,.0f} a second, "
+            f"about {max(texts - done, 0) / rate if rate else 0:,.0f} s to go"
+        )
+    run.fact("texts encoded", done - failed)
+    run.fact("tokens", tokens)
+    return failed
+
+
+def _reject(lake: Lakehouse, run: JobRun, articles: DataFrame, failures: DataFrame) -> int:
+    """Send every article whose text failed to quarantine; returns how many there are."""
+    rows = articles.join(failures.select("content_hash", "error"), on="content_hash", how="inner").select(
+        F.lit("table news").alias("source"),
+        F.lit(None).cast("bigint").alias("line_number"),
+        F.col("news_id").alias("record_id"),
+        F.to_json(F.struct("title", "abstract", "body")).cast("binary").alias("raw"),
+        F.col("error").alias("reason"),
+        F.current_timestamp().alias("ingested_at"),
+    )
+    rows = rejected(rows, job="encode_articles").persist(StorageLevel.MEMORY_AND_DISK)
+    try:
+        found = rows.count()
+        lake.merge("quarantine", rows, update=False)
+    finally:
+        rows.unpersist()
+    run.quarantined(found)
+    return found

@@ -1,0 +1,48 @@
+"""Models of any other architecture, through transformers, with as much padding as a batch needs."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from newslake.text.tokens import TokenisedText, Tokenizer
+
+
+class PaddedModel:
+    """A model of transformers that has a last hidden layer."""
+
+    def __init__(self, folder: Path, dtype: torch.dtype, device: torch.device, tokenizer: Tokenizer) -> None:
+        """Load the model, from safetensors where it has them."""
+        from transformers import AutoModel
+        from transformers.utils import logging
+
+        logging.disable_progress_bar()
+        model = AutoModel.from_pretrained(
+            str(folder), dtype=dtype, trust_remote_code=False, use_safetensors=any(folder.glob("*.safetensors"))
+        )
+        self._model = (model.get_encoder() if model.config.is_encoder_decoder else model).to(device).eval()
+        self._device = device
+        self._tokenizer = tokenizer
+        self.hidden_size = int(model.config.hidden_size)
+
+    def __call__(self, texts: Sequence[TokenisedText], *, first_only: bool) -> Tensor:
+        """First token's vector, or the mean over tokens: (texts, hidden size)."""
+        longest = max(len(text.ids) for text in texts)
+        lengths = torch.tensor([len(text.ids) for text in texts])
+        mask = (torch.arange(longest)[None, :] < lengths[:, None]).long().to(self._device)
+        inputs = {"input_ids": self._padded([text.ids for text in texts], longest, self._tokenizer.pad_id), "attention_mask": mask}
+        if self._tokenizer.has_segments:
+            inputs["token_type_ids"] = self._padded([text.segments for text in texts], longest, 0)
+        hidden = self._model(**inputs).last_hidden_state
+        if first_only:
+            return hidden[:, 0]
+        weights = mask[:, :, None].to(torch.float32)
+        return (hidden.float() * weights).sum(1) / weights.sum(1)
+
+    def _padded(self, rows: Sequence[np.ndarray], length: int, value: int) -> Tensor:
+        out = np.full((len(rows), length), value, dtype=np.int64)
+        for row, ids in zip(out, rows, strict=True):
+            row[: len(ids)] = ids
+        return torch.from_numpy(out).to(self._device)
