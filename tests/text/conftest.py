@@ -17,8 +17,8 @@ os.environ["TOKENIZERS_PARALLELISM"] = "false"
 # Torch's parallel loops crawl on a busy machine, and these models are small.
 torch.set_num_threads(1)
 
-WORDS = ("the", "a", "of", "news", "city", "team", "wins", "storm", "rain", "goal", "mayor", "market", "stock", "film", "star")
-WORDS += ("law", "court", "vote", "school", "dog", "cat")
+WORDS: tuple[str, ...] = ("the", "a", "of", "news", "city", "team", "wins", "storm", "rain", "goal", "mayor", "market", "stock", "film")
+WORDS += ("star", "law", "court", "vote", "school", "dog", "cat")
 # What the tokenizer of the "gaps" model knows and the model has no embedding for.
 UNEMBEDDED = "poison"
 

@@ -1,6 +1,7 @@
 """The encoder's vectors are those of transformers, one text at a time; one bad text costs no other its vector."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -85,7 +86,7 @@ def test_other_architectures(tmp_path: Path) -> None:
     base = save_bert(tmp_path / "base", layers=1, width=16, heads=2, seed=3)
     words = AutoTokenizer.from_pretrained(str(base))
     torch.manual_seed(4)
-    sizes = {"vocab_size": len(words), "pad_token_id": 0, "initializer_range": 0.2}
+    sizes: dict[str, Any] = {"vocab_size": len(words), "pad_token_id": 0, "initializer_range": 0.2}
     roberta = RobertaModel(
         RobertaConfig(**sizes, hidden_size=32, num_hidden_layers=2, num_attention_heads=4, intermediate_size=64, type_vocab_size=2)
     )
@@ -95,7 +96,7 @@ def test_other_architectures(tmp_path: Path) -> None:
         model.save_pretrained(folder)
         words.save_pretrained(folder)
         for pooling in ("mean", "cls"):
-            encoder = Encoder(resolve(EncoderSpec(str(folder), pooling=pooling, max_tokens=64)), batch_tokens=256)  # type: ignore[arg-type]
+            encoder = Encoder(resolve(EncoderSpec(str(folder), pooling=pooling, max_tokens=64)), batch_tokens=256)
             assert encoder.is_packed == packed
             assert least_cosine(encoder, peer(folder, pooling, 64), SHORTER) >= 0.99999
 

@@ -1,0 +1,71 @@
+"""encode_articles killed with SIGKILL: its rerun makes the tables of a run that nobody disturbed."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from newslake.jobrun import JobRun
+from newslake.lakehouse import Lakehouse
+from newslake.text.articles import encode_articles
+from tests.killing import commits, content, data_files, kill_job
+from tests.text.conftest import UNEMBEDDED
+from tests.text.test_articles import Article, write_news
+
+# Six slices of texts; equal texts, so that some are copied at the end; texts that fail, so that quarantine is written too.
+ARTICLES: list[Article] = [(f"N{i:03}", f"news {i}", "the city " * (i % 40), None) for i in range(120)]
+ARTICLES += [(f"C{i:03}", f"news {i}", "the city " * (i % 40), None) for i in range(0, 120, 6)]
+ARTICLES += [(f"P{i:03}", f"{UNEMBEDDED} {i}", "", None) for i in range(12)]
+SLICE_ROWS = 23
+SLICES = 6
+
+Moment = Callable[[Path, Path], bool]
+MOMENTS: dict[str, Moment] = {
+    "before the table is there": lambda lakehouse, log: "encode_articles" in log.read_text() or commits(lakehouse / "job_runs") > 0,
+    "table created": lambda lakehouse, log: commits(lakehouse / "article_embeddings") == 1,
+    "files of the first slice written, not committed": lambda lakehouse, log: data_files(lakehouse / "article_embeddings") > 0,
+    "two slices committed": lambda lakehouse, log: commits(lakehouse / "article_embeddings") >= 3,
+    "last slice committed, copies not": lambda lakehouse, log: commits(lakehouse / "article_embeddings") == 1 + SLICES,
+}
+
+
+def tables(lake: Lakehouse) -> list[tuple[int, int]]:
+    """What both tables hold, vectors to the last bit."""
+    quarantine: DataFrame = lake.read("quarantine")
+    return [content(lake.read("article_embeddings")), content(quarantine, without=["ingested_at"])]
+
+
+def encode(lake: Lakehouse, model: Path) -> None:
+    """An undisturbed run."""
+    encode_articles(lake, JobRun("encode_articles"), encoder=str(model), slice_rows=SLICE_ROWS)
+
+
+def check_kill(lake: Lakehouse, model: Path, tmp_path: Path, moment: Moment) -> None:
+    """Kill a run at the moment; its tables are readable and hold no article twice; a rerun completes them."""
+    undisturbed = Lakehouse(lake.spark, str(tmp_path / "undisturbed"))
+    for each in (lake, undisturbed):
+        write_news(each, ARTICLES)
+    encode(undisturbed, model)
+    root, log = Path(str(lake.root)), tmp_path / "log"
+    options = ("--lakehouse", str(root), "--encoder", str(model), "--slice-rows", str(SLICE_ROWS))
+    assert kill_job("encode_articles", *options, when=lambda: moment(root, log), log=log), f"ended undisturbed: {log.read_text()[-2000:]}"
+    if lake.exists("article_embeddings"):
+        left = lake.read("article_embeddings")
+        assert left.count() < len(ARTICLES) - 12
+        assert left.groupBy("news_id", "encoder_id").count().where("count > 1").isEmpty()
+    encode(lake, model)
+    assert tables(lake) == tables(undisturbed)
+    assert lake.read("article_embeddings").count() == len(ARTICLES) - 12
+    assert lake.read("quarantine").agg(F.countDistinct("record_id")).head() == (12,)
+
+
+def test_killed_between_slices(lake: Lakehouse, gaps_model: Path, tmp_path: Path) -> None:
+    check_kill(lake, gaps_model, tmp_path, MOMENTS["two slices committed"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_killed_at_any_moment(lake: Lakehouse, gaps_model: Path, tmp_path: Path, moment: str) -> None:
+    check_kill(lake, gaps_model, tmp_path, MOMENTS[moment])
