@@ -1,0 +1,1 @@
+"""Runs of several jobs in order, in one Spark session."""
