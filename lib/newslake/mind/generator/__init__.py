@@ -7,6 +7,7 @@ Layout below the output folder (several part files, `behaviors-00000.tsv` and so
 - articles.jsonl: messages of the article stream for the articles that have a body.
 - class_scores.jsonl: class and score that a simulated long-text classifier gives those articles.
 - short_texts.jsonl: short texts with their class as labelled, some of it wrong.
+- user_interests.jsonl, search_queries.jsonl: what users say of themselves, and what they look for.
 - truth/*.parquet: topics, articles, users, impressions_train, impressions_dev (affinity and utility of each candidate by
   position) and short_texts. For tests and evidence only.
 - spec.json: the settings; written last.

@@ -65,8 +65,8 @@ def messages(spec: GeneratorSpec, start: int, stop: int) -> pa.RecordBatch:
         "abstract": abstracts(world, article).render(world.words),
         "body": bodies(world, article)[0].render(world.words),
         "url": _urls(world, article),
-        "published_at": _iso_time(published),
-        "updated_at": _iso_time(updated),
+        "published_at": iso_time(published),
+        "updated_at": iso_time(updated),
     }
     return pa.RecordBatch.from_pydict(columns)
 
@@ -143,5 +143,6 @@ def _urls(world: Catalogue, article: Ints) -> pa.Array:
     return glued(["https://news.example/articles/", news_ids(world.spec, article), ".html"])
 
 
-def _iso_time(seconds: Ints) -> pa.Array:
+def iso_time(seconds: Ints) -> pa.Array:
+    """Times such as 2019-11-09T06:03:52Z."""
     return pc.strftime(pa.array(seconds, pa.timestamp("s")), format="%Y-%m-%dT%H:%M:%SZ")

@@ -10,7 +10,7 @@ from pyspark.sql import SparkSession
 from newslake.errors import UserError
 from newslake.jobrun import JobRun
 from newslake.lakehouse import Lakehouse
-from newslake.mind.generator import articles, impressions, labels
+from newslake.mind.generator import articles, impressions, labels, wishes
 from newslake.mind.generator.files import Files, Folder, write
 from newslake.mind.generator.spec import GeneratorSpec
 from newslake.mind.generator.vocabulary import vocabulary
@@ -36,6 +36,9 @@ def plan(spec: GeneratorSpec) -> list[Files]:
     made.append(Files("class_scores", "jsonl", labels.SCORES_SCHEMA, spec.articles, many, 20_000, scores))
     short = partial(labels.short_text_rows, spec)
     made.append(Files("short_texts", "jsonl", labels.SHORT_SCHEMA, spec.short_texts, many, 5_000, short))
+    interests, queries = partial(wishes.interest_rows, spec), partial(wishes.query_rows, spec)
+    made.append(Files("user_interests", "jsonl", wishes.INTERESTS_SCHEMA, spec.users, many, 5_000, interests))
+    made.append(Files("search_queries", "jsonl", wishes.QUERIES_SCHEMA, spec.users, many, 5_000, queries))
     return made + (_truth(spec) if spec.truth else [])
 
 
@@ -98,7 +101,7 @@ def _clear(folder: Folder) -> None:
         return
     ours = MARK in present or UNFINISHED in present
     own = ("train", "dev", "truth", "_parts", MARK, UNFINISHED)
-    data = ("articles", "class_scores", "short_texts")
+    data = ("articles", "class_scores", "short_texts", "user_interests", "search_queries")
     foreign = [name for name in present if name not in own and not (name.endswith(".jsonl") and name.startswith(data))]
     if foreign or not ours:
         what = ", ".join((foreign or present)[:3])
@@ -120,6 +123,7 @@ def generate_mind(
     users: int = GeneratorSpec.users,
     impressions: int = GeneratorSpec.impressions,
     candidates: float = GeneratorSpec.candidates,
+    clicks: float = GeneratorSpec.clicks,
     history: float = GeneratorSpec.history,
     dev_share: float = GeneratorSpec.dev_share,
     new_users: float = GeneratorSpec.new_users,
@@ -144,6 +148,7 @@ def generate_mind(
         users: Number of users.
         impressions: Number of impressions of train and dev together.
         candidates: Mean number of candidates of an impression (MIND has about 37).
+        clicks: Mean number of clicks of an impression (MIND has about 1.5).
         history: Mean number of earlier clicks of a user.
         dev_share: Share of the impressions that fall on the last day, dev.
         new_users: Share of dev's users who never occur in train.
@@ -161,6 +166,7 @@ def generate_mind(
         users=users,
         impressions=impressions,
         candidates=candidates,
+        clicks=clicks,
         history=history,
         dev_share=dev_share,
         new_users=new_users,

@@ -13,9 +13,9 @@ from newslake.mind.generator.texts import NOISE, SENTENCE, TITLE, VAGUE_TITLE, S
 from newslake.mind.generator.vocabulary import ENTITIES_PER_TOPIC
 from newslake.mind.generator.world import Catalogue, catalogue
 
-MIXED_SHARE = 0.2
+MIXED_SHARE = 0.15
 """Short texts that speak of another category too: their true class is what the first part is about."""
-VAGUE_SHARE = 0.1
+VAGUE_SHARE = 0.05
 """Short texts that name no subject at all, so that nobody could tell their class from the text."""
 
 Flags = np.ndarray[Any, np.dtype[np.bool_]]

@@ -23,7 +23,8 @@ class GeneratorSpec:
         users: number of users, those who appear in dev only included.
         impressions: number of impressions of both splits.
         candidates: mean number of candidates of an impression (MIND: about 37); at least 2 are shown.
-        history: mean number of earlier clicks of a user.
+        clicks: mean number of clicks of an impression (MIND: about 1.5); at least one click and one skip.
+        history: mean number of earlier clicks of a user, repeated ones counted.
         dev_share: share of the impressions that fall on the last day, the dev split.
         new_users: share of the users of dev that never occur in train.
         body_share: share of the articles that have a body.
@@ -43,7 +44,8 @@ class GeneratorSpec:
     users: int = 500
     impressions: int = 3_000
     candidates: float = 20.0
-    history: float = 20.0
+    clicks: float = 2.0
+    history: float = 30.0
     dev_share: float = 0.15
     new_users: float = 0.1
     body_share: float = 0.6
@@ -65,6 +67,8 @@ class GeneratorSpec:
                 raise UserError(f"{name} is a share and must lie between 0 and 1, not {getattr(self, name)}")
         if not 2.0 <= self.candidates <= 150.0:
             raise UserError(f"candidates must lie between 2 and 150, not {self.candidates}")
+        if not 1.0 <= self.clicks <= self.candidates / 2.0:
+            raise UserError(f"clicks must lie between 1 and half of candidates, not {self.clicks}")
         if not 0.0 <= self.history <= 150.0:
             raise UserError(f"history must lie between 0 and 150, not {self.history}")
         if self.candidates > self.articles / 20:

@@ -16,14 +16,15 @@ from newslake.mind.generator.spec import HISTORY_DAYS, PERIOD_SHARES, TRAIN_DAYS
 from newslake.mind.generator.vocabulary import Vocabulary, vocabulary
 
 DAY = 86_400
-TASTE_STRENGTH = 4.2
+TASTE_STRENGTH = 5.0
 """How much affinity, from 0 to 1, decides a click, in units of the Gumbel noise."""
+APPEAL_SKEW = 1.4
 POPULARITY_STRENGTH = 0.6
 FRESHNESS_STRENGTH = 0.3
-"""What an article loses by each six hours of age."""
-MEAN_AGE = 6 * 3_600
+"""What an article loses by each MEAN_AGE of age."""
+MEAN_AGE = 5 * 3_600
 """Mean age in seconds of a candidate; ages are exponential, cut at WINDOW."""
-WINDOW = DAY
+WINDOW = DAY // 2
 SINGLE_TOPIC_SHARE = 0.45
 NO_BODY, PLAIN_BODY, LATE_BODY = 0, 1, 2
 
@@ -121,12 +122,20 @@ def tastes(world: Catalogue, users: Ints) -> Floats:
     """
     draws, words = world.draws, world.words
     rows, categories = users[:, None], np.arange(len(words.categories))[None, :]
-    order = np.argsort(np.argsort(draws.bits("user/likes", rows, categories), axis=1), axis=1)
+    # The largest of log weight + Gumbel noise are draws by those weights, without replacement.
+    lure = np.log(_appeal(world)) + draws.gumbel("user/likes", rows, categories)
+    order = np.argsort(np.argsort(-lure, axis=1), axis=1)
     liked = order < 2 + draws.below("user/breadth", 3, users)[:, None]
     strength = draws.uniform("user/strength", rows, categories)
     by_category = np.where(liked, 0.6 + 0.4 * strength, 0.15 * strength)
     keen = draws.uniform("user/keen", rows, np.arange(words.topics)[None, :]) < 0.5
     return by_category[:, words.category_of] * np.where(keen, 1.0, 0.5)
+
+
+def _appeal(world: Catalogue) -> Floats:
+    """How readily each category is liked: a few by many users (which ones, the seed decides)."""
+    rank = np.argsort(np.argsort(world.draws.bits("category/appeal", np.arange(len(world.words.categories)))))
+    return (1.0 + rank) ** -APPEAL_SKEW
 
 
 def affinities(world: Catalogue, taste: Floats, row: Ints, article: Ints) -> Floats:
