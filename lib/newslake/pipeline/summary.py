@@ -12,7 +12,7 @@ _METRICS = {"auc": "AUC", "mrr": "MRR", "ndcg_at_5": "nDCG@5", "ndcg_at_10": "nD
 
 
 def metrics_table(lake: Lakehouse, models: Sequence[str]) -> str:
-    """The best epoch of each model's latest run, valid and train, the models beside each other."""
+    """Each model's latest run, the models beside each other: valid at the epoch that was kept, train at the last one."""
     runs = lake.read("job_runs").where((F.col("job") == "train_recommender") & (F.col("outcome") == "done"))
     latest = Window.partitionBy("model").orderBy(F.col("started_at").desc())
     runs = (
@@ -21,15 +21,17 @@ def metrics_table(lake: Lakehouse, models: Sequence[str]) -> str:
         .where("place = 1")
         .select("run_id")
     )
-    best = lake.read("model_metrics").join(runs, on="run_id", how="left_semi").where("best")
-    # Two rows a model: small by construction.
-    rows = {(row.model, row.split): row for row in best.where(F.col("model").isin(*models)).collect()}
-    header = f"{'':10}" + "".join(f"{model:>12}" for model in models)
+    metrics = lake.read("model_metrics").join(runs, on="run_id", how="left_semi").where(F.col("model").isin(*models))
+    last = F.col("epoch") == F.max("epoch").over(Window.partitionBy("run_id"))
+    # A row or two a model and split: small by construction.
+    rows = metrics.withColumn("last", last).where("best OR last").collect()
     lines = []
-    for split in ("valid", "train"):
-        lines += [f"{split} (best epoch on valid)", header]
-        lines += [f"{label:10}" + "".join(_cell(rows.get((model, split)), name) for model in models) for name, label in _METRICS.items()]
-        lines += [f"{'epoch':10}" + "".join(_cell(rows.get((model, split)), "epoch") for model in models), ""]
+    for title, split, kind in (("valid, best epoch", "valid", "best"), ("train, last epoch", "train", "last")):
+        chosen = {row.model: row for row in rows if row.split == split and row[kind]}
+        lines.append(f"{title:20}" + "".join(f"{model:>12}" for model in models))
+        for name, label in {**_METRICS, "epoch": "epoch"}.items():
+            lines.append(f"  {label:18}" + "".join(_cell(chosen.get(model), name) for model in models))
+        lines.append("")
     return "\n".join(["", *lines]).rstrip()
 
 
