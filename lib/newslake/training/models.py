@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from newslake.errors import UserError
 from newslake.training.data import Catalogue, Codes
 
-
 # The tutorial starts all embeddings from N(0, 1), whose inner products of 50 numbers begin as noise of size 7 that takes tens of
 # epochs to unlearn, and that on small data is never quite unlearnt. Starting users and articles near 0 fits train sooner and
 # ranks new articles better; attributes, which many articles share, do best as in the tutorial.

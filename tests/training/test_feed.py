@@ -1,0 +1,140 @@
+"""The feed: every click once per epoch, in an order that seed and epoch decide, each with skips of its own."""
+
+import subprocess
+import sys
+from collections import Counter
+
+import numpy as np
+import pytest
+import torch
+
+from newslake.errors import JobFailed
+from newslake.training import feed as feed_module
+from newslake.training.feed import ClickFeed
+from tests.training.frames import write_clicks
+
+CPU = torch.device("cpu")
+CLICKS, WIDTH = 150, 6
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    return write_clicks(tmp_path_factory.mktemp("clicks"), CLICKS, width=WIDTH)
+
+
+def make_feed(files, **changed):
+    return ClickFeed(files, **{"seed": 3, "skips": 4, "batch_size": 32, "buffer_clicks": 40, **changed})
+
+
+def epoch_of(feed, epoch):
+    """(user, article, label) of each example, in order."""
+    blocks = list(feed.blocks(epoch))
+    columns = [torch.cat([getattr(block, name) for block in blocks]).tolist() for name in ("users", "articles", "labels")]
+    return list(zip(*columns, strict=True))
+
+
+def test_every_click_comes_once_with_up_to_four_distinct_skips_of_its_own(files):
+    examples = epoch_of(make_feed(files), 1)
+    clicks = [(user, article) for user, article, label in examples if label == 1]
+    assert sorted(clicks) == [(i, i) for i in range(CLICKS)]
+    skips = [(user, article) for user, article, label in examples if label == 0]
+    assert len(set(skips)) == len(skips)
+    assert all(1000 * user <= article < 1000 * user + user % (WIDTH + 1) for user, article in skips)
+    per_user = Counter(user for user, _ in skips)
+    assert [per_user[i] for i in range(CLICKS)] == [min(4, i % (WIDTH + 1)) for i in range(CLICKS)]
+
+
+def test_the_same_seed_and_epoch_give_the_same_order(files):
+    first = epoch_of(make_feed(files), 1)
+    assert epoch_of(make_feed(files), 1) == first
+    assert epoch_of(make_feed(files), 2) != first
+    assert epoch_of(make_feed(files, seed=4), 1) != first
+    assert [user for user, _, label in first if label == 1] != sorted(user for user, _, label in first if label == 1)
+
+
+def test_skips_are_drawn_afresh_each_epoch_and_do_not_depend_on_the_batches(files):
+    def skips(feed, epoch):
+        return {(user, article) for user, article, label in epoch_of(feed, epoch) if label == 0}
+
+    first = skips(make_feed(files), 1)
+    assert skips(make_feed(files, batch_size=7, buffer_clicks=1000), 1) == first
+    assert skips(make_feed(files), 2) != first
+
+
+def test_examples_are_mixed_across_row_groups_and_clicks(files):
+    feed = make_feed(files, buffer_clicks=CLICKS)
+    users = np.array([user for user, _, _ in epoch_of(feed, 1)])
+    # Each user's examples lie side by side in the files; shuffled, hardly any stay neighbours.
+    assert (users[1:] == users[:-1]).mean() < 0.1
+
+
+def test_only_the_last_batch_of_an_epoch_is_short(files):
+    sizes = [len(batch) for block in make_feed(files).blocks(1) for batch in block.batches(32, CPU)]
+    assert set(sizes[:-1]) == {32}
+    assert sum(sizes) == CLICKS + sum(min(4, i % (WIDTH + 1)) for i in range(CLICKS))
+
+
+def test_prefetched_epochs_are_the_epochs(files):
+    feed = make_feed(files)
+    found = {}
+    with feed.epochs(1, 3) as epochs:
+        for epoch, blocks in epochs:
+            found[epoch] = [user for block in blocks for user in block.users.tolist()]
+    assert found == {epoch: [user for user, _, _ in epoch_of(make_feed(files), epoch)] for epoch in (1, 2, 3)}
+    assert feed.waited > 0
+
+
+def test_leaving_early_stops_the_reader(files):
+    feed = make_feed(files)
+    with feed.epochs(1, 1000) as epochs:
+        epoch, blocks = next(epochs)
+        next(blocks)
+    assert epoch == 1
+
+
+@pytest.mark.parametrize("shard_count", [2, 3])
+def test_shards_share_the_clicks_without_overlap(files, shard_count):
+    shards = [make_feed(files, shard=shard, shard_count=shard_count) for shard in range(shard_count)]
+    assert sum(shard.rows for shard in shards) == CLICKS
+    clicks = [user for shard in shards for user, _, label in epoch_of(shard, 1) if label == 1]
+    assert sorted(clicks) == list(range(CLICKS))
+
+
+def test_too_many_shards_are_refused(files):
+    with pytest.raises(JobFailed, match="too few for 100 processes"):
+        make_feed(files, shard=0, shard_count=100)
+
+
+def test_a_lost_row_group_fails_the_epoch(files, monkeypatch):
+    read = feed_module._read
+
+    def losing(*arguments):
+        groups = read(*arguments)
+        next(groups)
+        yield from groups
+
+    monkeypatch.setattr(feed_module, "_read", losing)
+    with pytest.raises(JobFailed, match=r"Petastorm gave 1\d\d of 150 clicks in epoch 1"):
+        list(make_feed(files).blocks(1))
+    with make_feed(files).epochs(1, 1) as epochs:
+        _, blocks = next(epochs)
+        with pytest.raises(JobFailed, match="of 150 clicks"):
+            list(blocks)
+
+
+def test_no_row_is_lost_in_many_small_reads(tmp_path):
+    # Petastorm's own pools lose or wait for the last row group when its queue fills at the wrong moment.
+    few = write_clicks(tmp_path, 6, per_group=2, files=1)
+    for epoch in range(1, 101):
+        assert len([1 for _, _, label in epoch_of(make_feed(few), epoch) if label == 1]) == 6
+
+
+def test_petastorm_is_silent(files):
+    program = (
+        "from newslake.training.feed import ClickFeed\n"
+        f"with ClickFeed({files!r}, seed=1, skips=4, batch_size=8).epochs(1, 2) as epochs:\n"
+        "    print(sum(len(block) for _, blocks in epochs for block in blocks))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert int(done.stdout) == 2 * len(epoch_of(make_feed(files), 1))
+    assert done.stderr == ""
