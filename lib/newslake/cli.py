@@ -6,6 +6,7 @@ Exit status: 0 done, 1 the job failed, 2 the user's mistake (one line on stderr 
 import inspect
 import logging
 import os
+import re
 import sys
 import time
 import traceback
@@ -144,6 +145,7 @@ def _parse(job: JobFunction, arguments: Sequence[str], profile: Profile) -> tupl
         help_format="plaintext",
         result_action="return_value",
     )
+    app["--help"].group = _HOW
     try:
         # With exit_on_error and print_error off, what is wrong reaches us and becomes one line.
         result = app(arguments, exit_on_error=False, print_error=False)
@@ -156,12 +158,15 @@ def _parse(job: JobFunction, arguments: Sequence[str], profile: Profile) -> tupl
 
 
 def _with_shared_help(job: JobFunction) -> str:
-    """The job's docstring, its Args continued by those of the shared options."""
-    doc = inspect.getdoc(job) or ""
-    shared = (inspect.getdoc(_shared) or "").split("Args:\n", 1)[1]
-    text, args, rest = doc.partition("Args:\n")
-    own = rest.split("\n\n", 1)[0].rstrip() + "\n" if args else ""
-    return f"{text.rstrip()}\n\nArgs:\n{own}{shared}"
+    """The job's docstring, its Args continued by those of the shared options.
+
+    Paragraphs and entries become one line each: a terminal's width wraps them, not that of the source.
+    """
+    text, _, rest = (inspect.getdoc(job) or "").partition("Args:\n")
+    shared = (inspect.getdoc(_shared) or "").partition("Args:\n")[2]
+    paragraphs = [" ".join(paragraph.split()) for paragraph in text.split("\n\n") if paragraph.strip()]
+    entries = [line for part in (rest.split("\n\n", 1)[0], shared) for line in re.sub(r"\n {5,}", " ", part).splitlines()]
+    return "\n\n".join([*paragraphs, "\n".join(["Args:", *entries])])
 
 
 def _given(arguments: Sequence[str], option: str) -> str | None:
