@@ -11,6 +11,7 @@ from pyspark.sql import functions as F
 from newslake.errors import UserError
 from newslake.jobrun import JobRun
 from newslake.lakehouse import Lakehouse
+from newslake.mind.news import content_hash
 from newslake.text.articles import encode_articles, one_of_each_text, segments
 from newslake.text.embed import NO_TEXT
 from newslake.text.encoder import Encoder
@@ -35,8 +36,7 @@ ARTICLES: list[Article] = [
 def write_news(lake: Lakehouse, articles: Sequence[Article]) -> None:
     """Put articles into table news, with the hash of their text."""
     rows = lake.spark.createDataFrame(list(articles), "news_id string, title string, abstract string, body string")
-    text = [F.coalesce(name, F.lit("")) for name in ("title", "abstract", "body")]
-    rows = rows.withColumn("content_hash", F.sha2(F.concat_ws("\u0000", *text), 256))
+    rows = rows.withColumn("content_hash", content_hash())
     contract = lake.schema("news")
     known = {field.name: F.col(field.name) if field.name in rows.columns else F.lit(None).cast(field.dataType) for field in contract}
     lake.merge("news", rows.select(*(known[name].alias(name) for name in contract.names)))

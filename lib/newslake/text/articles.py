@@ -1,8 +1,5 @@
 """encode_articles: the vector of every article that has none for its text and this encoder."""
 
-from typing import Annotated
-
-from cyclopts import Parameter
 from pyspark import StorageLevel
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
@@ -25,7 +22,7 @@ def encode_articles(
     pooling: Pooling = "mean",
     max_tokens: int | None = None,
     precision: Precision = "fp32",
-    unit: Annotated[bool, Parameter(negative="--no-unit")] = False,
+    unit: bool = False,
     fields: tuple[Field, ...] = ("title", "abstract", "body"),
     long_text: LongText = "truncate",
     device: Device = "auto",
