@@ -1,0 +1,242 @@
+"""The training loop: what it learns, when it stops, which epoch it keeps, and that a seed decides it all."""
+
+import re
+from dataclasses import replace
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+from sklearn.metrics import ndcg_score, roc_auc_score
+
+from newslake.errors import JobFailed, UserError
+from newslake.training import models, trainer
+from newslake.training.data import Catalogue, Codes, Impressions
+from newslake.training.evaluate import Vectors, all_vectors, evaluate, scores
+from newslake.training.feed import Examples
+from newslake.training.models import Defaults, Recommender
+from newslake.training.trainer import TrainingData, TrainSettings, torch_device, train
+from tests.training.frames import write_clicks
+
+USERS, ARTICLES, NEW_ARTICLES, KINDS, SIZE = 30, 90, 30, 3, 6
+SETTINGS = TrainSettings(
+    model="content", epochs=6, patience=6, seed=0, dim=8, batch_size=32, learning_rate=0.01, weight_decay=1e-5, skips=4
+)
+
+
+def drawn_impressions(random, articles, count):
+    """Each shows 8 articles; a user clicks those of the kind that the user's number leaves on division by 3."""
+    users = random.integers(0, USERS, count).astype(np.int32)
+    shown = np.stack([random.choice(articles, 8, replace=False) for _ in range(count)]).astype(np.int32)
+    labels = (shown % KINDS == users[:, None] % KINDS).astype(np.int8)
+    return Impressions(users, shown.ravel(), labels.ravel(), np.arange(0, 8 * count + 1, 8, dtype=np.int64))
+
+
+def clicks_of(folder, impressions):
+    """Staged clicks of the impressions, in the place of what write_clicks made up."""
+    rows = []
+    for i, user in enumerate(impressions.users):
+        part = slice(impressions.offsets[i], impressions.offsets[i + 1])
+        articles, labels = impressions.articles[part], impressions.labels[part]
+        skips = np.zeros(8, np.int32)
+        skips[: (labels == 0).sum()] = articles[labels == 0]
+        rows += [(user, click, (labels == 0).sum(), skips) for click in articles[labels == 1]]
+    [file] = write_clicks(folder, len(rows), files=1)
+    table = pq.read_table(file)
+    columns = {name: [row[i] for row in rows] for i, name in enumerate(("user", "clicked", "skip_count", "skips"))}
+    for name, values in columns.items():
+        place = table.column_names.index(name)
+        table = table.set_column(place, name, pa.array(values, table.schema.field(name).type))
+    pq.write_table(table, file, row_group_size=64)
+    return [file]
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    random = np.random.default_rng(1)
+    kinds = random.normal(size=(KINDS, SIZE)) * 2
+    everything = ARTICLES + NEW_ARTICLES
+    vectors = (kinds[np.arange(everything) % KINDS] + random.normal(size=(everything, SIZE)) * 0.5).astype(np.float32)
+    catalogue = Catalogue(
+        user_ids=pa.array([f"U{i}" for i in range(USERS)]),
+        users_in_training=USERS,
+        article_ids=pa.array([f"N{i}" for i in range(everything)]),
+        articles_in_training=ARTICLES,
+        category=Codes(np.zeros(everything, np.int64), 1),
+        subcategory=Codes(np.zeros(everything, np.int64), 1),
+        entity=Codes(np.zeros(everything, np.int64), 1),
+        vectors=vectors,
+    )
+    shown = drawn_impressions(random, np.arange(ARTICLES), 200)
+    valid = drawn_impressions(random, np.arange(ARTICLES, everything), 60)
+    return TrainingData(catalogue, clicks_of(tmp_path_factory.mktemp("clicks"), shown), shown, valid)
+
+
+def trained_with(data, **changed):
+    return train(data, replace(SETTINGS, **changed), device="cpu", progress=lambda text: None)
+
+
+def aucs(trained, split):
+    return [of_epoch.ranking.auc for of_epoch in trained.metrics if of_epoch.split == split]
+
+
+def test_content_ranks_articles_never_seen_and_mf_cannot(data):
+    content, mf = trained_with(data), trained_with(data, model="mf", epochs=40, patience=40)
+    assert max(aucs(content, "valid")) > 0.9
+    assert aucs(mf, "train")[-1] > 0.95
+    assert aucs(mf, "valid") == [0.5] * 40  # all candidates are new: all tied
+
+
+def test_losses_fall(data):
+    losses = [of_epoch.loss for of_epoch in trained_with(data).metrics if of_epoch.split == "train"]
+    assert losses[-1] < 0.8 * losses[0]
+
+
+def test_the_same_seed_gives_the_same_metrics_and_vectors(data):
+    one, same, other = trained_with(data, epochs=2), trained_with(data, epochs=2), trained_with(data, epochs=2, seed=1)
+    assert one.metrics == same.metrics
+    assert torch.equal(one.vectors.users, same.vectors.users)
+    assert torch.equal(one.vectors.articles, same.vectors.articles)
+    assert one.metrics != other.metrics
+
+
+def test_the_best_epoch_by_valid_auc_is_kept(data):
+    trained = trained_with(data, epochs=8, patience=8, learning_rate=0.05)
+    valid = aucs(trained, "valid")
+    assert trained.best_epoch == 1 + int(np.argmax(valid))
+    ranking, loss = evaluate(trained.vectors, data.valid)
+    kept = next(m for m in trained.metrics if m.split == "valid" and m.epoch == trained.best_epoch)
+    assert (ranking, loss) == (kept.ranking, kept.loss)
+
+
+def test_training_stops_after_patience_epochs_without_a_better_one(data):
+    told = []
+    trained = train(data, replace(SETTINGS, model="mf", epochs=30, patience=3), device="cpu", progress=told.append)
+    # The valid articles are all new to mf, so no epoch beats the first.
+    assert trained.best_epoch == 1
+    assert len(aucs(trained, "valid")) == 4
+    assert re.fullmatch(r"epoch 1 of 30: loss \d\.\d{4}, AUC train 0\.\d{4}, valid 0\.5000 \(best so far\)", told[0])
+    assert told[-1] == "no better valid AUC in 3 epochs: stopping, epoch 1 was the best"
+
+
+def test_metrics_equal_a_loop_of_scikit_learn_over_the_models_own_scores(data):
+    trained = trained_with(data, epochs=2)
+    users, articles = trained.vectors.users.double().numpy(), trained.vectors.articles.double().numpy()
+    found = []
+    for i, user in enumerate(data.valid.users):
+        part = slice(data.valid.offsets[i], data.valid.offsets[i + 1])
+        labels, predicted = data.valid.labels[part], articles[data.valid.articles[part]] @ users[user]
+        if 0 < labels.sum() < len(labels):
+            found.append((roc_auc_score(labels, predicted), ndcg_score([labels], [predicted], k=5)))
+    kept = next(m for m in trained.metrics if m.split == "valid" and m.epoch == trained.best_epoch)
+    assert kept.ranking.impressions == len(found)
+    assert kept.ranking.auc == pytest.approx(np.mean([auc for auc, _ in found]), abs=1e-6)
+    assert kept.ranking.ndcg_at_5 == pytest.approx(np.mean([ndcg for _, ndcg in found]), abs=1e-6)
+
+
+def test_vectors_give_the_models_own_logits(data):
+    for name in ("mf", "content"):
+        model = models.build_model(name, data.catalogue, dim=8, seed=3)
+        model.note_met(torch.arange(20), torch.arange(50))
+        vectors = all_vectors(model, users=USERS, articles=ARTICLES + NEW_ARTICLES, device=torch.device("cpu"))
+        users = torch.from_numpy(np.repeat(data.valid.users, 8)).long()
+        with torch.inference_mode():
+            expected = model(users, torch.from_numpy(data.valid.articles).long())
+        assert torch.allclose(scores(vectors, data.valid), expected, atol=1e-6)
+
+
+def test_vectors_and_scores_in_chunks_are_those_at_once(data, monkeypatch):
+    model = models.build_model("content", data.catalogue, dim=8, seed=3)
+    whole = all_vectors(model, users=USERS, articles=ARTICLES, device=torch.device("cpu"))
+    expected = scores(whole, data.train)
+    monkeypatch.setattr("newslake.training.evaluate._VECTOR_CHUNK", 7)
+    monkeypatch.setattr("newslake.training.evaluate._SCORE_CHUNK", 13)
+    parts = all_vectors(model, users=USERS, articles=ARTICLES, device=torch.device("cpu"))
+    assert torch.allclose(parts.articles, whole.articles, atol=1e-6)
+    assert torch.allclose(scores(parts, data.train), expected, atol=1e-5)
+
+
+def test_a_model_is_added_by_a_class_and_a_line(data, monkeypatch):
+    class Popularity(Recommender):
+        """One number per article."""
+
+        needs_vectors = False
+        defaults = Defaults(epochs=2, patience=2)
+
+        def __init__(self, catalogue, dim):
+            super().__init__()
+            self.of_article = torch.nn.Embedding(len(catalogue.article_ids), 1)
+
+        def user_vectors(self, users):
+            return torch.ones(len(users), 1)
+
+        def article_vectors(self, articles):
+            return self.of_article(articles)
+
+    monkeypatch.setitem(models.MODELS, "popularity", Popularity)
+    trained = trained_with(data, model="popularity", epochs=2)
+    assert trained.vectors.articles.shape == (ARTICLES + NEW_ARTICLES, 1)
+    assert len(trained.metrics) == 4
+
+
+def test_a_loss_that_is_not_finite_fails(data):
+    with pytest.raises(JobFailed, match=r"the loss became (nan|inf) in epoch 1: try a lower --learning-rate"):
+        trained_with(data, learning_rate=1e38)
+
+
+def test_impressions_without_both_labels_have_no_metrics_and_the_last_epoch_is_kept(data):
+    clicks_only = Impressions(data.valid.users, data.valid.articles, np.ones_like(data.valid.labels), data.valid.offsets)
+    trained = trained_with(replace(data, valid=clicks_only), epochs=3)
+    assert aucs(trained, "valid") == [None] * 3
+    assert trained.best_epoch == 3
+    assert trained.metrics[-1].ranking.impressions_left_out == 60
+
+
+def test_one_step_is_adams_on_the_mean_cross_entropy(data):
+    model = models.build_model("mf", data.catalogue, dim=8, seed=0)
+    reference = models.build_model("mf", data.catalogue, dim=8, seed=0).train()
+    block = Examples(torch.tensor([0, 1, 2]), torch.tensor([3, 4, 5]), torch.tensor([1.0, 0.0, 1.0]))
+    ours = torch.optim.Adam(model.parameters(), lr=0.01, weight_decay=0.1, fused=True)
+    loss, count = trainer._train_epoch(model, ours, iter([block]), 128, torch.device("cpu"), 1)
+    plain = torch.optim.Adam(reference.parameters(), lr=0.01, weight_decay=0.1)
+    expected = torch.nn.functional.binary_cross_entropy(torch.sigmoid(reference(block.users, block.articles)), block.labels)
+    expected.backward()
+    plain.step()
+    assert (loss, count) == (pytest.approx(expected.item(), abs=1e-6), 3)
+    for name, parameter in model.named_parameters():
+        assert torch.allclose(parameter, dict(reference.named_parameters())[name], atol=1e-6)
+
+
+def test_an_untouched_vector_array_serves_any_impressions():
+    vectors = Vectors(torch.eye(2), torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.5, 0.5]]))
+    shown = Impressions(np.array([1], np.int32), np.array([0, 1, 2], np.int32), np.array([0, 1, 0], np.int8), np.array([0, 3]))
+    assert scores(vectors, shown).tolist() == [0.0, 1.0, 0.5]
+    assert evaluate(vectors, shown)[0].auc == 1.0
+    nothing = Impressions(np.array([], np.int32), np.array([], np.int32), np.array([], np.int8), np.array([0]))
+    assert evaluate(vectors, nothing)[1] is None
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "message"),
+    [
+        ("epochs", 0, "--epochs 0: must be at least 1"),
+        ("batch_size", -1, "--batch-size -1"),
+        ("skips", 0, "--skips 0"),
+        ("learning_rate", 0.0, "--learning-rate 0.0: must be above 0"),
+        ("learning_rate", float("nan"), "--learning-rate nan"),
+        ("weight_decay", -1.0, "--weight-decay -1.0"),
+        ("model", "nrms", "--model nrms"),
+    ],
+)
+def test_settings_that_make_no_sense_are_a_users_mistake(option, value, message):
+    with pytest.raises(UserError, match=message):
+        replace(SETTINGS, **{option: value})
+
+
+def test_devices_by_name():
+    assert torch_device("cpu") == torch.device("cpu")
+    assert torch_device("auto").type == ("cuda" if torch.cuda.is_available() else "cpu")
+    for name in ("tpu", "meta", "cuda:99"):
+        with pytest.raises(UserError, match=f"--device {name}"):
+            torch_device(name)
