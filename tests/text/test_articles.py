@@ -138,6 +138,7 @@ def test_an_article_at_which_the_model_raises_loses_no_other(lake: Lakehouse, ga
     run = encode(lake, gaps_model)
     assert sorted(vectors(lake)) == ["N1", "N4"]
     assert run.rows_rejected == 2
+    assert run.facts["texts encoded"] == "2"
     assert "articles that came or changed meanwhile, left for the next run" not in run.facts
     rejected = lake.read("quarantine").select("record_id", "reason").orderBy("record_id").collect()
     assert [row["record_id"] for row in rejected] == ["N2", "N3"]

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from newslake.errors import JobFailed, UserError
+from newslake.text.encoder import Encoder
 from newslake.text.spec import EncoderSpec, ResolvedEncoder, resolve
 
 
@@ -92,6 +93,30 @@ def test_an_unreachable_hub_does_not_keep_anyone_waiting(monkeypatch: pytest.Mon
     with pytest.raises(UserError, match="no model hub can be reached"):
         resolve(EncoderSpec("google/bert_uncased_L-8_H-512_A-8"))
     assert time.monotonic() - began < 30
+
+
+def test_a_folder_asks_no_hub(monkeypatch: pytest.MonkeyPatch, small_model: Path, tmp_path: Path) -> None:
+    import socket
+
+    import huggingface_hub.constants
+    from transformers import AutoTokenizer, DistilBertConfig, DistilBertModel
+
+    general = tmp_path / "distil"
+    words = AutoTokenizer.from_pretrained(str(small_model))
+    DistilBertModel(DistilBertConfig(vocab_size=len(words), dim=32, n_layers=1, n_heads=4, hidden_dim=64)).save_pretrained(general)
+    words.save_pretrained(general)
+    asked: list[object] = []
+
+    def refuse(host: object, *_: object, **__: object) -> None:
+        asked.append(host)
+        raise OSError("no network in this test")
+
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    monkeypatch.setattr(socket.socket, "connect", lambda self, address: refuse(address))
+    for folder in (small_model, general):
+        assert Encoder(resolve(EncoderSpec(str(folder)))).encode(["news"]).errors == [None]
+    assert asked == []
 
 
 def test_folders_that_hold_no_model(tmp_path: Path, small_model: Path) -> None:

@@ -156,7 +156,7 @@ def _encode(
     is met once in a run.
     """
     first, second = segments(encoder.spec.fields)
-    began, done, tokens, failed = run.seconds, 0, 0, 0
+    began, done, tokens, failed_texts, failed = run.seconds, 0, 0, 0, 0
     for number in range(slices):
         articles = todo.where(F.pmod(F.xxhash64("content_hash"), F.lit(slices)) == number)
         given = one_of_each_text(articles, tasks).select("news_id", "content_hash", first.alias("first"), second.alias("second"))
@@ -174,6 +174,7 @@ def _encode(
             )
             run.wrote(TABLE, lake.merge(TABLE, good).rows)
             if counted[1]:
+                failed_texts += counted[1]
                 failed += _reject(lake, run, articles, encoded.where(F.col("error").isNotNull()))
         finally:
             encoded.unpersist()
@@ -183,7 +184,7 @@ def _encode(
             f"slice {number + 1} of {slices}: {done:,} of {texts:,} texts, {rate:,.0f} a second, "
             f"about {max(texts - done, 0) / rate if rate else 0:,.0f} s to go"
         )
-    run.fact("texts encoded", done - failed)
+    run.fact("texts encoded", done - failed_texts)
     run.fact("tokens", tokens)
     return failed
 
