@@ -11,5 +11,6 @@ COMMENT 'One row is the click history that a user had at one impression'
 TBLPROPERTIES (
   'newslake.key' = 'split, impression_id',
   'newslake.written_by' = 'parse_behaviors',
+  'delta.dataSkippingStatsColumns' = 'occurred_at',
   'delta.enableDeletionVectors' = 'false'
 )

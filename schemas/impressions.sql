@@ -15,5 +15,6 @@ TBLPROPERTIES (
   'newslake.key' = 'split, impression_id, position',
   'newslake.written_by' = 'parse_behaviors',
   'delta.constraints.position_not_negative' = 'position >= 0',
+  'delta.dataSkippingStatsColumns' = 'occurred_at,ingested_at',
   'delta.enableDeletionVectors' = 'false'
 )

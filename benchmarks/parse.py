@@ -1,0 +1,219 @@
+"""Parsing MIND's files into news, impressions and click_history: ours against plain Python and pandas, in one run.
+
+All three read the same generated files (37 candidates an impression) and write the same rows: the peers as plain Parquet, ours
+as Delta tables with every check that the job makes. Each runs in a process of its own, whose peak memory (children counted) is
+taken from outside; the time is that from the first file opened to the last table written, imports and the start of Spark's JVM
+left out. Then ours again on four times as many impressions.
+"""
+
+import datetime as dt
+import json
+import multiprocessing
+import os
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from common import Measures, PeakMemory, bench_arguments
+
+ROWS_PER_FILE = 50_000
+CORES = len(os.sched_getaffinity(0))
+_BEHAVIORS = ["impression_id", "user_id", "time", "history", "candidates"]
+_NEWS = ["news_id", "category", "subcategory", "title", "abstract", "url", "title_entities", "abstract_entities"]
+_TIME = "%m/%d/%Y %I:%M:%S %p"
+Result = dict[str, Any]
+
+
+def generate_files(folder: Path, impressions: int) -> None:
+    """One train split of so many impressions, in files of ROWS_PER_FILE."""
+    from newslake.mind.generator import GeneratorSpec, generate
+    from newslake.session import spark_session
+
+    spark = spark_session("parse benchmark", master=f"local[{CORES}]", extra={"spark.ui.enabled": "false"})
+    spark.sparkContext.setLogLevel("ERROR")
+    # Dev is not read; train must be a little larger than asked for.
+    spec = GeneratorSpec(
+        articles=50_000,
+        users=max(200, impressions // 20),
+        impressions=int(impressions * 1.03),
+        candidates=37.0,
+        clicks=1.5,
+        dev_share=0.01,
+        body_share=0.0,
+        short_texts=0,
+        truth=False,
+        rows_per_file=ROWS_PER_FILE,
+    )
+    generate(spark, str(folder), spec)
+    spark.stop()
+
+
+def take(generated: Path, folder: Path, impressions: int) -> Path:
+    """A folder with the first files of the generated ones, linked, that hold so many impressions."""
+    folder.mkdir()
+    behaviors = sorted((generated / "train").glob("behaviors*.tsv"))
+    for file in [*behaviors[: -(-impressions // ROWS_PER_FILE)], *(generated / "train").glob("news*.tsv")]:
+        os.link(file, folder / file.name)
+    return folder
+
+
+def ours(source: Path, target: Path) -> Result:
+    """The job parse_behaviors into new tables."""
+    from newslake.jobrun import JobRun
+    from newslake.lakehouse import Lakehouse
+    from newslake.mind.parse import parse_behaviors
+    from newslake.session import spark_session
+
+    spark = spark_session("parse benchmark", master=f"local[{CORES}]", extra={"spark.ui.enabled": "false"})
+    spark.sparkContext.setLogLevel("ERROR")
+    lake, run = Lakehouse(spark, str(target)), JobRun("parse_behaviors")
+    start = time.perf_counter()
+    parse_behaviors(lake, run, train=[str(source)])
+    seconds = time.perf_counter() - start
+    rows = {table: lake.read(table).count() for table in ("news", "impressions", "click_history")}
+    clicks = lake.read("impressions").where("clicked").count()
+    shown = lake.read("news").where("published_at IS NOT NULL").count()
+    spark.stop()
+    return {"seconds": seconds, "rows": rows, "clicks": clicks, "shown": shown}
+
+
+def plain_python(source: Path, target: Path) -> Result:
+    """As the tutorial reads: a dict per line; then columns, written with pyarrow."""
+    target.mkdir()
+    start = time.perf_counter()
+    lines: list[dict[str, Any]] = []
+    for file in sorted(source.glob("behaviors*.tsv")):
+        with file.open(encoding="utf-8", newline="\n") as text:
+            for record in text:
+                values = dict(zip(_BEHAVIORS, record.rstrip("\n").split("\t"), strict=True))
+                lines.append(
+                    {
+                        "impression_id": values["impression_id"],
+                        "user_id": values["user_id"],
+                        "occurred_at": dt.datetime.strptime(values["time"], _TIME),
+                        "news_ids": values["history"].split(" ") if values["history"] else [],
+                        "candidates": [candidate.rsplit("-", 1) for candidate in values["candidates"].split(" ")],
+                    }
+                )
+    history = {name: [line[name] for line in lines] for name in ("impression_id", "user_id", "occurred_at", "news_ids")}
+    pq.write_table(pa.table(history), target / "click_history.parquet")
+    names = ("impression_id", "position", "user_id", "occurred_at", "news_id", "clicked")
+    columns: dict[str, list[Any]] = {name: [] for name in names}
+    first: dict[str, dt.datetime] = {}
+    for line in lines:
+        for position, (news_id, label) in enumerate(line["candidates"]):
+            columns["impression_id"].append(line["impression_id"])
+            columns["position"].append(position)
+            columns["user_id"].append(line["user_id"])
+            columns["occurred_at"].append(line["occurred_at"])
+            columns["news_id"].append(news_id)
+            columns["clicked"].append(label == "1")
+            if news_id not in first or line["occurred_at"] < first[news_id]:
+                first[news_id] = line["occurred_at"]
+    pq.write_table(pa.table(columns), target / "impressions.parquet")
+    articles = []
+    for file in sorted(source.glob("news*.tsv")):
+        with file.open(encoding="utf-8", newline="\n") as text:
+            for record in text:
+                article: dict[str, Any] = dict(zip(_NEWS, record.rstrip("\n").split("\t"), strict=True))
+                for name in ("title_entities", "abstract_entities"):
+                    article[name] = json.loads(article[name] or "[]")
+                article["published_at"] = first.get(article["news_id"])
+                articles.append(article)
+    pq.write_table(pa.Table.from_pylist(articles), target / "news.parquet")
+    return _peer_result(time.perf_counter() - start, target)
+
+
+def with_pandas(source: Path, target: Path) -> Result:
+    """read_csv, explode, to_parquet."""
+    import pandas as pd
+
+    def read(kind: str, names: list[str]) -> pd.DataFrame:
+        files = sorted(source.glob(f"{kind}*.tsv"))
+        return pd.concat(
+            [pd.read_csv(f, sep="\t", quoting=3, header=None, names=names, dtype=str, keep_default_na=False) for f in files],
+            ignore_index=True,
+        )
+
+    target.mkdir()
+    start = time.perf_counter()
+    lines = read("behaviors", _BEHAVIORS)
+    lines["occurred_at"] = pd.to_datetime(lines.pop("time"), format=_TIME)
+    history = lines[["impression_id", "user_id", "occurred_at"]].copy()
+    history["news_ids"] = lines.pop("history").map(lambda text: text.split(" ") if text else [])
+    history.to_parquet(target / "click_history.parquet", index=False)
+    del history
+    lines["candidates"] = lines["candidates"].str.split(" ")
+    shown = lines.explode("candidates", ignore_index=True)
+    del lines
+    shown["position"] = shown.groupby("impression_id").cumcount()
+    candidates = shown.pop("candidates")
+    shown["news_id"], shown["clicked"] = candidates.str[:-2], candidates.str[-1] == "1"
+    del candidates
+    first = shown.groupby("news_id")["occurred_at"].min()
+    shown.to_parquet(target / "impressions.parquet", index=False)
+    del shown
+    news = read("news", _NEWS)
+    for name in ("title_entities", "abstract_entities"):
+        news[name] = news[name].map(lambda text: json.loads(text or "[]"))
+    news["published_at"] = news["news_id"].map(first)
+    news.to_parquet(target / "news.parquet", index=False)
+    return _peer_result(time.perf_counter() - start, target)
+
+
+def _peer_result(seconds: float, target: Path) -> Result:
+    rows = {table: pq.read_metadata(target / f"{table}.parquet").num_rows for table in ("news", "impressions", "click_history")}
+    clicked = pq.read_table(target / "impressions.parquet", columns=["clicked"])["clicked"]
+    published = pq.read_table(target / "news.parquet", columns=["published_at"])["published_at"]
+    return {"seconds": seconds, "rows": rows, "clicks": clicked.to_numpy().sum().item(), "shown": len(published) - published.null_count}
+
+
+def apart(work: Callable[..., Any], *arguments: object) -> tuple[Any, float]:
+    """Run something in a new process; its result, and its peak memory in MiB."""
+    with multiprocessing.get_context("spawn").Pool(1) as pool, PeakMemory() as memory:
+        result = pool.apply(work, arguments)
+    return result, memory.peak_mib
+
+
+def main() -> None:
+    """Generate, run all three on the smaller set, then ours on the larger one."""
+    arguments = bench_arguments("Parsing MIND's files against plain Python and pandas.")
+    few = 50_000 if arguments.small else 1_000_000
+    many = 4 * few
+    measures = Measures(f"Parsing {few:,} impressions of about 37 candidates, then {many:,}", arguments.json)
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        start = time.perf_counter()
+        apart(generate_files, folder / "generated", many)
+        print(f"generated {many:,} impressions in {time.perf_counter() - start:.0f} s", flush=True)
+        small, large = take(folder / "generated", folder / "few", few), take(folder / "generated", folder / "many", many)
+        found: dict[str, tuple[Result, float]] = {}
+        for name, work, source in (
+            ("plain Python", plain_python, small),
+            ("pandas", with_pandas, small),
+            ("ours", ours, small),
+            ("ours, larger", ours, large),
+        ):
+            found[name] = apart(work, source, folder / name)
+            result, peak = found[name]
+            print(f"{name}: {result['seconds']:.1f} s, peak {peak:,.0f} MiB, {result['rows']}", flush=True)
+    (mine, my_peak), (larger, larger_peak) = found["ours"], found["ours, larger"]
+    for name in ("plain Python", "pandas"):
+        peer, peak = found[name]
+        same = all(peer[what] == mine[what] for what in ("rows", "clicks", "shown"))
+        assert same, f"{name} wrote other rows than ours: {peer} against {mine}"
+        measures.add(f"seconds against {name}", mine["seconds"], peer["seconds"], unit="s", better="lower", peer_name=name)
+        measures.add(f"peak memory against {name}", my_peak, peak, unit="MiB", better="lower", peer_name=name)
+    per_line = larger["seconds"] / many * 1e6, mine["seconds"] / few * 1e6
+    measures.add("seconds per million, four times as many", *per_line, unit="s", better="lower", peer_name=f"ours at {few:,}")
+    measures.add("peak memory, four times as many", larger_peak, my_peak, unit="MiB", better="lower", peer_name=f"ours at {few:,}")
+    measures.finish()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,184 @@
+"""The job parse_behaviors: MIND's files -> news, impressions, click_history; what cannot be used -> quarantine."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+
+from pyspark import StorageLevel
+from pyspark.sql import DataFrame, Row
+from pyspark.sql import functions as F
+
+from newslake.errors import UserError
+from newslake.jobrun import JobRun
+from newslake.lakehouse import Lakehouse
+from newslake.mind import behaviors, news
+from newslake.mind.intake import Ledger, Stock, judge, rejects, take_stock, tally, union, without
+from newslake.mind.lines import CONFLICT, DUPLICATE, USE, read_lines
+from newslake.mind.sources import KINDS, SPLITS, find_sources
+from newslake.quarantine import rejected
+
+_ROWS = {"impressions": behaviors.impressions, "click_history": behaviors.click_history}
+_FOUND_IN = {"impressions": "in_impressions", "click_history": "in_history"}
+
+
+def parse_behaviors(
+    lake: Lakehouse,
+    run: JobRun,
+    *,
+    train: list[str] | None = None,
+    dev: list[str] | None = None,
+    test: list[str] | None = None,
+    replace: bool = False,
+) -> None:
+    """Read MIND's news.tsv and behaviors.tsv into the tables news, impressions and click_history.
+
+    A PATH is a folder that holds news.tsv and behaviors.tsv (or numbered parts such as behaviors-00003.tsv), plain or
+    compressed, a single file whose name begins with news or behaviors, or a glob pattern; any URI that Spark reads.
+
+    What is there already stays, and reading the same files again changes nothing: an impression that is there with other
+    content keeps what it has, and the line goes to quarantine. An article that is there takes what the files say now, except
+    that of one which another source brought (it has a body or an updated_at) only what it lacks is filled in.
+    published_at of the articles follows the table impressions: the first time that each was shown.
+
+    Lines that cannot be used go to the table quarantine with their reason.
+
+    Args:
+        train: Folders or files of the training split.
+        dev: Folders or files of the validation split.
+        test: Folders or files of the test split, whose candidates need no labels.
+        replace: Make the given behaviors files the whole of their splits, whatever was there before. Articles are only added
+            or updated.
+    """
+    sources = find_sources(lake.spark, {split: paths or () for split, paths in zip(SPLITS, (train, dev, test), strict=True)})
+    if not sources:
+        raise UserError("nothing to read: give folders with MIND's files to --train, --dev or --test")
+    run.progress(f"reading {sum(len(source.files) for source in sources)} files")
+    for table in (*_ROWS, "news", "quarantine"):
+        lake.create(table)
+    of_kind = {kind: read_lines(lake.spark, [s for s in sources if s.kind == kind]) for kind in KINDS}
+    # The articles come last: their published_at is read from the impressions. Whatever is killed in between, a rerun of the
+    # whole job completes, since every write before it changes nothing the second time.
+    if of_kind["behaviors"]:
+        _load_behaviors(lake, run, of_kind["behaviors"], replace=replace)
+    _load_news(lake, run, of_kind["news"])
+
+
+def _load_behaviors(lake: Lakehouse, run: JobRun, lines: Mapping[str, DataFrame], *, replace: bool) -> None:
+    parsed = {split: behaviors.parse_lines(frame) for split, frame in lines.items()}
+    stock = take_stock(union(parsed), behaviors.KEY)
+    total = sum(stock.values(), Stock())
+    run.rows_in(total.lines)
+    run.progress(f"{total.lines:,} lines of behaviors, {total.unusable:,} of them unusable")
+    filled = {(split, table): not replace and not _slice(lake, table, split).isEmpty() for split in parsed for table in _ROWS}
+    stored = _stored(lake, [split for split in parsed if any(filled[split, table] for table in _ROWS)])
+    with _kept() as keep:
+        contested = total.repeated_keys > 0 or stored is not None
+        judged = keep(judge(behaviors.claims(union(parsed), stored))) if contested else None
+        verdicts = tally(judged, *_FOUND_IN.values())
+        quarantined = 0
+        if total.unusable or _lines(verdicts, CONFLICT):
+            quarantined = _quarantine(lake, run, keep(rejects(union(parsed), union(lines), judged, "impression_id")))
+        used = 0
+        for (split, table), there in filled.items():
+            of_split = [row for row in verdicts if row["split"] == split]
+            aside = sum(row["lines"] for row in of_split if row["outcome"] != USE or row[_FOUND_IN[table]])
+            found = sum(row["lines"] for row in of_split if row["outcome"] == USE and row[_FOUND_IN[table]])
+            rows = parsed[split].where(F.col("problem").isNull())
+            if judged is not None:
+                rows = without(rows, judged.where((F.col("outcome") != USE) | F.col(_FOUND_IN[table])), aside)
+            if not there:
+                inserted = lake.replace(table, _ROWS[table](rows), where={"split": split}).inserted
+            elif stock[split].usable > aside:
+                inserted = lake.merge(table, _ROWS[table](rows), update=False).inserted
+            else:
+                inserted = 0
+            run.wrote(table, inserted)
+            run.progress(f"{split}: {inserted:,} rows to {table}")
+            used += inserted + found if table == "click_history" else 0  # the table that has one row per line
+    _close(run, Ledger("behaviors", total.lines, used, _lines(verdicts, DUPLICATE), quarantined))
+
+
+def _load_news(lake: Lakehouse, run: JobRun, lines: Mapping[str, DataFrame]) -> None:
+    with _kept() as keep:
+        shown = keep(news.first_shown(lake.read("impressions")))
+        stored = lake.read("news")
+        if not lines:
+            files = stored.limit(0)
+        else:
+            parsed = union({split: news.parse_lines(frame) for split, frame in lines.items()})
+            total = sum(take_stock(parsed, news.KEY).values(), Stock())
+            run.rows_in(total.lines)
+            run.progress(f"{total.lines:,} lines of news, {total.unusable:,} of them unusable")
+            judged = keep(judge(news.claims(parsed))) if total.repeated_keys else None
+            verdicts = tally(judged)
+            quarantined = 0
+            if total.unusable or _lines(verdicts, CONFLICT):
+                quarantined = _quarantine(lake, run, keep(rejects(parsed, union(lines), judged, "news_id")))
+            rows = parsed.where(F.col("problem").isNull())
+            if judged is not None:
+                rows = without(rows, judged, sum(row["lines"] for row in verdicts))
+            files = keep(news.articles(rows))
+        written = lake.merge("news", news.merged(files, stored, shown))
+        run.wrote("news", written.rows)
+        run.progress(f"{written.rows:,} rows to news")
+        if lines:
+            used = files.join(lake.read("news"), on="news_id", how="left_semi").count()
+            _close(run, Ledger("news", total.lines, used, _lines(verdicts, DUPLICATE), quarantined))
+        _count_unmatched(lake, run, shown)
+
+
+def _stored(lake: Lakehouse, splits: list[str]) -> DataFrame | None:
+    """What the tables say of the splits that have rows already."""
+    if not splits:
+        return None
+    impressions, history = (lake.read(table).where(F.col("split").isin(splits)) for table in _ROWS)
+    return behaviors.stored_prints(impressions, history)
+
+
+def _slice(lake: Lakehouse, table: str, split: str) -> DataFrame:
+    return lake.read(table).where(F.col("split") == split)
+
+
+def _quarantine(lake: Lakehouse, run: JobRun, rows: DataFrame) -> int:
+    count = rows.count()
+    lake.merge("quarantine", rejected(rows, job=run.job), update=False)
+    run.quarantined(count)
+    run.progress(f"{count:,} lines to quarantine")
+    return count
+
+
+def _close(run: JobRun, ledger: Ledger) -> None:
+    run.fact(f"{ledger.kind} lines", ledger.lines)
+    run.fact(f"{ledger.kind} lines used", ledger.used)
+    run.fact(f"{ledger.kind} lines that are exact duplicates", ledger.duplicates)
+    ledger.check()
+
+
+def _count_unmatched(lake: Lakehouse, run: JobRun, shown: DataFrame) -> None:
+    """Candidates and history entries, in the tables as they are now, whose article is not in news."""
+    articles = lake.read("news").select("news_id")
+    clicked = lake.read("click_history").select(F.explode("news_ids").alias("news_id"))
+    clicked = clicked.groupBy("news_id").agg(F.count("*").alias("times"))
+    for what, ids in (("candidates", shown), ("history entries", clicked)):
+        unmatched = ids.join(articles, on="news_id", how="left_anti").agg(F.coalesce(F.sum("times"), F.lit(0))).head()
+        assert unmatched is not None
+        run.fact(f"{what} without an article", int(unmatched[0]))
+
+
+def _lines(verdicts: list[Row], outcome: str) -> int:
+    return sum(row["lines"] for row in verdicts if row["outcome"] == outcome)
+
+
+@contextmanager
+def _kept() -> Iterator[Callable[[DataFrame], DataFrame]]:
+    """Keep frames that are read more than once, in memory and what does not fit on disk, until the block ends."""
+    frames: list[DataFrame] = []
+
+    def keep(frame: DataFrame) -> DataFrame:
+        frames.append(frame.persist(StorageLevel.MEMORY_AND_DISK))
+        return frame
+
+    try:
+        yield keep
+    finally:
+        for frame in frames:
+            frame.unpersist()

@@ -1,0 +1,97 @@
+"""Find MIND's files: which of the paths that a user names hold news, which hold behaviours."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from pyspark.errors import AnalysisException
+from pyspark.sql import SparkSession
+
+from newslake.errors import UserError
+
+Kind = Literal["news", "behaviors"]
+KINDS: tuple[Kind, ...] = ("news", "behaviors")
+SPLITS = ("train", "dev", "test")  # in the order in which they are read: the first of two rows with one key wins
+
+# What a folder's files are called: news.tsv or numbered parts of it, plain or compressed. Not news*: the tutorial writes
+# news_embeddings.tsv into the same folder.
+_IN_FOLDER = {kind: f"{{{kind}.tsv,{kind}.tsv.*,{kind}-[0-9]*.tsv,{kind}-[0-9]*.tsv.*}}" for kind in KINDS}
+
+
+@dataclass(frozen=True)
+class Source:
+    """One path of one split that holds lines of one kind.
+
+    `pattern` says which of the folder's files count (None: all that the path names), `files` which they are.
+    """
+
+    kind: Kind
+    split: str
+    path: str
+    pattern: str | None
+    files: tuple[str, ...]
+
+
+def find_sources(spark: SparkSession, paths: Mapping[str, Sequence[str]]) -> list[Source]:
+    """Look into every path, in the order train, dev, test.
+
+    Args:
+        spark: reads the paths, so any URI that it knows will do.
+        paths: split -> folders, files or glob patterns. In a folder, files called news.tsv or behaviors.tsv count, and their
+            numbered parts such as behaviors-00003.tsv.gz. A file that is named itself must have a name that begins with news
+            or behaviors.
+
+    Raises:
+        UserError: a path is missing, cannot be read, holds no such file, or a file is given twice for one split.
+    """
+    found: list[Source] = []
+    for split in SPLITS:
+        of_split = [source for path in paths.get(split, ()) for source in _look(spark, split, path)]
+        _refuse_repeated(split, of_split)
+        found += of_split
+    return found
+
+
+def _look(spark: SparkSession, split: str, path: str) -> list[Source]:
+    found = [Source(kind, split, path, _IN_FOLDER[kind], _files(spark, split, path, _IN_FOLDER[kind])) for kind in KINDS]
+    found = [source for source in found if source.files]
+    name = re.split(r"[/\\]", path.rstrip("/\\"))[-1].lower()
+    # A file of another name, or a folder such as behaviors.tsv/ that holds the part files of a Spark job.
+    named = [kind for kind in KINDS if name.startswith(kind)]
+    if not found and named:
+        found = [Source(named[0], split, path, None, _files(spark, split, path, None))]
+    if not any(source.files for source in found):
+        raise UserError(
+            f"--{split} {path}: no MIND files there; give a folder with news.tsv or behaviors.tsv (or parts such as "
+            "behaviors-00000.tsv, .gz too), or files whose names begin with news or behaviors"
+        )
+    return found
+
+
+def _files(spark: SparkSession, split: str, path: str, pattern: str | None) -> tuple[str, ...]:
+    options = {} if pattern is None else {"pathGlobFilter": pattern}
+    try:
+        return tuple(sorted(spark.read.text(path, **options).inputFiles()))  # type: ignore[arg-type]
+    except AnalysisException as error:
+        if error.getCondition() == "PATH_NOT_FOUND":
+            raise UserError(f"--{split} {path}: there is no such file or folder") from None
+        raise UserError(f"--{split} {path}: cannot be read: {_reason(error)}") from None
+    except Exception as error:  # Py4J's own, which has no narrower type: an unknown file system, no permission
+        raise UserError(f"--{split} {path}: cannot be read: {_reason(error)}") from None
+
+
+def _reason(error: Exception) -> str:
+    """The line of a Java error that says what is wrong; Py4J's own first line only says that something was called."""
+    lines = [line.strip(": ") for line in str(error).splitlines() if line.strip()]
+    return next((line for line in lines if not line.startswith("An error occurred while calling")), type(error).__name__)
+
+
+def _refuse_repeated(split: str, sources: Sequence[Source]) -> None:
+    # Each of its lines would count as an exact duplicate of itself.
+    seen: set[str] = set()
+    for source in sources:
+        for file in source.files:
+            if file in seen:
+                raise UserError(f"--{split} {source.path}: {file} is given twice; name it once")
+            seen.add(file)
