@@ -4,18 +4,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from newslake.mind.generator.draws import Ints, unscatter
-from newslake.mind.generator.impressions import news_ids, user_ids
+from newslake.mind.generator.draws import Ints
+from newslake.mind.generator.ids import articles_in_id_order, iso_time, news_ids, timestamps, user_ids, users_in_id_order
 from newslake.mind.generator.labels import classified
 from newslake.mind.generator.ragged import glued
 from newslake.mind.generator.spec import GeneratorSpec
 from newslake.mind.generator.texts import abstracts, bodies, entities_json, is_vague, titles
 from newslake.mind.generator.world import DAY, LATE_BODY, Catalogue, catalogue, tastes
-
-
-def in_id_order(world: Catalogue, start: int, stop: int) -> Ints:
-    """The articles whose ids have the numbers start + 1 .. stop."""
-    return unscatter(np.arange(start, stop), world.spec.articles)
 
 
 def of_split(world: Catalogue, split: str, article: Ints) -> Ints:
@@ -28,7 +23,7 @@ def of_split(world: Catalogue, split: str, article: Ints) -> Ints:
 def news_lines(spec: GeneratorSpec, split: str, start: int, stop: int) -> pa.RecordBatch:
     """One column, `value`: lines of news.tsv, for the articles of the split among the ids start + 1 .. stop."""
     world = catalogue(spec)
-    article = of_split(world, split, in_id_order(world, start, stop))
+    article = of_split(world, split, articles_in_id_order(spec, start, stop))
     title, abstract = titles(world, article), abstracts(world, article)
     columns = [
         news_ids(spec, article),
@@ -51,7 +46,7 @@ MESSAGE_SCHEMA = (
 def messages(spec: GeneratorSpec, start: int, stop: int) -> pa.RecordBatch:
     """Messages of the article stream, for the articles with a body among the ids start + 1 .. stop. Times are ISO 8601."""
     world = catalogue(spec)
-    article = in_id_order(world, start, stop)
+    article = articles_in_id_order(spec, start, stop)
     article = article[world.body[article] > 0]
     category, subcategory = _classes(world, article)
     published = world.published[article]
@@ -71,17 +66,13 @@ def messages(spec: GeneratorSpec, start: int, stop: int) -> pa.RecordBatch:
     return pa.RecordBatch.from_pydict(columns)
 
 
-ARTICLE_TRUTH_SCHEMA = (
-    "news_id string, category string, subcategory string, second_category string, second_subcategory string, weight double, "
-    "popularity double, published_at timestamp, body string, opening_sentences int, vague boolean, classified_right boolean"
-)
 _BODIES = ["none", "plain", "late"]
 
 
 def article_truth(spec: GeneratorSpec, start: int, stop: int) -> pa.RecordBatch:
     """Topics with the weight of the first, popularity, and what kind of body: none, plain, or late in its subject."""
     world = catalogue(spec)
-    article = in_id_order(world, start, stop)
+    article = articles_in_id_order(spec, start, stop)
     category, subcategory = _classes(world, article)
     second, second_sub = _classes(world, article, second=True)
     result = classified(world, article)
@@ -97,7 +88,7 @@ def article_truth(spec: GeneratorSpec, start: int, stop: int) -> pa.RecordBatch:
         "second_subcategory": second_sub,
         "weight": pa.array(world.weight[article]),
         "popularity": pa.array(world.popularity[article]),
-        "published_at": pa.array(world.published[article] * 1_000_000, pa.timestamp("us", tz="UTC")),
+        "published_at": timestamps(world.published[article]),
         "body": pa.array(_BODIES, pa.string()).take(pa.array(world.body[article])),
         "opening_sentences": pa.array(np.where(world.body[article] == LATE_BODY, opening, 0), pa.int32()),
         "vague": pa.array(is_vague(world, article)),
@@ -106,18 +97,14 @@ def article_truth(spec: GeneratorSpec, start: int, stop: int) -> pa.RecordBatch:
     return pa.RecordBatch.from_pydict(columns)
 
 
-USER_TRUTH_SCHEMA = "user_id string, only_in_dev boolean, taste array<float>"
-TOPIC_TRUTH_SCHEMA = "topic int, category string, subcategory string"
-
-
 def user_truth(spec: GeneratorSpec, start: int, stop: int) -> pa.RecordBatch:
     """Each user's taste for each topic, by the topic's number in truth/topics."""
     world = catalogue(spec)
-    user = unscatter(np.arange(start, stop), spec.users)
+    user = users_in_id_order(spec, start, stop)
     taste = tastes(world, user)
     ends = pa.array(np.arange(len(user) + 1) * world.words.topics, pa.int32())
     columns = {
-        "user_id": user_ids(world, user),
+        "user_id": user_ids(spec, user),
         "only_in_dev": pa.array(user >= spec.known_users),
         "taste": pa.ListArray.from_arrays(ends, pa.array(taste.ravel(), pa.float32())),
     }
@@ -141,8 +128,3 @@ def _classes(world: Catalogue, article: Ints, second: bool = False) -> tuple[pa.
 
 def _urls(world: Catalogue, article: Ints) -> pa.Array:
     return glued(["https://news.example/articles/", news_ids(world.spec, article), ".html"])
-
-
-def iso_time(seconds: Ints) -> pa.Array:
-    """Times such as 2019-11-09T06:03:52Z."""
-    return pc.strftime(pa.array(seconds, pa.timestamp("s")), format="%Y-%m-%dT%H:%M:%SZ")

@@ -1,17 +1,23 @@
-"""Files whose names and bytes depend on nothing but the settings: one Spark partition a file, renamed when written.
+"""Files whose names and bytes depend on nothing but the settings: a Spark task makes a file from its range of rows.
 
-Paths are those of Hadoop's file systems: a folder of this machine or any URI that Spark writes to.
+Text is written by Spark, one partition a file, and renamed; paths are those of Hadoop's file systems: a folder of this machine
+or any URI that Spark writes to. Parquet is written by the workers through pyarrow, for Spark's writer lists a column's
+encodings in an order that changes from one JVM to the next.
 """
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
+from uuid import uuid4
 
 import pyarrow as pa
+import pyarrow.fs
+import pyarrow.parquet as pq
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from newslake.errors import JobFailed
+from newslake.errors import JobFailed, UserError
+from newslake.mind.generator.folder import Folder
 
 MakeRows = Callable[[int, int], pa.RecordBatch]
 _PARTS = "_parts"
@@ -23,8 +29,8 @@ class Files:
 
     Attributes:
         name: path below the output folder, without the extension.
-        extension: tsv (rows have one column, value: the lines), jsonl or parquet.
-        schema: of the rows, as DDL.
+        extension: lines of a tsv are the rows' one column, value.
+        schema: of the rows, as DDL; parquet takes that of the rows.
         rows: how many rows there are to make.
         rows_per_file: how many of them go into one file.
         block: how many are made at once.
@@ -41,6 +47,7 @@ class Files:
 
     @property
     def number(self) -> int:
+        """How many files there are; one at least, if need be an empty one."""
         return max(1, -(-self.rows // self.rows_per_file))
 
     def names(self) -> list[str]:
@@ -49,42 +56,48 @@ class Files:
             return [f"{self.name}.{self.extension}"]
         return [f"{self.name}-{part:05d}.{self.extension}" for part in range(self.number)]
 
-
-def frame(spark: SparkSession, files: Files) -> DataFrame:
-    """The rows of a data set, one partition a file."""
-    rows, per_file, block, make = files.rows, files.rows_per_file, files.block, files.make
-
-    def write_files(batches: Iterable[pa.RecordBatch]) -> Iterable[pa.RecordBatch]:
-        for batch in batches:
-            for number in batch.column(0).to_pylist():
-                end = min((number + 1) * per_file, rows)
-                for start in range(number * per_file, end, block):
-                    yield make(start, min(start + block, end))
-
-    return spark.range(0, files.number, 1, files.number).mapInArrow(write_files, files.schema)
+    def blocks(self, file: int) -> Iterable[pa.RecordBatch]:
+        """The rows of one file."""
+        first, end = file * self.rows_per_file, min((file + 1) * self.rows_per_file, self.rows)
+        for start in range(first, max(end, first + 1), self.block):
+            yield self.make(start, min(start + self.block, end))
 
 
 def write(spark: SparkSession, out: str, files: Files) -> None:
-    """Write a data set; what stood at its names is replaced.
+    """Write a data set below the folder `out`; what stood at its names is replaced.
 
     Raises:
-        JobFailed: Spark wrote another number of files than there should be.
+        JobFailed: another number of files was written than there should be.
+        UserError: parquet, and the folder is on a file system that pyarrow does not know.
     """
-    rows = frame(spark, files)
-    parts = f"{out}/{_PARTS}"
     if files.extension == "parquet":
-        # Uncompressed sizes are small, and the bytes then do not hang on a codec's version.
-        rows.write.mode("overwrite").option("compression", "none").parquet(parts)
+        _write_parquet(spark, out, files)
     else:
-        lines = rows if files.extension == "tsv" else rows.select(F.to_json(F.struct("*")).alias("value"))
-        lines.write.mode("overwrite").option("lineSep", "\n").text(parts)
-    folder = Folder(spark, parts)
-    written = {int(name.split("-")[1]): name for name in folder.names() if name.startswith("part-")}
-    wanted = files.names()
-    if not written.keys() <= set(range(len(wanted))):
-        raise JobFailed(f"{files.name}: Spark wrote the parts {sorted(written)}, expected {len(wanted)}")
-    target = Folder(spark, out)
-    for number, name in enumerate(wanted):
+        _write_text(spark, out, files)
+
+
+def _tasks(spark: SparkSession, files: Files, run: Callable[[int], Iterable[pa.RecordBatch]], schema: str) -> DataFrame:
+    """What `run` gives for each file, one partition a file."""
+
+    def run_all(batches: Iterable[pa.RecordBatch]) -> Iterable[pa.RecordBatch]:
+        for batch in batches:
+            for file in batch.column(0).to_pylist():
+                yield from run(file)
+
+    return spark.range(0, files.number, 1, files.number).mapInArrow(run_all, schema)
+
+
+def _write_text(spark: SparkSession, out: str, files: Files) -> None:
+    parts, target = f"{out}/{_PARTS}", Folder(spark, out)
+    rows = _tasks(spark, files, files.blocks, files.schema)
+    lines = rows if files.extension == "tsv" else rows.select(F.to_json(F.struct("*")).alias("value"))
+    # One file a partition, and no codec, whatever the session's settings say.
+    options = {"maxRecordsPerFile": "0", "compression": "none", "lineSep": "\n"}
+    lines.write.mode("overwrite").options(**options).text(parts)
+    written = {int(name.split("-")[1]): name for name in Folder(spark, parts).names() if name.startswith("part-")}
+    if not written.keys() <= set(range(files.number)):
+        raise JobFailed(f"{files.name}: Spark wrote the parts {sorted(written)}, expected {files.number}")
+    for number, name in enumerate(files.names()):
         if number in written:
             target.move(f"{_PARTS}/{written[number]}", name)
         else:
@@ -93,67 +106,41 @@ def write(spark: SparkSession, out: str, files: Files) -> None:
     target.delete(_PARTS)
 
 
-class Folder:
-    """A folder on one of Hadoop's file systems, seen from the driver."""
+def _write_parquet(spark: SparkSession, out: str, files: Files) -> None:
+    target = Folder(spark, out)
+    uri, names = target.uri, files.names()
+    _file_system(uri)
 
-    def __init__(self, spark: SparkSession, path: str) -> None:
-        jvm: Any = spark._jvm
-        self._jvm, self.path = jvm, path.rstrip("/")
-        hadoop = jvm.org.apache.hadoop.fs
-        self._fs = hadoop.Path(self.path).getFileSystem(spark._jsparkSession.sessionState().newHadoopConf())
-        local = self._jvm.java.lang.Class.forName("org.apache.hadoop.fs.LocalFileSystem")
-        self._checksums = local.isInstance(self._fs)
+    def write_file(number: int) -> Iterable[pa.RecordBatch]:
+        system, folder = _file_system(uri)
+        path = f"{folder}/{names[number]}"
+        # Renamed when complete: a task that Spark tries twice leaves one whole file.
+        unfinished = f"{path.rpartition('/')[0]}/_{uuid4().hex}"
+        system.create_dir(path.rpartition("/")[0], recursive=True)
+        blocks = iter(files.blocks(number))
+        first = next(blocks)
+        with pq.ParquetWriter(unfinished, first.schema, filesystem=system, compression="snappy") as writer:
+            writer.write_batch(first)
+            for block in blocks:
+                writer.write_batch(block)
+        system.move(unfinished, path)
+        yield pa.RecordBatch.from_pydict({"files": pa.array([1], pa.int64())})
 
-    def _at(self, name: str) -> Any:
-        return self._jvm.org.apache.hadoop.fs.Path(f"{self.path}/{name}" if name else self.path)
+    total = _tasks(spark, files, write_file, "files long").agg(F.sum("files").alias("files")).collect()[0]["files"]
+    if total != files.number:
+        raise JobFailed(f"{files.name}: {total} files were written, expected {files.number}")
 
-    def names(self) -> list[str]:
-        """What lies in the folder (empty where there is no such folder)."""
-        if not self._fs.exists(self._at("")):
-            return []
-        return sorted(status.getPath().getName() for status in self._fs.listStatus(self._at("")))
 
-    def is_folder(self) -> bool:
-        """False where there is nothing, or a file."""
-        return bool(self._fs.exists(self._at("")) and self._fs.getFileStatus(self._at("")).isDirectory())
+def _file_system(uri: str) -> tuple[pa.fs.FileSystem, str]:
+    """The file system of a URI, and the path on it.
 
-    def exists(self, name: str = "") -> bool:
-        return bool(self._fs.exists(self._at(name)))
-
-    def delete(self, name: str) -> None:
-        self._fs.delete(self._at(name), True)
-
-    def move(self, name: str, target: str) -> None:
-        """Rename within the folder, over what is there.
-
-        Raises:
-            JobFailed: the file system refused.
-        """
-        self._fs.mkdirs(self._at(target).getParent())
-        self.delete(target)
-        if not self._fs.rename(self._at(name), self._at(target)):
-            raise JobFailed(f"cannot rename {self.path}/{name} to {target}")
-        self._forget_checksum(target)
-
-    def _forget_checksum(self, name: str) -> None:
-        """Hadoop keeps `.name.crc` beside each local file; whoever edits the file would then find it unreadable."""
-        if self._checksums:
-            folder, _, base = name.rpartition("/")
-            self._fs.getRawFileSystem().delete(self._at(f"{folder}/.{base}.crc" if folder else f".{base}.crc"), False)
-
-    def read_text(self, name: str) -> str:
-        stream = self._fs.open(self._at(name))
-        try:
-            return bytes(self._jvm.org.apache.commons.io.IOUtils.toByteArray(stream)).decode("utf-8")
-        finally:
-            stream.close()
-
-    def write_text(self, name: str, text: str) -> None:
-        """Write a small file, making its folder."""
-        self._fs.mkdirs(self._at(name).getParent())
-        stream = self._fs.create(self._at(name), True)
-        try:
-            stream.write(bytearray(text.encode("utf-8")))
-        finally:
-            stream.close()
-        self._forget_checksum(name)
+    Raises:
+        UserError: pyarrow does not know it.
+    """
+    if uri.startswith("file:"):
+        return pa.fs.LocalFileSystem(), "/" + uri.removeprefix("file:").lstrip("/")
+    try:
+        system, path = pa.fs.FileSystem.from_uri(uri)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as error:
+        raise UserError(f"--out {uri}: the truth cannot be written there ({error}); use --no-truth or a folder") from None
+    return system, path

@@ -11,7 +11,8 @@ from newslake.errors import UserError
 from newslake.jobrun import JobRun
 from newslake.lakehouse import Lakehouse
 from newslake.mind.generator import articles, impressions, labels, wishes
-from newslake.mind.generator.files import Files, Folder, write
+from newslake.mind.generator.files import Files, write
+from newslake.mind.generator.folder import Folder
 from newslake.mind.generator.spec import GeneratorSpec
 from newslake.mind.generator.vocabulary import vocabulary
 
@@ -23,7 +24,7 @@ UNFINISHED = "_unfinished"
 
 def plan(spec: GeneratorSpec) -> list[Files]:
     """All files of a data set, in the order in which they are written."""
-    many, few = spec.rows_per_file, max(1, spec.rows_per_file // 20)
+    many, few = spec.rows_per_file, max(100, spec.rows_per_file // 20)
     lines = "value string"
     made: list[Files] = []
     for split, rows in spec.impressions_of.items():
@@ -45,19 +46,18 @@ def plan(spec: GeneratorSpec) -> list[Files]:
 def _truth(spec: GeneratorSpec) -> list[Files]:
     many = spec.rows_per_file
 
-    def files(name: str, schema: str, rows: int, make: Callable[..., RecordBatch]) -> Files:
-        return Files(f"truth/{name}", "parquet", schema, rows, many, 5_000, partial(make, spec))
+    def files(name: str, rows: int, make: Callable[..., RecordBatch]) -> Files:
+        return Files(f"truth/{name}", "parquet", "", rows, many, 5_000, partial(make, spec))
 
     made = [
-        files("topics", articles.TOPIC_TRUTH_SCHEMA, vocabulary().topics, articles.topic_truth),
-        files("articles", articles.ARTICLE_TRUTH_SCHEMA, spec.articles, articles.article_truth),
-        files("users", articles.USER_TRUTH_SCHEMA, spec.users, articles.user_truth),
-        files("short_texts", labels.SHORT_TRUTH_SCHEMA, spec.short_texts, labels.short_text_truth),
+        files("topics", vocabulary().topics, articles.topic_truth),
+        files("articles", spec.articles, articles.article_truth),
+        files("users", spec.users, articles.user_truth),
+        files("short_texts", spec.short_texts, labels.short_text_truth),
     ]
     for split, rows in spec.impressions_of.items():
         truth = partial(impressions.impression_truth, spec, split)
-        name = f"truth/impressions_{split}"
-        made.append(Files(name, "parquet", impressions.TRUTH_SCHEMA, rows, many, impressions.BLOCK, truth))
+        made.append(Files(f"truth/impressions_{split}", "parquet", "", rows, many, impressions.BLOCK, truth))
     return made
 
 

@@ -1,19 +1,22 @@
 """Impressions: who saw which candidates when, and which were clicked. Any range of rows can be made by itself."""
 
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from newslake.mind.generator.draws import Floats, Ints, choose
-from newslake.mind.generator.ragged import glued, joined, offsets, owners, positions
+from newslake.mind.generator.ids import labelled_news_ids, mind_time, news_ids, timestamps, user_ids
+from newslake.mind.generator.ragged import joined, offsets, owners, positions
 from newslake.mind.generator.spec import TRAIN_DAYS, GeneratorSpec
 from newslake.mind.generator.world import DAY, MEAN_AGE, WINDOW, Catalogue, affinities, catalogue, histories, tastes, utilities
 
 BLOCK = 5_000
 """Impressions made at once: bounds the memory of a worker, and changes no row."""
+
+REGULARS, REGULARS_IMPRESSIONS = 0.2, 0.7
+"""This share of the users makes that share of the impressions."""
 
 _HOURS = np.array([3, 2, 1, 1, 1, 2, 4, 6, 7, 7, 7, 7, 8, 8, 7, 6, 6, 6, 7, 8, 9, 9, 7, 5], dtype=np.float64)
 
@@ -56,9 +59,9 @@ def impressions(spec: GeneratorSpec, split: str, start: int, stop: int) -> Shown
 
 
 def _who(world: Catalogue, split: str, key: Ints) -> Ints:
-    """A fifth of the users make seven tenths of the impressions; in dev a share of the users is new."""
+    """Regulars make most of the impressions; in dev a share of the users is new."""
     known, draws = world.spec.known_users, world.draws
-    place = np.interp(draws.uniform("impression/user", key), [0.0, 0.7, 1.0], [0.0, 0.2, 1.0])
+    place = np.interp(draws.uniform("impression/user", key), [0.0, REGULARS_IMPRESSIONS, 1.0], [0.0, REGULARS, 1.0])
     user = (place * known).astype(np.int64)
     if split == "train" or known == world.spec.users:
         return user
@@ -123,46 +126,18 @@ def _rows_of(items: Ints, counts: Ints, rows: Ints) -> tuple[Ints, Ints]:
     return items[np.repeat(offsets(counts)[:-1][rows], many) + positions(many)], many
 
 
-@lru_cache(maxsize=2)
-def _news_texts(spec: GeneratorSpec) -> tuple[pa.Array, pa.Array]:
-    """By article: its id; and as a candidate, N1-0 at 2 x article and N1-1 at 2 x article + 1."""
-    number = catalogue(spec).news_number(np.arange(spec.articles))
-    ids = glued(["N", pa.array(number).cast(pa.string())])
-    labels = pa.array(["-0", "-1"] * spec.articles, pa.string())
-    return ids, glued([ids.take(pa.array(np.repeat(np.arange(spec.articles), 2))), labels])
-
-
-def mind_time(seconds: Ints) -> pa.Array:
-    """Times as MIND writes them, such as 11/9/2019 1:03:52 PM."""
-    padded = pc.strftime(pa.array(seconds, pa.timestamp("s")), format="%m/%d/%Y %I:%M:%S %p")
-    return pc.replace_substring_regex(padded, r"(^|[/ ])0", r"\1")
-
-
-def user_ids(world: Catalogue, user: Ints) -> pa.Array:
-    """U1 .. by user."""
-    return glued(["U", pa.array(world.user_number(user)).cast(pa.string())])
-
-
-def news_ids(spec: GeneratorSpec, article: Ints) -> pa.Array:
-    """N1 .. by article."""
-    return _news_texts(spec)[0].take(pa.array(article))
-
-
 def behavior_lines(spec: GeneratorSpec, split: str, start: int, stop: int) -> pa.RecordBatch:
     """One column, `value`: lines of behaviors.tsv."""
     shown = impressions(spec, split, start, stop)
-    candidates = _news_texts(spec)[1].take(pa.array(2 * shown.article + shown.clicked))
+    candidates = labelled_news_ids(spec, shown.article, shown.clicked)
     columns = [
         pa.array(shown.impression).cast(pa.string()),
-        user_ids(catalogue(spec), shown.user),
+        user_ids(spec, shown.user),
         mind_time(shown.time),
         joined(news_ids(spec, shown.history), shown.history_counts, " "),
         joined(candidates, shown.counts, " "),
     ]
     return pa.RecordBatch.from_arrays([pc.binary_join_element_wise(*columns, "\t")], ["value"])
-
-
-TRUTH_SCHEMA = "split string, impression_id string, user_id string, occurred_at timestamp, affinity array<float>, utility array<float>"
 
 
 def impression_truth(spec: GeneratorSpec, split: str, start: int, stop: int) -> pa.RecordBatch:
@@ -172,8 +147,8 @@ def impression_truth(spec: GeneratorSpec, split: str, start: int, stop: int) -> 
     columns = {
         "split": pa.array([split] * len(shown.impression)),
         "impression_id": pa.array(shown.impression).cast(pa.string()),
-        "user_id": user_ids(catalogue(spec), shown.user),
-        "occurred_at": pa.array(shown.time * 1_000_000, pa.timestamp("us", tz="UTC")),
+        "user_id": user_ids(spec, shown.user),
+        "occurred_at": timestamps(shown.time),
         "affinity": pa.ListArray.from_arrays(ends, pa.array(shown.affinity, pa.float32())),
         "utility": pa.ListArray.from_arrays(ends, pa.array(shown.utility, pa.float32())),
     }

@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 
 from newslake.mind.generator.draws import Floats, Ints, choose
+from newslake.mind.generator.ids import articles_in_id_order, news_ids
 from newslake.mind.generator.ragged import glued
 from newslake.mind.generator.spec import GeneratorSpec
 from newslake.mind.generator.texts import NOISE, SENTENCE, TITLE, VAGUE_TITLE, Sentences, put_together
@@ -75,7 +76,7 @@ def short_texts(world: Catalogue, start: int, stop: int) -> ShortTexts:
     mixed = (chance > 1.0 - MIXED_SHARE) & (words.category_of[other] != true)
     two = mixed | (draws.uniform("short/length", number) < 0.4)
     text = np.repeat(np.arange(len(number)), 1 + two)
-    second = np.concatenate([[False], text[1:] == text[:-1]])
+    second = np.diff(text, prepend=-1) == 0
     about = np.where(second & mixed[text], other[text], topic[text])
     bits = draws.bits("short", number[text], second)
     kind = np.where(vague[text], np.where(second, NOISE, VAGUE_TITLE), np.where(two[text], SENTENCE, TITLE))
@@ -96,17 +97,13 @@ SCORES_SCHEMA = "news_id string, class string, score double"
 
 def class_score_rows(spec: GeneratorSpec, start: int, stop: int) -> pa.RecordBatch:
     """Rows of class_scores.jsonl for the articles with a body among those whose id has a number start + 1 .. stop."""
-    from newslake.mind.generator.articles import in_id_order
-    from newslake.mind.generator.impressions import news_ids
-
     world = catalogue(spec)
-    result = classified(world, in_id_order(world, start, stop))
+    result = classified(world, articles_in_id_order(spec, start, stop))
     given = _names(world.words.categories, result.given)
     return pa.RecordBatch.from_pydict({"news_id": news_ids(spec, result.article), "class": given, "score": result.score})
 
 
 SHORT_SCHEMA = "news_id string, title string, class string"
-SHORT_TRUTH_SCHEMA = "news_id string, true_class string, labelled_class string, true_subcategory string, mixed boolean, vague boolean"
 
 
 def short_text_rows(spec: GeneratorSpec, start: int, stop: int) -> pa.RecordBatch:

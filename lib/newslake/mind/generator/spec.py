@@ -32,7 +32,7 @@ class GeneratorSpec:
         short_texts: number of short texts.
         mislabelled: share of the short texts whose label is wrong.
         first_day: the day, UTC, on which train starts.
-        rows_per_file: rows of one file; bodies, being long, get a twentieth of it.
+        rows_per_file: rows of one file; of articles with bodies a twentieth of it, but 100 at least.
         truth: whether to write the latent truth too.
         seed: another seed is another world.
 

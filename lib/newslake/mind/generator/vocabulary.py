@@ -20,6 +20,7 @@ from newslake.mind.generator.draws import Bits, Floats, Ints
 ENTITIES_PER_TOPIC = 12
 _KINDS = "PPPPPPOOOOGG"
 _SLOTS = ("literal", "e", "a", "t", "T", "r", "R", "n", "d", "p")
+_STEPS = np.array([1, 3, 7, 9], dtype=np.uint64)
 _SLOT = re.compile(r"\{(\w)\}")
 
 
@@ -66,8 +67,10 @@ class Vocabulary:
         piece = np.arange(slot.shape[1], dtype=np.uint64)
         topics = np.broadcast_to(topic[:, None], slot.shape)
         number = self.number[np.maximum(slot, 0), topics]
-        # 7 is coprime to the 10 things of a topic, so that a sentence with several slots names different ones.
-        offset = ((bits[:, None] >> np.uint64(8)) + piece * np.uint64(7)) % number.astype(np.uint64)
+        # Steps of 1, 3, 7 or 9 are coprime to the 10 things of a topic: a sentence with several slots names different ones.
+        step = _STEPS[(bits >> np.uint64(6)) % np.uint64(len(_STEPS))]
+        start = bits[:, None] >> (np.uint64(8) + np.uint64(4) * np.maximum(slot, 0).astype(np.uint64))
+        offset = (start % np.uint64(1 << 16) + step[:, None] * piece) % number.astype(np.uint64)
         chosen = self.first[np.maximum(slot, 0), topics] + offset.astype(np.int64)
         chosen = np.where(slot == _SLOTS.index("e"), self.first[1, 0] + entity[:, None], chosen)
         chosen = np.where(slot == 0, frames.literal[frame], chosen)

@@ -4,9 +4,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from newslake.mind.generator.articles import iso_time
-from newslake.mind.generator.draws import Floats, Ints, choose, unscatter
-from newslake.mind.generator.impressions import user_ids
+from newslake.mind.generator.draws import Floats, Ints, choose
+from newslake.mind.generator.ids import iso_time, user_ids, users_in_id_order
 from newslake.mind.generator.ragged import glued, owners, positions
 from newslake.mind.generator.spec import TRAIN_DAYS, GeneratorSpec
 from newslake.mind.generator.world import DAY, TASTE_STRENGTH, Catalogue, catalogue, tastes
@@ -22,7 +21,7 @@ QUERIES_SCHEMA = "query_id string, user_id string, query string, searched_at str
 def interest_rows(spec: GeneratorSpec, start: int, stop: int) -> pa.RecordBatch:
     """Up to three interests (names of categories or subcategories) of the users whose ids have the numbers start + 1 .. stop."""
     world = catalogue(spec)
-    users = unscatter(np.arange(start, stop), spec.users)
+    users = users_in_id_order(spec, start, stop)
     counts = world.draws.below("interest/number", 4, users)
     row, key = owners(counts), np.repeat(users, counts) * _KEYS + positions(counts)
     topic = _topics(world, "interest", users, row, key)
@@ -35,7 +34,7 @@ def interest_rows(spec: GeneratorSpec, start: int, stop: int) -> pa.RecordBatch:
     first = np.sort(first)
     day = spec.start - 30 * DAY + (world.draws.uniform("interest/time", key) * 30 * DAY).astype(np.int64)
     columns = {
-        "user_id": user_ids(world, users[row[first]]),
+        "user_id": user_ids(spec, users[row[first]]),
         "interest": names.take(pa.array(said[first])),
         "weight": pa.array(np.round(0.5 + 0.5 * world.draws.uniform("interest/weight", key), 2)[first]),
         "stated_at": iso_time(day[first]),
@@ -46,7 +45,7 @@ def interest_rows(spec: GeneratorSpec, start: int, stop: int) -> pa.RecordBatch:
 def query_rows(spec: GeneratorSpec, start: int, stop: int) -> pa.RecordBatch:
     """Search queries of the users whose ids have the numbers start + 1 .. stop, over train's days and dev's: two in the mean."""
     world = catalogue(spec)
-    users = unscatter(np.arange(start, stop), spec.users)
+    users = users_in_id_order(spec, start, stop)
     counts = np.floor(-2.5 * np.log(world.draws.uniform("query/number", users))).astype(np.int64).clip(max=_KEYS - 1)
     owner = np.repeat(users, counts)
     key = owner * _KEYS + positions(counts)
@@ -58,7 +57,7 @@ def query_rows(spec: GeneratorSpec, start: int, stop: int) -> pa.RecordBatch:
     days = first_day + world.draws.uniform("query/time", key) * (TRAIN_DAYS + 1 - first_day)
     columns = {
         "query_id": glued(["Q", pa.array(key + 1).cast(pa.string())]),
-        "user_id": user_ids(world, owner),
+        "user_id": user_ids(spec, owner),
         "query": text,
         "searched_at": iso_time(spec.start + (days * DAY).astype(np.int64)),
     }

@@ -11,7 +11,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from newslake.mind.generator.draws import Draws, Floats, Ints, choose, scatter
+from newslake.mind.generator.draws import Draws, Floats, Ints, choose
 from newslake.mind.generator.spec import HISTORY_DAYS, PERIOD_SHARES, TRAIN_DAYS, GeneratorSpec
 from newslake.mind.generator.vocabulary import Vocabulary, vocabulary
 
@@ -67,14 +67,6 @@ class Catalogue:
     def most_candidates(self) -> int:
         """The longest list that is shown: MIND's 299, or a tenth of the articles where these are few."""
         return min(299, self.spec.articles // 10)
-
-    def news_number(self, index: Ints) -> Ints:
-        """The number in an article's id, 1 .. articles, which tells nothing of its age."""
-        return scatter(index, self.spec.articles) + 1
-
-    def user_number(self, user: Ints) -> Ints:
-        """The number in a user's id, 1 .. users."""
-        return scatter(user, self.spec.users) + 1
 
 
 @lru_cache(maxsize=2)
