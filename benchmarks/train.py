@@ -46,7 +46,7 @@ def staged_data(spark: SparkSession, folder: Path, spec: GeneratorSpec) -> Train
     news = spark.read.csv(files, sep="\t", quote="", schema=columns).dropDuplicates(["news_id"])
     entity = F.struct(F.lit("title").alias("field"), F.get_json_object("entities", "$[0].WikidataId").alias("wikidata_id"))
     news = news.withColumn("entities", F.array(entity))
-    staged = stage(folder / "staging", impressions, history, news, train="train", valid="dev", max_skips=100)
+    staged = stage(folder / "staging", impressions, history, news, train="train", valid="dev", max_skips=300)
     numbers = F.transform(F.sequence(F.lit(1), F.lit(VECTOR_SIZE)), lambda i: (F.xxhash64("news_id", i) / F.lit(2.0**63)).cast("float"))
     embeddings = news.select("news_id", F.lit("noise").alias("encoder_id"), numbers.alias("embedding"))
     vectors = stage_vectors(staged, spark, embeddings, encoder_id="noise")

@@ -1,7 +1,9 @@
 """Small tables for training tests, written out by hand or drawn from a seed."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -13,6 +15,8 @@ from pyspark.sql import types as T
 from newslake.lakehouse import Lakehouse
 
 NOON = datetime(2019, 11, 11, 12, 0, 0, tzinfo=UTC).replace(tzinfo=None)
+# news_id, category, subcategory, [(title or abstract, Wikidata id)]
+NewsRow = tuple[str, str | None, str | None, list[tuple[str, str]]]
 # split, impression_id, user_id, history, candidates such as "N1-1 N2-0" (no -0 or -1: no label)
 Behavior = tuple[str, str, str, str, str]
 
@@ -34,8 +38,8 @@ def click_history(spark: SparkSession, behaviors: list[Behavior], schema: T.Stru
     return spark.createDataFrame(rows, schema)
 
 
-def news(spark: SparkSession, rows: list[tuple[str, str | None, str | None, list[tuple[str, str]]]], schema: T.StructType) -> DataFrame:
-    """The table news, from (news_id, category, subcategory, [(title or abstract, Wikidata id)])."""
+def news(spark: SparkSession, rows: Sequence[NewsRow], schema: T.StructType) -> DataFrame:
+    """The table news."""
     full = [
         (n, c, s, n, None, None, None, [(field, w, "O", w, 1.0, [0], [w]) for field, w in entities], None, None, "hash")
         for n, c, s, entities in rows
@@ -109,6 +113,6 @@ def write_clicks(folder: Path, clicks: int, *, width: int = 6, per_group: int = 
     return names
 
 
-def collected(rows: DataFrame, *keys: str) -> list[dict[str, object]]:
+def collected(rows: DataFrame, *keys: str) -> list[dict[str, Any]]:
     """All rows as dicts, sorted."""
     return [row.asDict(recursive=True) for row in rows.orderBy(*(F.col(key) for key in keys)).collect()]

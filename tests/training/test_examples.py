@@ -1,7 +1,11 @@
 """Impressions, history and news -> candidates, indices, lists and clicks with their skips."""
 
+from pathlib import Path
+
 import pytest
+from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
+from pyspark.sql import types as T
 
 from newslake.tablespec import table_spec
 from newslake.training import examples
@@ -18,25 +22,25 @@ BEHAVIORS = [
     ("test", "1", "U5", "", "N1-1 N2-0"),
     ("dev", "3", "U5", "", "N1 N2"),  # without labels
 ]
-NEWS = [
+NEWS: list[frames.NewsRow] = [
     ("N1", "sports", "soccer", [("abstract", "Q2"), ("title", "Q1")]),
     ("N2", "news", None, [("abstract", "Q3")]),
     ("N20", "news", "world", []),
 ]
 
 
-def schema(table):
+def schema(table: str) -> T.StructType:
     return table_spec(table).schema()
 
 
 @pytest.fixture(scope="module")
-def shown(spark):
+def shown(spark: SparkSession) -> DataFrame:
     impressions = frames.impressions(spark, BEHAVIORS, schema("impressions"))
     history = frames.click_history(spark, BEHAVIORS, schema("click_history"))
     return examples.candidates(impressions, history, train=["train"], valid=["dev"]).cache()
 
 
-def test_candidates_are_labelled_of_the_splits_asked_for_and_not_clicked_before(shown):
+def test_candidates_are_labelled_of_the_splits_asked_for_and_not_clicked_before(shown: DataFrame) -> None:
     found = {(row["role"], row["split"], row["impression_id"], row["news_id"], row["clicked"]) for row in shown.collect()}
     assert found == {
         ("train", "train", "1", "N1", True),
@@ -52,7 +56,7 @@ def test_candidates_are_labelled_of_the_splits_asked_for_and_not_clicked_before(
     }
 
 
-def test_users_are_in_training_where_they_have_a_click_to_train_on(shown):
+def test_users_are_in_training_where_they_have_a_click_to_train_on(shown: DataFrame) -> None:
     assert {row["user_id"]: row["in_training"] for row in examples.users(shown).collect()} == {
         "U1": True,
         "U2": True,
@@ -61,7 +65,7 @@ def test_users_are_in_training_where_they_have_a_click_to_train_on(shown):
     }
 
 
-def test_articles_have_their_attributes_where_there_are_any(spark, shown):
+def test_articles_have_their_attributes_where_there_are_any(spark: SparkSession, shown: DataFrame) -> None:
     found = {row.pop("news_id"): row for row in collected(examples.articles(shown, frames.news(spark, NEWS, schema("news"))), "news_id")}
     assert sorted(found) == ["N1", "N10", "N2", "N20", "N3", "N4", "N5", "N7"]
     assert found["N1"] == {"in_training": True, "has_news": True, "category": "sports", "subcategory": "soccer", "entity": "Q1"}
@@ -74,7 +78,7 @@ def test_articles_have_their_attributes_where_there_are_any(spark, shown):
 
 
 @pytest.mark.parametrize("partitions", [1, 3, 7])
-def test_indices_are_contiguous_and_the_same_whatever_the_partitions(spark, tmp_path, partitions):
+def test_indices_are_contiguous_and_the_same_whatever_the_partitions(spark: SparkSession, tmp_path: Path, partitions: int) -> None:
     ids = spark.range(500).select(F.format_string("N%03d", F.col("id")).alias("news_id"), (F.xxhash64("id") % 3 == 0).alias("in_training"))
     ids = ids.repartition(partitions, F.hash("news_id"))
     before = spark.conf.get("spark.sql.shuffle.partitions")
@@ -83,19 +87,19 @@ def test_indices_are_contiguous_and_the_same_whatever_the_partitions(spark, tmp_
         spread = written(examples.spread_by_range(ids, "news_id"), tmp_path / "spread")
         found = collected(examples.with_index(spread, "news_id", "article"), "article")
     finally:
-        spark.conf.set("spark.sql.shuffle.partitions", before)
+        spark.conf.set("spark.sql.shuffle.partitions", str(before))
     expected = sorted((not row["in_training"], row["news_id"]) for row in ids.collect())
     assert [(row["article"], not row["in_training"], row["news_id"]) for row in found] == [(i, *e) for i, e in enumerate(expected)]
 
 
 @pytest.fixture(scope="module")
-def lists(spark, shown):
+def lists(spark: SparkSession, shown: DataFrame) -> DataFrame:
     user_index = spark.createDataFrame([(f"U{i}", i) for i in range(1, 6)], "user_id string, user int")
     article_index = spark.createDataFrame([(f"N{i}", i) for i in range(1, 11)], "news_id string, article int")
     return examples.impression_lists(shown, user_index, article_index).cache()
 
 
-def test_impression_lists_keep_the_order_shown(lists):
+def test_impression_lists_keep_the_order_shown(lists: DataFrame) -> None:
     found = {(row["role"], row["user"], tuple(row["articles"]), tuple(row["labels"])) for row in lists.collect()}
     assert found == {
         ("train", 1, (1, 2, 3), (1, 0, 0)),
@@ -107,7 +111,7 @@ def test_impression_lists_keep_the_order_shown(lists):
     assert lists.select("impression_key").distinct().count() == 5  # train's and dev's impression 1 are two
 
 
-def test_each_click_has_the_skips_of_its_impression_padded(lists):
+def test_each_click_has_the_skips_of_its_impression_padded(lists: DataFrame) -> None:
     found = examples.clicks_with_skips(lists.where("role = 'train'"), width=4)
     assert {(row["user"], row["clicked"], row["skip_count"], tuple(row["skips"])) for row in found.collect()} == {
         (1, 1, 2, (2, 3, 0, 0)),
@@ -117,7 +121,7 @@ def test_each_click_has_the_skips_of_its_impression_padded(lists):
     assert found.select("click_id").distinct().count() == 3
 
 
-def test_a_click_beside_too_many_skips_keeps_a_fair_choice_of_them(spark):
+def test_a_click_beside_too_many_skips_keeps_a_fair_choice_of_them(spark: SparkSession) -> None:
     lists = spark.range(2000).select(
         F.xxhash64("id").alias("impression_key"),
         F.lit(0).alias("user"),
@@ -135,14 +139,15 @@ def test_a_click_beside_too_many_skips_keeps_a_fair_choice_of_them(spark):
     assert all(abs(count - 600) < 100 for article, count in enumerate(counts) if article != 5)
 
 
-def test_a_click_without_skips_is_kept(spark):
+def test_a_click_without_skips_is_kept(spark: SparkSession) -> None:
     lists = spark.sql("SELECT 1L AS impression_key, 7 AS user, array(3) AS articles, array(1Y) AS labels")
     row = examples.clicks_with_skips(lists, width=2).head()
+    assert row is not None
     assert (row["user"], row["clicked"], row["skip_count"], row["skips"]) == (7, 3, 0, [0, 0])
 
 
-def test_fixed_order_does_not_depend_on_how_the_rows_came(spark, tmp_path):
-    def order(rows, folder):
+def test_fixed_order_does_not_depend_on_how_the_rows_came(spark: SparkSession, tmp_path: Path) -> None:
+    def order(rows: DataFrame, folder: Path) -> list[int]:
         back = written(examples.in_fixed_order(rows, "id", files=2), folder)
         return [row["id"] for row in back.withColumn("file", F.input_file_name()).coalesce(1).collect()]
 

@@ -3,6 +3,9 @@
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,22 +21,22 @@ CLICKS, WIDTH = 150, 6
 
 
 @pytest.fixture(scope="module")
-def files(tmp_path_factory):
+def files(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     return write_clicks(tmp_path_factory.mktemp("clicks"), CLICKS, width=WIDTH)
 
 
-def make_feed(files, **changed):
+def make_feed(files: list[str], **changed: Any) -> ClickFeed:
     return ClickFeed(files, **{"seed": 3, "skips": 4, "batch_size": 32, "buffer_clicks": 40, **changed})
 
 
-def epoch_of(feed, epoch):
+def epoch_of(feed: ClickFeed, epoch: int) -> list[tuple[int, int, float]]:
     """(user, article, label) of each example, in order."""
     blocks = list(feed.blocks(epoch))
     columns = [torch.cat([getattr(block, name) for block in blocks]).tolist() for name in ("users", "articles", "labels")]
     return list(zip(*columns, strict=True))
 
 
-def test_every_click_comes_once_with_up_to_four_distinct_skips_of_its_own(files):
+def test_every_click_comes_once_with_up_to_four_distinct_skips_of_its_own(files: list[str]) -> None:
     examples = epoch_of(make_feed(files), 1)
     clicks = [(user, article) for user, article, label in examples if label == 1]
     assert sorted(clicks) == [(i, i) for i in range(CLICKS)]
@@ -44,7 +47,7 @@ def test_every_click_comes_once_with_up_to_four_distinct_skips_of_its_own(files)
     assert [per_user[i] for i in range(CLICKS)] == [min(4, i % (WIDTH + 1)) for i in range(CLICKS)]
 
 
-def test_the_same_seed_and_epoch_give_the_same_order(files):
+def test_the_same_seed_and_epoch_give_the_same_order(files: list[str]) -> None:
     first = epoch_of(make_feed(files), 1)
     assert epoch_of(make_feed(files), 1) == first
     assert epoch_of(make_feed(files), 2) != first
@@ -52,8 +55,8 @@ def test_the_same_seed_and_epoch_give_the_same_order(files):
     assert [user for user, _, label in first if label == 1] != sorted(user for user, _, label in first if label == 1)
 
 
-def test_skips_are_drawn_afresh_each_epoch_and_do_not_depend_on_the_batches(files):
-    def skips(feed, epoch):
+def test_skips_are_drawn_afresh_each_epoch_and_do_not_depend_on_the_batches(files: list[str]) -> None:
+    def skips(feed: ClickFeed, epoch: int) -> set[tuple[int, int]]:
         return {(user, article) for user, article, label in epoch_of(feed, epoch) if label == 0}
 
     first = skips(make_feed(files), 1)
@@ -61,20 +64,20 @@ def test_skips_are_drawn_afresh_each_epoch_and_do_not_depend_on_the_batches(file
     assert skips(make_feed(files), 2) != first
 
 
-def test_examples_are_mixed_across_row_groups_and_clicks(files):
+def test_examples_are_mixed_across_row_groups_and_clicks(files: list[str]) -> None:
     feed = make_feed(files, buffer_clicks=CLICKS)
     users = np.array([user for user, _, _ in epoch_of(feed, 1)])
     # Each user's examples lie side by side in the files; shuffled, hardly any stay neighbours.
     assert (users[1:] == users[:-1]).mean() < 0.1
 
 
-def test_only_the_last_batch_of_an_epoch_is_short(files):
+def test_only_the_last_batch_of_an_epoch_is_short(files: list[str]) -> None:
     sizes = [len(batch) for block in make_feed(files).blocks(1) for batch in block.batches(32, CPU)]
     assert set(sizes[:-1]) == {32}
     assert sum(sizes) == CLICKS + sum(min(4, i % (WIDTH + 1)) for i in range(CLICKS))
 
 
-def test_prefetched_epochs_are_the_epochs(files):
+def test_prefetched_epochs_are_the_epochs(files: list[str]) -> None:
     feed = make_feed(files)
     found = {}
     with feed.epochs(1, 3) as epochs:
@@ -84,7 +87,7 @@ def test_prefetched_epochs_are_the_epochs(files):
     assert feed.waited > 0
 
 
-def test_leaving_early_stops_the_reader(files):
+def test_leaving_early_stops_the_reader(files: list[str]) -> None:
     feed = make_feed(files)
     with feed.epochs(1, 1000) as epochs:
         epoch, blocks = next(epochs)
@@ -93,22 +96,22 @@ def test_leaving_early_stops_the_reader(files):
 
 
 @pytest.mark.parametrize("shard_count", [2, 3])
-def test_shards_share_the_clicks_without_overlap(files, shard_count):
+def test_shards_share_the_clicks_without_overlap(files: list[str], shard_count: int) -> None:
     shards = [make_feed(files, shard=shard, shard_count=shard_count) for shard in range(shard_count)]
     assert sum(shard.rows for shard in shards) == CLICKS
     clicks = [user for shard in shards for user, _, label in epoch_of(shard, 1) if label == 1]
     assert sorted(clicks) == list(range(CLICKS))
 
 
-def test_too_many_shards_are_refused(files):
+def test_too_many_shards_are_refused(files: list[str]) -> None:
     with pytest.raises(JobFailed, match="too few for 100 processes"):
         make_feed(files, shard=0, shard_count=100)
 
 
-def test_a_lost_row_group_fails_the_epoch(files, monkeypatch):
+def test_a_lost_row_group_fails_the_epoch(files: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     read = feed_module._read
 
-    def losing(*arguments):
+    def losing(*arguments: Any) -> Iterator[Any]:
         groups = read(*arguments)
         next(groups)
         yield from groups
@@ -122,14 +125,14 @@ def test_a_lost_row_group_fails_the_epoch(files, monkeypatch):
             list(blocks)
 
 
-def test_no_row_is_lost_in_many_small_reads(tmp_path):
+def test_no_row_is_lost_in_many_small_reads(tmp_path: Path) -> None:
     # Petastorm's own pools lose or wait for the last row group when its queue fills at the wrong moment.
     few = write_clicks(tmp_path, 6, per_group=2, files=1)
     for epoch in range(1, 101):
         assert len([1 for _, _, label in epoch_of(make_feed(few), epoch) if label == 1]) == 6
 
 
-def test_petastorm_is_silent(files):
+def test_petastorm_is_silent(files: list[str]) -> None:
     program = (
         "from newslake.training.feed import ClickFeed\n"
         f"with ClickFeed({files!r}, seed=1, skips=4, batch_size=8).epochs(1, 2) as epochs:\n"

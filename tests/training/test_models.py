@@ -12,7 +12,7 @@ from newslake.training.models import MODELS, IdEmbedding, build_model, model_cla
 DIM = 5
 
 
-def make_catalogue(users=6, articles=10, size=7):
+def make_catalogue(users: int = 6, articles: int = 10, size: int = 7) -> Catalogue:
     random = np.random.default_rng(0)
     return Catalogue(
         user_ids=pa.array([f"U{i}" for i in range(users)]),
@@ -26,7 +26,7 @@ def make_catalogue(users=6, articles=10, size=7):
     )
 
 
-def test_content_is_two_sigmoid_layers_over_five_parts_and_an_inner_product():
+def test_content_is_two_sigmoid_layers_over_five_parts_and_an_inner_product() -> None:
     catalogue = make_catalogue()
     model = build_model("content", catalogue, dim=DIM, seed=1).train()
     users, articles = torch.tensor([0, 3, 1]), torch.tensor([2, 6, 0])
@@ -43,21 +43,22 @@ def test_content_is_two_sigmoid_layers_over_five_parts_and_an_inner_product():
     assert torch.allclose(model(users, articles), expected, atol=1e-6)
 
 
-def test_mf_is_an_inner_product_of_two_tables():
+def test_mf_is_an_inner_product_of_two_tables() -> None:
     model = build_model("mf", make_catalogue(), dim=DIM, seed=1).train()
     users, articles = torch.tensor([0, 3]), torch.tensor([5, 6])
-    expected = (model.users.weight[users] * model.articles.weight[articles]).sum(dim=1)
+    p = dict(model.named_parameters())
+    expected = (p["users.weight"][users] * p["articles.weight"][articles]).sum(dim=1)
     assert torch.allclose(model(users, articles), expected)
 
 
-def test_the_articles_vectors_are_frozen():
+def test_the_articles_vectors_are_frozen() -> None:
     model = build_model("content", make_catalogue(), dim=DIM, seed=1)
     assert model.text.shape == (10, 7)
     assert not model.text.requires_grad
     assert not any(parameter is model.text for parameter in model.parameters())
 
 
-def test_ids_not_met_in_training_have_the_mean_of_those_met():
+def test_ids_not_met_in_training_have_the_mean_of_those_met() -> None:
     table = IdEmbedding(4, 3, scale=1.0)
     table.note_met(torch.tensor([0, 2]))
     table.eval()
@@ -69,12 +70,12 @@ def test_ids_not_met_in_training_have_the_mean_of_those_met():
         assert torch.allclose(found[place], mean)
 
 
-def test_before_training_every_id_has_the_mean():
+def test_before_training_every_id_has_the_mean() -> None:
     table = IdEmbedding(4, 3, scale=1.0).eval()
     assert torch.allclose(table(torch.arange(5)), table.weight.mean(dim=0).expand(5, 3))
 
 
-def test_new_users_and_articles_differ_only_by_what_is_known_of_them():
+def test_new_users_and_articles_differ_only_by_what_is_known_of_them() -> None:
     catalogue = make_catalogue()
     users, articles = torch.arange(6), torch.arange(10)
     for name, same in (("mf", True), ("content", False)):
@@ -86,7 +87,7 @@ def test_new_users_and_articles_differ_only_by_what_is_known_of_them():
         assert bool(torch.equal(new[0], new[1])) is same
 
 
-def test_a_seed_decides_the_first_weights_and_leaves_torchs_own_state():
+def test_a_seed_decides_the_first_weights_and_leaves_torchs_own_state() -> None:
     torch.manual_seed(7)
     expected = torch.rand(3)
     torch.manual_seed(7)
@@ -96,13 +97,13 @@ def test_a_seed_decides_the_first_weights_and_leaves_torchs_own_state():
     assert not torch.equal(one["users.weight"], other["users.weight"])
 
 
-def test_unknown_models_are_a_users_mistake_that_names_the_others():
+def test_unknown_models_are_a_users_mistake_that_names_the_others() -> None:
     with pytest.raises(UserError, match="--model nrms: there is no such model; there are mf, content"):
         model_class("nrms")
     assert set(MODELS) == {"mf", "content"}
 
 
-def test_content_without_vectors_is_refused():
+def test_content_without_vectors_is_refused() -> None:
     catalogue = make_catalogue()
     without = Catalogue(**{**catalogue.__dict__, "vectors": None})
     with pytest.raises(ValueError, match="needs the articles' vectors"):

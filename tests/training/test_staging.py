@@ -2,26 +2,31 @@
 
 import json
 import shutil
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
+from pyspark.sql import types as T
 
 from newslake.errors import JobFailed, UserError
 from newslake.tablespec import table_spec
 from newslake.training import staging
 from newslake.training.data import load_catalogue, load_impressions
 from newslake.training.fingerprint import combined, content_fingerprint
-from newslake.training.staging import stage, stage_vectors
+from newslake.training.staging import Staged, stage, stage_vectors
 from tests.training import frames
 
+Tables = dict[str, DataFrame]
 BEHAVIORS = frames.drawn_behaviors(1)
 
 
 @pytest.fixture(scope="module")
-def tables(spark):
-    def schema(table):
+def tables(spark: SparkSession) -> Tables:
+    def schema(table: str) -> T.StructType:
         return table_spec(table).schema()
 
     ids = sorted({candidate.split("-")[0] for behavior in BEHAVIORS for candidate in behavior[4].split()})
@@ -32,20 +37,20 @@ def tables(spark):
     }
 
 
-def staged_in(folder, tables, **changed):
+def staged_in(folder: Path, tables: Tables, **changed: Any) -> Staged:
     return stage(folder, **{**tables, "train": "train", "valid": "dev", "max_skips": 100, **changed})
 
 
 @pytest.fixture(scope="module")
-def staged(tmp_path_factory, tables):
+def staged(tmp_path_factory: pytest.TempPathFactory, tables: Tables) -> Staged:
     return staged_in(tmp_path_factory.mktemp("staging"), tables)
 
 
-def labels_in(split):
+def labels_in(split: str) -> list[str]:
     return [candidate[-1] for behavior in BEHAVIORS if behavior[0] == split for candidate in behavior[4].split()]
 
 
-def test_every_click_and_impression_is_staged(staged):
+def test_every_click_and_impression_is_staged(staged: Staged) -> None:
     sizes = staged.sizes
     assert sizes["clicks"] == labels_in("train").count("1") == sum(pq.read_table(file).num_rows for file in staged.files("clicks"))
     assert sizes["candidates"] == len(labels_in("train")) + len(labels_in("dev"))
@@ -53,7 +58,7 @@ def test_every_click_and_impression_is_staged(staged):
     assert sizes["articles_without_news"] == 2
 
 
-def test_what_is_loaded_is_what_the_tables_hold(staged):
+def test_what_is_loaded_is_what_the_tables_hold(staged: Staged) -> None:
     catalogue = load_catalogue(staged, None)
     users, articles = catalogue.user_ids.to_pylist(), catalogue.article_ids.to_pylist()
     for role, split in (("train", "train"), ("valid", "dev")):
@@ -66,7 +71,7 @@ def test_what_is_loaded_is_what_the_tables_hold(staged):
         assert found == {(behavior[2], behavior[4]) for behavior in BEHAVIORS if behavior[0] == split}
 
 
-def test_indices_begin_with_what_training_meets(staged):
+def test_indices_begin_with_what_training_meets(staged: Staged) -> None:
     catalogue = load_catalogue(staged, None)
     clicked = {b[2] for b in BEHAVIORS if b[0] == "train" and "-1" in b[4]}
     met = {c.split("-")[0] for b in BEHAVIORS if b[0] == "train" and "-1" in b[4] for c in b[4].split()}
@@ -79,14 +84,14 @@ def test_indices_begin_with_what_training_meets(staged):
     assert (catalogue.category.values == 0).sum() == 2  # the articles without a news row
 
 
-def test_clicks_have_one_width_and_what_is_needed_to_draw_from_them(staged):
+def test_clicks_have_one_width_and_what_is_needed_to_draw_from_them(staged: Staged) -> None:
     table = pq.read_table(staged.files("clicks"))
     assert {len(skips) for skips in table["skips"].to_pylist()} == {staged.sizes["width"]}
     assert max(table["skip_count"].to_pylist()) == staged.sizes["width"]
     assert len(set(table["click_id"].to_pylist())) == len(table)
 
 
-def test_staging_again_reads_what_is_there(staged, tables):
+def test_staging_again_reads_what_is_there(staged: Staged, tables: Tables) -> None:
     manifest = staged.folder / "manifest.json"
     before = manifest.stat().st_mtime_ns
     shuffled = {name: rows.repartition(3, F.rand(1)) for name, rows in tables.items()}
@@ -95,13 +100,15 @@ def test_staging_again_reads_what_is_there(staged, tables):
     assert [path.name for path in staged.folder.parent.iterdir()] == [staged.fingerprint]
 
 
-def test_the_same_input_is_staged_byte_for_byte_alike_whatever_the_partitions(staged, tables, tmp_path, spark):
+def test_the_same_input_is_staged_alike_whatever_the_partitions(
+    staged: Staged, tables: Tables, tmp_path: Path, spark: SparkSession
+) -> None:
     before = spark.conf.get("spark.sql.shuffle.partitions")
     spark.conf.set("spark.sql.shuffle.partitions", "5")
     try:
         again = staged_in(tmp_path, {name: rows.repartition(4) for name, rows in tables.items()})
     finally:
-        spark.conf.set("spark.sql.shuffle.partitions", before)
+        spark.conf.set("spark.sql.shuffle.partitions", str(before))
     assert again.fingerprint == staged.fingerprint
     for part in ("clicks", "train", "valid"):
         assert pq.read_table(again.files(part)).equals(pq.read_table(staged.files(part)))
@@ -109,7 +116,9 @@ def test_the_same_input_is_staged_byte_for_byte_alike_whatever_the_partitions(st
         assert pq.read_table(again.files(part)).sort_by(key).equals(pq.read_table(staged.files(part)).sort_by(key))
 
 
-def test_other_settings_are_staged_apart_in_row_groups_of_the_size_chosen(staged, tables, tmp_path, monkeypatch):
+def test_other_settings_are_staged_apart_in_row_groups_of_the_size_chosen(
+    staged: Staged, tables: Tables, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(staging, "CLICKS_PER_ROW_GROUP", 16)
     monkeypatch.setattr(staging, "CLICKS_PER_FILE", 64)
     narrow = staged_in(tmp_path, tables, max_skips=2)
@@ -124,14 +133,14 @@ def test_other_settings_are_staged_apart_in_row_groups_of_the_size_chosen(staged
     assert 8 <= max(groups) <= 16
 
 
-def test_a_build_that_fails_leaves_nothing_behind(tables, tmp_path, monkeypatch):
+def test_a_build_that_fails_leaves_nothing_behind(tables: Tables, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(staging, "row_count", lambda files: -1)
     with pytest.raises(JobFailed, match="staged -1 rows in train, but there are"):
         staged_in(tmp_path, tables)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_split_without_rows_or_clicks_is_a_users_mistake(tables, tmp_path):
+def test_a_split_without_rows_or_clicks_is_a_users_mistake(tables: Tables, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="split nowhere has no labelled impression"):
         staged_in(tmp_path, tables, valid="nowhere")
     skipped = tables["impressions"].withColumn("clicked", F.lit(False))
@@ -142,7 +151,7 @@ def test_a_split_without_rows_or_clicks_is_a_users_mistake(tables, tmp_path):
         staged_in(tmp_path / "file", tables)
 
 
-def test_vectors_are_staged_by_article_and_the_missing_take_the_mean(spark, staged):
+def test_vectors_are_staged_by_article_and_the_missing_take_the_mean(spark: SparkSession, staged: Staged) -> None:
     vectors = frames.drawn_vectors(2)
     missing = load_catalogue(staged, None).article_ids[0].as_py()
     del vectors[missing]
@@ -151,6 +160,7 @@ def test_vectors_are_staged_by_article_and_the_missing_take_the_mean(spark, stag
     assert stage_vectors(staged, spark, rows.repartition(3), encoder_id="test") == found
     catalogue = load_catalogue(staged, found)
     ids = catalogue.article_ids.to_pylist()
+    assert catalogue.vectors is not None
     assert catalogue.vectors.shape == (len(ids), 8)
     assert catalogue.vectors.dtype == np.float32
     expected = np.array([vectors[i] for i in ids[1:]], dtype=np.float32)
@@ -158,7 +168,7 @@ def test_vectors_are_staged_by_article_and_the_missing_take_the_mean(spark, stag
     assert catalogue.vectors[0] == pytest.approx(expected.mean(axis=0), abs=1e-6)
 
 
-def test_vectors_of_no_shown_article_or_of_two_sizes_are_refused(spark, staged):
+def test_vectors_of_no_shown_article_or_of_two_sizes_are_refused(spark: SparkSession, staged: Staged) -> None:
     schema = table_spec("article_embeddings").schema()
     with pytest.raises(UserError, match="no article shown has a vector by encoder test"):
         stage_vectors(staged, spark, frames.embeddings(spark, {"N999": [1.0]}, schema), encoder_id="test")
@@ -167,7 +177,7 @@ def test_vectors_of_no_shown_article_or_of_two_sizes_are_refused(spark, staged):
         stage_vectors(staged, spark, frames.embeddings(spark, {ids[0]: [1.0], ids[1]: [1.0, 2.0]}, schema), encoder_id="test")
 
 
-def test_a_damaged_folder_is_noticed(staged, tables, tmp_path):
+def test_a_damaged_folder_is_noticed(staged: Staged, tables: Tables, tmp_path: Path) -> None:
     copy = shutil.copytree(staged.folder, tmp_path / staged.fingerprint)
     manifest = copy / "manifest.json"
     manifest.write_text(json.dumps({**staged.sizes, "valid": staged.sizes["valid"] + 1}))
@@ -178,7 +188,7 @@ def test_a_damaged_folder_is_noticed(staged, tables, tmp_path):
         staged_in(tmp_path, tables)
 
 
-def test_fingerprints_tell_content_not_order(spark):
+def test_fingerprints_tell_content_not_order(spark: SparkSession) -> None:
     rows = spark.createDataFrame([(1, None, [1.0]), (None, 1, [2.0]), (3, 4, None)], "a int, b int, c array<float>")
     print_of = content_fingerprint(rows)
     assert content_fingerprint(rows.orderBy(F.desc("a")).repartition(3)) == print_of

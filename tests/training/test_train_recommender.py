@@ -1,24 +1,28 @@
 """The job train_recommender, from tables to tables."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 import pytest
+from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from sklearn.metrics import roc_auc_score
 
 from newslake.errors import UserError
 from newslake.jobrun import JobRun
-from newslake.lakehouse import Lakehouse
+from newslake.lakehouse import Lakehouse, Written
 from newslake.training.recommender import staging_folder, train_recommender
 from tests.training import frames
 from tests.training.frames import collected
 
 BEHAVIORS = frames.drawn_behaviors(3)
-OPTIONS = {"model": "content", "epochs": 4, "dim": 8, "batch_size": 16, "learning_rate": 0.02}
+OPTIONS: dict[str, Any] = {"model": "content", "epochs": 4, "dim": 8, "batch_size": 16, "learning_rate": 0.02}
 KEYS = {"user_embeddings": "user_id", "news_embeddings": "news_id", "model_metrics": "split"}
 
 
 @pytest.fixture(scope="module")
-def trained(spark, tmp_path_factory):
+def trained(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> tuple[Lakehouse, JobRun]:
     """A lakehouse with one trained content model; tests here add runs of other settings and leave this one alone."""
     lake = Lakehouse(spark, str(tmp_path_factory.mktemp("trained") / "lakehouse"))
     frames.fill(lake, BEHAVIORS, frames.drawn_vectors(3))
@@ -27,15 +31,15 @@ def trained(spark, tmp_path_factory):
     return lake, run
 
 
-def tables_of(lake, run_id):
+def tables_of(lake: Lakehouse, run_id: str) -> dict[str, list[Any]]:
     return {table: collected(lake.read(table).where(F.col("run_id") == run_id), key, "model") for table, key in KEYS.items()}
 
 
-def commits(lake):
+def commits(lake: Lakehouse) -> dict[str, int]:
     return {table: lake.spark.sql(f"DESCRIBE HISTORY delta.`{lake.root}/{table}`").count() for table in KEYS}
 
 
-def test_metrics_of_each_epoch_and_vectors_of_the_best_are_written(trained):
+def test_metrics_of_each_epoch_and_vectors_of_the_best_are_written(trained: tuple[Lakehouse, JobRun]) -> None:
     lake, run = trained
     found = tables_of(lake, run.facts["training run"])
     metrics = found["model_metrics"]
@@ -57,7 +61,7 @@ def test_metrics_of_each_epoch_and_vectors_of_the_best_are_written(trained):
     assert run.rows_read == sum(len(b[4].split()) for b in BEHAVIORS)
 
 
-def test_inner_products_of_the_tables_vectors_rank_as_the_metrics_say(trained):
+def test_inner_products_of_the_tables_vectors_rank_as_the_metrics_say(trained: tuple[Lakehouse, JobRun]) -> None:
     lake, run = trained
     found = tables_of(lake, run.facts["training run"])
     users = {row["user_id"]: np.array(row["embedding"]) for row in found["user_embeddings"]}
@@ -72,7 +76,7 @@ def test_inner_products_of_the_tables_vectors_rank_as_the_metrics_say(trained):
     assert kept["auc"] == pytest.approx(np.mean(aucs), abs=1e-6)
 
 
-def test_a_rerun_does_nothing_and_force_trains_to_the_same_rows(trained, run):
+def test_a_rerun_does_nothing_and_force_trains_to_the_same_rows(trained: tuple[Lakehouse, JobRun], run: JobRun) -> None:
     lake, first = trained
     run_id = first.facts["training run"]
     before, versions = tables_of(lake, run_id), commits(lake)
@@ -87,7 +91,7 @@ def test_a_rerun_does_nothing_and_force_trains_to_the_same_rows(trained, run):
     assert commits(lake) == {table: version + 1 for table, version in versions.items()}
 
 
-def test_another_seed_or_model_is_another_run_beside_the_first(trained):
+def test_another_seed_or_model_is_another_run_beside_the_first(trained: tuple[Lakehouse, JobRun]) -> None:
     lake, first = trained
     before = tables_of(lake, first.facts["training run"])
     other, mf = JobRun("train_recommender"), JobRun("train_recommender")
@@ -100,12 +104,14 @@ def test_another_seed_or_model_is_another_run_beside_the_first(trained):
 
 
 @pytest.mark.parametrize(("stopped_at", "seed"), [("news_embeddings", 21), ("model_metrics", 22)])
-def test_a_run_stopped_between_its_writes_is_completed_by_its_rerun(trained, monkeypatch, stopped_at, seed):
+def test_a_run_stopped_between_its_writes_is_completed_by_its_rerun(
+    trained: tuple[Lakehouse, JobRun], monkeypatch: pytest.MonkeyPatch, stopped_at: str, seed: int
+) -> None:
     lake, _ = trained
     options = {**OPTIONS, "epochs": 1, "seed": seed}
     replace = Lakehouse.replace
 
-    def stopping(self, table, rows, *, where):
+    def stopping(self: Lakehouse, table: str, rows: DataFrame, *, where: Mapping[str, str]) -> Written:
         if table == stopped_at:
             raise KeyboardInterrupt
         return replace(self, table, rows, where=where)
@@ -124,7 +130,7 @@ def test_a_run_stopped_between_its_writes_is_completed_by_its_rerun(trained, mon
     assert not list(staging_folder(lake, None).glob("*.tmp-*"))
 
 
-def test_two_encoders_must_be_chosen_between(trained, run):
+def test_two_encoders_must_be_chosen_between(trained: tuple[Lakehouse, JobRun], run: JobRun) -> None:
     lake, _ = trained
     second = frames.embeddings(lake.spark, frames.drawn_vectors(4, size=5), lake.schema("article_embeddings"), "second")
     lake.replace("article_embeddings", second, where={"encoder_id": "second"})
@@ -139,7 +145,7 @@ def test_two_encoders_must_be_chosen_between(trained, run):
         lake.delete("article_embeddings", "encoder_id = 'second'")
 
 
-def test_mf_needs_no_article_embeddings_and_content_says_who_makes_them(lake, run):
+def test_mf_needs_no_article_embeddings_and_content_says_who_makes_them(lake: Lakehouse, run: JobRun) -> None:
     frames.fill(lake, BEHAVIORS)
     with pytest.raises(UserError, match="table article_embeddings is not there yet"):
         train_recommender(lake, run, **OPTIONS)
@@ -149,7 +155,7 @@ def test_mf_needs_no_article_embeddings_and_content_says_who_makes_them(lake, ru
     assert staging_folder(lake, f"{lake.root}-staging").exists()
 
 
-def test_mistakes_are_told_before_anything_is_read(lake, run):
+def test_mistakes_are_told_before_anything_is_read(lake: Lakehouse, run: JobRun) -> None:
     with pytest.raises(UserError, match="--model nrms"):
         train_recommender(lake, run, model="nrms")
     with pytest.raises(UserError, match="--epochs 0"):
@@ -160,7 +166,7 @@ def test_mistakes_are_told_before_anything_is_read(lake, run):
         train_recommender(lake, run)
 
 
-def test_staging_lies_beside_the_tables_or_where_it_is_told(spark, lake):
+def test_staging_lies_beside_the_tables_or_where_it_is_told(spark: SparkSession, lake: Lakehouse) -> None:
     assert str(staging_folder(lake, None)) == f"{lake.root}/_staging"
     assert str(staging_folder(lake, "file:///tmp/there")) == "/tmp/there"
     assert str(staging_folder(Lakehouse(spark, "file:/tmp/here"), None)) == "/tmp/here/_staging"

@@ -2,6 +2,8 @@
 
 import re
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -9,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from sklearn.metrics import ndcg_score, roc_auc_score
+from torch import Tensor
 
 from newslake.errors import JobFailed, UserError
 from newslake.training import models, trainer
@@ -16,7 +19,7 @@ from newslake.training.data import Catalogue, Codes, Impressions
 from newslake.training.evaluate import Vectors, all_vectors, evaluate, scores
 from newslake.training.feed import Examples
 from newslake.training.models import Defaults, Recommender
-from newslake.training.trainer import TrainingData, TrainSettings, torch_device, train
+from newslake.training.trainer import Trained, TrainingData, TrainSettings, torch_device, train
 from tests.training.frames import write_clicks
 
 USERS, ARTICLES, NEW_ARTICLES, KINDS, SIZE = 30, 90, 30, 3, 6
@@ -25,7 +28,7 @@ SETTINGS = TrainSettings(
 )
 
 
-def drawn_impressions(random, articles, count):
+def drawn_impressions(random: np.random.Generator, articles: Any, count: int) -> Impressions:
     """Each shows 8 articles; a user clicks those of the kind that the user's number leaves on division by 3."""
     users = random.integers(0, USERS, count).astype(np.int32)
     shown = np.stack([random.choice(articles, 8, replace=False) for _ in range(count)]).astype(np.int32)
@@ -33,7 +36,7 @@ def drawn_impressions(random, articles, count):
     return Impressions(users, shown.ravel(), labels.ravel(), np.arange(0, 8 * count + 1, 8, dtype=np.int64))
 
 
-def clicks_of(folder, impressions):
+def clicks_of(folder: Path, impressions: Impressions) -> list[str]:
     """Staged clicks of the impressions, in the place of what write_clicks made up."""
     rows = []
     for i, user in enumerate(impressions.users):
@@ -53,7 +56,7 @@ def clicks_of(folder, impressions):
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory):
+def data(tmp_path_factory: pytest.TempPathFactory) -> TrainingData:
     random = np.random.default_rng(1)
     kinds = random.normal(size=(KINDS, SIZE)) * 2
     everything = ARTICLES + NEW_ARTICLES
@@ -73,27 +76,27 @@ def data(tmp_path_factory):
     return TrainingData(catalogue, clicks_of(tmp_path_factory.mktemp("clicks"), shown), shown, valid)
 
 
-def trained_with(data, **changed):
+def trained_with(data: TrainingData, **changed: Any) -> Trained:
     return train(data, replace(SETTINGS, **changed), device="cpu", progress=lambda text: None)
 
 
-def aucs(trained, split):
+def aucs(trained: Trained, split: str) -> list[Any]:
     return [of_epoch.ranking.auc for of_epoch in trained.metrics if of_epoch.split == split]
 
 
-def test_content_ranks_articles_never_seen_and_mf_cannot(data):
+def test_content_ranks_articles_never_seen_and_mf_cannot(data: TrainingData) -> None:
     content, mf = trained_with(data), trained_with(data, model="mf", epochs=40, patience=40)
     assert max(aucs(content, "valid")) > 0.9
     assert aucs(mf, "train")[-1] > 0.95
     assert aucs(mf, "valid") == [0.5] * 40  # all candidates are new: all tied
 
 
-def test_losses_fall(data):
-    losses = [of_epoch.loss for of_epoch in trained_with(data).metrics if of_epoch.split == "train"]
+def test_losses_fall(data: TrainingData) -> None:
+    losses = [of_epoch.loss or 0.0 for of_epoch in trained_with(data).metrics if of_epoch.split == "train"]
     assert losses[-1] < 0.8 * losses[0]
 
 
-def test_the_same_seed_gives_the_same_metrics_and_vectors(data):
+def test_the_same_seed_gives_the_same_metrics_and_vectors(data: TrainingData) -> None:
     one, same, other = trained_with(data, epochs=2), trained_with(data, epochs=2), trained_with(data, epochs=2, seed=1)
     assert one.metrics == same.metrics
     assert torch.equal(one.vectors.users, same.vectors.users)
@@ -101,7 +104,7 @@ def test_the_same_seed_gives_the_same_metrics_and_vectors(data):
     assert one.metrics != other.metrics
 
 
-def test_the_best_epoch_by_valid_auc_is_kept(data):
+def test_the_best_epoch_by_valid_auc_is_kept(data: TrainingData) -> None:
     trained = trained_with(data, epochs=8, patience=8, learning_rate=0.05)
     valid = aucs(trained, "valid")
     assert trained.best_epoch == 1 + int(np.argmax(valid))
@@ -110,8 +113,8 @@ def test_the_best_epoch_by_valid_auc_is_kept(data):
     assert (ranking, loss) == (kept.ranking, kept.loss)
 
 
-def test_training_stops_after_patience_epochs_without_a_better_one(data):
-    told = []
+def test_training_stops_after_patience_epochs_without_a_better_one(data: TrainingData) -> None:
+    told: list[str] = []
     trained = train(data, replace(SETTINGS, model="mf", epochs=30, patience=3), device="cpu", progress=told.append)
     # The valid articles are all new to mf, so no epoch beats the first.
     assert trained.best_epoch == 1
@@ -120,7 +123,7 @@ def test_training_stops_after_patience_epochs_without_a_better_one(data):
     assert told[-1] == "no better valid AUC in 3 epochs: stopping, epoch 1 was the best"
 
 
-def test_metrics_equal_a_loop_of_scikit_learn_over_the_models_own_scores(data):
+def test_metrics_equal_a_loop_of_scikit_learn_over_the_models_own_scores(data: TrainingData) -> None:
     trained = trained_with(data, epochs=2)
     users, articles = trained.vectors.users.double().numpy(), trained.vectors.articles.double().numpy()
     found = []
@@ -135,7 +138,7 @@ def test_metrics_equal_a_loop_of_scikit_learn_over_the_models_own_scores(data):
     assert kept.ranking.ndcg_at_5 == pytest.approx(np.mean([ndcg for _, ndcg in found]), abs=1e-6)
 
 
-def test_vectors_give_the_models_own_logits(data):
+def test_vectors_give_the_models_own_logits(data: TrainingData) -> None:
     for name in ("mf", "content"):
         model = models.build_model(name, data.catalogue, dim=8, seed=3)
         model.note_met(torch.arange(20), torch.arange(50))
@@ -146,7 +149,7 @@ def test_vectors_give_the_models_own_logits(data):
         assert torch.allclose(scores(vectors, data.valid), expected, atol=1e-6)
 
 
-def test_vectors_and_scores_in_chunks_are_those_at_once(data, monkeypatch):
+def test_vectors_and_scores_in_chunks_are_those_at_once(data: TrainingData, monkeypatch: pytest.MonkeyPatch) -> None:
     model = models.build_model("content", data.catalogue, dim=8, seed=3)
     whole = all_vectors(model, users=USERS, articles=ARTICLES, device=torch.device("cpu"))
     expected = scores(whole, data.train)
@@ -157,21 +160,21 @@ def test_vectors_and_scores_in_chunks_are_those_at_once(data, monkeypatch):
     assert torch.allclose(scores(parts, data.train), expected, atol=1e-5)
 
 
-def test_a_model_is_added_by_a_class_and_a_line(data, monkeypatch):
+def test_a_model_is_added_by_a_class_and_a_line(data: TrainingData, monkeypatch: pytest.MonkeyPatch) -> None:
     class Popularity(Recommender):
         """One number per article."""
 
         needs_vectors = False
         defaults = Defaults(epochs=2, patience=2)
 
-        def __init__(self, catalogue, dim):
+        def __init__(self, catalogue: Catalogue, dim: int) -> None:
             super().__init__()
             self.of_article = torch.nn.Embedding(len(catalogue.article_ids), 1)
 
-        def user_vectors(self, users):
+        def user_vectors(self, users: Any) -> Tensor:
             return torch.ones(len(users), 1)
 
-        def article_vectors(self, articles):
+        def article_vectors(self, articles: Any) -> Tensor:
             return self.of_article(articles)
 
     monkeypatch.setitem(models.MODELS, "popularity", Popularity)
@@ -180,12 +183,12 @@ def test_a_model_is_added_by_a_class_and_a_line(data, monkeypatch):
     assert len(trained.metrics) == 4
 
 
-def test_a_loss_that_is_not_finite_fails(data):
+def test_a_loss_that_is_not_finite_fails(data: TrainingData) -> None:
     with pytest.raises(JobFailed, match=r"the loss became (nan|inf) in epoch 1: try a lower --learning-rate"):
         trained_with(data, learning_rate=1e38)
 
 
-def test_impressions_without_both_labels_have_no_metrics_and_the_last_epoch_is_kept(data):
+def test_impressions_without_both_labels_have_no_metrics_and_the_last_epoch_is_kept(data: TrainingData) -> None:
     clicks_only = Impressions(data.valid.users, data.valid.articles, np.ones_like(data.valid.labels), data.valid.offsets)
     trained = trained_with(replace(data, valid=clicks_only), epochs=3)
     assert aucs(trained, "valid") == [None] * 3
@@ -193,7 +196,7 @@ def test_impressions_without_both_labels_have_no_metrics_and_the_last_epoch_is_k
     assert trained.metrics[-1].ranking.impressions_left_out == 60
 
 
-def test_one_step_is_adams_on_the_mean_cross_entropy(data):
+def test_one_step_is_adams_on_the_mean_cross_entropy(data: TrainingData) -> None:
     model = models.build_model("mf", data.catalogue, dim=8, seed=0)
     reference = models.build_model("mf", data.catalogue, dim=8, seed=0).train()
     block = Examples(torch.tensor([0, 1, 2]), torch.tensor([3, 4, 5]), torch.tensor([1.0, 0.0, 1.0]))
@@ -208,7 +211,7 @@ def test_one_step_is_adams_on_the_mean_cross_entropy(data):
         assert torch.allclose(parameter, dict(reference.named_parameters())[name], atol=1e-6)
 
 
-def test_an_untouched_vector_array_serves_any_impressions():
+def test_an_untouched_vector_array_serves_any_impressions() -> None:
     vectors = Vectors(torch.eye(2), torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.5, 0.5]]))
     shown = Impressions(np.array([1], np.int32), np.array([0, 1, 2], np.int32), np.array([0, 1, 0], np.int8), np.array([0, 3]))
     assert scores(vectors, shown).tolist() == [0.0, 1.0, 0.5]
@@ -229,12 +232,12 @@ def test_an_untouched_vector_array_serves_any_impressions():
         ("model", "nrms", "--model nrms"),
     ],
 )
-def test_settings_that_make_no_sense_are_a_users_mistake(option, value, message):
+def test_settings_that_make_no_sense_are_a_users_mistake(option: str, value: Any, message: str) -> None:
     with pytest.raises(UserError, match=message):
         replace(SETTINGS, **{option: value})
 
 
-def test_devices_by_name():
+def test_devices_by_name() -> None:
     assert torch_device("cpu") == torch.device("cpu")
     assert torch_device("auto").type == ("cuda" if torch.cuda.is_available() else "cpu")
     for name in ("tpu", "meta", "cuda:99"):

@@ -24,7 +24,7 @@ def train_recommender(
     learning_rate: float = 1e-3,
     weight_decay: float = 1e-5,
     skips: int = 4,
-    max_skips: int = 100,
+    max_skips: int = 300,
     encoder_id: str | None = None,
     staging: str | None = None,
     device: str = "auto",
@@ -47,7 +47,7 @@ def train_recommender(
         learning_rate: Adam's.
         weight_decay: Adam's, added to the gradient (L2).
         skips: Skipped candidates drawn per click, afresh each epoch.
-        max_skips: Skips staged per click; an impression with more keeps a fixed random choice of so many.
+        max_skips: Skips staged per click; an impression with more (none in MIND) keeps a fixed random choice of so many.
         encoder_id: Which article embeddings to use; needed only where the table holds several encoders'.
         staging: Folder for staged examples that driver and executors see at the same path (default: _staging beside the tables).
         device: auto, cpu, cuda or cuda:N; auto takes a GPU where there is one.

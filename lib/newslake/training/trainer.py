@@ -124,7 +124,7 @@ def train(
             if best is None or quality > best[0]:
                 best = (quality, epoch, vectors)
             progress(_report(epoch, settings.epochs, loss, on_train, on_valid, best=best[1] == epoch))
-            if epoch - best[1] >= settings.patience:
+            if epoch - best[1] >= settings.patience and epoch < settings.epochs:
                 progress(f"no better valid AUC in {settings.patience} epochs: stopping, epoch {best[1]} was the best")
                 break
     assert best is not None  # there is at least one epoch

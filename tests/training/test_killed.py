@@ -1,0 +1,42 @@
+"""train_recommender killed with SIGKILL: its rerun makes the tables of a run that nobody disturbed."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from newslake.jobrun import JobRun
+from newslake.lakehouse import Lakehouse
+from newslake.training.recommender import train_recommender
+from tests.killing import commits, content, data_files, kill_job
+from tests.training import frames
+
+BEHAVIORS = frames.drawn_behaviors(5)
+OPTIONS: dict[str, Any] = {"model": "content", "epochs": 2, "dim": 8}
+TABLES = ("user_embeddings", "news_embeddings", "model_metrics")
+
+
+MOMENTS: dict[str, Callable[[Path], bool]] = {
+    "staging half built": lambda root: any((root / "_staging").glob("*.tmp-*/articles/_SUCCESS")),
+    "staged, not trained": lambda root: any((root / "_staging").glob("*/manifest.json")),
+    "user vectors written, not committed": lambda root: data_files(root / "user_embeddings") > 0,
+    "user vectors committed, article vectors not": lambda root: commits(root / "user_embeddings") >= 2,
+    "vectors committed, metrics not": lambda root: commits(root / "news_embeddings") >= 2,
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_a_killed_run_is_completed_by_its_rerun(lake: Lakehouse, tmp_path: Path, moment: str) -> None:
+    undisturbed = Lakehouse(lake.spark, str(tmp_path / "undisturbed"))
+    for each in (lake, undisturbed):
+        frames.fill(each, BEHAVIORS, frames.drawn_vectors(5))
+    train_recommender(undisturbed, JobRun("train_recommender"), **OPTIONS)
+    root, log = Path(str(lake.root)), tmp_path / "log"
+    options = ("--lakehouse", str(root), "--model", "content", "--epochs", "2", "--dim", "8")
+    assert kill_job("train_recommender", *options, when=lambda: MOMENTS[moment](root), log=log), log.read_text()[-2000:]
+    assert not lake.exists("model_metrics") or lake.read("model_metrics").isEmpty()
+    train_recommender(lake, JobRun("train_recommender"), **OPTIONS)
+    for table in TABLES:
+        assert content(lake.read(table)) == content(undisturbed.read(table))
