@@ -62,14 +62,11 @@ def encode_articles(
     run.progress(f"{articles:,} articles without a vector by {found.encoder_id}: {texts:,} texts to encode, {copyable:,} to copy")
     copied = _copy(lake, todo, found) if copyable else 0
     tasks = partitions or 2 * lake.spark.sparkContext.defaultParallelism
-    failed = _encode(lake, run, todo, found, settings, texts=texts, slices=-(-texts // slice_rows), tasks=tasks)
-    if articles - copyable > texts:  # equal texts: one of each has its vector now
-        copied += _copy(lake, todo, found)
+    settled = copied + _encode(lake, run, todo, found, settings, texts=texts, slices=-(-texts // slice_rows), tasks=tasks)
     run.wrote(TABLE, copied)
-    run.fact("vectors copied from an equal text", copied)
-    if left := todo.count() - failed:
-        # Another job writes news while this one encodes.
-        run.fact("articles that came or changed meanwhile, left for the next run", left)
+    run.fact("vectors copied from an earlier article", copied)
+    if settled < articles:  # another job wrote news, or encoded, meanwhile
+        run.fact("articles that changed or were encoded by another run meanwhile", articles - settled)
 
 
 def vectors_of(lake: Lakehouse, encoder: ResolvedEncoder) -> DataFrame:
@@ -94,14 +91,16 @@ def segments(fields: tuple[Field, ...]) -> tuple[Column, Column]:
 
 
 def one_of_each_text(articles: DataFrame, tasks: int) -> DataFrame:
-    """The article with the lowest news_id of each content_hash, spread evenly over `tasks` partitions.
+    """Distinct texts, spread evenly over `tasks` partitions: content_hash, news_ids (array), title, abstract, body.
 
     The hash of the content decides where a text goes, so that lengths mix and every task has about as many tokens as the
-    others, in one file or a thousand.
+    others, whether the articles come from one file or a thousand.
     """
-    row = F.struct("news_id", "title", "abstract", "body")
-    spread = articles.repartition(tasks, "content_hash")
-    return spread.groupBy("content_hash").agg(F.min_by(row, "news_id").alias("article")).select("content_hash", "article.*")
+    text = F.struct("title", "abstract", "body")
+    spread = articles.repartition(tasks, "content_hash").groupBy("content_hash")
+    return spread.agg(F.min_by(text, "news_id").alias("text"), F.collect_list("news_id").alias("news_ids")).select(
+        "content_hash", "news_ids", "text.*"
+    )
 
 
 def copies(todo: DataFrame, vectors: DataFrame) -> DataFrame:
@@ -150,43 +149,46 @@ def _encode(
     slices: int,
     tasks: int,
 ) -> int:
-    """Encode and commit slice by slice; returns the number of articles that went to quarantine.
+    """Encode and commit slice by slice; returns the number of articles that got a vector or went to quarantine.
 
     A slice is chosen by a hash of the content, so that it is the same whatever earlier slices did, and a text that fails
     is met once in a run.
     """
     first, second = segments(encoder.spec.fields)
-    began, done, tokens, failed_texts, failed = run.seconds, 0, 0, 0, 0
+    began, settled, done, failed, tokens = run.seconds, 0, 0, 0, 0
     for number in range(slices):
         articles = todo.where(F.pmod(F.xxhash64("content_hash"), F.lit(slices)) == number)
-        given = one_of_each_text(articles, tasks).select("news_id", "content_hash", first.alias("first"), second.alias("second"))
-        encoded = embed_column(given, "first", "second", encoder, settings=settings).select("news_id", "content_hash", "embedded.*")
+        given = one_of_each_text(articles, tasks).select("content_hash", "news_ids", first.alias("first"), second.alias("second"))
+        encoded = embed_column(given, "first", "second", encoder, settings=settings).select("content_hash", "news_ids", "embedded.*")
         encoded = encoded.persist(StorageLevel.MEMORY_AND_DISK)
         try:
             counted = encoded.agg(F.count("*"), F.count("error"), F.sum("token_count")).head()
             assert counted is not None
-            good = encoded.where(F.col("error").isNull()).select(
-                "news_id",
-                F.lit(encoder.encoder_id).alias("encoder_id"),
-                "content_hash",
-                "token_count",
-                F.col("vector").alias("embedding"),
-            )
-            run.wrote(TABLE, lake.merge(TABLE, good).rows)
+            written = lake.merge(TABLE, vector_rows(encoded, encoder)).rows
+            run.wrote(TABLE, written)
+            settled += written
             if counted[1]:
-                failed_texts += counted[1]
-                failed += _reject(lake, run, articles, encoded.where(F.col("error").isNotNull()))
+                settled += _reject(lake, run, articles, encoded.where(F.col("error").isNotNull()))
         finally:
             encoded.unpersist()
-        done, tokens = done + counted[0], tokens + int(counted[2] or 0)
+        done, failed, tokens = done + counted[0], failed + counted[1], tokens + int(counted[2] or 0)
         rate = done / max(run.seconds - began, 1e-9)
-        run.progress(
-            f"slice {number + 1} of {slices}: {done:,} of {texts:,} texts, {rate:,.0f} a second, "
-            f"about {max(texts - done, 0) / rate if rate else 0:,.0f} s to go"
-        )
-    run.fact("texts encoded", done - failed_texts)
+        to_go = max(texts - done, 0) / rate if rate else 0.0
+        run.progress(f"slice {number + 1} of {slices}: {done:,} of {texts:,} texts, {rate:,.0f} a second, about {to_go:,.0f} s to go")
+    run.fact("texts encoded", done - failed)
     run.fact("tokens", tokens)
-    return failed
+    return settled
+
+
+def vector_rows(encoded: DataFrame, encoder: ResolvedEncoder) -> DataFrame:
+    """Rows of article_embeddings: the vector of a text for each article that has it."""
+    return encoded.where(F.col("error").isNull()).select(
+        F.explode("news_ids").alias("news_id"),
+        F.lit(encoder.encoder_id).alias("encoder_id"),
+        "content_hash",
+        "token_count",
+        F.col("vector").alias("embedding"),
+    )
 
 
 def _reject(lake: Lakehouse, run: JobRun, articles: DataFrame, failures: DataFrame) -> int:
