@@ -25,11 +25,11 @@ from torch.utils.data import DataLoader, TensorDataset
 from common import Measures, bench_arguments
 from newslake.mind.generator import GeneratorSpec, generate
 from newslake.session import spark_session
-from newslake.training.data import Catalogue, Impressions, load_catalogue, load_impressions
+from newslake.training.data import Catalogue, Impressions, TrainingData, load_training_data
 from newslake.training.evaluate import evaluate
 from newslake.training.feed import ClickFeed
 from newslake.training.staging import stage, stage_vectors
-from newslake.training.trainer import TrainingData, TrainSettings, train
+from newslake.training.trainer import TrainSettings, train
 
 VECTOR_SIZE = 384
 DIM = 50
@@ -50,9 +50,7 @@ def staged_data(spark: SparkSession, folder: Path, spec: GeneratorSpec) -> Train
     numbers = F.transform(F.sequence(F.lit(1), F.lit(VECTOR_SIZE)), lambda i: (F.xxhash64("news_id", i) / F.lit(2.0**63)).cast("float"))
     embeddings = news.select("news_id", F.lit("noise").alias("encoder_id"), numbers.alias("embedding"))
     vectors = stage_vectors(staged, spark, embeddings, encoder_id="noise")
-    return TrainingData(
-        load_catalogue(staged, vectors), staged.files("clicks"), load_impressions(staged, "train"), load_impressions(staged, "valid")
-    )
+    return load_training_data(staged, vectors)
 
 
 def _behaviors(spark: SparkSession, folder: Path) -> DataFrame:

@@ -104,7 +104,6 @@ def write_clicks(folder: Path, clicks: int, *, width: int = 6, per_group: int = 
                 "user": part.astype(np.int32),
                 "clicked": part.astype(np.int32),
                 "skip_count": counts[part].astype(np.int32),
-                "skips_shown": counts[part].astype(np.int32),
                 "skips": pa.array(list(skips[part].astype(np.int32)), pa.list_(pa.int32())),
             }
         )

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pyspark.sql import SparkSession
 
 from newslake.jobrun import JobRun
 from newslake.lakehouse import Lakehouse
@@ -26,17 +27,24 @@ MOMENTS: dict[str, Callable[[Path], bool]] = {
 }
 
 
+@pytest.fixture(scope="module")
+def undisturbed(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[int, int]]:
+    """What the tables hold after a run that nobody disturbed."""
+    lake = Lakehouse(spark, str(tmp_path_factory.mktemp("undisturbed") / "lakehouse"))
+    frames.fill(lake, BEHAVIORS, frames.drawn_vectors(5))
+    train_recommender(lake, JobRun("train_recommender"), **OPTIONS)
+    return {table: content(lake.read(table)) for table in TABLES}
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("moment", MOMENTS)
-def test_a_killed_run_is_completed_by_its_rerun(lake: Lakehouse, tmp_path: Path, moment: str) -> None:
-    undisturbed = Lakehouse(lake.spark, str(tmp_path / "undisturbed"))
-    for each in (lake, undisturbed):
-        frames.fill(each, BEHAVIORS, frames.drawn_vectors(5))
-    train_recommender(undisturbed, JobRun("train_recommender"), **OPTIONS)
+def test_a_killed_run_is_completed_by_its_rerun(
+    lake: Lakehouse, undisturbed: dict[str, tuple[int, int]], tmp_path: Path, moment: str
+) -> None:
+    frames.fill(lake, BEHAVIORS, frames.drawn_vectors(5))
     root, log = Path(str(lake.root)), tmp_path / "log"
     options = ("--lakehouse", str(root), "--model", "content", "--epochs", "2", "--dim", "8")
     assert kill_job("train_recommender", *options, when=lambda: MOMENTS[moment](root), log=log), log.read_text()[-2000:]
     assert not lake.exists("model_metrics") or lake.read("model_metrics").isEmpty()
     train_recommender(lake, JobRun("train_recommender"), **OPTIONS)
-    for table in TABLES:
-        assert content(lake.read(table)) == content(undisturbed.read(table))
+    assert {table: content(lake.read(table)) for table in TABLES} == undisturbed

@@ -88,6 +88,7 @@ def test_clicks_have_one_width_and_what_is_needed_to_draw_from_them(staged: Stag
     table = pq.read_table(staged.files("clicks"))
     assert {len(skips) for skips in table["skips"].to_pylist()} == {staged.sizes["width"]}
     assert max(table["skip_count"].to_pylist()) == staged.sizes["width"]
+    assert staged.sizes["clicks_with_skips_left_out"] == 0
     assert len(set(table["click_id"].to_pylist())) == len(table)
 
 

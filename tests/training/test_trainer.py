@@ -15,11 +15,11 @@ from torch import Tensor
 
 from newslake.errors import JobFailed, UserError
 from newslake.training import models, trainer
-from newslake.training.data import Catalogue, Codes, Impressions
+from newslake.training.data import Catalogue, Codes, Impressions, TrainingData
 from newslake.training.evaluate import Vectors, all_vectors, evaluate, scores
 from newslake.training.feed import Examples
 from newslake.training.models import Defaults, Recommender
-from newslake.training.trainer import Trained, TrainingData, TrainSettings, torch_device, train
+from newslake.training.trainer import Trained, TrainSettings, torch_device, train
 from tests.training.frames import write_clicks
 
 USERS, ARTICLES, NEW_ARTICLES, KINDS, SIZE = 30, 90, 30, 3, 6

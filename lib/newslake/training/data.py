@@ -9,6 +9,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from newslake.errors import JobFailed
+from newslake.training.examples import TRAIN, VALID
 from newslake.training.staging import Staged
 
 Ints = npt.NDArray[np.int64]
@@ -55,6 +56,23 @@ class Impressions:
     articles: npt.NDArray[np.int32]
     labels: npt.NDArray[np.int8]
     offsets: Ints
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """All that one process trains and judges with. The clicks stay in their files, which the feed reads epoch by epoch."""
+
+    catalogue: Catalogue
+    click_files: list[str]
+    train: Impressions
+    valid: Impressions
+
+
+def load_training_data(staged: Staged, vectors: Staged | None) -> TrainingData:
+    """The data in a staged folder, and the articles' vectors where a staged folder of them is given."""
+    return TrainingData(
+        load_catalogue(staged, vectors), staged.files("clicks"), load_impressions(staged, TRAIN), load_impressions(staged, VALID)
+    )
 
 
 def load_catalogue(staged: Staged, vectors: Staged | None) -> Catalogue:

@@ -116,6 +116,25 @@ def impression_lists(shown: DataFrame, user_index: DataFrame, article_index: Dat
     )
 
 
+def list_sizes(lists: DataFrame, *, max_skips: int) -> DataFrame:
+    """What `impression_lists` holds, a row per role.
+
+    Returns:
+        role, impressions, candidates, clicks, longest (most skips of an impression with a click),
+        clicks_with_skips_left_out (clicks of impressions with more than `max_skips` skips).
+    """
+    clicks = F.aggregate("labels", F.lit(0), lambda total, label: total + label)
+    counted = lists.select("role", F.size("labels").alias("candidates"), clicks.alias("clicks"))
+    skips = F.col("candidates") - F.col("clicks")
+    return counted.groupBy("role").agg(
+        F.count(F.lit(1)).alias("impressions"),
+        F.sum("candidates").alias("candidates"),
+        F.sum("clicks").alias("clicks"),
+        F.max(F.when(F.col("clicks") > 0, skips).otherwise(0)).alias("longest"),
+        F.sum(F.when(skips > max_skips, F.col("clicks")).otherwise(0)).alias("clicks_with_skips_left_out"),
+    )
+
+
 def clicks_with_skips(lists: DataFrame, *, width: int) -> DataFrame:
     """One row per click with the skips of its impression, padded to one width, as Petastorm needs them.
 
@@ -123,8 +142,8 @@ def clicks_with_skips(lists: DataFrame, *, width: int) -> DataFrame:
     and each of its skips is as likely to be kept as any other.
 
     Returns:
-        click_id (bigint, a hash), user (int), clicked (int, the article), skip_count (int), skips_shown (int, before the
-        choice), skips (array<int> of `width`, zeros after skip_count).
+        click_id (bigint, a hash), user (int), clicked (int, the article), skip_count (int), skips (array<int> of `width`,
+        zeros after skip_count).
     """
     pairs = F.arrays_zip("articles", "labels")
     skips = F.transform(F.filter(pairs, lambda pair: pair["labels"] == 0), lambda pair: pair["articles"])
@@ -144,7 +163,6 @@ def clicks_with_skips(lists: DataFrame, *, width: int) -> DataFrame:
             "user",
             F.col("candidate.articles").alias("clicked"),
             F.size("chosen").alias("skip_count"),
-            F.size("all_skips").alias("skips_shown"),
             F.concat("chosen", padding).alias("skips"),
         )
     )

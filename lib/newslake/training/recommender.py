@@ -56,9 +56,9 @@ def train_recommender(
     """
     # torch takes seconds to import: --help does without.
     from newslake.training import results
-    from newslake.training.data import load_catalogue, load_impressions
+    from newslake.training.data import load_training_data
     from newslake.training.models import model_class
-    from newslake.training.trainer import TrainingData, TrainSettings, settings_dict, torch_device, train
+    from newslake.training.trainer import TrainSettings, settings_dict, torch_device, train
 
     kind = model_class(model)
     settings = TrainSettings(
@@ -76,36 +76,19 @@ def train_recommender(
         raise UserError("--max-skips and --threads must be at least 1")
     torch_device(device)
     folder = staging_folder(lake, staging)
-    tables = {name: lake.read(name) for name in ("impressions", "click_history", "news")}
-    encoder = _encoder(lake, encoder_id) if kind.needs_vectors else None
-
-    staged = stage(folder, **tables, train="train", valid="dev", max_skips=max_skips)
-    _report_staged(run, staged)
-    vectors = None
-    if encoder is not None:
-        vectors = stage_vectors(staged, lake.spark, lake.read("article_embeddings"), encoder_id=encoder)
-        run.fact("articles without a vector", staged.sizes["articles"] - vectors.sizes["vectors"])
-
+    staged, vectors = _staged(lake, run, folder, max_skips=max_skips, encoder_id=encoder_id, with_vectors=kind.needs_vectors)
     run_id = combined({**settings_dict(settings), "data": staged.fingerprint, "vectors": vectors and vectors.fingerprint})
     run.fact("training run", run_id)
     if not force and results.is_complete(lake, run_id):
         run.progress(f"training run {run_id} of model {model} is there already: nothing to do (--force trains it again)")
         return
 
-    catalogue = load_catalogue(staged, vectors)
-    data = TrainingData(catalogue, staged.files("clicks"), load_impressions(staged, "train"), load_impressions(staged, "valid"))
+    data = load_training_data(staged, vectors)
     trained = train(data, settings, device=device, threads=threads, progress=lambda text: run.progress(f"{model}: {text}"))
-    run.fact("epochs", max(of_epoch.epoch for of_epoch in trained.metrics))
-    run.fact("best epoch", trained.best_epoch)
-    for of_epoch in trained.metrics:
-        if of_epoch.epoch == trained.best_epoch and of_epoch.ranking.auc is not None:
-            run.fact(f"{of_epoch.split} AUC", f"{of_epoch.ranking.auc:.4f}")
-    run.fact("examples per second", int(trained.examples / trained.seconds))
-    run.fact("waiting for data", f"{100 * trained.waited / trained.seconds:.1f} %")
-
+    results.report(run, trained)
     scratch = folder / f"results.tmp-{secrets.token_hex(4)}"
     try:
-        results.save(lake, run, trained, catalogue, model=model, run_id=run_id, scratch=scratch)
+        results.save(lake, run, trained, data.catalogue, model=model, run_id=run_id, scratch=scratch)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 
@@ -123,6 +106,21 @@ def staging_folder(lake: Lakehouse, staging: str | None) -> Path:
     if ":/" in place:
         raise UserError(f"cannot stage in {place}: give --staging FOLDER on a disk or mounted volume that driver and executors share")
     return Path(place).absolute()
+
+
+def _staged(
+    lake: Lakehouse, run: JobRun, folder: Path, *, max_skips: int, encoder_id: str | None, with_vectors: bool
+) -> tuple[Staged, Staged | None]:
+    """The staged examples, and the staged vectors where the model needs them."""
+    tables = {name: lake.read(name) for name in ("impressions", "click_history", "news")}
+    encoder = _encoder(lake, encoder_id) if with_vectors else None
+    staged = stage(folder, **tables, train="train", valid="dev", max_skips=max_skips)
+    _report_staged(run, staged)
+    if encoder is None:
+        return staged, None
+    vectors = stage_vectors(staged, lake.spark, lake.read("article_embeddings"), encoder_id=encoder)
+    run.fact("articles without a vector", staged.sizes["articles"] - vectors.sizes["vectors"])
+    return staged, vectors
 
 
 def _encoder(lake: Lakehouse, encoder_id: str | None) -> str:

@@ -24,6 +24,18 @@ def is_complete(lake: Lakehouse, run_id: str) -> bool:
     return all(lake.exists(table) and not lake.read(table).where(F.col("run_id") == run_id).isEmpty() for table in tables)
 
 
+def report(run: JobRun, trained: Trained) -> None:
+    """Note how training went."""
+    run.fact("epochs", max(of_epoch.epoch for of_epoch in trained.metrics))
+    run.fact("best epoch", trained.best_epoch)
+    for of_epoch in trained.metrics:
+        if of_epoch.epoch == trained.best_epoch and of_epoch.ranking.auc is not None:
+            run.fact(f"{of_epoch.split} AUC", f"{of_epoch.ranking.auc:.4f}")
+    run.fact("seconds of training", f"{trained.seconds:.1f}")
+    run.fact("examples per second", int(trained.examples / trained.seconds))
+    run.fact("waiting for data", f"{100 * trained.waited / trained.seconds:.1f} %")
+
+
 def save(lake: Lakehouse, run: JobRun, trained: Trained, catalogue: Catalogue, *, model: str, run_id: str, scratch: Path) -> None:
     """Write the best epoch's vectors, then every epoch's metrics.
 

@@ -14,6 +14,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
@@ -98,8 +101,8 @@ def stage_vectors(staged: Staged, spark: SparkSession, article_embeddings: DataF
         index = spark.read.parquet(uri(staged.folder / "articles")).select("news_id", "article")
         found = index.join(vectors, on="news_id", how="inner").select("article", "embedding")
         write(found, temporary / "embeddings")
-        written = spark.read.parquet(uri(temporary / "embeddings"))
-        sizes = written.agg(
+        staged_vectors = spark.read.parquet(uri(temporary / "embeddings"))
+        sizes = staged_vectors.agg(
             F.count(F.lit(1)).alias("vectors"),
             F.min(F.size("embedding")).alias("smallest"),
             F.max(F.size("embedding")).alias("size"),
@@ -117,13 +120,12 @@ def stage_vectors(staged: Staged, spark: SparkSession, article_embeddings: DataF
 def _build(temporary: Path, shown: DataFrame, news: DataFrame, max_skips: int, splits: Mapping[str, str]) -> dict[str, int]:
     # Every later step reads these: made once.
     shown = written(shown, temporary / "tmp" / "candidates")
-    per_role = shown.groupBy("role").agg(F.count(F.lit(1)).alias("candidates"), F.sum(F.col("clicked").cast("bigint")).alias("clicks"))
-    counts = {row["role"]: row for row in per_role.collect()}
+    counted = shown.groupBy("role").agg(F.count(F.lit(1)).alias("candidates"), F.sum(F.col("clicked").cast("bigint")).alias("clicks"))
+    there = {row["role"]: row for row in counted.collect()}
     for role, split in splits.items():
-        if role not in counts:
+        if role not in there:
             raise UserError(f"split {split} has no labelled impression: parse its behaviors.tsv with jobs/parse_behaviors.py")
-    clicks = int(counts[examples.TRAIN]["clicks"])
-    if clicks == 0:
+    if there[examples.TRAIN]["clicks"] == 0:
         raise UserError(f"split {splits[examples.TRAIN]} has no click to train on")
 
     users = _indexed(examples.users(shown), "user_id", "user", temporary / "tmp" / "users")
@@ -131,29 +133,39 @@ def _build(temporary: Path, shown: DataFrame, news: DataFrame, max_skips: int, s
     users = written(users, temporary / "users")
     articles = written(articles, temporary / "articles")
     lists = written(examples.impression_lists(shown, users, articles), temporary / "tmp" / "lists")
+    found = {row["role"]: row for row in examples.list_sizes(lists, max_skips=max_skips).collect()}
+    for role, row in there.items():
+        for what in ("candidates", "clicks"):
+            if found[role][what] != row[what]:
+                raise JobFailed(f"staged {found[role][what]:,} {what} of {role}, but there are {row[what]:,}")
 
-    sizes = {**_table_sizes(users, "users"), **_table_sizes(articles, "articles"), "clicks": clicks}
-    sizes["candidates"] = sum(int(row["candidates"]) for row in counts.values())
+    of_train = found[examples.TRAIN]
+    sizes = {
+        **_index_sizes(temporary, "users"),
+        **_index_sizes(temporary, "articles"),
+        "candidates": sum(int(row["candidates"]) for row in there.values()),
+        "clicks": int(of_train["clicks"]),
+        "clicks_with_skips_left_out": int(of_train["clicks_with_skips_left_out"]),
+        "width": max(1, min(max_skips, int(of_train["longest"]))),
+    }
     for role in splits:
+        sizes[role] = int(found[role]["impressions"])
         of_role = lists.where(F.col("role") == role).drop("role")
-        sizes[role] = of_role.count()
         files = _files_for(sizes[role], IMPRESSIONS_PER_FILE)
         write(examples.in_fixed_order(of_role, "impression_key", files=files), temporary / role)
         _check_rows(temporary / role, sizes[role])
-    train_lists = lists.where(F.col("role") == examples.TRAIN)
-    sizes |= _write_clicks(train_lists, clicks, max_skips, temporary / "clicks")
+    _write_clicks(lists.where(F.col("role") == examples.TRAIN), sizes["clicks"], sizes["width"], temporary / "clicks")
     shutil.rmtree(temporary / "tmp")
     return sizes
 
 
-def _write_clicks(train_lists: DataFrame, clicks: int, max_skips: int, folder: Path) -> dict[str, int]:
-    longest = train_lists.agg(F.max(F.aggregate("labels", F.lit(0), lambda n, label: n + (1 - label)))).head()
-    assert longest is not None
-    width = max(1, min(max_skips, int(longest[0])))
-    rows = examples.clicks_with_skips(train_lists, width=width)
+def _write_clicks(train_lists: DataFrame, clicks: int, width: int, folder: Path) -> None:
+    rows = examples.in_fixed_order(
+        examples.clicks_with_skips(train_lists, width=width), "click_id", files=_files_for(clicks, CLICKS_PER_FILE)
+    )
     # Parquet ends a row group when what it has buffered reaches block.size. Without a dictionary, and with pages that are
     # not closed (and so not compressed) before that, this is what the numbers take: so the size sets the number of rows.
-    group_bytes = CLICKS_PER_ROW_GROUP * (8 + 4 * 4 + 4 * width)
+    group_bytes = CLICKS_PER_ROW_GROUP * (8 + 3 * 4 + 4 * width)
     options = {
         "parquet.block.size": str(group_bytes),
         "parquet.page.size": str(2 * group_bytes),
@@ -162,24 +174,26 @@ def _write_clicks(train_lists: DataFrame, clicks: int, max_skips: int, folder: P
         "parquet.enable.dictionary": "false",
         "compression": "zstd",
     }
-    write(examples.in_fixed_order(rows, "click_id", files=_files_for(clicks, CLICKS_PER_FILE)), folder, **options)
+    write(rows, folder, **options)
     _check_rows(folder, clicks)
-    read_back = train_lists.sparkSession.read.parquet(uri(folder))
-    shortened = read_back.where(F.col("skips_shown") > F.col("skip_count")).count()
-    return {"width": width, "clicks_with_skips_left_out": shortened}
 
 
 def _indexed(rows: DataFrame, key: str, index: str, scratch: Path) -> DataFrame:
     return examples.with_index(written(examples.spread_by_range(rows, key), scratch), key, index)
 
 
-def _table_sizes(table: DataFrame, name: str) -> dict[str, int]:
-    found = table.agg(F.count(F.lit(1)), F.coalesce(F.sum(F.col("in_training").cast("int")), F.lit(0))).head()
-    assert found is not None
-    sizes = {name: int(found[0]), f"{name}_in_training": int(found[1])}
-    if "has_news" in table.columns:
-        sizes["articles_without_news"] = table.where(~F.col("has_news")).count()
+def _index_sizes(temporary: Path, part: str) -> dict[str, int]:
+    """Rows of an index, and how many of them training meets. The trainer holds these tables too."""
+    flags = ["in_training", "has_news"] if part == "articles" else ["in_training"]
+    table = pq.read_table(parquet_files(temporary / part), columns=flags)
+    sizes = {part: len(table), f"{part}_in_training": _true(table["in_training"])}
+    if part == "articles":
+        sizes["articles_without_news"] = len(table) - _true(table["has_news"])
     return sizes
+
+
+def _true(flags: pa.ChunkedArray) -> int:
+    return int(pc.sum(flags).as_py() or 0)
 
 
 def _check_rows(folder: Path, expected: int) -> None:

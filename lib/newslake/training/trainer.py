@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 import torch
 
 from newslake.errors import JobFailed, UserError
-from newslake.training.data import Catalogue, Impressions
+from newslake.training.data import TrainingData
 from newslake.training.evaluate import Vectors, all_vectors, evaluate
 from newslake.training.examples import TRAIN, VALID
 from newslake.training.feed import ClickFeed, Examples
@@ -77,16 +77,6 @@ class Trained:
     seconds: float
     waited: float
     examples: int
-
-
-@dataclass(frozen=True)
-class TrainingData:
-    """The inputs of one process."""
-
-    catalogue: Catalogue
-    click_files: list[str]
-    train: Impressions
-    valid: Impressions
 
 
 def train(
