@@ -1,5 +1,6 @@
 """What the generated data looks like: MIND's format and quirks, time, bodies, labels, and the truth that goes with them."""
 
+import itertools
 import json
 import re
 from collections import Counter
@@ -9,10 +10,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from newslake.mind.generator import GeneratorSpec
+from newslake.mind.generator import GeneratorSpec, labels, wishes
 from newslake.mind.generator import articles as article_files
 from newslake.mind.generator import impressions as impression_files
-from newslake.mind.generator import labels, wishes
 from newslake.mind.generator.draws import Draws, scatter, unscatter
 from newslake.mind.generator.impressions import impressions
 from newslake.mind.generator.vocabulary import vocabulary
@@ -149,7 +149,7 @@ def test_numbers_of_candidates_clicks_and_history_follow_the_settings() -> None:
 
 @pytest.mark.parametrize("cuts", [[0, 1, 777, 2_550], [0, 1_000, 2_000, 2_550]])
 def test_a_row_is_the_same_in_whatever_range_it_is_made(cuts: list[int], behaviors: dict[str, list[list[str]]]) -> None:
-    parts = [impression_files.behavior_lines(SAMPLE, "train", *cut).column(0).to_pylist() for cut in zip(cuts, cuts[1:], strict=False)]
+    parts = [impression_files.behavior_lines(SAMPLE, "train", *cut).column(0).to_pylist() for cut in itertools.pairwise(cuts)]
     assert [line.split("\t") for part in parts for line in part] == behaviors["train"]
 
 

@@ -16,9 +16,9 @@ from newslake.mind.generator.spec import HISTORY_DAYS, PERIOD_SHARES, TRAIN_DAYS
 from newslake.mind.generator.vocabulary import Vocabulary, vocabulary
 
 DAY = 86_400
-TASTE_STRENGTH = 5.0
+TASTE_STRENGTH = 4.7
 """How much affinity, from 0 to 1, decides a click, in units of the Gumbel noise."""
-APPEAL_SKEW = 1.4
+APPEAL_SKEW = 1.6
 POPULARITY_STRENGTH = 0.6
 FRESHNESS_STRENGTH = 0.3
 """What an article loses by each MEAN_AGE of age."""
