@@ -1,0 +1,1 @@
+"""Exact search: top-k, the vote, maximum inner product, the newsfeed."""
