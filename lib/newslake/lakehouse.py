@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from delta.tables import DeltaTable
 from py4j.protocol import Py4JJavaError
 from pyspark.errors import PySparkException
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
@@ -24,7 +24,7 @@ _CONFLICT = re.compile(
     r"DELTA_(CONCURRENT|METADATA_CHANGED|PROTOCOL_CHANGED|CREATE_TABLE|TABLE_ALREADY)|ProtocolChanged|Concurrent\w*Exception|already exists"
 )
 _TRIES = 5
-_IS_OLD = "__is_old"
+_IS_OLD, _IS_GONE = "__is_old", "__is_gone"
 _COMMIT_MARK = "spark.databricks.delta.commitInfo.userMetadata"
 _RECENT_COMMITS = 20  # how far back to look for our own commit among those of runs beside us
 
@@ -72,20 +72,24 @@ class Lakehouse:
             raise UserError(f"table {table} is not there yet (looked in {self}); it is built by: {spec.written_by}")
         return self.spark.table(self._identifier(table))
 
-    def create(self, table: str) -> None:
-        """Create the table from schemas/<table>.sql where it is not there yet. Two runs may do so at once."""
+    def create(self, table: str) -> bool:
+        """Create the table from schemas/<table>.sql where it is not there yet; whether it was not. Two runs may do so at once."""
         spec = table_spec(table)
-        if not self.exists(table):
-            # Racing runs can meet after each saw no table: one of them fails, and finds the table when it tries again.
-            _retrying(lambda: self.spark.sql(spec.ddl.replace("{table}", self._identifier(table))))
+        if self.exists(table):
+            return False
+        # Racing runs can meet after each saw no table: one of them fails, and finds the table when it tries again.
+        _retrying(lambda: self.spark.sql(spec.ddl.replace("{table}", self._identifier(table))))
+        return True
 
-    def merge(self, table: str, rows: DataFrame, *, update: bool = True) -> Written:
+    def merge(self, table: str, rows: DataFrame, *, update: bool = True, gone: DataFrame | None = None) -> Written:
         """Insert the rows whose key is new; with `update`, change those whose other columns differ.
 
         Args:
             table: whose contract names the key.
             rows: the contract's columns; no key twice (Delta refuses to update one row by two).
             update: False leaves rows whose key is there already as they are.
+            gone: the key's columns: rows to delete in the same commit, such as those that a changed key leaves behind; none of
+                their keys is in `rows`.
 
         Raises:
             SchemaMismatch: the columns are not the contract's.
@@ -105,10 +109,17 @@ class Lakehouse:
                 old = target.toDF().withColumn(_IS_OLD, F.lit(True)).alias("old")
                 changed = new.join(old, on=F.expr(match), how="left").where(F.expr(f"old.{_IS_OLD} IS NULL OR {differs}"))
                 new = changed.select("new.*").alias("new")
+            if gone is not None:
+                leaving = gone.select(*key).withColumn(_IS_GONE, F.lit(True))
+                new = new.unionByName(leaving, allowMissingColumns=True).alias("new")
             merge = target.alias("old").merge(new, match)
+            stays = None if gone is None else f"new.{_IS_GONE} IS NULL"
+            if gone is not None:
+                merge = merge.whenMatchedDelete(f"new.{_IS_GONE}")
+            every: dict[str, str | Column] = {quoted(field.name): f"new.{quoted(field.name)}" for field in rows.schema}
             if update and others:
-                merge = merge.whenMatchedUpdateAll()
-            merge.whenNotMatchedInsertAll().execute()
+                merge = merge.whenMatchedUpdate(stays, set=every)
+            merge.whenNotMatchedInsert(stays, values=every).execute()
 
         return self._written(table, write)
 

@@ -49,6 +49,20 @@ def test_merge_without_update_leaves_known_keys_alone(lake: Lakehouse) -> None:
     assert users(lake) == {"U1": 1.0, "U2": 2.0}
 
 
+def test_merge_moves_a_row_to_another_key_in_one_commit(lake: Lakehouse) -> None:
+    lake.merge("user_embeddings", vectors(lake, ("U1", 1.0), ("U2", 2.0), ("U3", 3.0)))
+    gone = vectors(lake, ("U1", 0.0), ("U9", 0.0)).select("user_id", "model", "run_id")
+    moved = vectors(lake, ("U1", 1.0), run_id="r2").union(vectors(lake, ("U2", 2.5)))
+    assert lake.merge("user_embeddings", moved, gone=gone) == Written(inserted=1, updated=1, deleted=1)
+    assert sorted((row.user_id, row.run_id, row.embedding[0]) for row in lake.read("user_embeddings").collect()) == [
+        ("U1", "r2", 1.0),
+        ("U2", "r1", 2.5),
+        ("U3", "r1", 3.0),
+    ]
+    operations = lake.spark.sql(f"DESCRIBE HISTORY delta.`{lake.location('user_embeddings')}`").where("operation = 'MERGE'")
+    assert operations.count() == 2
+
+
 def test_a_key_twice_in_one_merge_is_refused(lake: Lakehouse) -> None:
     lake.merge("user_embeddings", vectors(lake, ("U1", 1.0)))
     with pytest.raises(PySparkException, match="DELTA_MULTIPLE_SOURCE_ROW_MATCHING_TARGET_ROW_IN_MERGE"):
