@@ -1,0 +1,203 @@
+"""Vectors read from Parquet files by whoever needs them, past the JVM: moving rows into Python costs more than reading them there."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from urllib.parse import unquote, urlsplit
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.fs as pafs
+import pyarrow.parquet as pq
+from pyspark.sql import DataFrame
+
+from newslake.errors import UserError
+
+_BATCH_ROWS = 8192
+_LOOK_AT = 1000
+_LARGEST = 1e18  # lengths above it would overflow float32 when multiplied
+
+NULL_VECTOR = "the vector is NULL, or holds a NULL"
+NOT_FINITE = "the vector holds a NaN, or is not finite"
+NO_LENGTH = "the vector has zero length"
+
+
+@dataclass(frozen=True)
+class Unit:
+    """One row group of one file: what a task is made of."""
+
+    file: str
+    group: int
+    rows: int
+
+
+@dataclass(frozen=True)
+class VectorFiles:
+    """One side of a search: Parquet files with an id and a vector in each row.
+
+    Attributes:
+        files: URIs or paths, as Spark's inputFiles gives them.
+        id_column: name of the id (string).
+        vector_column: name of the vector (array<float>).
+        where: other columns of the files, and the one value that a row must have in each.
+        only: files with a column of that id: only these ids take part. None: all.
+        identity: what must be the same on both sides, such as encoder_id; vectors of different ones cannot be compared.
+    """
+
+    files: tuple[str, ...]
+    id_column: str
+    vector_column: str
+    where: Mapping[str, str] = field(default_factory=dict)
+    only: tuple[str, ...] | None = None
+    identity: Mapping[str, str] = field(default_factory=dict)
+
+    def units(self) -> list[Unit]:
+        """The row groups of all files, from their footers."""
+        with ThreadPoolExecutor(8) as pool:
+            return [unit for found in pool.map(_row_groups, self.files) for unit in found]
+
+    def dimension(self, units: Sequence[Unit]) -> int | None:
+        """The most frequent size among the first vectors; None where there is none. All others are rejected."""
+        for unit in units:
+            file = _open(unit.file)
+            for batch in file.iter_batches(_LOOK_AT, row_groups=[unit.group], columns=[self.vector_column]):
+                sizes = Counter(size for size in pc.list_value_length(batch.column(0)).to_pylist() if size)
+                if sizes:
+                    return max(sizes, key=lambda size: (sizes[size], size))
+        return None
+
+
+def input_files(rows: DataFrame) -> tuple[str, ...]:
+    """The files behind a frame that filters a table by its partitions alone."""
+    return tuple(sorted(rows.inputFiles()))
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Rows of one chunk: n ids, (n, d) float32 vectors."""
+
+    ids: pa.Array
+    vectors: npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Rejects:
+    """Rows that cannot be searched: ids and reasons."""
+
+    ids: pa.Array
+    reasons: pa.Array
+
+
+def chunks(
+    side: VectorFiles, units: Sequence[Unit], *, dimension: int, rows: int, zero_is_wrong: bool, rejects: list[Rejects] | None = None
+) -> Iterator[Rows]:
+    """The side's vectors in chunks of `rows` or fewer, in the order of the units.
+
+    Args:
+        side: what to read.
+        units: which row groups of it.
+        dimension: the size that vectors have.
+        rows: of a chunk at most.
+        zero_is_wrong: reject vectors of zero length, which have no cosine.
+        rejects: takes what is rejected, where wanted.
+    """
+    only = None if side.only is None else _ids(side.only, side.id_column)
+    ids: list[pa.Array] = []
+    held, filled = np.empty((0, dimension), np.float32), 0
+    for unit in units:
+        for batch in _batches(side, unit):
+            good = _checked(_selected(side, batch, only), side, dimension, zero_is_wrong, rejects)
+            start = 0
+            while start < len(good.ids):
+                if filled == len(held):
+                    if filled:
+                        yield Rows(_joined(ids), held)
+                    # Filled in place, and handed on whole: joining batches afterwards would hold everything twice.
+                    ids, held, filled = [], np.empty((rows, dimension), np.float32), 0
+                stop = min(len(good.ids), start + len(held) - filled)
+                held[filled : filled + stop - start] = good.vectors[start:stop]
+                ids.append(good.ids[start:stop])
+                filled, start = filled + stop - start, stop
+    if filled:
+        yield Rows(_joined(ids), held[:filled])
+
+
+def _batches(side: VectorFiles, unit: Unit) -> Iterator[pa.RecordBatch]:
+    columns = [side.id_column, side.vector_column, *side.where]
+    yield from _open(unit.file).iter_batches(_BATCH_ROWS, row_groups=[unit.group], columns=columns, use_threads=False)
+
+
+def _selected(side: VectorFiles, batch: pa.RecordBatch, only: pa.Array | None) -> pa.RecordBatch:
+    for name, value in side.where.items():
+        batch = batch.filter(pc.equal(batch.column(batch.schema.names.index(name)), pa.scalar(value)))
+    if only is not None:
+        batch = batch.filter(pc.is_in(batch.column(batch.schema.names.index(side.id_column)), value_set=only))
+    return batch
+
+
+def _checked(batch: pa.RecordBatch, side: VectorFiles, dimension: int, zero_is_wrong: bool, rejects: list[Rejects] | None) -> Rows:
+    """The usable rows of a batch; the others go to `rejects` with their reasons."""
+    ids = batch.column(batch.schema.names.index(side.id_column))
+    lists = batch.column(batch.schema.names.index(side.vector_column))
+    sizes = pc.fill_null(pc.list_value_length(lists), -1).to_numpy()
+    fits = sizes == dimension
+    reasons = np.where(sizes < 0, NULL_VECTOR, "").astype(object)
+    for size in np.unique(sizes[~fits & (sizes >= 0)]):
+        reasons[sizes == size] = f"the vector has {size} entries, the others {dimension}"
+    kept = lists if fits.all() else lists.filter(pa.array(fits))
+    flat = kept.flatten()
+    whole = np.ones(len(kept), dtype=bool)
+    if flat.null_count:
+        whole = pc.invert(flat.is_null()).to_numpy(zero_copy_only=False).reshape(-1, dimension).all(axis=1)
+        flat = pc.fill_null(flat, 0.0)
+    vectors = flat.to_numpy(zero_copy_only=False).astype(np.float32, copy=False).reshape(-1, dimension)
+    lengths = np.sqrt(np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64))
+    finite = lengths < _LARGEST  # False of a NaN too
+    long_enough = lengths > 1.0 / _LARGEST if zero_is_wrong else np.ones(len(kept), dtype=bool)
+    good = whole & finite & long_enough
+    of_kept = np.where(~whole, NULL_VECTOR, np.where(~finite, NOT_FINITE, np.where(~long_enough, NO_LENGTH, ""))).astype(object)
+    reasons[fits] = of_kept
+    bad = reasons != ""
+    if rejects is not None and bad.any():
+        rejects.append(Rejects(ids.filter(pa.array(bad)), pa.array(reasons[bad].tolist(), pa.string())))
+    return Rows(ids.filter(pa.array(~bad)) if bad.any() else ids, vectors if good.all() else vectors[good])
+
+
+def _ids(files: Sequence[str], column: str) -> pa.Array:
+    found = [_open(file).read(columns=[column]).column(0).combine_chunks() for file in files]
+    return _joined([part if isinstance(part, pa.Array) else part.chunk(0) for part in found])
+
+
+def _joined(parts: Sequence[pa.Array]) -> pa.Array:
+    return pa.concat_arrays([part.cast(pa.string()) for part in parts]) if parts else pa.array([], pa.string())
+
+
+def _row_groups(file: str) -> list[Unit]:
+    metadata = _open(file).metadata
+    return [Unit(file, group, metadata.row_group(group).num_rows) for group in range(metadata.num_row_groups)]
+
+
+def _open(file: str) -> pq.ParquetFile:
+    system, path = _located(file)
+    return pq.ParquetFile(system.open_input_file(path))
+
+
+def _located(file: str) -> tuple[pafs.FileSystem, str]:
+    """File system and path of a URI.
+
+    Raises:
+        UserError: pyarrow cannot read there.
+    """
+    parts = urlsplit(file)
+    if parts.scheme in ("", "file"):
+        return pafs.LocalFileSystem(), unquote(parts.path) if parts.scheme else file
+    if parts.scheme == "dbfs":  # Databricks mounts it
+        return pafs.LocalFileSystem(), "/dbfs" + unquote(parts.path)
+    try:
+        system, path = pafs.FileSystem.from_uri(file.replace("s3a://", "s3://", 1))
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as error:
+        raise UserError(f"the search cannot read {parts.scheme}:// ({error}): keep its tables where pyarrow can read them") from None
+    return system, unquote(path)
