@@ -22,6 +22,8 @@ RUNTIME = [
     "transformers>=5,<6",
     "safetensors>=0.4",
     "datasketch>=2,<3",
+    # Chinese text has no blanks between words. Its table is loaded at the first use (a second and 100 MB): import it late.
+    "jieba>=0.42,<0.43",
     "cyclopts>=4,<6",
     "PyYAML>=6",
     "tqdm>=4.66",
@@ -42,7 +44,7 @@ TEST = [
 ]
 
 # What the benchmarks compare with. Never needed to use newslake.
-BENCH = ["sentence-transformers>=5", "psutil>=6", "scikit-learn>=1.5"]
+BENCH = ["sentence-transformers>=5", "faiss-cpu>=1.9", "psutil>=6", "scikit-learn>=1.5"]
 
 setup(
     name="newslake",
