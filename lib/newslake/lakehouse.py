@@ -113,12 +113,14 @@ class Lakehouse:
                 leaving = gone.select(*key).withColumn(_IS_GONE, F.lit(True))
                 new = new.unionByName(leaving, allowMissingColumns=True).alias("new")
             merge = target.alias("old").merge(new, match)
-            stays = None if gone is None else f"new.{_IS_GONE} IS NULL"
-            if gone is not None:
-                merge = merge.whenMatchedDelete(f"new.{_IS_GONE}")
+            if gone is None:
+                merge = merge.whenMatchedUpdateAll() if update and others else merge
+                merge.whenNotMatchedInsertAll().execute()
+                return
+            stays = f"new.{_IS_GONE} IS NULL"
             every: dict[str, str | Column] = {quoted(field.name): f"new.{quoted(field.name)}" for field in rows.schema}
-            if update and others:
-                merge = merge.whenMatchedUpdate(stays, set=every)
+            merge = merge.whenMatchedDelete(f"new.{_IS_GONE}")
+            merge = merge.whenMatchedUpdate(stays, set=every) if update and others else merge
             merge.whenNotMatchedInsert(stays, values=every).execute()
 
         return self._written(table, write)
