@@ -17,6 +17,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
 
 from common import Measures, PeakMemory, bench_arguments, sgemm_gflops
 from newslake.lakehouse import Lakehouse
@@ -24,7 +25,7 @@ from newslake.mind.generator import GeneratorSpec, generate
 from newslake.search.knn import Items, KnnSettings, TopK
 from newslake.search.nearest import nearest
 from newslake.search.product import resolved, rounded
-from newslake.search.vector_files import VectorFiles, chunks
+from newslake.search.vector_files import VectorFiles, ahead, chunks, table_files
 from newslake.session import spark_session
 from newslake.text.embed import embed_column
 from newslake.text.spec import EncoderSpec, resolve
@@ -97,8 +98,7 @@ def sentence_rows(spark: SparkSession, folder: Path, name: str, rows: int, seed:
 def stored(lake: Lakehouse, rows: DataFrame, name: str) -> tuple[VectorFiles, int]:
     """Write the rows to the Delta table; the files of this part of it, and their number of rows."""
     count = lake.append_once(TABLE, rows, app_id=name).rows
-    files = tuple(lake.files(TABLE, where={"encoder_id": name}))
-    return VectorFiles(files, "news_id", "embedding"), count
+    return VectorFiles(table_files(lake.read(TABLE).where(F.col("encoder_id") == name)), "news_id", "embedding"), count
 
 
 def number(ids: pa.Array) -> np.ndarray:
@@ -116,9 +116,9 @@ def ours(sides: Sides, settings: KnnSettings = PLAIN) -> Answer:
     """Without Spark: chunk by chunk from the files."""
     asked = next(chunks(sides.queries, sides.queries.units(), dimension=sides.dimension, rows=sides.query_count, zero_is_wrong=True))
     best = TopK(asked.vectors, k=K, settings=settings)
-    units = sides.items.units()
-    for part in chunks(sides.items, units, dimension=sides.dimension, rows=settings.chunk_rows, zero_is_wrong=True):
-        best.add(Items(part.ids, part.vectors, k=K, settings=settings))
+    parts = chunks(sides.items, sides.items.units(), dimension=sides.dimension, rows=settings.chunk_rows, zero_is_wrong=True)
+    for items in ahead(Items(part.ids, part.vectors, k=K, settings=settings) for part in parts):
+        best.add(items)
     _, ids, scores = best.result()
     order = np.argsort(number(asked.ids))
     return number(ids).reshape(-1, K)[order], scores.reshape(-1, K)[order]
@@ -179,6 +179,8 @@ def race(measures: Measures, spark: SparkSession, sides: Sides, sgemm: float) ->
         sides, queries=replace(sides.queries, files=sides.queries.files[:1]), items=replace(sides.items, files=sides.items.files[:1])
     )
     in_spark(spark, warm)
+    ours(warm)
+    ours(warm, replace(PLAIN, precision="fp32"))
     with PeakMemory() as of_spark:
         spark_seconds = seconds(lambda: in_spark(spark, sides))
     answers: list[Answer] = []

@@ -100,17 +100,17 @@ class Bounds:
 def rounded(vectors: Floats, precision: str) -> tuple[Tensor, Bounds]:
     """The rows as the product takes them, and their bounds."""
     whole = torch.from_numpy(vectors)
-    norm = _norms(whole)
-    if precision == "fp32":
-        return whole, Bounds(norm, norm, np.zeros_like(norm))
-    near = whole.to(torch.bfloat16)
-    back = near.float()
-    return near, Bounds(norm, _norms(back), _norms(whole - back))
-
-
-def _norms(x: Tensor) -> npt.NDArray[np.float64]:
+    norm, rest = np.empty(len(vectors)), np.zeros(len(vectors))
+    near = whole if precision == "fp32" else torch.empty(whole.shape, dtype=torch.bfloat16)
+    for start in range(0, len(vectors), _PAIRS_AT_ONCE):
+        part = slice(start, start + _PAIRS_AT_ONCE)
+        norm[part] = torch.linalg.vector_norm(whole[part], dim=1).numpy()
+        if precision != "fp32":
+            near[part] = whole[part]
+            rest[part] = torch.linalg.vector_norm(whole[part] - near[part], dim=1).numpy()
     # float32 sums err by a part in a million at these sizes: what is added covers it.
-    return np.asarray(torch.linalg.vector_norm(x, dim=1).double().numpy() * (1.0 + 1e-4))
+    norm, rest = norm * (1.0 + 1e-4), rest * (1.0 + 1e-4)
+    return near, Bounds(norm, norm + rest, rest)
 
 
 class Block:

@@ -4,7 +4,8 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from urllib.parse import unquote, urlsplit
+from typing import TypeVar, cast
+from urllib.parse import quote, unquote, urlsplit
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +17,7 @@ from pyspark.sql import DataFrame
 
 from newslake.errors import UserError
 
+Item = TypeVar("Item")
 _BATCH_ROWS = 8192
 _LOOK_AT = 1000
 _LARGEST = 1e18  # lengths above it would overflow float32 when multiplied
@@ -39,7 +41,7 @@ class VectorFiles:
     """One side of a search: Parquet files with an id and a vector in each row.
 
     Attributes:
-        files: URIs or paths, as Spark's inputFiles gives them.
+        files: URIs.
         id_column: name of the id (string).
         vector_column: name of the vector (array<float>).
         where: other columns of the files, and the one value that a row must have in each.
@@ -70,9 +72,12 @@ class VectorFiles:
         return None
 
 
-def input_files(rows: DataFrame) -> tuple[str, ...]:
-    """The files behind a frame that filters a table by its partitions alone."""
-    return tuple(sorted(rows.inputFiles()))
+def table_files(rows: DataFrame) -> tuple[str, ...]:
+    """URIs of the files behind a frame that filters a Delta table by its partitions alone.
+
+    Delta names them as Hadoop paths, where a % stands for itself; in a URI it has to be escaped.
+    """
+    return tuple(sorted(quote(path, safe=":/=") for path in rows.inputFiles()))
 
 
 @dataclass(frozen=True)
@@ -123,6 +128,16 @@ def chunks(
                 filled, start = filled + stop - start, stop
     if filled:
         yield Rows(_joined(ids), held[:filled])
+
+
+def ahead(items: Iterator[Item]) -> Iterator[Item]:
+    """The same items, the next one made by another thread while this one is worked on."""
+    end = object()
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(next, items, end)
+        while (found := waiting.result()) is not end:
+            waiting = pool.submit(next, items, end)
+            yield cast(Item, found)
 
 
 def _batches(side: VectorFiles, unit: Unit) -> Iterator[pa.RecordBatch]:

@@ -1,0 +1,136 @@
+"""reclassify_short_text: short texts whose nearest long articles agree on another class take that class."""
+
+from typing import Literal
+
+from pyspark import StorageLevel
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from newslake.errors import UserError
+from newslake.jobrun import JobRun
+from newslake.lakehouse import Lakehouse
+from newslake.search import vote
+from newslake.search.knn import KnnSettings
+from newslake.search.nearest import nearest
+from newslake.search.scratch import Scratch, scratch
+from newslake.search.sides import EMBEDDINGS, chosen, day, embedding_side, quarantine, with_vector
+from newslake.texts import SHORT_CHARS
+
+VOTES, CORPUS, SCORES = "short_text_votes", "short_text_corpus", "article_class_scores"
+
+
+def reclassify_short_text(
+    lake: Lakehouse,
+    run: JobRun,
+    *,
+    min_score: float = 0.9,
+    neighbours: int = 20,
+    votes: int = 18,
+    short_chars: int = SHORT_CHARS,
+    encoder_id: str | None = None,
+    model_run: str | None = None,
+    as_of: str | None = None,
+    device: Literal["auto", "cpu", "cuda"] = "auto",
+    precision: Literal["auto", "fp32", "bf16"] = "auto",
+    chunk_rows: int = KnnSettings.chunk_rows,
+    query_rows: int = KnnSettings.query_rows,
+    scratch_folder: str | None = None,
+) -> None:
+    """Correct the class of short texts by the vote of their nearest long articles.
+
+    Short texts are articles in table news: those whose title, abstract and body together have at most --short-chars characters; their
+    class is news.category. Bring them as any other article, or with jobs/import_labels.py. The voters are the longer articles whose
+    class table article_class_scores gives with a score above --min-score; scores come from jobs/train_text_classifier.py, or are
+    brought with jobs/import_labels.py. Both need vectors: run jobs/encode_articles.py first.
+
+    Where enough of a text's nearest long articles (by cosine) are of one class other than its own, its class changes. Table
+    short_text_votes keeps the vote on every short text, changed or not, with its old class; table short_text_corpus holds the texts
+    with their corrected classes. Table news is not changed. Run again on the same day, the job replaces that day's votes.
+
+    What raises precision: more votes out of as many neighbours, a higher --min-score, and an index with many articles of every class.
+    What finds more of the wrong labels: fewer votes, and more long articles near each text.
+
+    Args:
+        min_score: Long articles vote whose classifier score is above this.
+        neighbours: Nearest long articles that vote on a text.
+        votes: Of these, how many must agree on one class.
+        short_chars: A text with at most this many characters is short; longer ones may vote.
+        encoder_id: Whose vectors to compare, where table article_embeddings holds several encoders'.
+        model_run: Whose scores to use, where table article_class_scores holds several classifiers'.
+        as_of: Day of the vote, such as 2019-11-15 (default: today, UTC).
+        device: Where to search; auto takes a GPU where there is one.
+        precision: Of the product that finds candidates; the result is exact with each.
+        chunk_rows: Long articles that a task holds at a time; what bounds its memory.
+        query_rows: Short texts that a task holds at a time.
+        scratch_folder: Folder for small files between Spark and its workers (default: _scratch beside the tables).
+    """
+    if not 1 <= votes <= neighbours:
+        raise UserError(f"--votes {votes} of --neighbours {neighbours}: take at least 1, and no more votes than neighbours")
+    if 2 * votes <= neighbours:
+        raise UserError(f"--votes {votes} of --neighbours {neighbours} is no majority: two classes could win")
+    if short_chars < 1:
+        raise UserError("--short-chars must be at least 1")
+    settings = KnnSettings(device=device, precision=precision, chunk_rows=chunk_rows, query_rows=query_rows)
+    today = day(as_of, "--as-of")
+    news, scores, embeddings = lake.read("news"), lake.read(SCORES), lake.read(EMBEDDINGS)
+    encoder = chosen(embeddings, "encoder_id", encoder_id, table=EMBEDDINGS, built_by="jobs/encode_articles.py")
+    classifier = chosen(scores, "model_run", model_run, table=SCORES, built_by="jobs/train_text_classifier.py")
+    vectors = embeddings.where(F.col("encoder_id") == encoder)
+    sure = vote.confident_long(news, scores.where(F.col("model_run") == classifier), min_score=min_score, short_chars=short_chars)
+    texts = vote.short_texts(news, short_chars).persist(StorageLevel.MEMORY_AND_DISK)
+    index = with_vector(sure, vectors).persist(StorageLevel.MEMORY_AND_DISK)
+    searched = with_vector(texts.select("news_id", "content_hash"), vectors).persist(StorageLevel.MEMORY_AND_DISK)
+    try:
+        _report(run, texts, index, searched, encoder, classifier)
+        with scratch(lake, scratch_folder) as files:
+            found = _search(lake, files, index, searched, encoder, neighbours, settings).persist(StorageLevel.MEMORY_AND_DISK)
+            quarantine(lake, run, found, sources={"query_id": EMBEDDINGS, "item_id": EMBEDDINGS})
+            wrong = found.where(F.col("problem").isNotNull()).select(F.col("query_id").alias("news_id"))
+            cast = vote.ballots(found.where(F.col("problem").isNull()), index)
+            rows = vote.decided(texts, searched.join(wrong, on="news_id", how="left_anti"), cast, votes)
+            rows = rows.select("*", F.lit(today).alias("as_of"), F.lit(encoder).alias("encoder_id"), F.lit(classifier).alias("model_run"))
+            _write(lake, run, rows.persist(StorageLevel.MEMORY_AND_DISK), str(today))
+            rows.unpersist()
+            found.unpersist()
+    finally:
+        for frame in (texts, index, searched):
+            frame.unpersist()
+
+
+def _search(
+    lake: Lakehouse, files: Scratch, index: DataFrame, searched: DataFrame, encoder: str, neighbours: int, settings: KnnSettings
+) -> DataFrame:
+    long = embedding_side(lake, encoder, files.write(index.select("news_id"), "long"))
+    short = embedding_side(lake, encoder, files.write(searched.select("news_id"), "short"))
+    return nearest(lake.spark, short, long, k=neighbours, settings=settings)
+
+
+def _report(run: JobRun, texts: DataFrame, index: DataFrame, searched: DataFrame, encoder: str, classifier: str) -> None:
+    """Say what there is, and refuse where there is nothing to do.
+
+    Raises:
+        UserError: no short text, or no long article to vote.
+    """
+    short, long, ready = texts.count(), index.count(), searched.count()
+    run.rows_in(short)
+    run.fact("encoder_id", encoder)
+    run.fact("scores of", classifier)
+    run.fact("long articles that vote", long)
+    run.fact("short texts without a vector", short - ready)
+    run.progress(f"{short:,} short texts, {ready:,} with a vector; {long:,} long articles vote")
+    if short == 0:
+        raise UserError("table news holds no short text: see --short-chars")
+    if long == 0:
+        raise UserError("no long article has both a vector and a score above --min-score: lower it, or run jobs/encode_articles.py")
+
+
+def _write(lake: Lakehouse, run: JobRun, rows: DataFrame, today: str) -> None:
+    """The votes first, then the corpus that follows from them: a run killed in between is completed by its rerun."""
+    for row in rows.groupBy("decision").count().collect():
+        run.fact(str(row["decision"]), int(row["count"]))
+    names = lake.schema(VOTES).names
+    run.wrote(VOTES, lake.replace(VOTES, rows.select(*names), where={"as_of": today}).rows)
+    after = vote.corpus(rows)
+    lake.create(CORPUS)
+    gone = lake.read(CORPUS).join(after.select("news_id"), on="news_id", how="left_anti").select("news_id")
+    run.wrote(CORPUS, lake.merge(CORPUS, after, gone=gone).rows)

@@ -1,0 +1,46 @@
+"""Small files on their way from Spark to the workers of a search: written, read past the JVM, and removed."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+from uuid import uuid4
+
+from pyspark.sql import DataFrame, SparkSession
+
+from newslake.errors import UserError
+from newslake.lakehouse import Lakehouse
+
+
+class Scratch:
+    """A folder that driver and executors see at the same URI."""
+
+    def __init__(self, folder: str) -> None:
+        self.folder = folder
+
+    def write(self, rows: DataFrame, name: str) -> tuple[str, ...]:
+        """Write the rows; returns their files."""
+        path = f"{self.folder}/{name}"
+        rows.write.parquet(path)
+        return tuple(sorted(rows.sparkSession.read.schema(rows.schema).parquet(path).inputFiles()))
+
+
+@contextmanager
+def scratch(lake: Lakehouse, folder: str | None) -> Iterator[Scratch]:
+    """A new folder below `folder`, or below _scratch beside the tables; removed at the end. A killed run leaves its own behind.
+
+    Raises:
+        UserError: there is no folder beside the tables, and none was given.
+    """
+    if folder is None and lake.root is None:
+        raise UserError("tables named by --schema have no folder beside them: give --scratch FOLDER that driver and executors share")
+    place = f"{(folder or f'{lake.root}/_scratch').rstrip('/')}/{uuid4().hex}"
+    try:
+        yield Scratch(place)
+    finally:
+        _remove(lake.spark, place)
+
+
+def _remove(spark: SparkSession, folder: str) -> None:
+    jvm: Any = spark._jvm
+    path = jvm.org.apache.hadoop.fs.Path(folder)
+    path.getFileSystem(spark._jsparkSession.sessionState().newHadoopConf()).delete(path, True)

@@ -1,0 +1,117 @@
+"""reclassify_short_text: who votes, what changes, what is kept, and that a rerun adds nothing."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from newslake.errors import UserError
+from newslake.jobrun import JobRun
+from newslake.lakehouse import Lakehouse
+from newslake.search.reclassify import reclassify_short_text
+from tests.killing import commits, content
+from tests.search.frames import ENCODER, around, fill, write_news, write_vectors
+
+OPTIONS: dict[str, Any] = {"neighbours": 5, "votes": 4, "short_chars": 60, "as_of": "2019-11-15"}
+
+
+def reclassify(lake: Lakehouse, **options: Any) -> JobRun:
+    """One run of the job."""
+    run = JobRun("reclassify_short_text")
+    reclassify_short_text(lake, run, **{**OPTIONS, **options})
+    return run
+
+
+def between(first: str, second: str) -> list[float]:
+    """A vector half way between two classes."""
+    return [a + b for a, b in zip(around(first, 1, 0.0), around(second, 2, 0.0), strict=True)]
+
+
+SHORT: dict[str, tuple[str | None, Any]] = {
+    "S1": ("sports", around("sports", 101)),  # right
+    "S2": ("music", around("autos", 102)),  # wrong
+    "S3": (None, around("music", 103)),  # without a class
+    "S4": ("music", None),  # without a vector
+    "S5": ("sports", [0.0] * 8),  # with one that has no direction
+    "S6": ("autos", [1.0, 2.0]),  # of another size
+}
+
+
+def test_votes_decisions_corpus_and_rerun(lake: Lakehouse) -> None:
+    fill(lake, SHORT, unsure=["Lautos00", "Lautos01"])
+    run = reclassify(lake)
+    votes = {row["news_id"]: row for row in lake.read("short_text_votes").collect()}
+    decisions = {news_id: (row["old_class"], row["voted_class"], row["votes"], row["decision"]) for news_id, row in votes.items()}
+    assert decisions == {
+        "S1": ("sports", "sports", 5, "confirmed"),
+        "S2": ("music", "autos", 5, "changed"),
+        "S3": (None, "music", 5, "changed"),
+        "S4": ("music", None, 0, "no vector"),
+        "S5": ("sports", None, 0, "no vector"),
+        "S6": ("autos", None, 0, "no vector"),
+    }
+    neighbours = votes["S2"]["neighbours"]
+    assert len(neighbours) == 5
+    assert {n["class"] for n in neighbours} == {"autos"}
+    assert [n["cosine"] for n in neighbours] == sorted((n["cosine"] for n in neighbours), reverse=True)
+    assert not {n["news_id"] for n in neighbours} & {"Lautos00", "Lautos01"}, "a score of 0.9 is not above 0.9"
+    corpus = {row["news_id"]: (row["class"], row["text"]) for row in lake.read("short_text_corpus").collect()}
+    assert {news_id: name for news_id, (name, _) in corpus.items()} == {
+        "S1": "sports",
+        "S2": "autos",
+        "S3": "music",
+        "S4": "music",
+        "S5": "sports",
+        "S6": "autos",
+    }
+    assert corpus["S2"][1] == "short S2"
+    assert {row["record_id"] for row in lake.read("quarantine").collect()} == {"S5", "S6"}
+    assert run.rows_rejected == 2
+    assert (run.facts["changed"], run.facts["long articles that vote"]) == ("2", "22")
+    assert lake.read("news").where("news_id = 'S2'").head()["category"] == "music"  # type: ignore[index]
+
+    before = [content(lake.read(table)) for table in ("short_text_votes", "short_text_corpus", "quarantine")]
+    wrote = commits_of(lake, "short_text_corpus")
+    again = reclassify(lake, chunk_rows=3, query_rows=2, precision="fp32")
+    assert [content(lake.read(table)) for table in ("short_text_votes", "short_text_corpus", "quarantine")] == before
+    assert again.rows_written["short_text_corpus"] == 0
+    assert commits_of(lake, "short_text_corpus") == wrote
+    # Another day's votes stand beside it; what is no short text any more leaves the corpus.
+    write_news(lake, [("S1", "sports", "short no longer " * 10)])
+    reclassify(lake, as_of="2019-11-16", votes=5)
+    assert lake.read("short_text_votes").groupBy("as_of").count().count() == 2
+    assert {row["news_id"] for row in lake.read("short_text_corpus").collect()} == {"S2", "S3", "S4", "S5", "S6"}
+
+
+def commits_of(lake: Lakehouse, table: str) -> int:
+    """How often the table was written."""
+    return commits(Path(str(lake.root)) / table)
+
+
+def test_too_few_votes_and_stale_vectors_change_nothing(lake: Lakehouse) -> None:
+    fill(lake, {"S1": ("music", between("autos", "sports")), "S2": ("music", around("autos", 5))})
+    write_vectors(lake, {"S2": around("autos", 5)}, stale=["S2"])
+    reclassify(lake, neighbours=16, votes=9)
+    found = {row["news_id"]: row["decision"] for row in lake.read("short_text_votes").collect()}
+    assert found == {"S1": "kept", "S2": "no vector"}
+
+
+MISTAKES: list[tuple[dict[str, Any], str]] = [
+    ({"votes": 6}, "take at least 1, and no more votes than neighbours"),
+    ({"votes": 2}, "is no majority"),
+    ({"min_score": 0.99}, "no long article has both"),
+    ({"short_chars": 3}, "table news holds no short text"),
+    ({"encoder_id": "nope"}, f"it has {ENCODER}"),
+    ({"model_run": "nope"}, "it has brought"),
+    ({"as_of": "yesterday"}, "give a day such as"),
+]
+
+
+def test_mistakes_are_told(lake: Lakehouse) -> None:
+    fill(lake, {"S1": SHORT["S1"]}, each=2)
+    for options, message in MISTAKES:
+        with pytest.raises(UserError, match=message):
+            reclassify(lake, **options)
+    write_vectors(lake, {"S1": [1.0, 0.0]}, encoder="another")
+    with pytest.raises(UserError, match="choose with --encoder-id"):
+        reclassify(lake)
