@@ -1,0 +1,166 @@
+"""build_article_vectors: each article's embedding joined with the vector of its two topics, as the newsfeed searches it."""
+
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+
+from newslake.errors import UserError
+from newslake.jobrun import JobRun
+from newslake.lakehouse import Lakehouse
+from newslake.topics.assign import PER_ARTICLE, latest_model, topics_of
+from newslake.topics.fit import TOPICS
+from newslake.vectors import TOPIC_SHARE, joined, joined_with_nothing, norm, unit, vector_size, weighted_mean
+
+TABLE = "article_vectors"
+NO_DATE = "1970-01-01"
+"""The day of an article without published_at."""
+
+_KEY = ("news_date", "news_id", "encoder_id", "topic_model")
+
+
+def build_article_vectors(
+    lake: Lakehouse,
+    run: JobRun,
+    *,
+    encoder_id: str | None = None,
+    topic_model: str | None = None,
+    slice_rows: int = 200_000,
+) -> None:
+    """Join the embedding of every article with the weighted mean of its two topics' vectors, into table article_vectors.
+
+    Only what is new or has changed is computed: text, topics, or the day of publication, which moves an article to another
+    partition. An article waits until both encode_articles and assign_topics have seen its present text.
+
+    Args:
+        encoder_id: Which article embeddings to use; needed only where the table holds several encoders'.
+        topic_model: The fitted version (default: the latest).
+        slice_rows: Articles that are joined and written at a time.
+    """
+    if slice_rows < 1:
+        raise UserError("--slice-rows takes 1 or more")
+    news, embeddings = lake.read("news"), lake.read("article_embeddings")
+    encoder = _encoder(embeddings, encoder_id)
+    model = topic_model or latest_model(lake)
+    assigned = topics_of(lake, model)
+    if topic_model is not None and assigned.isEmpty():
+        raise UserError(f"--topic-model {model}: no article has topics by it: run assign_topics --topic-model {model}")
+    run.fact("encoder_id", encoder)
+    run.fact("topic_model", model)
+    embeddings = embeddings.where(F.col("encoder_id") == encoder)
+    topics = lake.read(TOPICS).where(F.col("topic_model") == model)
+    size = vector_size(topics, "vector", f"topic model {model}")
+    if size is None:
+        raise UserError(f"--topic-model {model}: no such model in table topics: run fit_topics")
+    lake.create(TABLE)
+    wanted = inputs(news, embeddings, assigned)
+    _report(run, news, wanted)
+
+    stored = lake.read(TABLE).where((F.col("encoder_id") == encoder) & (F.col("topic_model") == model))
+    count = stale(wanted, stored).count()
+    slices = -(-count // slice_rows)
+    run.progress(f"{count:,} articles to join")
+    written = 0
+    for number in range(slices):
+        mine = F.pmod(F.xxhash64("news_id"), F.lit(slices)) == number
+        todo = stale(wanted.where(mine), stored.where(mine))
+        rows = vector_rows(todo, embeddings, topics, encoder=encoder, topic_model=model, topic_size=size)
+        written += lake.merge(TABLE, rows, gone=moved(wanted.where(mine), stored.where(mine)).select(*_KEY)).rows
+        run.progress(f"slice {number + 1} of {slices}: {written:,} of {count:,}")
+    run.wrote(TABLE, written)
+    if written < count:
+        run.fact("articles whose embedding has no direction", count - written)
+
+
+def inputs(news: DataFrame, embeddings: DataFrame, assigned: DataFrame) -> DataFrame:
+    """What each article's vector is made from, where its embedding and its topics are of its present text.
+
+    Args:
+        news: rows of news.
+        embeddings: one encoder's rows of article_embeddings.
+        assigned: one model's rows of article_topics.
+
+    Returns:
+        news_id, news_date, content_hash, topics: array<struct<topic_id, weight>> by rank, and inputs_hash over all but news_date.
+    """
+    pairs = assigned.groupBy("news_id", "content_hash").agg(
+        F.sort_array(F.collect_list(F.struct("rank", "topic_id", "weight"))).alias("topics")
+    )
+    # Two rows that a writer changed between belong to different texts: such an article has too few topics here, and waits.
+    pairs = pairs.where(F.size("topics") == PER_ARTICLE)
+    dated = news.select("news_id", "content_hash", news_date(F.col("published_at")).alias("news_date"))
+    texts = embeddings.select("news_id", "content_hash")
+    rows = dated.join(texts, on=["news_id", "content_hash"], how="inner").join(pairs, on=["news_id", "content_hash"], how="inner")
+    return rows.select(
+        "news_id",
+        "news_date",
+        "content_hash",
+        F.transform("topics", lambda t: F.struct(t["topic_id"].alias("topic_id"), t["weight"].alias("weight"))).alias("topics"),
+        F.sha2(F.to_json(F.struct("content_hash", "topics", F.lit(TOPIC_SHARE).alias("topic_share"))), 256).alias("inputs_hash"),
+    )
+
+
+def news_date(published_at: Column) -> Column:
+    """The day of publication, UTC; NO_DATE where there is none."""
+    return F.coalesce(published_at.cast("date"), F.lit(NO_DATE).cast("date"))
+
+
+def stale(wanted: DataFrame, stored: DataFrame) -> DataFrame:
+    """Those of `wanted` that have no vector of these inputs on that day."""
+    same = ["news_id", "news_date", "inputs_hash"]
+    return wanted.join(stored.select(*same), on=same, how="left_anti")
+
+
+def moved(wanted: DataFrame, stored: DataFrame) -> DataFrame:
+    """Stored rows of articles whose day is another now: nothing may hold an article twice."""
+    now = wanted.select("news_id", F.col("news_date").alias("now"))
+    return stored.join(now, on="news_id", how="inner").where(F.col("news_date") != F.col("now")).drop("now")
+
+
+def vector_rows(todo: DataFrame, embeddings: DataFrame, topics: DataFrame, *, encoder: str, topic_model: str, topic_size: int) -> DataFrame:
+    """Rows of article_vectors.
+
+    The topic part is the weighted mean of the two topics' unit vectors, scaled by vectors.TOPIC_SHARE; zeros stand in where an
+    article has no topic. An article whose embedding has no direction has no row.
+
+    Args:
+        todo: from `inputs`.
+        embeddings: one encoder's rows of article_embeddings.
+        topics: one model's rows of topics: few, so that they are sent to every task.
+        encoder: its encoder_id.
+        topic_model: the model's id.
+        topic_size: entries of a topic's vector.
+    """
+    vectors = embeddings.where((norm(F.col("embedding")) > 0.0) & (norm(F.col("embedding")) < float("inf")))
+    rows = todo.join(vectors.select("news_id", "content_hash", "embedding"), on=["news_id", "content_hash"], how="inner")
+    known = topics.select("topic_id", unit(F.col("vector")).alias("unit"))
+    weights = [F.get("topics", F.lit(place))["weight"] for place in range(PER_ARTICLE)]
+    for place in range(PER_ARTICLE):
+        side = F.broadcast(known.select(F.col("topic_id").alias(f"topic_{place}"), F.col("unit").alias(f"unit_{place}")))
+        rows = rows.withColumn(f"topic_{place}", F.get("topics", F.lit(place))["topic_id"]).join(side, on=f"topic_{place}", how="left")
+    part = weighted_mean(F.array(*(F.col(f"unit_{place}") for place in range(PER_ARTICLE))), F.array(*weights))
+    return rows.select(
+        "news_date",
+        "news_id",
+        F.lit(encoder).alias("encoder_id"),
+        F.lit(topic_model).alias("topic_model"),
+        F.coalesce(joined(F.col("embedding"), part), joined_with_nothing(F.col("embedding"), topic_size)).alias("vector"),
+        "inputs_hash",
+    )
+
+
+def _encoder(embeddings: DataFrame, encoder_id: str | None) -> str:
+    found = sorted(row[0] for row in embeddings.select("encoder_id").distinct().collect())
+    if not found:
+        raise UserError("article_embeddings is empty: run encode_articles first")
+    if encoder_id is None and len(found) > 1:
+        raise UserError(f"article_embeddings holds several encoders' vectors: choose with --encoder-id {' or '.join(found)}")
+    if encoder_id is not None and encoder_id not in found:
+        raise UserError(f"--encoder-id {encoder_id}: article_embeddings has no such vectors; it has {', '.join(found)}")
+    return encoder_id or found[0]
+
+
+def _report(run: JobRun, news: DataFrame, wanted: DataFrame) -> None:
+    """Say how many articles there are, and how many still wait for their embedding or topics."""
+    total, ready = news.count(), wanted.count()
+    run.rows_in(total)
+    if ready < total:
+        run.fact("articles that wait for encode_articles or assign_topics", total - ready)

@@ -1,0 +1,85 @@
+"""fit_topics, assign_topics and build_article_vectors killed with SIGKILL: a rerun makes the tables of undisturbed runs."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from newslake.jobrun import JobRun
+from newslake.lakehouse import Lakehouse
+from newslake.topics.article_vectors import build_article_vectors
+from newslake.topics.assign import assign_topics
+from newslake.topics.fit import fit_topics
+from tests.killing import commits, content, data_files, kill_job
+from tests.topics.conftest import FIT, articles, write_news
+from tests.topics.test_article_vectors import embed
+
+TABLES = ("topics", "topic_terms", "article_topics", "article_vectors")
+SLICE_ROWS = 12  # three slices of vectors
+Moment = Callable[[Path], bool]
+MOMENTS: dict[tuple[str, str], Moment] = {
+    ("fit_topics", "tables created"): lambda root: commits(root / "topics") == 1,
+    ("fit_topics", "terms committed, topics not"): lambda root: commits(root / "topic_terms") == 2,
+    ("assign_topics", "files written, not committed"): lambda root: data_files(root / "article_topics") > 0,
+    ("assign_topics", "committed"): lambda root: commits(root / "article_topics") == 2,
+    ("build_article_vectors", "files of the first slice written"): lambda root: data_files(root / "article_vectors") > 0,
+    ("build_article_vectors", "one slice committed"): lambda root: commits(root / "article_vectors") == 2,
+    ("build_article_vectors", "last slice committed"): lambda root: commits(root / "article_vectors") == 4,
+}
+
+
+def options(job: str) -> dict[str, Any]:
+    """The job's own options."""
+    of: dict[str, dict[str, Any]] = {
+        "fit_topics": FIT,
+        "assign_topics": {"partitions": 2},
+        "build_article_vectors": {"slice_rows": SLICE_ROWS},
+    }
+    return of[job]
+
+
+def jobs(lake: Lakehouse, last: str) -> None:
+    """All jobs up to one of them."""
+    each: tuple[Callable[..., None], ...] = (fit_topics, assign_topics, build_article_vectors)
+    for job in each:
+        job(lake, JobRun(job.__name__), **options(job.__name__))
+        if job.__name__ == last:
+            return
+
+
+def tables(lake: Lakehouse) -> dict[str, tuple[int, int]]:
+    """What the tables hold that are there, to the last bit."""
+    return {table: content(lake.read(table), without=["fitted_at"]) for table in TABLES if lake.exists(table)}
+
+
+def check_kill(lake: Lakehouse, tmp_path: Path, job: str, moment: Moment) -> None:
+    """Kill a run of the job at the moment; what is left is readable, and a rerun completes it."""
+    undisturbed = Lakehouse(lake.spark, str(tmp_path / "undisturbed"))
+    order = ["fit_topics", "assign_topics", "build_article_vectors"]
+    for each in (lake, undisturbed):
+        write_news(each, articles(10))
+        embed(each)
+    jobs(undisturbed, job)
+    if job != order[0]:
+        jobs(lake, order[order.index(job) - 1])
+    root, log = Path(str(lake.root)), tmp_path / "log"
+    given = [part for name, value in options(job).items() for part in (f"--{name.replace('_', '-')}", str(value))]
+    assert kill_job(job, "--lakehouse", str(root), *given, when=lambda: moment(root), log=log), (
+        f"ended undisturbed: {log.read_text()[-2000:]}"
+    )
+    left = tables(lake)
+    assert set(left) <= set(tables(undisturbed))
+    jobs(lake, job)
+    assert tables(lake) == tables(undisturbed)
+
+
+def test_fit_topics_killed_between_its_two_tables(lake: Lakehouse, tmp_path: Path) -> None:
+    job, moment = "fit_topics", "terms committed, topics not"
+    check_kill(lake, tmp_path, job, MOMENTS[job, moment])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("job", "moment"), MOMENTS)
+def test_killed_at_any_moment(lake: Lakehouse, tmp_path: Path, job: str, moment: str) -> None:
+    check_kill(lake, tmp_path, job, MOMENTS[job, moment])
