@@ -167,7 +167,7 @@ def test_no_side_at_all(spark: SparkSession) -> None:
     some, none = frame(spark, [frozenset({"a", "b"})]), frame(spark, [])
     for name in ("exact", "minhash", "datasketch"):
         with Scratch() as scratch:
-            how = matcher(name)  # type: ignore[arg-type]
+            how = matcher(name)
             assert how.best(some, none, 0.8, scratch).isEmpty()
             assert how.best(none, some, 0.8, scratch).isEmpty()
 

@@ -79,7 +79,8 @@ class ExactMatcher(Matcher):
         if not wrong.isEmpty():
             deceived = scratch.keep(wrong.select(F.col("new_hash").alias("set_hash"), F.col("new_hashes").alias("hashes")).distinct())
             again = self._pairs(Side(deceived, _sizes(deceived), 1), theirs, threshold, ("subset",), with_equal=False)
-            others = again if others is None else others.unionByName(again)
+            if again is not None:
+                others = again if others is None else others.unionByName(again)
         if others is None:
             return right.select("new_hashes", "stored_hashes", "jaccard")
         return _best(right.unionByName(others.select(*columns)))

@@ -28,6 +28,14 @@ class Scratch:
         self._kept.append(kept)
         return kept
 
+    def cut(self, rows: DataFrame) -> DataFrame:
+        """Compute the rows now and forget where they came from: for a narrow result that many further steps build on.
+
+        A kept frame carries the plans of those that it is made from, several times over once they nest, so that Spark's
+        own description of the plan doubles with each step. Partitions by a key are forgotten too.
+        """
+        return rows.localCheckpoint(eager=True)
+
     def __enter__(self) -> Self:
         return self
 

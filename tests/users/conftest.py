@@ -1,0 +1,55 @@
+"""Encoders for the tests of newslake.users, and rows of the tables that its jobs read."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pyspark.sql import functions as F
+
+from newslake.lakehouse import Lakehouse
+from newslake.text.spec import EncoderSpec, resolve
+from newslake.users.sets import phrase_id, phrase_text, tag_set
+from tests.text.conftest import save_bert
+
+
+@pytest.fixture(scope="session")
+def small_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two layers, 32 wide: for what is about Spark and tables."""
+    return save_bert(tmp_path_factory.mktemp("models") / "small-bert", layers=2, width=32, heads=4, seed=1)
+
+
+@pytest.fixture(scope="session")
+def gaps_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The small model, but it raises at a text with the word tests.text.conftest.UNEMBEDDED."""
+    return save_bert(tmp_path_factory.mktemp("models") / "gaps-bert", layers=2, width=32, heads=4, seed=1, known_to_model=False)
+
+
+def encoder_id(model: Path) -> str:
+    """The id that jobs give the model by default."""
+    return resolve(EncoderSpec(str(model))).encoder_id
+
+
+def fill(lake: Lakehouse, table: str, rows: Sequence[dict[str, Any]]) -> None:
+    """Put rows into a table; columns that they lack become NULL."""
+    contract = lake.schema(table)
+    values = [tuple(row.get(name) for name in contract.names) for row in rows]
+    for field in contract:
+        field.nullable = True
+    lake.merge(table, lake.spark.createDataFrame(values, contract))
+
+
+def fill_phrases(lake: Lakehouse, as_of: str, phrases: Sequence[tuple[str, Sequence[str]]], encoder: str = "e") -> None:
+    """Rows of user_phrases: (user, tags), in one tag group."""
+    rows = lake.spark.createDataFrame([(user, list(tags)) for user, tags in phrases], "user_id string, tags array<string>")
+    rows = rows.select(
+        F.lit(as_of).cast("date").alias("as_of"),
+        "user_id",
+        F.lit(0).alias("tag_group"),
+        phrase_id(F.col("tags")).alias("phrase_id"),
+        tag_set(F.col("tags")).alias("tags"),
+        phrase_text(F.col("tags")).alias("text"),
+        F.lit(1.0).alias("weight"),
+        F.lit(encoder).alias("encoder_id"),
+    )
+    lake.merge("user_phrases", rows)
