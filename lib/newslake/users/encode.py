@@ -32,7 +32,7 @@ def encode_tag_phrases(
     max_tokens: int | None = None,
     precision: Precision = "fp32",
     unit: bool = False,
-    fields: tuple[Field, ...] = ("title", "abstract", "body"),
+    fields: tuple[Field, ...] = EncoderSpec.fields,
     long_text: LongText = "summarize",
     device: Device = "auto",
     batch_tokens: int | None = None,

@@ -76,7 +76,7 @@ class ExactMatcher(Matcher):
         right = checked.where(F.col("jaccard") >= F.col("claimed")).select(*columns)
         # Different subsets of one hash, about once in 2^64 pairs of keys: a false claim may have hidden a true one.
         wrong = checked.where(F.col("jaccard") < F.col("claimed"))
-        if not wrong.isEmpty():
+        if wrong.count():  # in all tasks at once, where isEmpty would begin with one
             deceived = scratch.keep(wrong.select(F.col("new_hash").alias("set_hash"), F.col("new_hashes").alias("hashes")).distinct())
             again = self._pairs(Side(deceived, _sizes(deceived), 1), theirs, threshold, ("subset",), with_equal=False)
             if again is not None:

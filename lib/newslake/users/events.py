@@ -1,0 +1,157 @@
+"""The events that a profile is made from: what arrived, or happened, in a window of time."""
+
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from typing import Literal
+
+from pyspark.errors import AnalysisException
+from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from newslake.errors import UserError
+from newslake.lakehouse import Lakehouse
+
+Clock = Literal["arrival", "occurrence"]
+MAX_TAG = 100
+"""Longer tags, in characters, are none."""
+_TIME_OF: dict[Clock, str] = {"arrival": "ingested_at", "occurrence": "occurred_at"}
+_LINES = {
+    "user_interests": "user_id string, interest string, weight string, stated_at string",
+    "search_queries": "query_id string, user_id string, query string, searched_at string",
+}
+_TEXT = {"user_interests": "interest", "search_queries": "query"}
+_WHEN = {"user_interests": "stated_at", "search_queries": "searched_at"}
+
+
+@dataclass(frozen=True)
+class WindowOfTime:
+    """Events from `start` on and before `end`, UTC, by when they arrived or by when they occurred."""
+
+    start: datetime
+    end: datetime
+    clock: Clock
+
+    def holds(self) -> Column:
+        """Whether a row with occurred_at and ingested_at lies in it."""
+        time = F.col(_TIME_OF[self.clock])
+        # As text: Python's own timestamps would go through the process's time zone.
+        first, last = (F.lit(f"{moment:%Y-%m-%d %H:%M:%S}").cast("timestamp") for moment in (self.start, self.end))
+        return (time >= first) & (time < last)
+
+
+def window_before(as_of: date, hours: float, previous: date | None, clock: Clock) -> WindowOfTime:
+    """The hours before the start of a day, and nothing that an earlier profile has seen already."""
+    end = datetime(as_of.year, as_of.month, as_of.day)
+    start = end - timedelta(hours=hours)
+    if previous is not None:
+        start = max(start, datetime(previous.year, previous.month, previous.day))
+    return WindowOfTime(start, end, clock)
+
+
+def as_tag(text: Column) -> Column:
+    """Text as a tag: lower case, single blanks, no blanks around it; NULL where nothing is left or too much."""
+    tidy = F.trim(F.regexp_replace(F.lower(F.make_valid_utf8(text)), r"[\s\p{Cc}]+", " "))
+    return F.when((tidy != "") & (F.length(tidy) <= MAX_TAG), tidy)
+
+
+def shown(impressions: DataFrame, window: WindowOfTime) -> DataFrame:
+    """What users were shown in the window: split, impression_id, user_id, news_id, occurred_at, clicked."""
+    return impressions.where(window.holds()).select("split", "impression_id", "user_id", "news_id", "occurred_at", "clicked")
+
+
+def histories(click_history: DataFrame, candidates: DataFrame) -> DataFrame:
+    """Articles in the histories of these impressions: user_id, news_id, each pair once.
+
+    Args:
+        click_history: the table.
+        candidates: what shown() gives.
+    """
+    # The times prune the table's files; the ids decide.
+    span = candidates.agg(F.min("occurred_at").alias("first"), F.max("occurred_at").alias("last")).head()
+    if span is None or span[0] is None:
+        return click_history.select("user_id", F.lit("").alias("news_id")).limit(0)
+    wanted = candidates.select("split", "impression_id").distinct()
+    rows = click_history.where(F.col("occurred_at").between(_moment(span[0]), _moment(span[1])))
+    rows = rows.join(wanted, on=["split", "impression_id"], how="left_semi")
+    return rows.select("user_id", F.explode("news_ids").alias("news_id")).distinct()
+
+
+def said(rows: DataFrame, table: str, window: WindowOfTime, weight: float) -> DataFrame:
+    """What users said in the window, as tags: user_id, tag, occurred_at, weight.
+
+    Args:
+        rows: of user_interests or search_queries.
+        table: which of them.
+        window: of time.
+        weight: of a query, or of an interest stated with a weight of 1.
+    """
+    timed = rows.withColumn("occurred_at", F.col(_WHEN[table])).where(window.holds())
+    strength = F.col("weight") * F.lit(weight) if table == "user_interests" else F.lit(weight)
+    tags = timed.select("user_id", as_tag(F.col(_TEXT[table])).alias("tag"), "occurred_at", strength.alias("weight"))
+    return tags.where(F.col("tag").isNotNull() & (F.col("weight") > 0.0))
+
+
+def said_rows(lake: Lakehouse, table: str, path: str | None, option: str) -> tuple[DataFrame | None, DataFrame | None]:
+    """What users said: rows of user_interests or search_queries, and those that cannot be used (what quarantine.rejected takes).
+
+    Args:
+        lake: where the table lives.
+        table: which of the two; none of its rows where the table is not there yet.
+        path: JSON lines to read instead of the table.
+        option: what the path was given by.
+
+    Raises:
+        UserError: there is nothing at the path.
+    """
+    if path is None:
+        return (lake.read(table), None) if lake.exists(table) else (None, None)
+    lines = json_lines(lake.spark, path, table, option)
+    problem = F.col("problem").isNotNull()
+    bad = lines.where(problem).select(
+        "source", F.lit(None).cast("bigint").alias("line_number"), _id_of(table), "raw", F.col("problem").alias("reason"), "ingested_at"
+    )
+    return lines.where(~problem).select(*lake.schema(table).names), bad
+
+
+def json_lines(spark: SparkSession, path: str, table: str, option: str) -> DataFrame:
+    """JSON lines as rows of user_interests or search_queries, with source, raw, and problem: why one cannot be used, or NULL."""
+    try:
+        text = spark.read.text(path, lineSep="\n").select("value", "_metadata.file_path", "_metadata.file_modification_time")
+    except AnalysisException as error:
+        if "PATH_NOT_FOUND" in str(error):
+            raise UserError(f"{option} {path}: there is no such file") from None
+        raise
+    parsed = F.from_json(F.make_valid_utf8(F.col("value")), f"{_LINES[table]}, _corrupt string", {"columnNameOfCorruptRecord": "_corrupt"})
+    rows = text.where(F.trim("value") != "").select(
+        F.col("file_path").alias("source"),
+        F.col("value").cast("binary").alias("raw"),
+        F.col("file_modification_time").alias("ingested_at"),
+        parsed.alias("line"),
+    )
+    rows = rows.select("source", "raw", "ingested_at", "line.*")
+    time = _WHEN[table]
+    rows = rows.withColumn(time, F.try_to_timestamp(F.col(time)))
+    if table == "user_interests":
+        rows = rows.withColumn("weight", F.expr("try_cast(coalesce(weight, '1') AS DOUBLE)"))
+    return rows.withColumn("problem", _problem(table))
+
+
+def _problem(table: str) -> Column:
+    name = "interest" if table == "user_interests" else "query"
+    found = F.when(F.col("_corrupt").isNotNull(), "not a JSON object")
+    found = found.when(F.coalesce("user_id", F.lit("")) == "", "no user_id")
+    if table == "search_queries":
+        found = found.when(F.coalesce("query_id", F.lit("")) == "", "no query_id")
+    else:
+        usable = (F.col("weight") >= 0.0) & (F.col("weight") <= 1.0)
+        found = found.when(~F.coalesce(usable, F.lit(False)), "weight is not a number between 0 and 1")
+    found = found.when(as_tag(F.col(name)).isNull(), f"{name} is missing, empty or over {MAX_TAG} characters")
+    return found.when(F.col(_WHEN[table]).isNull(), f"{_WHEN[table]} is no time such as 2019-11-09T06:03:52Z")
+
+
+def _id_of(table: str) -> Column:
+    return F.col("query_id" if table == "search_queries" else "user_id").alias("record_id")
+
+
+def _moment(value: datetime) -> Column:
+    return F.timestamp_micros(F.lit(int(value.timestamp() * 1e6)))

@@ -1,0 +1,127 @@
+"""build_user_vectors: each tag phrase of a user as a vector that is comparable with article_vectors."""
+
+from pyspark.sql import Column, DataFrame, Window
+from pyspark.sql import functions as F
+
+from newslake.errors import UserError
+from newslake.jobrun import JobRun
+from newslake.lakehouse import Lakehouse
+from newslake.users.days import day_of, rows_of_day
+from newslake.vectors import joined, joined_with_nothing, unit, vector_size, weighted_mean
+
+TABLE = "user_vectors"
+TOPICS_OF_USER = 2
+
+
+def build_user_vectors(
+    lake: Lakehouse,
+    run: JobRun,
+    *,
+    as_of: str,
+    encoder_id: str | None = None,
+    topic_model: str | None = None,
+) -> None:
+    """Join the vector of every tag phrase of a user with that of the user's two heaviest topics, into table user_vectors.
+
+    The parts are scaled as those of article_vectors are, so that the cosine of a user's and an article's vector means something.
+    Where a user has no topic, zeros stand in and the text alone decides. A day that is there already is replaced.
+
+    Args:
+        as_of: The day, such as 2019-11-15.
+        encoder_id: Which phrase vectors to use; needed only where encode_tag_phrases ran for the day with several encoders.
+        topic_model: Which topics to use; needed only where user_topics has several models' for the day.
+    """
+    day = day_of(as_of)
+    phrases = rows_of_day(lake, "user_phrases", day)
+    matches = rows_of_day(lake, "tag_phrase_matches", day)
+    encoder = _only(matches, "encoder_id", encoder_id, "--encoder-id", "tag_phrase_matches")
+    heavy = rows_of_day(lake, "user_topics", day)
+    model = _only(heavy, "topic_model", topic_model, "--topic-model", "user_topics")
+    run.fact("encoder_id", encoder)
+    run.fact("topic_model", model)
+    topics = lake.read("topics").where(F.col("topic_model") == model)
+    size = vector_size(topics, "vector", f"topic model {model}")
+    if size is None:
+        raise UserError(f"table topics has no model {model}, which user_topics has: run fit_topics, then build_profiles")
+    stored = lake.read("tag_phrases").where(F.col("encoder_id") == encoder)
+    vector_size(stored, "embedding", f"tag_phrases of {encoder}")
+
+    run.rows_in(phrases.count())
+    parts = topic_parts(heavy.where(F.col("topic_model") == model), topics)
+    mine = matches.where(F.col("encoder_id") == encoder)
+    rows = user_vectors(phrases, mine, stored, parts, encoder=encoder, topic_model=model, topic_size=size)
+    slice_of = {"as_of": day.isoformat(), "encoder_id": encoder, "topic_model": model}
+    run.wrote(TABLE, lake.replace(TABLE, rows, where=slice_of).rows)
+    _report(run, phrases, mine, parts, run.rows_written[TABLE])
+
+
+def topic_parts(user_topics: DataFrame, topics: DataFrame) -> DataFrame:
+    """What a user's topics add to the user's vectors: user_id, part: the weighted mean of the unit vectors of the two heaviest.
+
+    Args:
+        user_topics: one day's and one model's rows; ties by topic_id.
+        topics: the model's rows of topics: few, so that they are sent to every task.
+    """
+    order = Window.partitionBy("user_id").orderBy(F.desc("weight"), "topic_id")
+    ranked = user_topics.select("user_id", "topic_id", "weight", F.row_number().over(order).alias("place"))
+    known = topics.select("topic_id", unit(F.col("vector")).alias("unit")).where(F.col("unit").isNotNull())
+    best = ranked.where(F.col("place") <= TOPICS_OF_USER).join(F.broadcast(known), on="topic_id", how="inner")
+    both = best.groupBy("user_id").agg(F.array_sort(F.collect_list(F.struct("place", "weight", "unit"))).alias("best"))
+    return both.select("user_id", weighted_mean(F.col("best.unit"), F.col("best.weight")).alias("part"))
+
+
+def user_vectors(
+    phrases: DataFrame, matches: DataFrame, stored: DataFrame, parts: DataFrame, *, encoder: str, topic_model: str, topic_size: int
+) -> DataFrame:
+    """Rows of user_vectors; a phrase without a vector, or with one that has no direction, has none.
+
+    Args:
+        phrases: one day's rows of user_phrases.
+        matches: the day's and the encoder's rows of tag_phrase_matches.
+        stored: the encoder's rows of tag_phrases.
+        parts: from topic_parts.
+        encoder: the encoder_id.
+        topic_model: the model's id.
+        topic_size: entries of a topic's vector.
+    """
+    # Vectors are fetched once for each distinct phrase; only then do they meet the users.
+    sources = matches.select("phrase_id", "source_id")
+    vectors = stored.select(F.col("phrase_id").alias("source_id"), "embedding")
+    of_phrase = sources.join(vectors, on="source_id", how="inner").select("phrase_id", "embedding")
+    rows = phrases.join(of_phrase, on="phrase_id", how="inner").join(parts, on="user_id", how="left")
+    made = rows.select(
+        "as_of",
+        "user_id",
+        "tag_group",
+        "phrase_id",
+        F.lit(encoder).alias("encoder_id"),
+        F.lit(topic_model).alias("topic_model"),
+        "weight",
+        _vector(topic_size).alias("vector"),
+    )
+    return made.where(F.col("vector").isNotNull())
+
+
+def _vector(topic_size: int) -> Column:
+    return F.coalesce(joined(F.col("embedding"), F.col("part")), joined_with_nothing(F.col("embedding"), topic_size))
+
+
+def _only(rows: DataFrame, column: str, wanted: str | None, option: str, table: str) -> str:
+    """The value of a column that was asked for, or the only one that there is."""
+    known = sorted(row[0] for row in rows.select(column).distinct().collect())
+    if wanted is None and len(known) > 1:
+        raise UserError(f"{table} has several for this day: choose with {option} {' or '.join(known)}")
+    if wanted is not None and wanted not in known:
+        raise UserError(f"{option} {wanted}: {table} has no such rows for this day; it has {', '.join(known)}")
+    return wanted or str(known[0])
+
+
+def _report(run: JobRun, phrases: DataFrame, matches: DataFrame, parts: DataFrame, written: int) -> None:
+    without_topic = phrases.select("user_id").distinct().join(parts.where("part IS NOT NULL"), on="user_id", how="left_anti").count()
+    if without_topic:
+        run.fact("users without a topic", without_topic)
+    unmatched = phrases.join(matches.select("phrase_id"), on="phrase_id", how="left_anti").count()
+    if unmatched:
+        run.fact("phrases of users that encode_tag_phrases gave no vector", unmatched)
+    if written + unmatched < (run.rows_read or 0):
+        run.fact("phrases whose vector has no direction", (run.rows_read or 0) - written - unmatched)

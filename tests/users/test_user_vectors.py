@@ -1,0 +1,148 @@
+"""build_user_vectors: the joined vector of each phrase, from the source that its match names, and the two heaviest topics."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from pyspark.sql import functions as F
+
+from newslake.errors import UserError
+from newslake.jobrun import JobRun
+from newslake.lakehouse import Lakehouse
+from newslake.users.sets import phrase_id
+from newslake.users.user_vectors import build_user_vectors
+from newslake.vectors import TOPIC_SHARE
+from tests.killing import content, data_files, kill_job
+from tests.users.conftest import fill, fill_phrases
+from tests.users.test_profiles import FITTED, at
+
+DAY = "2019-11-15"
+TOPIC_VECTORS = [[2.0, 0.0, 0.0], [0.0, 3.0, 0.0], [0.0, 0.0, 1.0]]
+PHRASES = [("u1", ["a"]), ("u1", ["a", "b"]), ("u2", ["a", "b"]), ("u3", ["a"]), ("u3", ["unmatched"]), ("u3", ["nowhere"])]
+STORED = {"a": [3.0, 4.0], "b": [0.0, 5.0], "nowhere": [0.0, 0.0]}
+# u1's third topic is lighter; u2 has one; u3 none.
+USER_TOPICS = [("u1", 0, 3.0), ("u1", 1, 1.0), ("u1", 2, 0.5), ("u2", 2, 9.0)]
+
+
+def world(lake: Lakehouse) -> None:
+    """The tables that the job reads, filled by hand. {a, b} is reused from {b}."""
+    day = np.datetime64(DAY).item()
+    fill_phrases(lake, DAY, PHRASES, encoder="e")
+    ids = {
+        row[1][0]: row[0]
+        for row in lake.spark.createDataFrame([([tag],) for tag in STORED], "tags array<string>")
+        .select(phrase_id(F.col("tags")), "tags")
+        .collect()
+    }
+    both = lake.read("user_phrases").where("size(tags) = 2").select("phrase_id").head()
+    assert both is not None
+    dates = {"first_seen": day, "last_used": day, "encoder_id": "e"}
+    fill(
+        lake,
+        "tag_phrases",
+        [{"phrase_id": ids[tag], "tags": [tag], "text": tag, "embedding": vector, **dates} for tag, vector in STORED.items()],
+    )
+    sources = {ids["a"]: ids["a"], ids["nowhere"]: ids["nowhere"], both[0]: ids["b"]}
+    fill(
+        lake,
+        "tag_phrase_matches",
+        [
+            {
+                "as_of": day,
+                "phrase_id": one,
+                "encoder_id": "e",
+                "decision": "encoded" if one == source else "reused",
+                "source_id": source,
+                "jaccard": 1.0,
+            }
+            for one, source in sources.items()
+        ],
+    )
+    fill(lake, "user_topics", [{"as_of": day, "user_id": u, "topic_model": "m", "topic_id": t, "weight": w} for u, t, w in USER_TOPICS])
+    topics = [
+        {"topic_model": "m", "topic_id": i, "terms": ["t"], "term_weights": [1.0], "vector": v, "fitted_at": at("10 00:00"), **FITTED}
+        for i, v in enumerate(TOPIC_VECTORS)
+    ]
+    fill(lake, "topics", topics)
+
+
+def build(lake: Lakehouse, **options: Any) -> JobRun:
+    """One run of the job."""
+    run = JobRun("build_user_vectors")
+    build_user_vectors(lake, run, **{"as_of": DAY, **options})
+    return run
+
+
+def test_vectors_are_the_joined_parts(lake: Lakehouse) -> None:
+    world(lake)
+    run = build(lake)
+    rows = (
+        lake.read("user_vectors")
+        .join(lake.read("user_phrases").select("user_id", "phrase_id", "tags"), on=["user_id", "phrase_id"])
+        .collect()
+    )
+    found = {(row["user_id"], *row["tags"]): np.array(row["vector"]) for row in rows}
+    text, topic = np.sqrt(1 - TOPIC_SHARE), np.sqrt(TOPIC_SHARE)
+    first = np.array([3.0, 1.0, 0.0]) / np.sqrt(10.0)  # of unit vectors, by weight
+    expected = {
+        ("u1", "a"): [0.6 * text, 0.8 * text, *(topic * first)],
+        ("u1", "a", "b"): [0.0, text, *(topic * first)],
+        ("u2", "a", "b"): [0.0, text, 0.0, 0.0, topic],
+        ("u3", "a"): [0.6, 0.8, 0.0, 0.0, 0.0],
+    }
+    assert found.keys() == expected.keys()
+    for key, vector in expected.items():
+        np.testing.assert_allclose(found[key], vector, atol=1e-6, err_msg=str(key))
+    assert run.rows_read == 6
+    assert run.rows_written == {"user_vectors": 4}
+    assert run.facts["users without a topic"] == "1"
+    assert run.facts["phrases of users that encode_tag_phrases gave no vector"] == "1"
+    assert run.facts["phrases whose vector has no direction"] == "1"
+    before = content(lake.read("user_vectors"))
+    build(lake, encoder_id="e", topic_model="m")
+    assert content(lake.read("user_vectors")) == before
+
+
+def test_mistakes(lake: Lakehouse) -> None:
+    with pytest.raises(UserError, match="built by: build_phrases"):
+        build(lake)
+    world(lake)
+    for options, message in (
+        ({"as_of": "2019-11-16"}, "nothing for --as-of 2019-11-16"),
+        ({"encoder_id": "x"}, "tag_phrase_matches has no such rows for this day; it has e"),
+        ({"topic_model": "x"}, "user_topics has no such rows"),
+    ):
+        with pytest.raises(UserError, match=message):
+            build(lake, **options)
+
+
+def kill_and_rerun(lake: Lakehouse, tmp_path: Path, files: int) -> None:
+    """Kill a run once the table has so many files, committed or not; the rerun makes the table of an undisturbed run."""
+    undisturbed = Lakehouse(lake.spark, str(tmp_path / "undisturbed"))
+    for each in (lake, undisturbed):
+        world(each)
+    build(undisturbed)
+    root = Path(str(lake.root))
+    table = root / "user_vectors"
+    killed = kill_job(
+        "build_user_vectors",
+        "--lakehouse",
+        str(root),
+        "--as-of",
+        DAY,
+        when=lambda: table.exists() and data_files(table) >= files,
+        log=tmp_path / "log",
+    )
+    assert killed, (tmp_path / "log").read_text()
+    build(lake)
+    assert content(lake.read("user_vectors")) == content(undisturbed.read("user_vectors"))
+
+
+def test_killed_as_it_writes(lake: Lakehouse, tmp_path: Path) -> None:
+    kill_and_rerun(lake, tmp_path, 1)
+
+
+@pytest.mark.slow
+def test_killed_once_the_table_is_there(lake: Lakehouse, tmp_path: Path) -> None:
+    kill_and_rerun(lake, tmp_path, 0)
