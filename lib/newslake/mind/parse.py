@@ -17,6 +17,7 @@ from newslake.mind.sources import KINDS, SPLITS, find_sources
 from newslake.quarantine import rejected
 
 _ROWS = {"impressions": behaviors.impressions, "click_history": behaviors.click_history}
+_BROADCAST_ARTICLES = 1_000_000  # ids of up to so many articles are sent to every executor (some 50 MB)
 _FOUND_IN = {"impressions": "in_impressions", "click_history": "in_history"}
 
 
@@ -52,23 +53,24 @@ def parse_behaviors(
     if not sources:
         raise UserError("nothing to read: give folders with MIND's files to --train, --dev or --test")
     run.progress(f"reading {sum(len(source.files) for source in sources)} files")
-    for table in (*_ROWS, "news", "quarantine"):
-        lake.create(table)
+    new = {table for table in (*_ROWS, "news", "quarantine") if lake.create(table)}
     of_kind = {kind: read_lines(lake.spark, [s for s in sources if s.kind == kind]) for kind in KINDS}
     # The articles come last: their published_at is read from the impressions. Whatever is killed in between, a rerun of the
     # whole job completes, since every write before it changes nothing the second time.
     if of_kind["behaviors"]:
-        _load_behaviors(lake, run, of_kind["behaviors"], replace=replace)
+        # Nothing is compared with what a table holds where all of it is replaced, or the table is new. (Two first runs at once
+        # do not double it either: each puts its rows in place of the split.)
+        _load_behaviors(lake, run, of_kind["behaviors"], unread=set(_ROWS) if replace else new)
     _load_news(lake, run, of_kind["news"])
 
 
-def _load_behaviors(lake: Lakehouse, run: JobRun, lines: Mapping[str, DataFrame], *, replace: bool) -> None:
+def _load_behaviors(lake: Lakehouse, run: JobRun, lines: Mapping[str, DataFrame], *, unread: set[str]) -> None:
     parsed = {split: behaviors.parse_lines(frame) for split, frame in lines.items()}
     stock = take_stock(union(parsed), behaviors.KEY)
     total = sum(stock.values(), Stock())
     run.rows_in(total.lines)
     run.progress(f"{total.lines:,} lines of behaviors, {total.unusable:,} of them unusable")
-    filled = {(split, table): not replace and not _slice(lake, table, split).isEmpty() for split in parsed for table in _ROWS}
+    filled = {(split, table): table not in unread and not _slice(lake, table, split).isEmpty() for split in parsed for table in _ROWS}
     stored = _stored(lake, [split for split in parsed if any(filled[split, table] for table in _ROWS)])
     with _kept() as keep:
         contested = total.repeated_keys > 0 or stored is not None
@@ -82,7 +84,7 @@ def _load_behaviors(lake: Lakehouse, run: JobRun, lines: Mapping[str, DataFrame]
             of_split = [row for row in verdicts if row["split"] == split]
             aside = sum(row["lines"] for row in of_split if row["outcome"] != USE or row[_FOUND_IN[table]])
             found = sum(row["lines"] for row in of_split if row["outcome"] == USE and row[_FOUND_IN[table]])
-            rows = parsed[split].where(F.col("problem").isNull())
+            rows = _usable(parsed[split], stock[split])
             if judged is not None:
                 rows = without(rows, judged.where((F.col("outcome") != USE) | F.col(_FOUND_IN[table])), aside)
             if not there:
@@ -113,7 +115,7 @@ def _load_news(lake: Lakehouse, run: JobRun, lines: Mapping[str, DataFrame]) -> 
             quarantined = 0
             if total.unusable or _lines(verdicts, CONFLICT):
                 quarantined = _quarantine(lake, run, keep(rejects(parsed, union(lines), judged, "news_id")))
-            rows = parsed.where(F.col("problem").isNull())
+            rows = _usable(parsed, total)
             if judged is not None:
                 rows = without(rows, judged, sum(row["lines"] for row in verdicts))
             files = keep(news.articles(rows))
@@ -124,6 +126,11 @@ def _load_news(lake: Lakehouse, run: JobRun, lines: Mapping[str, DataFrame]) -> 
             used = files.join(lake.read("news"), on="news_id", how="left_semi").count()
             _close(run, Ledger("news", total.lines, used, _lines(verdicts, DUPLICATE), quarantined))
         _count_unmatched(lake, run, shown)
+
+
+def _usable(parsed: DataFrame, stock: Stock) -> DataFrame:
+    """The lines without a problem. Where stock found none the checks are not made again: they cost as much as the parsing."""
+    return parsed.where(F.col("problem").isNull()) if stock.unusable else parsed
 
 
 def _stored(lake: Lakehouse, splits: list[str]) -> DataFrame | None:
@@ -156,8 +163,11 @@ def _close(run: JobRun, ledger: Ledger) -> None:
 def _count_unmatched(lake: Lakehouse, run: JobRun, shown: DataFrame) -> None:
     """Candidates and history entries, in the tables as they are now, whose article is not in news."""
     articles = lake.read("news").select("news_id")
-    clicked = lake.read("click_history").select(F.explode("news_ids").alias("news_id"))
-    clicked = clicked.groupBy("news_id").agg(F.count("*").alias("times"))
+    clicked = lake.read("click_history").select(F.explode("news_ids").alias("news_id"), F.lit(1).alias("times"))
+    if articles.count() <= _BROADCAST_ARTICLES:  # a look-up for each of millions of clicks costs half of grouping them
+        articles = F.broadcast(articles)
+    else:
+        clicked = clicked.groupBy("news_id").agg(F.count("*").alias("times"))
     for what, ids in (("candidates", shown), ("history entries", clicked)):
         unmatched = ids.join(articles, on="news_id", how="left_anti").agg(F.coalesce(F.sum("times"), F.lit(0))).head()
         assert unmatched is not None
