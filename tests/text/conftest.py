@@ -71,7 +71,7 @@ def least_cosine(encoder: Encoder, encode: Peer, pairs: Sequence[tuple[str, str]
 @pytest.fixture(scope="session")
 def built_in() -> ResolvedEncoder:
     """The encoder that comes with newslake."""
-    return resolve(EncoderSpec())
+    return resolve(EncoderSpec(long_text="truncate"))
 
 
 @pytest.fixture(scope="session")

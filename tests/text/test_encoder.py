@@ -39,7 +39,7 @@ SHORTER = [(first[:9000], second[:9000]) for first, second in PAIRS]
 
 @pytest.mark.parametrize("max_tokens", [512, 100, 33])
 def test_vectors_equal_transformers_one_at_a_time(built_in: ResolvedEncoder, max_tokens: int) -> None:
-    resolved = resolve(EncoderSpec(max_tokens=max_tokens))
+    resolved = resolve(EncoderSpec(max_tokens=max_tokens, long_text="truncate"))
     encoder = Encoder(resolved, threads=2)
     assert encoder.is_packed
     pairs = PAIRS if max_tokens == 512 else SHORTER
@@ -70,7 +70,7 @@ def test_single_texts(minilm: Encoder, built_in: ResolvedEncoder) -> None:
 
 
 def test_tutorial_shape(tutorial_model: Path) -> None:
-    resolved = resolve(EncoderSpec(str(tutorial_model), pooling="cls", max_tokens=100))
+    resolved = resolve(EncoderSpec(str(tutorial_model), pooling="cls", max_tokens=100, long_text="truncate"))
     encoder = Encoder(resolved)
     assert encoder.is_packed
     assert encoder.dimension == 512
@@ -96,7 +96,7 @@ def test_other_architectures(tmp_path: Path) -> None:
         model.save_pretrained(folder)
         words.save_pretrained(folder)
         for pooling in ("mean", "cls"):
-            encoder = Encoder(resolve(EncoderSpec(str(folder), pooling=pooling, max_tokens=64)), batch_tokens=256)
+            encoder = Encoder(resolve(EncoderSpec(str(folder), pooling=pooling, max_tokens=64, long_text="truncate")), batch_tokens=256)
             assert encoder.is_packed == packed
             assert least_cosine(encoder, peer(folder, pooling, 64), SHORTER) >= 0.99999
 
@@ -111,7 +111,7 @@ def test_a_weight_without_a_place_goes_the_general_way(small_model: Path, tmp_pa
     weights = load_file(folder / "model.safetensors")
     weights["encoder.layer.0.adapter.weight"] = torch.zeros(2)
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
-    encoder = Encoder(resolve(EncoderSpec(str(folder))))
+    encoder = Encoder(resolve(EncoderSpec(str(folder), long_text="truncate")))
     assert not encoder.is_packed
     assert least_cosine(encoder, peer(small_model, "mean", 512), PAIRS) >= 0.99999
 
@@ -129,7 +129,7 @@ def test_weights_that_are_not_safetensors(small_model: Path, tmp_path: Path) -> 
         f"bert.{k}".replace("LayerNorm.weight", "LayerNorm.gamma"): v for k, v in load_file(small_model / "model.safetensors").items()
     }
     torch.save(old_names | {"cls.predictions.bias": torch.zeros(3)}, folder / "pytorch_model.bin")
-    encoder = Encoder(resolve(EncoderSpec(str(folder))))
+    encoder = Encoder(resolve(EncoderSpec(str(folder), long_text="truncate")))
     assert encoder.is_packed
     assert least_cosine(encoder, peer(small_model, "mean", 512), PAIRS) >= 0.99999
 

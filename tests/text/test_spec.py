@@ -21,6 +21,8 @@ def test_encoder_id_names_every_setting_that_changes_vectors(built_in: ResolvedE
         EncoderSpec(precision="bf16"),
         EncoderSpec(unit=True),
         EncoderSpec(fields=("title", "abstract")),
+        EncoderSpec(long_text="truncate"),
+        EncoderSpec(long_text="mean-of-chunks"),
         EncoderSpec(str(small_model)),
     ]
     ids = {resolve(spec).encoder_id for spec in specs}
@@ -71,7 +73,7 @@ def test_length_comes_from_the_model(small_model: Path, tmp_path: Path) -> None:
         ({"model": "nobody/no-such-model"}, "no model hub can be reached"),
         ({"pooling": "max"}, "choose one of mean, cls"),
         ({"precision": "int8"}, "choose one of fp32, fp16, bf16"),
-        ({"long_text": "whole"}, "choose one of truncate"),
+        ({"long_text": "whole"}, "choose one of summarize, truncate, mean-of-chunks"),
         ({"fields": ()}, "at least one"),
         ({"fields": ("title", "title")}, "at most once"),
         ({"max_tokens": 3}, "take 8 or more"),

@@ -24,7 +24,7 @@ def encode_articles(
     precision: Precision = "fp32",
     unit: bool = False,
     fields: tuple[Field, ...] = ("title", "abstract", "body"),
-    long_text: LongText = "truncate",
+    long_text: LongText = "summarize",
     device: Device = "auto",
     batch_tokens: int | None = None,
     slice_rows: int = 20_000,
@@ -42,7 +42,8 @@ def encode_articles(
         precision: Of weights and activations.
         unit: Scale vectors to length 1.
         fields: What of an article is encoded; the first is the first segment, the others make the second.
-        long_text: What happens to an article over max-tokens.
+        long_text: What happens to an article over max-tokens: its most central sentences are kept (summarize), its end is dropped
+            (truncate), or it is read in chunks (mean-of-chunks).
         device: Where to encode; auto takes a GPU where there is one.
         batch_tokens: Tokens that the model takes at once (default: what suits the device).
         slice_rows: Articles that are encoded and written at a time; each slice reads table news once.

@@ -77,6 +77,8 @@ class PackedBert:
         if int(ids.max()) >= len(self._words):  # on a GPU the look-up itself would take the process down
             raise IndexError(f"token id {int(ids.max())}, but the model has {len(self._words)} embeddings")
         positions = torch.cat([torch.arange(length).repeat(count) for length, count in groups]) + self._first_position
+        if self._device.type == "cuda":  # only from pinned memory does a copy go on beside the work of the device
+            ids, segments, positions = (part.pin_memory() for part in (ids, segments, positions))
         ids, segments, positions = (part.to(self._device, non_blocking=True) for part in (ids, segments, positions))
         x = F.embedding(ids, self._words) + F.embedding(segments, self._segments) + F.embedding(positions, self._positions)
         x = self._norm(x, self._embedding_norm)

@@ -1,10 +1,11 @@
 """The encoder inside Spark: a column of vectors, by an iterator over Arrow batches that loads the model once per Python worker."""
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache, partial
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Literal, TypeVar, get_args
 
 import numpy as np
 import pyarrow as pa
@@ -19,7 +20,10 @@ from newslake.text.spec import ResolvedEncoder
 
 if TYPE_CHECKING:  # torch is for the workers
     from newslake.text.encoder import Encoded, Encoder
+    from newslake.text.long_text import Pieces
 
+In = TypeVar("In")
+Out = TypeVar("Out")
 Device = Literal["auto", "cpu", "cuda"]
 
 EMBEDDED = T.StructType(
@@ -106,16 +110,37 @@ def _embed(
 ) -> Iterator[pa.RecordBatch]:
     """What runs in the worker: rows in, the same rows out, in order, with the last column added."""
     arrow_schema = to_arrow_schema(schema)
-    encoder = _encoder(resolved, *_place(settings), settings.batch_tokens)
-    for chunk in _chunks(batches, settings):
+    device, threads = _place(settings)
+    encoder = _encoder(resolved, device, threads, settings.batch_tokens)
+
+    def prepared(chunk: pa.Table) -> "tuple[pa.Table, list[int], Pieces]":
         first = chunk.column(_FIRST).to_pylist()
         second = chunk.column(_SECOND).to_pylist() if _SECOND in chunk.schema.names else [""] * len(first)
         readable = [i for i, (a, b) in enumerate(zip(first, second, strict=True)) if a is not None and b is not None]
-        encoded = encoder.encode([first[i] for i in readable], [second[i] for i in readable])
+        return chunk, readable, encoder.prepare([first[i] for i in readable], [second[i] for i in readable])
+
+    # A GPU would wait while the CPU tokenises; where the model runs on the CPU, both want the same cores.
+    work = map(prepared, _chunks(batches, settings)) if device == "cpu" else ahead(prepared, _chunks(batches, settings))
+    for chunk, readable, pieces in work:
+        column = _as_arrow(encoder.encode_pieces(pieces), readable, chunk.num_rows, settings)
         others = [chunk.column(name).combine_chunks() for name in chunk.schema.names if name not in (_FIRST, _SECOND)]
-        column = _as_arrow(encoded, readable, len(first), settings)
         table = pa.Table.from_arrays([*others, column], names=schema.names).cast(arrow_schema)
         yield from table.to_batches()
+
+
+def ahead(work: Callable[[In], Out], items: Iterable[In]) -> Iterator[Out]:
+    """`map(work, items)`, with the next result being made in another thread while the last one is used.
+
+    The items are taken in the caller's thread, between two results: Spark's input is not for two threads.
+    """
+    with ThreadPoolExecutor(1) as pool:
+        waiting: Future[Out] | None = None
+        for item in items:
+            last, waiting = waiting, pool.submit(work, item)
+            if last is not None:
+                yield last.result()
+        if waiting is not None:
+            yield waiting.result()
 
 
 def _chunks(batches: Iterator[pa.RecordBatch], settings: EmbedSettings) -> Iterator[pa.Table]:
@@ -179,10 +204,22 @@ def device_of(wanted: Device, resources: Mapping[str, list[str]]) -> str:
     if wanted == "cpu":
         return "cpu"
     if torch.cuda.is_available():
-        return f"cuda:{resources['gpu'][0]}" if resources.get("gpu") else "cuda:0"
+        return f"cuda:{_index(resources['gpu'][0])}" if resources.get("gpu") else "cuda:0"
     if wanted == "cuda":
         raise JobFailed("--device cuda, but torch sees no GPU on this worker: use --device auto to fall back to the CPU")
     return "cpu"
+
+
+def _index(address: str) -> int:
+    """The number by which torch knows a GPU: it counts those in CUDA_VISIBLE_DEVICES only, where that is set."""
+    visible = [name.strip() for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name.strip()]
+    if address in visible:
+        return visible.index(address)
+    if address.isdecimal():
+        return int(address)
+    raise JobFailed(
+        f"Spark gave this task the GPU {address!r}: the discovery script must print device numbers, or names in CUDA_VISIBLE_DEVICES"
+    )
 
 
 def _quoted(name: str) -> str:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from newslake.text.bert import PackedBert, load_packed
+from newslake.text.long_text import Pieces, pieces
 from newslake.text.padded import PaddedModel
 from newslake.text.spec import ResolvedEncoder
 from newslake.text.tokens import TokenisedText, Tokenizer
@@ -75,15 +76,44 @@ class Encoder:
         A text at which the tokenizer or the model raises, or whose vector is not finite, gets its error and costs no
         other text its vector.
         """
-        found = self.tokenizer.many(first, second)
-        errors = [f"tokenizer: {_line(text)}" if isinstance(text, Exception) else None for text in found]
-        texts = {i: text for i, text in enumerate(found) if isinstance(text, TokenisedText)}
-        vectors = np.full((len(found), self.dimension), np.nan, dtype=np.float32)
-        self._fill(texts, vectors, errors)
-        counts = np.array([len(texts[i].ids) if i in texts else 0 for i in range(len(found))], dtype=np.int32)
+        return self.encode_pieces(self.prepare(first, second))
+
+    def prepare(self, first: Sequence[str], second: Sequence[str] | None = None) -> Pieces:
+        """Tokenise texts, and bring long ones within the limit: work for the CPU, which may go on beside `encode_pieces`."""
+        return pieces(self.tokenizer, self._spec.long_text, first, second)
+
+    def encode_pieces(self, given: Pieces) -> Encoded:
+        """Encode what `prepare` gave. The vector of a text in several pieces is their mean, each by its number of tokens."""
+        errors = [f"tokenizer: {_line(piece)}" if isinstance(piece, Exception) else None for piece in given.tokens]
+        tokens = {i: piece for i, piece in enumerate(given.tokens) if isinstance(piece, TokenisedText)}
+        vectors = np.full((len(errors), self.dimension), np.nan, dtype=np.float32)
+        self._fill(tokens, vectors, errors)
+        counts = np.array([len(tokens[i].ids) if i in tokens else 0 for i in range(len(errors))], dtype=np.int32)
+        if len(errors) > len(given.is_pair):
+            vectors, counts, errors = self._means(given.text, len(given.is_pair), vectors, counts, errors)
         own = [self.tokenizer.special_tokens(pair=False), self.tokenizer.special_tokens(pair=True)]
-        special = np.array([own[bool(second is not None and second[i])] for i in range(len(found))], dtype=np.int32)
+        special = np.where(given.is_pair, own[1], own[0]).astype(np.int32)
         return Encoded(vectors, counts, counts <= special, errors)
+
+    def _means(
+        self, text: np.ndarray, texts: int, vectors: np.ndarray, counts: np.ndarray, errors: list[str | None]
+    ) -> tuple[np.ndarray, np.ndarray, list[str | None]]:
+        """From pieces to texts: the mean vector, all tokens, and the first error among the pieces."""
+        starts = np.searchsorted(text, np.arange(texts))
+        totals = np.bincount(text, weights=counts, minlength=texts).astype(np.int32)
+        found = vectors[starts]
+        several = np.flatnonzero(np.bincount(text, minlength=texts) > 1)
+        sums = np.add.reduceat(vectors.astype(np.float64) * counts[:, None], starts, axis=0)[several]
+        if self._spec.unit:
+            sums /= np.linalg.norm(sums, axis=1, keepdims=True)
+        else:
+            sums /= totals[several, None]
+        found[several] = sums
+        failed: list[str | None] = [None] * texts
+        for i in np.flatnonzero([error is not None for error in errors])[::-1]:
+            failed[text[i]] = errors[i]
+        found[[error is not None for error in failed]] = np.nan
+        return found, totals, failed
 
     def _fill(self, texts: dict[int, TokenisedText], vectors: np.ndarray, errors: list[str | None]) -> None:
         def run(batch: list[int]) -> None:
@@ -96,7 +126,9 @@ class Encoder:
         before = torch.get_num_threads()
         torch.set_num_threads(1)
         try:
-            if self._threads == 1:
+            if self._device.type != "cpu":
+                self._fill_ahead(batches, texts, vectors, errors)
+            elif self._threads == 1:
                 for batch in batches:
                     run(batch)
             else:
@@ -104,6 +136,28 @@ class Encoder:
                     list(pool.map(run, batches))
         finally:
             torch.set_num_threads(before)
+
+    @torch.inference_mode()
+    def _fill_ahead(self, batches: list[list[int]], texts: dict[int, TokenisedText], vectors: np.ndarray, errors: list[str | None]) -> None:
+        """The next batch is on its way to the device before the last one's vectors are waited for."""
+        waiting: list[tuple[list[int], Tensor]] = []
+        for batch in batches:
+            try:
+                waiting.append((batch, self._model_vectors([texts[i] for i in batch])))
+            except Exception:
+                self._run(batch, texts, vectors, errors)
+            if len(waiting) > 1:
+                self._take(*waiting.pop(0), texts, vectors, errors)
+        for last in waiting:
+            self._take(*last, texts, vectors, errors)
+
+    def _take(self, batch: list[int], made: Tensor, texts: dict[int, TokenisedText], vectors: np.ndarray, errors: list[str | None]) -> None:
+        try:
+            pooled = self._on_host(made)
+        except Exception:  # a device tells of a failure when it is asked for the result
+            self._run(batch, texts, vectors, errors)
+            return
+        self._store(batch, pooled, vectors, errors)
 
     def _batches(self, order: Sequence[int], texts: dict[int, TokenisedText]) -> Iterator[list[int]]:
         """Cut texts sorted by length, longest first, where the tokens (padding counted) would exceed the budget."""
@@ -131,16 +185,23 @@ class Encoder:
             for i in batch:
                 self._run([i], texts, vectors, errors)
             return
+        self._store(batch, pooled, vectors, errors)
+
+    def _store(self, batch: list[int], pooled: np.ndarray, vectors: np.ndarray, errors: list[str | None]) -> None:
         vectors[batch] = pooled
         for i in (batch[row] for row in np.flatnonzero(~np.isfinite(pooled).all(axis=1))):
             vectors[i] = np.nan
             errors[i] = "model: the vector is not finite"
 
     def _pooled(self, texts: Sequence[TokenisedText]) -> np.ndarray:
-        vectors = self._model_vectors(texts).float()
+        return self._on_host(self._model_vectors(texts))
+
+    def _on_host(self, made: Tensor) -> np.ndarray:
+        vectors = made.float()
         if self._spec.unit:
             vectors = torch.nn.functional.normalize(vectors, dim=1)
-        return vectors.cpu().numpy()
+        found: np.ndarray = vectors.cpu().numpy()
+        return found
 
     def _model_vectors(self, texts: Sequence[TokenisedText]) -> Tensor:
         cls = self._spec.pooling == "cls"

@@ -11,7 +11,7 @@ from newslake.text.weights import find_model, local_copy, model_digest, token_li
 Pooling = Literal["mean", "cls"]
 Precision = Literal["fp32", "fp16", "bf16"]
 Field = Literal["title", "abstract", "body"]
-LongText = Literal["truncate"]
+LongText = Literal["summarize", "truncate", "mean-of-chunks"]
 
 DEFAULT_MODEL = "all-MiniLM-L6-v2"
 DEFAULT_MAX_TOKENS = 512
@@ -31,7 +31,9 @@ class EncoderSpec:
         precision: of weights and activations. Vectors come out in single precision whichever it is.
         unit: scale vectors to length 1.
         fields: what of an article is encoded: the first is the first segment, the others joined are the second.
-        long_text: what happens to a text over max_tokens: `truncate` drops tokens from the end of the longer segment.
+        long_text: what happens to a text over max_tokens: `summarize` keeps the first segment and the most central sentences of
+            the second, `truncate` drops tokens from the end of the longer segment, `mean-of-chunks` takes the mean of as many
+            vectors as it takes to read it all.
 
     Raises:
         UserError: a setting is none of its choices.
@@ -43,7 +45,7 @@ class EncoderSpec:
     precision: Precision = "fp32"
     unit: bool = False
     fields: tuple[Field, ...] = ("title", "abstract", "body")
-    long_text: LongText = "truncate"
+    long_text: LongText = "summarize"
 
     def __post_init__(self) -> None:
         for name, choices in (("pooling", Pooling), ("precision", Precision), ("long_text", LongText)):
@@ -79,7 +81,7 @@ class ResolvedEncoder:
     def encoder_id(self) -> str:
         """Names weights, pooling, length, fields and long-text setting; letters, digits, dots and dashes only.
 
-        Such as `all-MiniLM-L6-v2.1a2b3c4d.mean.512.title-abstract-body.truncate`; `.unit`, `.fp16` and `.bf16` follow where set.
+        Such as `all-MiniLM-L6-v2.1a2b3c4d.mean.512.title-abstract-body.summarize`; `.unit`, `.fp16` and `.bf16` follow where set.
         """
         spec = self.spec
         name = re.sub(r"[^A-Za-z0-9._-]+", "-", self.name).strip(".-")[:80] or "encoder"

@@ -14,10 +14,11 @@ _UNKNOWN_LENGTH = 1 << 40
 
 @dataclass(frozen=True)
 class TokenisedText:
-    """One text: token ids and segment ids, both int64 of the same length, special tokens in them."""
+    """One text: token ids and segment ids, both int64 of the same length, special tokens in them; is_cut: it has more."""
 
     ids: np.ndarray
     segments: np.ndarray
+    is_cut: bool = False
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,14 @@ class Tokenizer:
         """One text by transformers' own call; may raise what the tokenizer raises."""
         found = self._own(first, second or None, truncation="longest_first", max_length=self.max_tokens)
         ids = np.asarray(found["input_ids"], dtype=np.int64)
-        return TokenisedText(ids, np.asarray(found.get("token_type_ids", np.zeros_like(ids)), dtype=np.int64))
+        segments = np.asarray(found.get("token_type_ids", np.zeros_like(ids)), dtype=np.int64)
+        return TokenisedText(ids, segments, len(ids) >= self.max_tokens)  # of a text that just fits too: no harm in that
+
+    def own_tokens(self, texts: Sequence[str]) -> list[list[int]]:
+        """The token ids of whole texts, without special tokens; may raise what the tokenizer raises."""
+        if self._fast is not None:
+            return _ids(self._fast, texts)
+        return [list(self._own(text, add_special_tokens=False)["input_ids"]) for text in texts]
 
     def many(self, first: Sequence[str], second: Sequence[str] | None = None) -> list[TokenisedText | Exception]:
         """All texts, in their order; a text at which the tokenizer raises has the exception in its place."""
@@ -123,7 +131,7 @@ class Tokenizer:
         ):
             segments[start : start + count] = value
             start += count
-        return TokenisedText(np.asarray(tokens, dtype=np.int64), segments)
+        return TokenisedText(np.asarray(tokens, dtype=np.int64), segments, lengths[0] + lengths[1] > room)
 
 
 def _ids(fast: FastTokenizer, texts: Iterable[str]) -> list[list[int]]:
