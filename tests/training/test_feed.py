@@ -109,14 +109,14 @@ def test_too_many_shards_are_refused(files: list[str]) -> None:
 
 
 def test_a_lost_row_group_fails_the_epoch(files: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    read = feed_module._read
+    read = feed_module.read_row_groups
 
     def losing(*arguments: Any) -> Iterator[Any]:
         groups = read(*arguments)
         next(groups)
         yield from groups
 
-    monkeypatch.setattr(feed_module, "_read", losing)
+    monkeypatch.setattr(feed_module, "read_row_groups", losing)
     with pytest.raises(JobFailed, match=r"Petastorm gave 1\d\d of 150 clicks in epoch 1"):
         list(make_feed(files).blocks(1))
     with make_feed(files).epochs(1, 1) as epochs:

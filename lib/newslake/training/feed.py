@@ -8,7 +8,7 @@ whole arrays, in a background thread. The order depends on seed and epoch alone.
 import logging
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -140,7 +140,7 @@ class ClickFeed:
         """Clicks of several row groups at a time, `buffer_clicks` or a little more."""
         parts: list[Arrays] = []
         held = 0
-        for group in _read(self._urls, mixed(self._seed, epoch) & 0xFFFFFFFF, self._shard, self._shard_count):
+        for group in read_row_groups(self._urls, COLUMNS, mixed(self._seed, epoch), self._shard, self._shard_count):
             parts.append(group)
             held += len(group["click_id"])
             if held >= self._buffer_clicks:
@@ -150,8 +150,8 @@ class ClickFeed:
             yield _joined(parts)
 
 
-def _read(urls: list[str], seed: int, shard: int, shard_count: int) -> Iterator[Arrays]:
-    """Row groups in an order that the seed decides.
+def read_row_groups(urls: list[str], columns: Sequence[str], seed: int, shard: int = 0, shard_count: int = 1) -> Iterator[Arrays]:
+    """Row groups in an order that the seed decides, each as one array a column; lists must have one length.
 
     Built as petastorm.make_batch_reader builds its reader, which cannot be given a pool.
     """
@@ -159,11 +159,11 @@ def _read(urls: list[str], seed: int, shard: int, shard_count: int) -> Iterator[
     reader = Reader(
         filesystem,
         paths,
-        schema_fields=[f"^{name}$" for name in COLUMNS],
+        schema_fields=[f"^{name}$" for name in columns],
         worker_class=ArrowReaderWorker,
         reader_pool=_SequentialPool(),
         is_batched_reader=True,
-        seed=seed,
+        seed=seed & 0xFFFFFFFF,
         shuffle_row_groups=True,
         num_epochs=1,
         cur_shard=shard if shard_count > 1 else None,
@@ -171,7 +171,7 @@ def _read(urls: list[str], seed: int, shard: int, shard_count: int) -> Iterator[
     )
     try:
         for group in reader:
-            yield {name: getattr(group, name) for name in COLUMNS}
+            yield {name: getattr(group, name) for name in columns}
     finally:
         reader.stop()
         reader.join()

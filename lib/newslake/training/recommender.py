@@ -113,7 +113,7 @@ def _staged(
 ) -> tuple[Staged, Staged | None]:
     """The staged examples, and the staged vectors where the model needs them."""
     tables = {name: lake.read(name) for name in ("impressions", "click_history", "news")}
-    encoder = _encoder(lake, encoder_id) if with_vectors else None
+    encoder = chosen_encoder(lake, encoder_id) if with_vectors else None
     staged = stage(folder, **tables, train="train", valid="dev", max_skips=max_skips)
     _report_staged(run, staged)
     if encoder is None:
@@ -123,7 +123,7 @@ def _staged(
     return staged, vectors
 
 
-def _encoder(lake: Lakehouse, encoder_id: str | None) -> str:
+def chosen_encoder(lake: Lakehouse, encoder_id: str | None) -> str:
     """The encoder to use: the one asked for, or the only one that there is."""
     found = sorted(row["encoder_id"] for row in lake.read("article_embeddings").select("encoder_id").distinct().collect())
     if not found:
