@@ -1,0 +1,126 @@
+"""The newsfeed as functions of frames: candidates, what was read, how candidates are ranked, and feeds for users without vectors."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from pyspark.sql import Column, DataFrame, Window
+from pyspark.sql import functions as F
+
+from newslake.errors import UserError
+from newslake.search.ctr import hours_between
+
+VECTORS, CATEGORIES, POPULAR = "vectors", "categories", "popular"
+_LEAST_CTR = 1e-6
+_CATEGORIES_OF_A_USER = 3
+_LN2 = 0.6931471805599453
+
+
+@dataclass(frozen=True)
+class FeedSettings:
+    """How candidates are ranked.
+
+    Attributes:
+        size: articles of a feed.
+        similarity_weight: what a cosine of 1 adds to the log of the click-through rate.
+        age_half_life_hours: after this time an article counts half.
+    """
+
+    size: int
+    similarity_weight: float
+    age_half_life_hours: float
+
+    def __post_init__(self) -> None:
+        if self.size < 1 or self.similarity_weight < 0 or self.age_half_life_hours <= 0:
+            raise UserError("--feed-size must be at least 1, --similarity-weight 0 or more, --age-half-life-hours above 0")
+
+
+def recent(news: DataFrame, hour: datetime, days: int) -> DataFrame:
+    """Articles published in the `days` before the hour: news_id, category, published_at."""
+    since = hour - timedelta(days=days)
+    rows = news.where((F.col("published_at") >= F.lit(since)) & (F.col("published_at") < F.lit(hour)))
+    return rows.select("news_id", "category", "published_at")
+
+
+def read_before(impressions: DataFrame, click_history: DataFrame, hour: datetime) -> DataFrame:
+    """What each user clicked strictly before the hour: user_id, news_id, no pair twice."""
+    clicked = impressions.where(F.col("clicked") & (F.col("occurred_at") < F.lit(hour))).select("user_id", "news_id")
+    told = click_history.where(F.col("occurred_at") < F.lit(hour)).select("user_id", F.explode("news_ids").alias("news_id"))
+    return clicked.union(told).distinct()
+
+
+def score(settings: FeedSettings, hour: datetime, cosine: Column | None) -> Column:
+    """What ranks a candidate: the log of its click-through rate, halved by age, and its cosine with the user."""
+    popular = F.log(F.greatest(F.col("ctr"), F.lit(_LEAST_CTR)))
+    aged = popular - F.lit(_LN2) * hours_between(F.col("published_at"), hour) / settings.age_half_life_hours
+    return aged if cosine is None else aged + settings.similarity_weight * cosine.cast("double")
+
+
+def ranked(found: DataFrame, articles: DataFrame, read: DataFrame, settings: FeedSettings, hour: datetime) -> DataFrame:
+    """The feeds of users with vectors.
+
+    Args:
+        found: query_id (the user), item_id, score (cosine): possibly several rows a pair, of which the highest counts.
+        articles: news_id, category, published_at, ctr of the candidates.
+        read: user_id, news_id: left out.
+        settings: how to rank.
+        hour: UTC.
+
+    Returns:
+        user_id, rank, news_id, cosine, ctr, score, reason.
+    """
+    pairs = found.groupBy(F.col("query_id").alias("user_id"), F.col("item_id").alias("news_id")).agg(F.max("score").alias("cosine"))
+    unread = pairs.join(read, on=["user_id", "news_id"], how="left_anti")
+    rows = unread.join(F.broadcast(articles), on="news_id", how="inner")
+    rows = rows.withColumn("score", score(settings, hour, F.col("cosine")))
+    return _first(rows, F.lit(VECTORS), [F.col("score").desc()], settings.size)
+
+
+def without_vectors(
+    users: DataFrame, articles: DataFrame, read: DataFrame, clicked: DataFrame, settings: FeedSettings, hour: datetime
+) -> DataFrame:
+    """The feeds of users without vectors: popular in the categories that they click most, then popular with all.
+
+    Args:
+        users: user_id.
+        articles: news_id, category, published_at, ctr of the candidates.
+        read: user_id, news_id: left out.
+        clicked: user_id, category of each click.
+        settings: how to rank.
+        hour: UTC.
+
+    Returns:
+        As `ranked`; cosine is NULL.
+    """
+    scored = articles.withColumn("score", score(settings, hour, None))
+    best = [F.col("score").desc(), F.col("news_id")]
+    # Enough of each list that what a user has read hardly shortens the feed.
+    enough = 3 * settings.size
+    in_category = scored.withColumn("place", F.row_number().over(Window.partitionBy("category").orderBy(*best)))
+    in_category = in_category.where((F.col("place") <= enough) & F.col("category").isNotNull()).drop("place")
+    overall = scored.orderBy(*best).limit(enough)
+    favourites = favourite_categories(clicked.join(users, on="user_id", how="left_semi"))
+    own = favourites.join(F.broadcast(in_category), on="category", how="inner").withColumn("own", F.lit(True))
+    all_users = users.crossJoin(F.broadcast(overall)).withColumn("own", F.lit(False))
+    columns = ["user_id", "news_id", "ctr", "score", "own"]
+    offered = own.select(*columns).union(all_users.select(*columns)).join(read, on=["user_id", "news_id"], how="left_anti")
+    once = offered.groupBy("user_id", "news_id").agg(
+        F.max("own").alias("own"), F.first("ctr").alias("ctr"), F.first("score").alias("score")
+    )
+    rows = once.withColumn("cosine", F.lit(None).cast("float"))
+    reason = F.when(F.col("own"), CATEGORIES).otherwise(POPULAR)
+    return _first(rows, reason, [F.col("own").desc(), F.col("score").desc()], settings.size)
+
+
+def favourite_categories(clicked: DataFrame) -> DataFrame:
+    """The categories that each user clicks most, at most three, ties by name: user_id, category."""
+    counted = clicked.where(F.col("category").isNotNull()).groupBy("user_id", "category").agg(F.count("*").alias("clicks"))
+    order = Window.partitionBy("user_id").orderBy(F.col("clicks").desc(), "category")
+    return (
+        counted.withColumn("place", F.row_number().over(order)).where(F.col("place") <= _CATEGORIES_OF_A_USER).select("user_id", "category")
+    )
+
+
+def _first(rows: DataFrame, reason: Column, order: list[Column], size: int) -> DataFrame:
+    place = Window.partitionBy("user_id").orderBy(*order, F.col("news_id"))
+    rows = rows.withColumn("rank", F.row_number().over(place)).where(F.col("rank") <= size)
+    return rows.select("user_id", "rank", "news_id", "cosine", "ctr", "score", reason.alias("reason"))

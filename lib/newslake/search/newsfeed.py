@@ -1,0 +1,185 @@
+"""rank_newsfeed: for an hour, each user's feed: the nearest recent articles, ranked by estimated click-through rate."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Literal
+
+from pyspark import StorageLevel
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from newslake.errors import UserError
+from newslake.jobrun import JobRun
+from newslake.lakehouse import Lakehouse
+from newslake.search import ctr, feed
+from newslake.search.knn import KnnSettings
+from newslake.search.nearest import nearest
+from newslake.search.scratch import Scratch, scratch
+from newslake.search.sides import chosen, quarantine
+from newslake.search.vector_files import VectorFiles, table_files
+
+FEED, RATES, ARTICLES, USERS = "newsfeed", "article_ctr", "article_vectors", "user_vectors"
+
+
+def rank_newsfeed(
+    lake: Lakehouse,
+    run: JobRun,
+    *,
+    hour: str | None = None,
+    days: int = 2,
+    per_vector: int = 100,
+    feed_size: int = 50,
+    similarity_weight: float = 6.0,
+    ctr_half_life_hours: float = 24.0,
+    age_half_life_hours: float = 12.0,
+    active_days: int = 30,
+    encoder_id: str | None = None,
+    topic_model: str | None = None,
+    device: Literal["auto", "cpu", "cuda"] = "auto",
+    precision: Literal["auto", "fp32", "bf16"] = "auto",
+    chunk_rows: int = KnnSettings.chunk_rows,
+    query_rows: int = KnnSettings.query_rows,
+    scratch_folder: str | None = None,
+) -> None:
+    """Write each user's newsfeed for one hour to table newsfeed, and the articles' click-through rates to table article_ctr.
+
+    Candidates of a user are the articles of the last --days days that are nearest (by cosine, exactly) to each of the user's vectors of the
+    latest day before the hour's, merged; what the user has clicked is left out. They are ranked by estimated click-through rate: clicks
+    and impressions strictly before the hour, the recent ones counting most, smoothed towards the rate of the category and of all articles
+    (empirical Bayes); less for age, more for likeness: log(ctr) - ln 2 x age / half-life + weight x cosine, ties by news_id.
+
+    Users without vectors who were shown something in the last --active-days days get what is popular in the categories that they click
+    most, then what is popular with all. An article that nobody was shown yet has its category's rate. Before the first click everything has
+    the rate 0, and likeness and age rank.
+
+    Run again for the same hour, the job replaces that hour's rows.
+
+    Args:
+        hour: Such as 2019-11-15T08 (UTC; default: the present hour).
+        days: Articles published in so many days before the hour are candidates.
+        per_vector: Nearest articles to take for each vector of a user.
+        feed_size: Articles in a feed.
+        similarity_weight: What a cosine of 1 adds to the log of the click-through rate.
+        ctr_half_life_hours: A click or impression counts half after this time.
+        age_half_life_hours: An article counts half after this time.
+        active_days: Users without vectors get a feed where they were shown something in so many days.
+        encoder_id: Whose vectors to use, where the tables hold several encoders'.
+        topic_model: Whose vectors to use, where the tables hold several topic models'.
+        device: Where to search; auto takes a GPU where there is one.
+        precision: Of the product that finds candidates; the result is exact with each.
+        chunk_rows: Articles that a task holds at a time, where they do not all fit.
+        query_rows: User vectors that a task holds at a time; what bounds its memory.
+        scratch_folder: Folder for small files between Spark and its workers (default: _scratch beside the tables).
+    """
+    if min(days, per_vector, active_days) < 1 or ctr_half_life_hours <= 0:
+        raise UserError("--days, --per-vector and --active-days must be at least 1, --ctr-half-life-hours above 0")
+    settings = feed.FeedSettings(feed_size, similarity_weight, age_half_life_hours)
+    search = KnnSettings(device=device, precision=precision, chunk_rows=chunk_rows, query_rows=query_rows)
+    at = parse_hour(hour)
+    news, impressions, history = (lake.read(name) for name in ("news", "impressions", "click_history"))
+    users, owner_day = latest_vectors(lake.read(USERS), at)
+    identity = {
+        name: chosen(users, name, asked, table=USERS, built_by="jobs/build_user_vectors.py")
+        for name, asked in (("encoder_id", encoder_id), ("topic_model", topic_model))
+    }
+    run.fact("user vectors of", owner_day)
+    candidates = feed.recent(news, at, days)
+    rates = ctr.estimated(candidates, ctr.counts(impressions, at, ctr_half_life_hours), news)
+    rates = rates.select(F.lit(at).alias("as_of"), "*")
+    run.wrote(RATES, lake.replace(RATES, rates, where={"as_of": _text(at)}).rows)
+    stored = lake.read(RATES).where(F.col("as_of") == F.lit(at)).select("news_id", "ctr")
+    articles = candidates.join(stored, on="news_id", how="inner").persist(StorageLevel.MEMORY_AND_DISK)
+    read = feed.read_before(impressions, history, at).persist(StorageLevel.MEMORY_AND_DISK)
+    with scratch(lake, scratch_folder) as files:
+        found = find(lake, files, articles, users, identity, days=days, hour=at, k=per_vector, settings=search)
+        found = found.persist(StorageLevel.MEMORY_AND_DISK)
+        quarantine(lake, run, found, sources={"query_id": USERS, "item_id": ARTICLES})
+        own = feed.ranked(found.where(F.col("problem").isNull()), articles, read, settings, at).persist(StorageLevel.MEMORY_AND_DISK)
+        active = (F.col("occurred_at") < F.lit(at)) & (F.col("occurred_at") >= F.lit(at - timedelta(days=active_days)))
+        others = impressions.where(active).select("user_id").distinct().join(own.select("user_id"), on="user_id", how="left_anti")
+        clicked = read.join(news.select("news_id", "category"), on="news_id", how="inner").select("user_id", "category")
+        popular = feed.without_vectors(others, articles, read, clicked, settings, at)
+        rows = own.union(popular).select(F.lit(at).alias("hour"), "*")
+        run.wrote(FEED, lake.replace(FEED, rows, where={"hour": _text(at)}).rows)
+    _report(run, lake, at, articles)
+    for frame in (articles, read, found, own):
+        frame.unpersist()
+
+
+def find(
+    lake: Lakehouse,
+    files: Scratch,
+    articles: DataFrame,
+    users: DataFrame,
+    identity: dict[str, str],
+    *,
+    days: int,
+    hour: datetime,
+    k: int,
+    settings: KnnSettings,
+) -> DataFrame:
+    """The nearest candidates of every user vector: query_id is the user, several rows a pair are possible.
+
+    Args:
+        lake: where the tables live.
+        files: takes the list of candidates.
+        articles: news_id of the candidates.
+        users: the rows of user_vectors of one day.
+        identity: encoder_id and topic_model.
+        days, hour: bound the days of article_vectors that are read.
+        k: nearest articles of each vector.
+        settings: how to search.
+
+    Raises:
+        UserError: no candidate has a vector of that encoder and topic model.
+    """
+    since, until = (hour - timedelta(days=days)).date(), hour.date()
+    recent = lake.read(ARTICLES).where((F.col("news_date") >= F.lit(since)) & (F.col("news_date") <= F.lit(until)))
+    same = [F.col(name) == value for name, value in identity.items()]
+    if recent.where(same[0] & same[1]).isEmpty():
+        wanted = " and ".join(identity.values())
+        raise UserError(f"article_vectors has no vector of {wanted} from {since} to {until}: run jobs/build_article_vectors.py")
+    only = files.write(articles.select("news_id"), "candidates")
+    items = VectorFiles(table_files(recent), "news_id", "vector", where=identity, only=only, identity=identity)
+    queries = VectorFiles(table_files(users), "user_id", "vector", where=identity, identity=identity)
+    return nearest(lake.spark, queries, items, k=k, settings=settings, by_query_id=True)
+
+
+def latest_vectors(users: DataFrame, hour: datetime) -> tuple[DataFrame, str]:
+    """The user vectors of the latest day before the hour's day: what was known then. The rows, and the day.
+
+    Raises:
+        UserError: there are none.
+    """
+    row = users.where(F.col("as_of") < F.lit(hour.date())).agg(F.max("as_of")).head()
+    if row is None or row[0] is None:
+        raise UserError(f"user_vectors has no vectors of a day before {hour.date()}: run jobs/build_user_vectors.py")
+    return users.where(F.col("as_of") == F.lit(row[0])), str(row[0])
+
+
+def parse_hour(text: str | None) -> datetime:
+    """An hour such as 2019-11-15T08, UTC and without a zone, as Spark takes it in a session in UTC; None: the present hour.
+
+    Raises:
+        UserError: it is none.
+    """
+    try:
+        given = datetime.now(UTC) if text is None else datetime.fromisoformat(text)
+    except ValueError:
+        raise UserError(f"--hour {text}: give an hour such as 2019-11-15T08") from None
+    if given.tzinfo is not None:
+        given = given.astimezone(UTC).replace(tzinfo=None)
+    whole = given.replace(minute=0, second=0, microsecond=0)
+    if text is not None and whole != given:
+        raise UserError(f"--hour {text}: give a whole hour such as 2019-11-15T08")
+    return whole
+
+
+def _text(hour: datetime) -> str:
+    return f"{hour:%Y-%m-%d %H:%M:%S}"
+
+
+def _report(run: JobRun, lake: Lakehouse, hour: datetime, articles: DataFrame) -> None:
+    run.rows_in(articles.count())
+    rows = lake.read(FEED).where(F.col("hour") == F.lit(hour))
+    for row in rows.groupBy("reason").agg(F.countDistinct("user_id").alias("users")).orderBy("reason").collect():
+        run.fact(f"users with articles by {row['reason']}", int(row["users"]))

@@ -1,0 +1,181 @@
+"""rank_newsfeed: candidates, rates, ranking and fallbacks, only from what was known before the hour; reruns add nothing."""
+
+import math
+from collections.abc import Sequence
+from datetime import date, datetime, timedelta
+from typing import Any
+
+import pytest
+from pyspark.sql import functions as F
+
+from newslake.errors import UserError
+from newslake.jobrun import JobRun
+from newslake.lakehouse import Lakehouse
+from newslake.search import ctr
+from newslake.search.newsfeed import parse_hour, rank_newsfeed
+from tests.killing import content
+
+HOUR = datetime(2019, 11, 15, 8)
+SPORTS, MUSIC = [1.0, 0.0, 0.1], [0.0, 1.0, 0.1]
+# news_id, category, hours before HOUR, vector
+ARTICLES: list[tuple[str, str, float, list[float] | None]] = [
+    ("N1", "sports", 2, SPORTS),
+    ("N2", "sports", 2, SPORTS),  # as near as N1, and never shown
+    ("N3", "music", 2, MUSIC),
+    ("N4", "music", 30, MUSIC),
+    ("N5", "music", 100, MUSIC),  # too old
+    ("N6", "sports", -1, SPORTS),  # not out yet
+    ("N7", "autos", 3, None),  # without a vector
+    ("N8", "sports", 4, [0.0, 0.0, 0.0]),  # with one that has no direction
+]
+Shown = tuple[str, str, float, bool | None]
+# user_id, news_id, hours before HOUR, clicked
+SHOWN: list[Shown] = [
+    ("U1", "N3", 1, True),
+    ("U2", "N3", 1, True),
+    ("U2", "N1", 1, False),
+    ("U2", "N7", 20, False),
+    ("U3", "N1", 0.5, False),
+    ("U3", "N3", 0.5, None),
+    ("U3", "N1", -0.5, True),  # in the hour itself: not known yet
+    ("U2", "N2", 0, True),  # at its very beginning: neither
+]
+
+
+def fill(lake: Lakehouse, shown: Sequence[Shown] = SHOWN) -> None:
+    """The tables that the job reads."""
+    spark = lake.spark
+    schema = lake.schema("news")
+    news = [(n, c, HOUR - timedelta(hours=age)) for n, c, age, _ in ARTICLES]
+    rows = spark.createDataFrame(news, "news_id string, category string, published_at timestamp")
+    rows = rows.withColumns({"title": F.lit("a title"), "content_hash": F.col("news_id")})
+    lake.merge(
+        "news", rows.select(*(F.col(f.name) if f.name in rows.columns else F.lit(None).cast(f.dataType).alias(f.name) for f in schema))
+    )
+    seen = [
+        ("live", f"I{i}", 0, user, HOUR - timedelta(hours=age), HOUR, news_id, clicked)
+        for i, (user, news_id, age, clicked) in enumerate(shown)
+    ]
+    lake.merge("impressions", spark.createDataFrame(seen, lake.schema("impressions")))
+    history = [("live", "I0", "U2", HOUR - timedelta(hours=1), ["N4", "N99"]), ("live", "I9", "U1", HOUR + timedelta(hours=1), ["N1"])]
+    lake.merge("click_history", spark.createDataFrame(history, lake.schema("click_history")))
+    vectors = [((HOUR - timedelta(hours=age)).date(), n, "E", "T", v, "hash") for n, _, age, v in ARTICLES if v is not None]
+    lake.merge("article_vectors", spark.createDataFrame(vectors, lake.schema("article_vectors")))
+    days = [date(2019, 11, 13), date(2019, 11, 14), date(2019, 11, 15)]
+    users = [(days[0], "U9", 0, "P", "E", "T", 1.0, SPORTS), (days[2], "U8", 0, "P", "E", "T", 1.0, SPORTS)]
+    users += [(days[1], "U1", group, "P", "E", "T", 1.0, vector) for group, vector in enumerate((SPORTS, MUSIC))]
+    lake.merge("user_vectors", spark.createDataFrame(users, lake.schema("user_vectors")))
+
+
+def rank(lake: Lakehouse, **options: Any) -> JobRun:
+    """One run of the job."""
+    run = JobRun("rank_newsfeed")
+    rank_newsfeed(lake, run, **{"hour": "2019-11-15T08", "per_vector": 3, "feed_size": 4, **options})
+    return run
+
+
+def feeds(lake: Lakehouse) -> dict[str, list[tuple[str, str]]]:
+    """user_id -> (news_id, reason), by rank."""
+    found: dict[str, list[tuple[str, str]]] = {}
+    for row in lake.read("newsfeed").orderBy("user_id", "rank").collect():
+        found.setdefault(row["user_id"], []).append((row["news_id"], row["reason"]))
+        assert row["rank"] == len(found[row["user_id"]])
+        assert (row["cosine"] is not None) == (row["reason"] == "vectors")
+    return found
+
+
+def test_feeds_rates_and_rerun(lake: Lakehouse) -> None:
+    fill(lake)
+    run = rank(lake)
+    found = feeds(lake)
+    # U1 has read N3. N2, never shown, has its category's rate; N1 was shown in vain twice and is below it. N4 is old, but of a category
+    # that has been clicked whenever it was shown.
+    assert found["U1"] == [("N2", "vectors"), ("N4", "vectors"), ("N1", "vectors")]
+    # U2 clicks music (N3 and N4 are read): what is left of it is nothing, so what is popular with all follows.
+    # N7's category was shown in vain too, but less often than sports.
+    assert [news_id for news_id, _ in found["U2"]] == ["N7", "N2", "N8", "N1"]
+    assert {reason for _, reason in found["U2"]} == {"popular"}
+    assert found["U3"][0][0] == "N3"
+    assert set(found) == {"U1", "U2", "U3"}
+    rates = {row["news_id"]: row for row in lake.read("article_ctr").collect()}
+    assert set(rates) == {"N1", "N2", "N3", "N4", "N7", "N8"}
+    assert {n: (row["clicks"], row["impressions"]) for n, row in rates.items() if row["impressions"]} == {
+        "N1": (0, 2),
+        "N3": (2, 2),
+        "N7": (0, 1),
+    }
+    half = 0.5 ** (1 / 24)
+    assert rates["N3"]["recent_clicks"] == pytest.approx(2 * half)
+    assert rates["N1"]["ctr"] < rates["N2"]["ctr"] == rates["N2"]["prior"] < rates["N3"]["ctr"]
+    assert [row["record_id"] for row in lake.read("quarantine").collect()] == ["N8"]
+    assert run.facts["users with articles by vectors"] == "1"
+
+    before = [content(lake.read(table)) for table in ("newsfeed", "article_ctr", "quarantine")]
+    rank(lake, chunk_rows=2, query_rows=1, precision="fp32")
+    assert [content(lake.read(table)) for table in ("newsfeed", "article_ctr", "quarantine")] == before
+    # Another hour stands beside it, and sees what has happened since.
+    rank(lake, hour="2019-11-15T09")
+    assert lake.read("newsfeed").select("hour").distinct().count() == 2
+    later = {row["news_id"]: row["clicks"] for row in lake.read("article_ctr").where("as_of = '2019-11-15 09:00:00'").collect()}
+    assert (later["N1"], later["N2"]) == (1, 1)
+
+
+def test_without_any_click_likeness_and_age_rank(lake: Lakehouse) -> None:
+    fill(lake, shown=[("U3", "N1", 1, False)])
+    rank(lake, per_vector=4)
+    assert feeds(lake)["U1"] == [("N1", "vectors"), ("N2", "vectors"), ("N3", "vectors"), ("N4", "vectors")]
+    assert {row["ctr"] for row in lake.read("article_ctr").collect()} == {0.0}
+
+
+def test_mistakes_are_told(lake: Lakehouse) -> None:
+    fill(lake)
+    wrong: list[tuple[dict[str, Any], str]] = [
+        ({"hour": "soon"}, "give an hour such as"),
+        ({"hour": "2019-11-15T08:30"}, "give a whole hour"),
+        ({"days": 0}, "must be at least 1"),
+        ({"feed_size": 0}, "--feed-size must be at least 1"),
+        ({"hour": "2019-11-01T08"}, "run jobs/build_user_vectors.py"),
+        ({"hour": "2019-12-01T08"}, "run jobs/build_article_vectors.py"),
+        ({"encoder_id": "X"}, "it has E"),
+    ]
+    for options, message in wrong:
+        with pytest.raises(UserError, match=message):
+            rank(lake, **options)
+
+
+def test_an_hour_is_in_utc() -> None:
+    assert parse_hour("2019-11-15T10:00+02:00") == HOUR
+    assert parse_hour(None).minute == 0
+
+
+def test_smoothing_is_kleinmans(lake: Lakehouse) -> None:
+    # Categories of many articles whose rates vary much: the strength is estimated, and little is left of chance.
+    counted = [(f"N{c}{i}", c, 1 + (i * (3 if c == "a" else 1)) % 10, 20) for c in ("a", "b") for i in range(12)]
+    spark = lake.spark
+    found = spark.createDataFrame(
+        [(n, k, m, float(k), float(m)) for n, _, k, m in counted],
+        "news_id string, clicks long, impressions long, recent_clicks double, recent_impressions double",
+    )
+    categories = spark.createDataFrame(
+        [(n, c) for n, c, *_ in counted] + [("NEW", "a"), ("ODD", "z"), ("NONE", None)], "news_id string, category string"
+    )
+    rates = {row["news_id"]: row for row in ctr.estimated(categories, found, categories).collect()}
+    total, shown = sum(k for _, _, k, _ in counted), sum(m for *_, m in counted)
+    rate = total / shown
+
+    def strength(groups: list[tuple[int, int]]) -> float:
+        spread = sum(n * (c / n - rate) ** 2 for c, n in groups) - rate * (1 - rate) * (len(groups) - 1)
+        room = shown - sum(n * n for _, n in groups) / shown - (len(groups) - 1)
+        share = spread / (rate * (1 - rate) * room)
+        return 10_000.0 if share <= 0 else min(10_000.0, max(2.0, 1 / share - 1))
+
+    of_articles = strength([(k, m) for _, _, k, m in counted])
+    of_categories = strength([(sum(k for _, d, k, _ in counted if d == c), sum(m for _, d, _, m in counted if d == c)) for c in ("a", "b")])
+    clicks_a = sum(k for _, c, k, _ in counted if c == "a")
+    prior_a = (clicks_a + of_categories * rate) / (240 + of_categories)
+    assert rates["NEW"]["ctr"] == pytest.approx(prior_a)
+    assert rates["ODD"]["ctr"] == rates["NONE"]["ctr"] == pytest.approx(rate)
+    first = counted[0]
+    assert rates["Na0"]["ctr"] == pytest.approx((first[2] + of_articles * prior_a) / (20 + of_articles))
+    assert 2.0 < of_articles < 1000.0
+    assert all(math.isfinite(row["ctr"]) for row in rates.values())
