@@ -24,6 +24,14 @@ RUNTIME = [
     "datasketch>=2,<3",
     # Chinese text has no blanks between words. Its table is loaded at the first use (a second and 100 MB): import it late.
     "jieba>=0.42,<0.43",
+    # Streams of articles and events end in Milvus; Lite keeps it in a local file. Lite 3 wants pyarrow >= 15.
+    "pymilvus==3.0.2",
+    "milvus-lite==2.5.1",
+    # Generates the Vespa application's schemas.
+    "pyvespa>=1.2,<2",
+    # The report: one HTML file with its charts' code inside.
+    "plotly>=6,<7",
+    "Jinja2>=3.1,<4",
     "cyclopts>=4,<6",
     "PyYAML>=6",
     "tqdm>=4.66",
@@ -36,6 +44,12 @@ TEST = [
     "hypothesis>=6",
     "scikit-learn>=1.5",
     "deltalake>=1.6",
+    # A producer for the real Kafka broker of the stream's tests.
+    "confluent-kafka>=2.16",
+    # Checks the Databricks bundle.
+    "databricks-bundles>=1.22,<2",
+    # Drives a Chromium that is there (it brings none) over the report.
+    "playwright>=1.50",
     "ruff>=0.14",
     "mypy>=1.18",
     "types-PyYAML",
