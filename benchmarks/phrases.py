@@ -24,13 +24,14 @@ from pyspark.sql import functions as F
 from scipy import sparse  # type: ignore[import-untyped]
 
 from common import Measures, PeakMemory, bench_arguments
+from newslake.frames import Frames
 from newslake.jobrun import JobRun
 from newslake.lakehouse import Lakehouse
 from newslake.session import spark_session
 from newslake.text.embed import embed_column
 from newslake.text.spec import EncoderSpec, resolve
 from newslake.users.encode import encode_tag_phrases
-from newslake.users.matching import Matcher, Scratch, matcher
+from newslake.users.matching import Matcher, matcher
 from newslake.users.sets import phrase_id, phrase_text, tag_set
 
 CORES = len(os.sched_getaffinity(0))
@@ -122,8 +123,8 @@ def timed_best(how: Matcher, spark: SparkSession, folder: Path, results: Path) -
     """Find the best matches and write them: seconds, peak MiB, number of matches."""
     new, stored = sides(spark, folder)
     began = time.perf_counter()
-    with PeakMemory() as memory, Scratch() as scratch:
-        how.best(new, stored, THRESHOLD, scratch).write.mode("overwrite").parquet(str(results))
+    with PeakMemory() as memory, Frames() as frames:
+        how.best(new, stored, THRESHOLD, frames).write.mode("overwrite").parquet(str(results))
     return time.perf_counter() - began, memory.peak_mib, spark.read.parquet(str(results)).count()
 
 

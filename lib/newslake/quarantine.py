@@ -1,7 +1,13 @@
 """Rejected input: what every reader sends to the table quarantine."""
 
-from pyspark.sql import DataFrame
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
+
+from newslake.frames import Frames
+from newslake.jobrun import JobRun
+from newslake.lakehouse import Lakehouse
+
+TABLE = "quarantine"
 
 
 def rejected(rows: DataFrame, *, job: str) -> DataFrame:
@@ -36,3 +42,44 @@ def rejected(rows: DataFrame, *, job: str) -> DataFrame:
         "reason",
         "ingested_at",
     )
+
+
+def rows_of(rows: DataFrame, source: str | Column, *, record_id: Column, raw: Column, reason: Column) -> DataFrame:
+    """Rejected rows of a table (not lines of a file) as `rejected` takes them.
+
+    Args:
+        rows: what was rejected.
+        source: the table's name.
+        record_id: its key.
+        raw: what is kept of it; a string or binary.
+        reason: why.
+    """
+    return rows.select(
+        F.concat(F.lit("table "), F.lit(source) if isinstance(source, str) else source).alias("source"),
+        F.lit(None).cast("bigint").alias("line_number"),
+        record_id.alias("record_id"),
+        raw.cast("binary").alias("raw"),
+        reason.alias("reason"),
+        F.current_timestamp().alias("ingested_at"),
+    )
+
+
+def send(lake: Lakehouse, run: JobRun, rows: DataFrame, *, job: str) -> int:
+    """Put rejected inputs into the table, once each whatever a rerun sends again, and count them in the run.
+
+    Args:
+        lake: where the table lives.
+        run: the run that rejects them.
+        rows: as `rejected` takes them.
+        job: the job that rejects them, which is part of what tells two rejections apart.
+
+    Returns:
+        How many there are.
+    """
+    with Frames() as frames:
+        found = frames.keep(rejected(rows, job=job))
+        count = found.count()
+        if count:
+            lake.merge(TABLE, found.dropDuplicates(["quarantine_id"]), update=False)
+            run.quarantined(count)
+    return count

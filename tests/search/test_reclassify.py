@@ -103,7 +103,7 @@ MISTAKES: list[tuple[dict[str, Any], str]] = [
     ({"short_chars": 3}, "table news holds no short text"),
     ({"encoder_id": "nope"}, f"it has {ENCODER}"),
     ({"model_run": "nope"}, "it has brought"),
-    ({"as_of": "yesterday"}, "give a day such as"),
+    ({"as_of": "yesterday"}, "takes a day such as"),
 ]
 
 

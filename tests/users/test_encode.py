@@ -7,12 +7,12 @@ import pytest
 from pyspark.sql import functions as F
 
 from newslake.errors import UserError
+from newslake.frames import Frames
 from newslake.jobrun import JobRun
 from newslake.lakehouse import Lakehouse
 from newslake.text.encoder import Encoder
 from newslake.text.spec import EncoderSpec, resolve
 from newslake.users.encode import decisions, encode_tag_phrases
-from newslake.users.matching import Scratch
 from newslake.users.matching.exact import ExactMatcher
 from newslake.users.sets import phrase_id
 from tests.killing import commits, content, kill_job
@@ -99,8 +99,8 @@ def test_decisions_do_not_depend_on_partitions_and_make_no_chains(lake: Lakehous
     batch, earlier = (side.select(phrase_id(F.col("tags")).alias("phrase_id"), "tags") for side in (batch, earlier))
     results = []
     for parts in (1, 5):
-        with Scratch() as scratch:
-            decided = decisions(batch.repartition(parts), earlier.repartition(parts), ExactMatcher(), 0.7, scratch)
+        with Frames() as frames:
+            decided = decisions(batch.repartition(parts), earlier.repartition(parts), ExactMatcher(), 0.7, frames)
             results.append({row[0]: row[1:] for row in decided.collect()})
     assert results[0] == results[1]
     assert len(results[0]) == batch.count()

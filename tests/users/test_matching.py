@@ -11,7 +11,8 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from newslake.errors import UserError
-from newslake.users.matching import Matcher, Scratch, candidates, exact, matcher
+from newslake.frames import Frames
+from newslake.users.matching import Matcher, candidates, exact, matcher
 from newslake.users.matching.candidates import meetings
 from newslake.users.matching.exact import ExactMatcher
 from newslake.users.matching.lookup import DatasketchMatcher
@@ -53,8 +54,8 @@ def brute_force(new: Iterable[TagSet], stored: Iterable[TagSet], threshold: floa
 def found_pairs(how: Matcher, spark: SparkSession, new: list[TagSet], stored: list[TagSet], threshold: float) -> dict[Pair, float]:
     """What the matcher gives, each pair checked to be there once."""
     names = ids(spark, new, stored)
-    with Scratch() as scratch:
-        rows = how.pairs(frame(spark, new), frame(spark, stored, 1), threshold, scratch).collect()
+    with Frames() as frames:
+        rows = how.pairs(frame(spark, new), frame(spark, stored, 1), threshold, frames).collect()
     assert len({row[:2] for row in rows}) == len(rows)
     return {(names[row["phrase_id"]], names[row["stored_id"]]): row["jaccard"] for row in rows}
 
@@ -63,8 +64,8 @@ def found_best(
     how: Matcher, spark: SparkSession, new: list[TagSet], stored: list[TagSet], threshold: float
 ) -> dict[str, tuple[str, float]]:
     """phrase_id -> (stored_id, jaccard)."""
-    with Scratch() as scratch:
-        rows = how.best(frame(spark, new), frame(spark, stored, 1), threshold, scratch).collect()
+    with Frames() as frames:
+        rows = how.best(frame(spark, new), frame(spark, stored, 1), threshold, frames).collect()
     assert len({row["phrase_id"] for row in rows}) == len(rows)
     return {row["phrase_id"]: (row["stored_id"], row["jaccard"]) for row in rows}
 
@@ -171,8 +172,8 @@ def test_odd_sets(spark: SparkSession, name: str) -> None:
     )
     stored = frame(spark, [*ODD[:2], ODD[2], *ODD[3:]])
     names = ids(spark, ODD)
-    with Scratch() as scratch:
-        found = {row[0]: row[1:] for row in matcher(name).best(new, stored, 0.8, scratch).collect()}  # type: ignore[arg-type]
+    with Frames() as frames:
+        found = {row[0]: row[1:] for row in matcher(name).best(new, stored, 0.8, frames).collect()}  # type: ignore[arg-type]
     assert {names[key] for key in found} == {ODD[1], ODD[3], ODD[4]}
     assert all(value == (key, 1.0) for key, value in found.items())
 
@@ -180,10 +181,10 @@ def test_odd_sets(spark: SparkSession, name: str) -> None:
 def test_no_side_at_all(spark: SparkSession) -> None:
     some, none = frame(spark, [frozenset({"a", "b"})]), frame(spark, [])
     for name in ("exact", "minhash", "datasketch"):
-        with Scratch() as scratch:
+        with Frames() as frames:
             how = matcher(name)
-            assert how.best(some, none, 0.8, scratch).isEmpty()
-            assert how.best(none, some, 0.8, scratch).isEmpty()
+            assert how.best(some, none, 0.8, frames).isEmpty()
+            assert how.best(none, some, 0.8, frames).isEmpty()
 
 
 def test_phrase_ids_sort_as_set_hashes_do_and_text_has_one_order(spark: SparkSession) -> None:
@@ -215,8 +216,8 @@ def test_a_hot_tag_makes_no_task_do_all(spark: SparkSession, monkeypatch: pytest
     new, stored = (
         [frozenset({"hot", "sports", *draw.sample(range_tags, draw.randint(3, 6))}) for _ in range(1500)] for range_tags in [TAGS] * 2
     )
-    with Scratch() as scratch:
-        ours, theirs = (exact._side(frame(spark, set(side)), scratch) for side in (new, stored))
+    with Frames() as frames:
+        ours, theirs = (exact._side(frame(spark, set(side)), frames) for side in (new, stored))
         own = exact.key_plan("subset", 0.8, ours.sizes, theirs.sizes)
         tasks = exact._tasks(own.keys(ours.sizes), 1_000)
         keys = exact._keys("subset", ours, own).repartition(tasks, "key")
@@ -230,12 +231,12 @@ TAGS = [f"t{i}" for i in range(300)]
 
 def test_mistakes(spark: SparkSession) -> None:
     rows = frame(spark, [frozenset({"a"})])
-    with Scratch() as scratch:
+    with Frames() as frames:
         for bad in (0.0, 1.1, -0.5, np.nan):
             with pytest.raises(UserError, match="Jaccard threshold"):
-                ExactMatcher().best(rows, rows, bad, scratch)
+                ExactMatcher().best(rows, rows, bad, frames)
         with pytest.raises(UserError, match="--matcher soundex: choose one of exact, minhash, datasketch"):
             matcher("soundex")  # type: ignore[arg-type]
         with pytest.raises(UserError, match="takes up to 0 phrases"):
-            DatasketchMatcher(most_sets=0).pairs(rows, rows, 0.8, scratch)
+            DatasketchMatcher(most_sets=0).pairs(rows, rows, 0.8, frames)
     assert candidates.MOST_PER_KEY > 100

@@ -2,17 +2,17 @@
 
 from collections.abc import Sequence
 
-from pyspark import StorageLevel
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
 from newslake.errors import UserError
+from newslake.frames import Frames
 from newslake.jobrun import JobRun
 from newslake.lakehouse import Lakehouse
 from newslake.mind.lines import IDENTITY, as_rejected, numbered, once, read_lines
 from newslake.mind.news import content_hash
 from newslake.mind.sources import Source
-from newslake.quarantine import rejected
+from newslake.quarantine import send
 
 _ANY = "train"  # lines.py knows files by split; these have none
 _TEXTS = "news_id STRING, title STRING, abstract STRING, body STRING, class STRING, _corrupt_record STRING"
@@ -37,15 +37,16 @@ def import_labels(
     """
     if not texts and not scores:
         raise UserError("give files with --texts, with --scores, or with both")
-    if scores:
-        good = _read(lake, run, scores, "--scores", _SCORES, _score_problem())
-        contract = lake.schema("article_class_scores")
-        rows = good.withColumns({"model_run": F.lit(model_run), "content_hash": F.lit(None).cast("string")}).select(*contract.names)
-        run.wrote("article_class_scores", lake.merge("article_class_scores", rows).rows)
-    if texts:
-        good = _read(lake, run, texts, "--texts", _TEXTS, _text_problem())
-        lake.create("news")
-        run.wrote("news", lake.merge("news", as_articles(good, lake.read("news"))).rows)
+    with Frames() as frames:
+        if scores:
+            good = _read(lake, run, frames, scores, "--scores", _SCORES, _score_problem())
+            contract = lake.schema("article_class_scores")
+            rows = good.withColumns({"model_run": F.lit(model_run), "content_hash": F.lit(None).cast("string")}).select(*contract.names)
+            run.wrote("article_class_scores", lake.merge("article_class_scores", rows).rows)
+        if texts:
+            good = _read(lake, run, frames, texts, "--texts", _TEXTS, _text_problem())
+            lake.create("news")
+            run.wrote("news", lake.merge("news", as_articles(good, lake.read("news"))).rows)
 
 
 def as_articles(texts: DataFrame, stored: DataFrame) -> DataFrame:
@@ -63,13 +64,11 @@ def as_articles(texts: DataFrame, stored: DataFrame) -> DataFrame:
     return made.withColumn("content_hash", content_hash())
 
 
-def _read(lake: Lakehouse, run: JobRun, paths: Sequence[str], option: str, schema: str, problem: Column) -> DataFrame:
+def _read(lake: Lakehouse, run: JobRun, frames: Frames, paths: Sequence[str], option: str, schema: str, problem: Column) -> DataFrame:
     """The usable rows of the files, the first of each news_id; the other lines go to quarantine."""
     source = Source("news", _ANY, ", ".join(paths), None, ())
     try:
-        everything = read_lines(lake.spark, [Source("news", _ANY, path, None, ()) for path in paths])[_ANY].persist(
-            StorageLevel.MEMORY_AND_DISK
-        )
+        everything = frames.keep(read_lines(lake.spark, [Source("news", _ANY, path, None, ()) for path in paths])[_ANY])
         run.rows_in(everything.count())
     except Exception as error:  # Py4J's own, which has no narrower type
         raise UserError(f"{option} {source.path}: cannot be read: {str(error).splitlines()[0][:200]}") from None
@@ -78,13 +77,11 @@ def _read(lake: Lakehouse, run: JobRun, paths: Sequence[str], option: str, schem
     order = [F.col("path"), F.col("block"), F.col("row")]
     place = F.row_number().over(Window.partitionBy("said.news_id").orderBy(F.col("reason").isNotNull(), *order))
     judged = parsed.withColumn("reason", F.when(F.col("reason").isNotNull(), F.col("reason")).when(place > 1, "news_id comes again"))
-    judged = judged.persist(StorageLevel.MEMORY_AND_DISK)
+    judged = frames.keep(judged)
     wrong = judged.where(F.col("reason").isNotNull()).select(
         *IDENTITY, "arrived_at", "value", "reason", F.array(F.col("said.news_id"), F.lit("")).alias("fields")
     )
-    if count := wrong.count():
-        run.quarantined(count)
-        lake.merge("quarantine", rejected(as_rejected(numbered(wrong, everything)), job="import_labels"), update=False)
+    send(lake, run, as_rejected(numbered(wrong, everything)), job="import_labels")
     return judged.where(F.col("reason").isNull()).select("said.*").drop("_corrupt_record")
 
 

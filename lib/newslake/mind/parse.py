@@ -1,20 +1,19 @@
 """The job parse_behaviors: MIND's files -> news, impressions, click_history; what cannot be used -> quarantine."""
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 
-from pyspark import StorageLevel
 from pyspark.sql import DataFrame, Row
 from pyspark.sql import functions as F
 
 from newslake.errors import UserError
+from newslake.frames import Frames
 from newslake.jobrun import JobRun
 from newslake.lakehouse import Lakehouse
 from newslake.mind import behaviors, news
 from newslake.mind.intake import Ledger, Stock, judge, rejects, take_stock, tally, union, without
 from newslake.mind.lines import CONFLICT, DUPLICATE, USE, read_lines
 from newslake.mind.sources import KINDS, SPLITS, find_sources
-from newslake.quarantine import rejected
+from newslake.quarantine import send
 
 _ROWS = {"impressions": behaviors.impressions, "click_history": behaviors.click_history}
 _BROADCAST_ARTICLES = 1_000_000  # ids of up to so many articles are sent to every executor (some 50 MB)
@@ -72,13 +71,13 @@ def _load_behaviors(lake: Lakehouse, run: JobRun, lines: Mapping[str, DataFrame]
     run.progress(f"{total.lines:,} lines of behaviors, {total.unusable:,} of them unusable")
     filled = {(split, table): table not in unread and not _slice(lake, table, split).isEmpty() for split in parsed for table in _ROWS}
     stored = _stored(lake, [split for split in parsed if any(filled[split, table] for table in _ROWS)])
-    with _kept() as keep:
+    with Frames() as frames:
         contested = total.repeated_keys > 0 or stored is not None
-        judged = keep(judge(behaviors.claims(union(parsed), stored))) if contested else None
+        judged = frames.keep(judge(behaviors.claims(union(parsed), stored))) if contested else None
         verdicts = tally(judged, *_FOUND_IN.values())
         quarantined = 0
         if total.unusable or _lines(verdicts, CONFLICT):
-            quarantined = _quarantine(lake, run, keep(rejects(union(parsed), union(lines), judged, "impression_id")))
+            quarantined = _quarantine(lake, run, rejects(union(parsed), union(lines), judged, "impression_id"))
         used = 0
         for (split, table), there in filled.items():
             of_split = [row for row in verdicts if row["split"] == split]
@@ -100,8 +99,8 @@ def _load_behaviors(lake: Lakehouse, run: JobRun, lines: Mapping[str, DataFrame]
 
 
 def _load_news(lake: Lakehouse, run: JobRun, lines: Mapping[str, DataFrame]) -> None:
-    with _kept() as keep:
-        shown = keep(news.first_shown(lake.read("impressions")))
+    with Frames() as frames:
+        shown = frames.keep(news.first_shown(lake.read("impressions")))
         stored = lake.read("news")
         if not lines:
             files = stored.limit(0)
@@ -110,15 +109,15 @@ def _load_news(lake: Lakehouse, run: JobRun, lines: Mapping[str, DataFrame]) -> 
             total = sum(take_stock(parsed, news.KEY).values(), Stock())
             run.rows_in(total.lines)
             run.progress(f"{total.lines:,} lines of news, {total.unusable:,} of them unusable")
-            judged = keep(judge(news.claims(parsed))) if total.repeated_keys else None
+            judged = frames.keep(judge(news.claims(parsed))) if total.repeated_keys else None
             verdicts = tally(judged)
             quarantined = 0
             if total.unusable or _lines(verdicts, CONFLICT):
-                quarantined = _quarantine(lake, run, keep(rejects(parsed, union(lines), judged, "news_id")))
+                quarantined = _quarantine(lake, run, rejects(parsed, union(lines), judged, "news_id"))
             rows = _usable(parsed, total)
             if judged is not None:
                 rows = without(rows, judged, sum(row["lines"] for row in verdicts))
-            files = keep(news.articles(rows))
+            files = frames.keep(news.articles(rows))
         written = lake.merge("news", news.merged(files, stored, shown))
         run.wrote("news", written.rows)
         run.progress(f"{written.rows:,} rows to news")
@@ -146,9 +145,7 @@ def _slice(lake: Lakehouse, table: str, split: str) -> DataFrame:
 
 
 def _quarantine(lake: Lakehouse, run: JobRun, rows: DataFrame) -> int:
-    count = rows.count()
-    lake.merge("quarantine", rejected(rows, job=run.job), update=False)
-    run.quarantined(count)
+    count = send(lake, run, rows, job=run.job)
     run.progress(f"{count:,} lines to quarantine")
     return count
 
@@ -176,19 +173,3 @@ def _count_unmatched(lake: Lakehouse, run: JobRun, shown: DataFrame) -> None:
 
 def _lines(verdicts: list[Row], outcome: str) -> int:
     return sum(row["lines"] for row in verdicts if row["outcome"] == outcome)
-
-
-@contextmanager
-def _kept() -> Iterator[Callable[[DataFrame], DataFrame]]:
-    """Keep frames that are read more than once, in memory and what does not fit on disk, until the block ends."""
-    frames: list[DataFrame] = []
-
-    def keep(frame: DataFrame) -> DataFrame:
-        frames.append(frame.persist(StorageLevel.MEMORY_AND_DISK))
-        return frame
-
-    try:
-        yield keep
-    finally:
-        for frame in frames:
-            frame.unpersist()

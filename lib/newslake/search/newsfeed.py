@@ -3,18 +3,19 @@
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
-from pyspark import StorageLevel
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from newslake.errors import UserError
+from newslake.frames import Frames
 from newslake.jobrun import JobRun
 from newslake.lakehouse import Lakehouse
+from newslake.options import the_one
 from newslake.search import ctr, feed
 from newslake.search.knn import KnnSettings
 from newslake.search.nearest import nearest
 from newslake.search.scratch import Scratch, scratch
-from newslake.search.sides import chosen, quarantine
+from newslake.search.sides import quarantine
 from newslake.search.vector_files import VectorFiles, table_files
 
 FEED, RATES, ARTICLES, USERS = "newsfeed", "article_ctr", "article_vectors", "user_vectors"
@@ -78,7 +79,7 @@ def rank_newsfeed(
     news, impressions, history = (lake.read(name) for name in ("news", "impressions", "click_history"))
     users, owner_day = latest_vectors(lake.read(USERS), at)
     identity = {
-        name: chosen(users, name, asked, table=USERS, built_by="jobs/build_user_vectors.py")
+        name: the_one(users, name, asked, table=USERS, built_by="build_user_vectors", things="vectors of that day")
         for name, asked in (("encoder_id", encoder_id), ("topic_model", topic_model))
     }
     run.fact("user vectors of", owner_day)
@@ -87,22 +88,19 @@ def rank_newsfeed(
     rates = rates.select(F.lit(at).alias("as_of"), "*")
     run.wrote(RATES, lake.replace(RATES, rates, where={"as_of": _text(at)}).rows)
     stored = lake.read(RATES).where(F.col("as_of") == F.lit(at)).select("news_id", "ctr")
-    articles = candidates.join(stored, on="news_id", how="inner").persist(StorageLevel.MEMORY_AND_DISK)
-    read = feed.read_before(impressions, history, at).persist(StorageLevel.MEMORY_AND_DISK)
-    with scratch(lake, scratch_folder) as files:
-        found = find(lake, files, articles, users, identity, days=days, hour=at, k=per_vector, settings=search)
-        found = found.persist(StorageLevel.MEMORY_AND_DISK)
+    with Frames() as frames, scratch(lake, scratch_folder) as files:
+        articles = frames.keep(candidates.join(stored, on="news_id", how="inner"))
+        read = frames.keep(feed.read_before(impressions, history, at))
+        found = frames.keep(find(lake, files, articles, users, identity, days=days, hour=at, k=per_vector, settings=search))
         quarantine(lake, run, found, sources={"query_id": USERS, "item_id": ARTICLES})
-        own = feed.ranked(found.where(F.col("problem").isNull()), articles, read, settings, at).persist(StorageLevel.MEMORY_AND_DISK)
+        own = frames.keep(feed.ranked(found.where(F.col("problem").isNull()), articles, read, settings, at))
         active = (F.col("occurred_at") < F.lit(at)) & (F.col("occurred_at") >= F.lit(at - timedelta(days=active_days)))
         others = impressions.where(active).select("user_id").distinct().join(own.select("user_id"), on="user_id", how="left_anti")
         clicked = read.join(news.select("news_id", "category"), on="news_id", how="inner").select("user_id", "category")
         popular = feed.without_vectors(others, articles, read, clicked, settings, at)
         rows = own.union(popular).select(F.lit(at).alias("hour"), "*")
         run.wrote(FEED, lake.replace(FEED, rows, where={"hour": _text(at)}).rows)
-    _report(run, lake, at, articles)
-    for frame in (articles, read, found, own):
-        frame.unpersist()
+        _report(run, lake, at, articles)
 
 
 def find(

@@ -2,18 +2,19 @@
 
 from typing import Literal
 
-from pyspark import StorageLevel
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from newslake.errors import UserError
+from newslake.frames import Frames
 from newslake.jobrun import JobRun
 from newslake.lakehouse import Lakehouse
+from newslake.options import the_one, today_or
 from newslake.search import vote
 from newslake.search.knn import KnnSettings
 from newslake.search.nearest import nearest
 from newslake.search.scratch import Scratch, scratch
-from newslake.search.sides import EMBEDDINGS, chosen, day, embedding_side, quarantine, with_vector
+from newslake.search.sides import EMBEDDINGS, embedding_side, quarantine, with_vector
 from newslake.texts import SHORT_CHARS
 
 VOTES, CORPUS, SCORES = "short_text_votes", "short_text_corpus", "article_class_scores"
@@ -71,30 +72,24 @@ def reclassify_short_text(
     if short_chars < 1:
         raise UserError("--short-chars must be at least 1")
     settings = KnnSettings(device=device, precision=precision, chunk_rows=chunk_rows, query_rows=query_rows)
-    today = day(as_of, "--as-of")
+    today = today_or(as_of)
     news, scores, embeddings = lake.read("news"), lake.read(SCORES), lake.read(EMBEDDINGS)
-    encoder = chosen(embeddings, "encoder_id", encoder_id, table=EMBEDDINGS, built_by="jobs/encode_articles.py")
-    classifier = chosen(scores, "model_run", model_run, table=SCORES, built_by="jobs/train_text_classifier.py")
+    encoder = the_one(embeddings, "encoder_id", encoder_id, table=EMBEDDINGS, built_by="encode_articles", things="vectors")
+    classifier = the_one(scores, "model_run", model_run, table=SCORES, built_by="train_text_classifier", things="scores")
     vectors = embeddings.where(F.col("encoder_id") == encoder)
     sure = vote.confident_long(news, scores.where(F.col("model_run") == classifier), min_score=min_score, short_chars=short_chars)
-    texts = vote.short_texts(news, short_chars).persist(StorageLevel.MEMORY_AND_DISK)
-    index = with_vector(sure, vectors).persist(StorageLevel.MEMORY_AND_DISK)
-    searched = with_vector(texts.select("news_id", "content_hash"), vectors).persist(StorageLevel.MEMORY_AND_DISK)
-    try:
+    with Frames() as frames, scratch(lake, scratch_folder) as files:
+        texts = frames.keep(vote.short_texts(news, short_chars))
+        index = frames.keep(with_vector(sure, vectors))
+        searched = frames.keep(with_vector(texts.select("news_id", "content_hash"), vectors))
         _report(run, texts, index, searched, encoder, classifier)
-        with scratch(lake, scratch_folder) as files:
-            found = _search(lake, files, index, searched, encoder, neighbours, settings).persist(StorageLevel.MEMORY_AND_DISK)
-            quarantine(lake, run, found, sources={"query_id": EMBEDDINGS, "item_id": EMBEDDINGS})
-            wrong = found.where(F.col("problem").isNotNull()).select(F.col("query_id").alias("news_id"))
-            cast = vote.ballots(found.where(F.col("problem").isNull()), index)
-            rows = vote.decided(texts, searched.join(wrong, on="news_id", how="left_anti"), cast, votes)
-            rows = rows.select("*", F.lit(today).alias("as_of"), F.lit(encoder).alias("encoder_id"), F.lit(classifier).alias("model_run"))
-            _write(lake, run, rows.persist(StorageLevel.MEMORY_AND_DISK), str(today))
-            rows.unpersist()
-            found.unpersist()
-    finally:
-        for frame in (texts, index, searched):
-            frame.unpersist()
+        found = frames.keep(_search(lake, files, index, searched, encoder, neighbours, settings))
+        quarantine(lake, run, found, sources={"query_id": EMBEDDINGS, "item_id": EMBEDDINGS})
+        wrong = found.where(F.col("problem").isNotNull()).select(F.col("query_id").alias("news_id"))
+        cast = vote.ballots(found.where(F.col("problem").isNull()), index)
+        rows = vote.decided(texts, searched.join(wrong, on="news_id", how="left_anti"), cast, votes)
+        rows = rows.select("*", F.lit(today).alias("as_of"), F.lit(encoder).alias("encoder_id"), F.lit(classifier).alias("model_run"))
+        _write(lake, run, frames.keep(rows), str(today))
 
 
 def _search(

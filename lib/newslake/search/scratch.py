@@ -32,7 +32,7 @@ def scratch(lake: Lakehouse, folder: str | None) -> Iterator[Scratch]:
         UserError: there is no folder beside the tables, and none was given.
     """
     if folder is None and lake.root is None:
-        raise UserError("tables named by --schema have no folder beside them: give --scratch FOLDER that driver and executors share")
+        raise UserError("tables named by --schema lie in no folder: give --scratch-folder FOLDER, one that driver and executors share")
     place = f"{(folder or f'{lake.root}/_scratch').rstrip('/')}/{uuid4().hex}"
     try:
         yield Scratch(place)

@@ -1,13 +1,13 @@
 """encode_articles: the vector of every article that has none for its text and this encoder."""
 
-from pyspark import StorageLevel
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from newslake.errors import UserError
+from newslake.frames import Frames
 from newslake.jobrun import JobRun
 from newslake.lakehouse import Lakehouse
-from newslake.quarantine import rejected
+from newslake.quarantine import rows_of, send
 from newslake.text.embed import Device, EmbedSettings, embed_column
 from newslake.text.spec import DEFAULT_MODEL, EncoderSpec, Field, LongText, Pooling, Precision, ResolvedEncoder, resolve
 
@@ -161,8 +161,8 @@ def _encode(
         articles = todo.where(F.pmod(F.xxhash64("content_hash"), F.lit(slices)) == number)
         given = one_of_each_text(articles, tasks).select("content_hash", "news_ids", first.alias("first"), second.alias("second"))
         encoded = embed_column(given, "first", "second", encoder, settings=settings).select("content_hash", "news_ids", "embedded.*")
-        encoded = encoded.persist(StorageLevel.MEMORY_AND_DISK)
-        try:
+        with Frames() as frames:
+            encoded = frames.keep(encoded)
             counted = encoded.agg(F.count("*"), F.count("error"), F.sum("token_count")).head()
             assert counted is not None
             written = lake.merge(TABLE, vector_rows(encoded, encoder)).rows
@@ -170,8 +170,6 @@ def _encode(
             settled += written
             if counted[1]:
                 settled += _reject(lake, run, articles, encoded.where(F.col("error").isNotNull()))
-        finally:
-            encoded.unpersist()
         done, failed, tokens = done + counted[0], failed + counted[1], tokens + int(counted[2] or 0)
         rate = done / max(run.seconds - began, 1e-9)
         to_go = max(texts - done, 0) / rate if rate else 0.0
@@ -194,19 +192,6 @@ def vector_rows(encoded: DataFrame, encoder: ResolvedEncoder) -> DataFrame:
 
 def _reject(lake: Lakehouse, run: JobRun, articles: DataFrame, failures: DataFrame) -> int:
     """Send every article whose text failed to quarantine; returns how many there are."""
-    rows = articles.join(failures.select("content_hash", "error"), on="content_hash", how="inner").select(
-        F.lit("table news").alias("source"),
-        F.lit(None).cast("bigint").alias("line_number"),
-        F.col("news_id").alias("record_id"),
-        F.to_json(F.struct("title", "abstract", "body")).cast("binary").alias("raw"),
-        F.col("error").alias("reason"),
-        F.current_timestamp().alias("ingested_at"),
-    )
-    rows = rejected(rows, job="encode_articles").persist(StorageLevel.MEMORY_AND_DISK)
-    try:
-        found = rows.count()
-        lake.merge("quarantine", rows, update=False)
-    finally:
-        rows.unpersist()
-    run.quarantined(found)
-    return found
+    rows = articles.join(failures.select("content_hash", "error"), on="content_hash", how="inner")
+    raw = F.to_json(F.struct("title", "abstract", "body"))
+    return send(lake, run, rows_of(rows, "news", record_id=F.col("news_id"), raw=raw, reason=F.col("error")), job="encode_articles")

@@ -6,6 +6,7 @@ from pyspark.sql import functions as F
 from newslake.errors import UserError
 from newslake.jobrun import JobRun
 from newslake.lakehouse import Lakehouse
+from newslake.options import the_one
 from newslake.topics.assign import PER_ARTICLE, latest_model, topics_of
 from newslake.topics.fit import TOPICS
 from newslake.vectors import TOPIC_SHARE, joined, joined_with_nothing, norm, unit, vector_size, weighted_mean
@@ -38,7 +39,7 @@ def build_article_vectors(
     if slice_rows < 1:
         raise UserError("--slice-rows takes 1 or more")
     news, embeddings = lake.read("news"), lake.read("article_embeddings")
-    encoder = _encoder(embeddings, encoder_id)
+    encoder = the_one(embeddings, "encoder_id", encoder_id, table="article_embeddings", built_by="encode_articles", things="vectors")
     model = topic_model or latest_model(lake)
     assigned = topics_of(lake, model)
     if topic_model is not None and assigned.isEmpty():
@@ -145,17 +146,6 @@ def vector_rows(todo: DataFrame, embeddings: DataFrame, topics: DataFrame, *, en
         F.coalesce(joined(F.col("embedding"), part), joined_with_nothing(F.col("embedding"), topic_size)).alias("vector"),
         "inputs_hash",
     )
-
-
-def _encoder(embeddings: DataFrame, encoder_id: str | None) -> str:
-    found = sorted(row[0] for row in embeddings.select("encoder_id").distinct().collect())
-    if not found:
-        raise UserError("article_embeddings is empty: run encode_articles first")
-    if encoder_id is None and len(found) > 1:
-        raise UserError(f"article_embeddings holds several encoders' vectors: choose with --encoder-id {' or '.join(found)}")
-    if encoder_id is not None and encoder_id not in found:
-        raise UserError(f"--encoder-id {encoder_id}: article_embeddings has no such vectors; it has {', '.join(found)}")
-    return encoder_id or found[0]
 
 
 def _report(run: JobRun, news: DataFrame, wanted: DataFrame) -> None:

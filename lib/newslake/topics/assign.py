@@ -5,11 +5,11 @@ from functools import partial
 
 import numpy as np
 import pyarrow as pa
-from pyspark import StorageLevel
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from newslake.errors import JobFailed, UserError
+from newslake.frames import Frames
 from newslake.jobrun import JobRun
 from newslake.lakehouse import Lakehouse
 from newslake.topics.fit import TERMS, TOPICS
@@ -41,8 +41,8 @@ def assign_topics(lake: Lakehouse, run: JobRun, *, topic_model: str | None = Non
     lake.create(TABLE)
     todo = pending(news, topics_of(lake, model.topic_model))
     tasks = partitions or 2 * lake.spark.sparkContext.defaultParallelism
-    assigned = assign(todo.repartition(tasks, "content_hash"), model).persist(StorageLevel.MEMORY_AND_DISK)
-    try:
+    with Frames() as frames:
+        assigned = frames.keep(assign(todo.repartition(tasks, "content_hash"), model))
         counted = assigned.agg(F.count("*"), F.count(F.when(F.get("topic_ids", F.lit(0)).isNull(), 1))).head()
         assert counted is not None
         run.rows_in(counted[0])
@@ -51,8 +51,6 @@ def assign_topics(lake: Lakehouse, run: JobRun, *, topic_model: str | None = Non
             run.wrote(TABLE, lake.merge(TABLE, topic_rows(assigned, model.topic_model)).rows)
         else:
             run.wrote(TABLE, 0)
-    finally:
-        assigned.unpersist()
     if counted[1]:
         run.fact("articles without a word that the model knows", counted[1])
 

@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 
 import numpy as np
 import pyarrow as pa
-from pyspark import StorageLevel
 from pyspark.ml.clustering import LDA
 from pyspark.ml.feature import CountVectorizerModel, StopWordsRemover, Word2Vec
 from pyspark.ml.functions import vector_to_array
@@ -16,6 +15,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from newslake.errors import UserError
+from newslake.frames import Frames
 from newslake.jobrun import JobRun
 from newslake.lakehouse import Lakehouse
 from newslake.topics.words import VERSION, article_text, with_terms
@@ -173,8 +173,8 @@ def fit(articles: DataFrame, settings: FitSettings, count: int, run: JobRun) -> 
     # By hash into a number of tasks that depends on the articles only, and sorted there: the samples that LDA draws and
     # the order in which Word2Vec reads are then the same on every cluster.
     tasks = min(max(-(-count // _ROWS_A_TASK), 2), _MOST_TASKS)
-    counted = with_terms(articles.repartition(tasks, "content_hash"), "text").persist(StorageLevel.MEMORY_AND_DISK)
-    try:
+    with Frames() as frames:
+        counted = frames.keep(with_terms(articles.repartition(tasks, "content_hash"), "text"))
         known = vocabulary_of(counted, settings, count)
         if not known:
             raise UserError(f"no term is in {settings.min_articles} articles or more: fit on more articles, or give --min-articles 1")
@@ -183,8 +183,6 @@ def fit(articles: DataFrame, settings: FitSettings, count: int, run: JobRun) -> 
         counts, prior = _lda(counted, terms, settings, count)
         run.progress("fitting the vectors of the terms")
         vectors = _word_vectors(counted, terms, settings)
-    finally:
-        counted.unpersist()
     return Fitted(terms, np.array([n for _, n in known], dtype=np.int64), counts, prior, vectors)
 
 
@@ -201,8 +199,8 @@ def vocabulary_of(counted: DataFrame, settings: FitSettings, count: int) -> list
 def _lda(counted: DataFrame, terms: list[str], settings: FitSettings, count: int) -> tuple[np.ndarray, np.ndarray]:
     """LDA by online variational Bayes (Hoffman et al., NIPS 2010), as Spark ML has it."""
     vectorizer = CountVectorizerModel.from_vocabulary(terms, inputCol="terms", outputCol="features")
-    features = vectorizer.transform(counted.sortWithinPartitions("content_hash")).select("features").persist()
-    try:
+    with Frames() as frames:
+        features = frames.keep(vectorizer.transform(counted.sortWithinPartitions("content_hash")).select("features"))
         # Spark counts mini-batches. Large ones with a slowly falling rate tell topics apart best on the generated news: with
         # a fifth of the articles a batch, 55 of 100 topics were in use instead of 77.
         share = min(1.0, _BATCH_ROWS / count)
@@ -217,8 +215,6 @@ def _lda(counted: DataFrame, terms: list[str], settings: FitSettings, count: int
         ).fit(features)
         counts = model.topicsMatrix().toArray()
         return significant(counts), significant(model.estimatedDocConcentration().toArray())
-    finally:
-        features.unpersist()
 
 
 def _word_vectors(counted: DataFrame, terms: list[str], settings: FitSettings) -> np.ndarray:

@@ -9,18 +9,6 @@ from newslake.errors import UserError
 from newslake.lakehouse import Lakehouse
 
 
-def day_of(text: str, option: str = "--as-of") -> date:
-    """A day such as 2019-11-15.
-
-    Raises:
-        UserError: it is none.
-    """
-    try:
-        return date.fromisoformat(text)
-    except ValueError:
-        raise UserError(f"{option} takes a day such as 2019-11-15, not {text!r}") from None
-
-
 def days_between(first: date, last: date) -> list[date]:
     """Every day from the first to the last, both included."""
     return [first + timedelta(days=n) for n in range((last - first).days + 1)]

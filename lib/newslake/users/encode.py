@@ -6,13 +6,15 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from newslake.errors import JobFailed, UserError
+from newslake.frames import Frames
 from newslake.jobrun import JobRun
 from newslake.lakehouse import Lakehouse
-from newslake.quarantine import rejected
+from newslake.options import day_of
+from newslake.quarantine import rows_of, send
 from newslake.text.embed import Device, EmbedSettings, embed_column
 from newslake.text.spec import DEFAULT_MODEL, EncoderSpec, Field, LongText, Pooling, Precision, ResolvedEncoder, resolve
-from newslake.users.days import day_of, rows_of_day
-from newslake.users.matching import Matcher, MatcherName, Scratch
+from newslake.users.days import rows_of_day
+from newslake.users.matching import Matcher, MatcherName
 from newslake.users.matching import matcher as matcher_named
 from newslake.users.sets import phrase_id, phrase_text, tag_set
 
@@ -71,8 +73,8 @@ def encode_tag_phrases(
     found = resolve(EncoderSpec(encoder, pooling, max_tokens, precision, unit, tuple(fields), long_text))
     run.fact("encoder_id", found.encoder_id)
     lake.create(STORE)
-    with Scratch() as scratch:
-        batch = scratch.cut(batch_of(phrases))
+    with Frames() as frames:
+        batch = frames.cut(batch_of(phrases))
         counted = batch.agg(F.count("*"), F.count("problem")).head()
         run.rows_in(counted[0] if counted is not None else 0)
         if counted is not None and counted[1]:
@@ -80,7 +82,7 @@ def encode_tag_phrases(
         usable = batch.where(F.col("problem").isNull()).select("phrase_id", "tags")
         run.progress(f"{run.rows_read:,} distinct phrases; looking for similar ones in the store")
         earlier = stored(lake, found).where(F.col("first_seen") < F.lit(day)).select("phrase_id", "tags")
-        decided = scratch.cut(decisions(usable, earlier, how, min_jaccard, scratch))
+        decided = frames.cut(decisions(usable, earlier, how, min_jaccard, frames))
         settings = EmbedSettings(device=device, batch_tokens=batch_tokens)
         _encode(lake, run, _to_encode(decided, usable, stored(lake, found)), found, settings, day, slice_rows)
         _touch(lake, decided, found, day, touch_days)
@@ -105,7 +107,7 @@ def batch_of(phrases: DataFrame) -> DataFrame:
     return sets.select("phrase_id", "tags", problem.alias("problem"))
 
 
-def decisions(batch: DataFrame, earlier: DataFrame, how: Matcher, threshold: float, scratch: Scratch) -> DataFrame:
+def decisions(batch: DataFrame, earlier: DataFrame, how: Matcher, threshold: float, frames: Frames) -> DataFrame:
     """Where each phrase's vector comes from: phrase_id, decision, source_id, jaccard. It depends on nothing but the arguments.
 
     The rule: a phrase is reused from the most similar of the earlier phrases, and, if it has an even number of tags, of the
@@ -115,15 +117,15 @@ def decisions(batch: DataFrame, earlier: DataFrame, how: Matcher, threshold: flo
     Args:
         batch, earlier: phrase_id, tags; no phrase twice.
     """
-    matched = scratch.cut(how.best(batch, earlier, threshold, scratch))
+    matched = frames.cut(how.best(batch, earlier, threshold, frames))
     sized = batch.select("phrase_id", "tags", (F.size("tags") % 2 == 1).alias("is_odd"))
     unmatched = sized.where("is_odd").join(matched.select("phrase_id"), on="phrase_id", how="left_anti")
     equal = matched.where("jaccard = 1").select("phrase_id")
     even = sized.where("NOT is_odd").join(equal, on="phrase_id", how="left_anti")
-    both = scratch.cut(unmatched.unionByName(even))
+    both = frames.cut(unmatched.unionByName(even))
     first, second = (both.where(which).select("phrase_id", "tags") for which in ("is_odd", "NOT is_odd"))
     if both.agg(F.count_distinct("is_odd")).head() == (2,):
-        matched = matched.unionByName(how.best(second, first, threshold, scratch))
+        matched = matched.unionByName(how.best(second, first, threshold, frames))
     first_of = F.min(F.struct((-F.col("jaccard")).alias("order"), F.col("stored_id").alias("source_id"))).alias("best")
     best = matched.groupBy("phrase_id").agg(first_of)
     return batch.join(best, on="phrase_id", how="left").select(
@@ -144,7 +146,7 @@ def _encode(
     lake: Lakehouse, run: JobRun, todo: DataFrame, encoder: ResolvedEncoder, settings: EmbedSettings, day: date, slice_rows: int
 ) -> None:
     """Encode and commit slice by slice; a slice is chosen by a hash, so that it is the same whatever earlier slices did."""
-    with Scratch() as all_slices:
+    with Frames() as all_slices:
         todo = all_slices.cut(todo)
         phrases = todo.count()
         slices, began, done = -(-phrases // slice_rows), run.seconds, 0
@@ -153,10 +155,10 @@ def _encode(
         tasks = 2 * lake.spark.sparkContext.defaultParallelism
         for number in range(slices):
             part = todo.where(F.pmod(F.xxhash64("phrase_id"), F.lit(slices)) == number).repartition(tasks, "phrase_id")
-            with Scratch() as scratch:
+            with Frames() as frames:
                 text = phrase_text(F.col("tags"))
                 texts = part.select("phrase_id", "tags", text.alias("kept_text"), text.alias("text"))
-                encoded = scratch.keep(embed_column(texts, "text", None, encoder, settings=settings))
+                encoded = frames.keep(embed_column(texts, "text", None, encoder, settings=settings))
                 rows = encoded.where("embedded.error IS NULL").select(
                     "phrase_id",
                     F.lit(encoder.encoder_id).alias("encoder_id"),
@@ -179,19 +181,13 @@ def _encode(
 
 def _reject(lake: Lakehouse, run: JobRun, rows: DataFrame) -> None:
     """Send phrases (phrase_id, tags, reason) to quarantine."""
-    problems = rejected(
-        rows.select(
-            F.lit("table user_phrases").alias("source"),
-            F.lit(None).cast("bigint").alias("line_number"),
-            F.col("phrase_id").alias("record_id"),
-            F.to_json(F.struct("tags")).cast("binary").alias("raw"),
-            "reason",
-            F.current_timestamp().alias("ingested_at"),
-        ),
+    raw = F.to_json(F.struct("tags"))
+    send(
+        lake,
+        run,
+        rows_of(rows, "user_phrases", record_id=F.col("phrase_id"), raw=raw, reason=F.col("reason")),
         job="encode_tag_phrases",
     )
-    run.quarantined(problems.count())
-    lake.merge("quarantine", problems, update=False)
 
 
 def _touch(lake: Lakehouse, decided: DataFrame, encoder: ResolvedEncoder, day: date, touch_days: int) -> None:

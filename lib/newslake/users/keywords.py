@@ -4,6 +4,7 @@ from pyspark.ml.feature import IDF, CountVectorizer, StopWordsRemover
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
+from newslake.frames import Frames
 from newslake.topics.words import article_text, with_terms
 from newslake.users.events import as_tag
 
@@ -36,16 +37,14 @@ def term_rarity(news: DataFrame, most: int) -> DataFrame | None:
     """
     chosen = news.select("news_id").orderBy(F.xxhash64("news_id"), "news_id").limit(most)
     read = with_terms(news.join(chosen, on="news_id", how="left_semi").select("news_id", article_text().alias("text")), "text")
-    read = StopWordsRemover(inputCol="terms", outputCol="words").transform(read).select("words").persist()
-    try:
+    with Frames() as frames:
+        read = frames.keep(StopWordsRemover(inputCol="terms", outputCol="words").transform(read).select("words"))
         if read.where(F.size("words") > 0).isEmpty():
             return None
         counter = CountVectorizer(inputCol="words", outputCol="counts", vocabSize=_VOCABULARY, minDF=2.0).setBinary(True).fit(read)
         if not counter.vocabulary:
             return None
         idf = IDF(inputCol="counts", outputCol="weighted").fit(counter.transform(read)).idf.toArray()
-    finally:
-        read.unpersist()
     pairs = [(term, float(value)) for term, value in zip(counter.vocabulary, idf, strict=True)]
     return news.sparkSession.createDataFrame(pairs, "term string, idf double")
 

@@ -6,14 +6,15 @@ from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
 from newslake.errors import UserError
+from newslake.frames import Frames
 from newslake.jobrun import JobRun
 from newslake.lakehouse import Lakehouse
-from newslake.quarantine import rejected
+from newslake.options import day_of
+from newslake.quarantine import rows_of, send
 from newslake.text.embed import Device, EmbedSettings, embed_column
 from newslake.text.spec import DEFAULT_MODEL, EncoderSpec, Field, LongText, Pooling, Precision, ResolvedEncoder, resolve
-from newslake.users.days import day_of, rows_of_day
+from newslake.users.days import rows_of_day
 from newslake.users.groups import PhraseSettings, phrases_of_batches, quantised_batches
-from newslake.users.matching import Scratch
 from newslake.users.sets import phrase_id, phrase_text, tag_set
 from newslake.vectors import vector_size
 
@@ -77,8 +78,8 @@ def build_phrases(
     found = resolve(EncoderSpec(encoder, pooling, max_tokens, precision, unit, tuple(fields), long_text))
     run.fact("encoder_id", found.encoder_id)
     lake.create(EMBEDDINGS)
-    with Scratch() as scratch:
-        best = scratch.keep(heaviest_tags(tags, top_tags))
+    with Frames() as frames:
+        best = frames.keep(heaviest_tags(tags, top_tags))
         run.rows_in(best.count())
         _encode_tags(lake, run, best, found, EmbedSettings(device=device, batch_tokens=batch_tokens), slice_rows)
         vectors = embeddings(lake, found)
@@ -132,15 +133,15 @@ def phrases(tags: DataFrame, vectors: DataFrame, settings: PhraseSettings) -> Da
 
 def _encode_tags(lake: Lakehouse, run: JobRun, tags: DataFrame, encoder: ResolvedEncoder, settings: EmbedSettings, slice_rows: int) -> None:
     """Encode the tags that have no vector, slice by slice."""
-    with Scratch() as scratch:
-        todo = scratch.cut(tags.select("tag").distinct().join(embeddings(lake, encoder).select("tag"), on="tag", how="left_anti"))
+    with Frames() as frames:
+        todo = frames.cut(tags.select("tag").distinct().join(embeddings(lake, encoder).select("tag"), on="tag", how="left_anti"))
         many = todo.count()
         slices, done = -(-many // slice_rows), 0
         run.progress(f"{many:,} tags to encode")
         for number in range(slices):
             part = todo.where(F.pmod(F.xxhash64("tag"), F.lit(slices)) == number)
             part = part.repartition(2 * lake.spark.sparkContext.defaultParallelism, "tag").select("tag", F.col("tag").alias("text"))
-            with Scratch() as kept:
+            with Frames() as kept:
                 encoded = kept.keep(embed_column(part, "text", None, encoder, settings=settings))
                 rows = encoded.where("embedded.error IS NULL").select(
                     "tag", F.lit(encoder.encoder_id).alias("encoder_id"), F.col("embedded.vector").alias("embedding")
@@ -155,16 +156,5 @@ def _encode_tags(lake: Lakehouse, run: JobRun, tags: DataFrame, encoder: Resolve
 
 
 def _reject(lake: Lakehouse, run: JobRun, failed: DataFrame) -> None:
-    problems = rejected(
-        failed.select(
-            F.lit("table user_tags").alias("source"),
-            F.lit(None).cast("bigint").alias("line_number"),
-            F.col("tag").alias("record_id"),
-            F.col("tag").cast("binary").alias("raw"),
-            F.col("embedded.error").alias("reason"),
-            F.current_timestamp().alias("ingested_at"),
-        ),
-        job="build_phrases",
-    )
-    run.quarantined(problems.count())
-    lake.merge("quarantine", problems, update=False)
+    tag = F.col("tag")
+    send(lake, run, rows_of(failed, "user_tags", record_id=tag, raw=tag, reason=F.col("embedded.error")), job="build_phrases")

@@ -7,13 +7,14 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from newslake.errors import UserError
+from newslake.frames import Frames
 from newslake.jobrun import JobRun
 from newslake.lakehouse import Lakehouse
-from newslake.quarantine import rejected
-from newslake.users.days import day_of, days_between
+from newslake.options import day_of
+from newslake.quarantine import send
+from newslake.users.days import days_between
 from newslake.users.events import Clock, histories, said, said_rows, shown, window_before
 from newslake.users.keywords import article_tags, term_rarity
-from newslake.users.matching import Scratch
 from newslake.users.weights import age_in_days, decay, decayed, heaviest, units, weight_of
 
 TAGS, TOPICS, ARTICLES = "user_tags", "user_topics", "user_articles"
@@ -121,13 +122,13 @@ def _build_day(lake: Lakehouse, run: JobRun, day: date, sources: Sources, settin
     if previous is not None and window.start.date() > previous:
         run.progress(f"{day}: the last earlier profile is of {previous}; what came between it and {window.start} is in none")
     old = {name: _of_day(lake, name, previous, day, settings) for name in (TAGS, ARTICLES)}
-    with Scratch() as scratch:
-        candidates = scratch.keep(shown(sources.impressions, window))
+    with Frames() as frames:
+        candidates = frames.keep(shown(sources.impressions, window))
         run.rows_in(candidates.count())
         users = old[ARTICLES].select("user_id", "first_seen_at").union(candidates.select("user_id", "occurred_at"))
         seen = users.groupBy("user_id").agg(F.min("first_seen_at").alias("first_seen_at"))
-        read = scratch.cut(articles_read(candidates, sources.click_history, old[ARTICLES], seen, day, settings))
-        articles = scratch.keep(user_articles(old[ARTICLES], read, seen, settings.min_weight))
+        read = frames.cut(articles_read(candidates, sources.click_history, old[ARTICLES], seen, day, settings))
+        articles = frames.keep(user_articles(old[ARTICLES], read, seen, settings.min_weight))
         heard = [said(rows, table, window, weight) for table, rows, weight in sources.said]
         tagged = day_tags(read, _skips(candidates, day, settings), heard, sources, day, settings)
         tags = user_tags(old[TAGS], tagged, settings)
@@ -235,11 +236,7 @@ def _said(lake: Lakehouse, run: JobRun, given: dict[str, tuple[str | None, float
         if rows is not None:
             found.append((table, rows, weight))
         if bad is not None:
-            problems = rejected(bad, job="build_profiles")
-            many = problems.count()
-            if many:
-                lake.merge("quarantine", problems.dropDuplicates(["quarantine_id"]), update=False)
-                run.quarantined(many)
+            send(lake, run, bad, job="build_profiles")
     return found
 
 

@@ -6,11 +6,13 @@ from pyspark.sql import functions as F
 from newslake.errors import UserError
 from newslake.jobrun import JobRun
 from newslake.lakehouse import Lakehouse
-from newslake.users.days import day_of, rows_of_day
+from newslake.options import day_of, the_one
+from newslake.users.days import rows_of_day
 from newslake.vectors import joined, joined_with_nothing, unit, vector_size, weighted_mean
 
 TABLE = "user_vectors"
 TOPICS_OF_USER = 2
+_TODAY = "rows for this day"
 
 
 def build_user_vectors(
@@ -34,9 +36,9 @@ def build_user_vectors(
     day = day_of(as_of)
     phrases = rows_of_day(lake, "user_phrases", day)
     matches = rows_of_day(lake, "tag_phrase_matches", day)
-    encoder = _only(matches, "encoder_id", encoder_id, "--encoder-id", "tag_phrase_matches")
+    encoder = the_one(matches, "encoder_id", encoder_id, table="tag_phrase_matches", built_by="encode_tag_phrases", things=_TODAY)
     heavy = rows_of_day(lake, "user_topics", day)
-    model = _only(heavy, "topic_model", topic_model, "--topic-model", "user_topics")
+    model = the_one(heavy, "topic_model", topic_model, table="user_topics", built_by="build_profiles", things=_TODAY)
     run.fact("encoder_id", encoder)
     run.fact("topic_model", model)
     topics = lake.read("topics").where(F.col("topic_model") == model)
@@ -104,16 +106,6 @@ def user_vectors(
 
 def _vector(topic_size: int) -> Column:
     return F.coalesce(joined(F.col("embedding"), F.col("part")), joined_with_nothing(F.col("embedding"), topic_size))
-
-
-def _only(rows: DataFrame, column: str, wanted: str | None, option: str, table: str) -> str:
-    """The value of a column that was asked for, or the only one that there is."""
-    known = sorted(row[0] for row in rows.select(column).distinct().collect())
-    if wanted is None and len(known) > 1:
-        raise UserError(f"{table} has several for this day: choose with {option} {' or '.join(known)}")
-    if wanted is not None and wanted not in known:
-        raise UserError(f"{option} {wanted}: {table} has no such rows for this day; it has {', '.join(known)}")
-    return wanted or str(known[0])
 
 
 def _report(run: JobRun, phrases: DataFrame, matches: DataFrame, parts: DataFrame, written: int) -> None:

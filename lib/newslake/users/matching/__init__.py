@@ -1,5 +1,5 @@
 """Finding tag sets that are alike, by Jaccard similarity: three matchers behind one interface."""
 
-from newslake.users.matching.matcher import Matcher, MatcherName, Scratch, matcher
+from newslake.users.matching.matcher import Matcher, MatcherName, matcher
 
-__all__ = ["Matcher", "MatcherName", "Scratch", "matcher"]
+__all__ = ["Matcher", "MatcherName", "matcher"]

@@ -6,9 +6,10 @@ from functools import partial
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
+from newslake.frames import Frames
 from newslake.users.matching.candidates import meetings, verified
 from newslake.users.matching.keys import SIZE_BITS, Family, KeyPlan, key_plan, keys_of_batches, least_shared
-from newslake.users.matching.matcher import Matcher, Scratch, check_threshold, named
+from newslake.users.matching.matcher import Matcher, check_threshold, named
 from newslake.users.sets import as_sets
 
 KEYS_SCHEMA = "key bigint, set_hash bigint, shape int"
@@ -45,39 +46,39 @@ class ExactMatcher(Matcher):
     def __init__(self, key_bits: int = 64) -> None:
         self.key_bits = key_bits
 
-    def pairs(self, new: DataFrame, stored: DataFrame, threshold: float, scratch: Scratch) -> DataFrame:
+    def pairs(self, new: DataFrame, stored: DataFrame, threshold: float, frames: Frames) -> DataFrame:
         """Every pair at the threshold or over."""
         check_threshold(threshold)
-        ours, theirs = _side(new, scratch), _side(stored, scratch)
+        ours, theirs = _side(new, frames), _side(stored, frames)
         found = self._pairs(ours, theirs, threshold, ("subset", "prefix"), with_equal=True)
         return named(found if found is not None else _none(ours))
 
-    def best(self, new: DataFrame, stored: DataFrame, threshold: float, scratch: Scratch) -> DataFrame:
+    def best(self, new: DataFrame, stored: DataFrame, threshold: float, frames: Frames) -> DataFrame:
         """The best match of each new set that has one."""
         check_threshold(threshold)
-        given = _side(new, scratch)
-        theirs = _in_place(stored, given, threshold) if given.few else _side(stored, scratch)
-        flagged = scratch.keep(_flag_stored(given, theirs))
+        given = _side(new, frames)
+        theirs = _in_place(stored, given, threshold) if given.few else _side(stored, frames)
+        flagged = frames.keep(_flag_stored(given, theirs))
         equal = flagged.where("is_stored").select(
             F.col("hashes").alias("new_hashes"), F.col("hashes").alias("stored_hashes"), F.lit(1.0).alias("jaccard")
         )
         rest = flagged.where("NOT is_stored").select("set_hash", "hashes")
         ours = Side(rest, _sizes(rest), given.tasks)
-        return named(equal.unionByName(self._best_unequal(ours, theirs, threshold, scratch))) if ours.sizes else named(equal)
+        return named(equal.unionByName(self._best_unequal(ours, theirs, threshold, frames))) if ours.sizes else named(equal)
 
-    def _best_unequal(self, ours: Side, theirs: Side, threshold: float, scratch: Scratch) -> DataFrame:
+    def _best_unequal(self, ours: Side, theirs: Side, threshold: float, frames: Frames) -> DataFrame:
         """The best match of each new set that is not itself stored: new_hashes, stored_hashes, jaccard."""
         columns = ("new_hash", "new_hashes", "stored_hash", "stored_hashes", "jaccard")
         claims = self._claims(ours, theirs, threshold)
         others = self._pairs(ours, theirs, threshold, ("prefix",), with_equal=False)
         if claims is None:
             return _best(others) if others is not None else _none(ours)
-        checked = scratch.keep(verified(claims, ours.sets, theirs.sets, few=ours.few))
+        checked = frames.keep(verified(claims, ours.sets, theirs.sets, few=ours.few))
         right = checked.where(F.col("jaccard") >= F.col("claimed")).select(*columns)
         # Different subsets of one hash, about once in 2^64 pairs of keys: a false claim may have hidden a true one.
         wrong = checked.where(F.col("jaccard") < F.col("claimed"))
         if wrong.count():  # in all tasks at once, where isEmpty would begin with one
-            deceived = scratch.keep(wrong.select(F.col("new_hash").alias("set_hash"), F.col("new_hashes").alias("hashes")).distinct())
+            deceived = frames.keep(wrong.select(F.col("new_hash").alias("set_hash"), F.col("new_hashes").alias("hashes")).distinct())
             again = self._pairs(Side(deceived, _sizes(deceived), 1), theirs, threshold, ("subset",), with_equal=False)
             if again is not None:
                 others = again if others is None else others.unionByName(again)
@@ -138,10 +139,10 @@ class ExactMatcher(Matcher):
         return own, other
 
 
-def _side(phrases: DataFrame, scratch: Scratch) -> Side:
+def _side(phrases: DataFrame, frames: Frames) -> Side:
     """One side's sets: kept, and partitioned by their hash."""
     tasks = _tasks(phrases.count(), _SETS_PER_TASK)
-    sets = scratch.keep(as_sets(phrases).repartition(tasks, "set_hash"))
+    sets = frames.keep(as_sets(phrases).repartition(tasks, "set_hash"))
     return Side(sets, _sizes(sets), tasks)
 
 

@@ -10,7 +10,8 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from newslake.errors import UserError
-from newslake.users.matching.matcher import Matcher, Scratch, check_threshold, named
+from newslake.frames import Frames
+from newslake.users.matching.matcher import Matcher, check_threshold, named
 from newslake.users.sets import as_sets
 
 _FOUND = "new_hashes array<bigint>, stored_hashes array<bigint>, jaccard double"
@@ -56,7 +57,7 @@ class DatasketchMatcher(Matcher):
     def __init__(self, seed: int = 0, most_sets: int = 1_000_000) -> None:
         self.seed, self.most_sets = seed, most_sets
 
-    def pairs(self, new: DataFrame, stored: DataFrame, threshold: float, scratch: Scratch) -> DataFrame:
+    def pairs(self, new: DataFrame, stored: DataFrame, threshold: float, frames: Frames) -> DataFrame:
         """Most of the pairs at the threshold or over.
 
         Raises:

@@ -1,14 +1,13 @@
 """The interface of the matchers, and what they share."""
 
 from abc import ABC, abstractmethod
-from types import TracebackType
-from typing import Literal, Self, get_args
+from typing import Literal, get_args
 
-from pyspark import StorageLevel
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from newslake.errors import UserError
+from newslake.frames import Frames
 from newslake.users.sets import phrase_id_of
 
 MatcherName = Literal["exact", "minhash", "datasketch"]
@@ -16,49 +15,21 @@ MatcherName = Literal["exact", "minhash", "datasketch"]
 PAIRS = ("phrase_id", "stored_id", "jaccard")
 
 
-class Scratch:
-    """Intermediate frames that are kept for several uses, and let go at the end of the `with` block."""
-
-    def __init__(self) -> None:
-        self._kept: list[DataFrame] = []
-
-    def keep(self, rows: DataFrame) -> DataFrame:
-        """Persist the rows, in memory as far as they fit."""
-        kept = rows.persist(StorageLevel.MEMORY_AND_DISK)
-        self._kept.append(kept)
-        return kept
-
-    def cut(self, rows: DataFrame) -> DataFrame:
-        """Compute the rows now and forget where they came from: for a narrow result that many further steps build on.
-
-        A kept frame carries the plans of those that it is made from, several times over once they nest, so that Spark's
-        own description of the plan doubles with each step. Partitions by a key are forgotten too.
-        """
-        return rows.localCheckpoint(eager=True)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        for rows in self._kept:
-            rows.unpersist()
-
-
 class Matcher(ABC):
     """Compares new tag sets with stored ones.
 
     Both sides have a column `tags`, array<string>: order, repeats and NULLs do not count, sets without a tag are left out, and no
     set may be there twice on one side. A set's id is sets.phrase_id of its tags. The results have the columns phrase_id
-    (of the new set), stored_id (of the stored one) and jaccard, which is exact in each. They are valid while `scratch` is open.
+    (of the new set), stored_id (of the stored one) and jaccard, which is exact in each. They are valid while `frames` is open.
     """
 
     @abstractmethod
-    def pairs(self, new: DataFrame, stored: DataFrame, threshold: float, scratch: Scratch) -> DataFrame:
+    def pairs(self, new: DataFrame, stored: DataFrame, threshold: float, frames: Frames) -> DataFrame:
         """Pairs whose Jaccard similarity is `threshold` (over 0, to 1) or more, each once."""
 
-    def best(self, new: DataFrame, stored: DataFrame, threshold: float, scratch: Scratch) -> DataFrame:
+    def best(self, new: DataFrame, stored: DataFrame, threshold: float, frames: Frames) -> DataFrame:
         """Of each new set's pairs the one with the highest Jaccard similarity, ties by the lowest stored_id."""
-        found = self.pairs(new, stored, threshold, scratch)
+        found = self.pairs(new, stored, threshold, frames)
         best = found.groupBy("phrase_id").agg(F.min(F.struct((-F.col("jaccard")).alias("order"), "stored_id")).alias("best"))
         return best.select("phrase_id", F.col("best.stored_id").alias("stored_id"), (-F.col("best.order")).alias("jaccard"))
 

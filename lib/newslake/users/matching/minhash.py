@@ -4,8 +4,9 @@ from pyspark.ml.feature import HashingTF, MinHashLSH
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from newslake.frames import Frames
 from newslake.users.matching.candidates import meetings, verified
-from newslake.users.matching.matcher import Matcher, Scratch, check_threshold, named
+from newslake.users.matching.matcher import Matcher, check_threshold, named
 from newslake.users.sets import set_hash, tag_hashes, tag_set
 
 FEATURES = 1 << 30
@@ -27,10 +28,10 @@ class MinHashMatcher(Matcher):
         good = [r for r in fitting if 1.0 - (1.0 - threshold**r) ** (self.tables // r) >= LEAST_RECALL]
         return max(good, default=1)
 
-    def pairs(self, new: DataFrame, stored: DataFrame, threshold: float, scratch: Scratch) -> DataFrame:
+    def pairs(self, new: DataFrame, stored: DataFrame, threshold: float, frames: Frames) -> DataFrame:
         """Most of the pairs at the threshold or over."""
         check_threshold(threshold)
-        ours, theirs = (scratch.keep(self._hashed(side)) for side in (new, stored))
+        ours, theirs = (frames.keep(self._hashed(side)) for side in (new, stored))
         met = meetings(self._bands(ours, threshold), self._bands(theirs, threshold), "key").select("new_hash", "stored_hash").distinct()
         return named(verified(met, ours, theirs).where(F.col("jaccard") >= threshold))
 

@@ -1,0 +1,53 @@
+"""Values of options that more than one room takes: a day, and which of several encoders or models is meant."""
+
+from datetime import UTC, date, datetime
+
+from pyspark.sql import DataFrame
+
+from newslake.errors import UserError
+
+
+def day_of(text: str, option: str = "--as-of") -> date:
+    """A day such as 2019-11-15.
+
+    Raises:
+        UserError: it is none.
+    """
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise UserError(f"{option} takes a day such as 2019-11-15, not {text!r}") from None
+
+
+def today_or(text: str | None, option: str = "--as-of") -> date:
+    """A day such as 2019-11-15; None: today, UTC.
+
+    Raises:
+        UserError: it is none.
+    """
+    return datetime.now(UTC).date() if text is None else day_of(text, option)
+
+
+def the_one(rows: DataFrame, column: str, asked: str | None, *, table: str, built_by: str, things: str = "rows") -> str:
+    """The value of a column that was asked for, or the only one that there is: what two encoders or models made does not mix.
+
+    Args:
+        rows: rows of `table`; few distinct values.
+        column: such as encoder_id, whose option is --encoder-id.
+        asked: what the option says, if it was given.
+        table: for the message.
+        built_by: the job that builds the table.
+        things: what the rows are, such as "vectors" or "rows for this day".
+
+    Raises:
+        UserError: there is none, several, or not the one asked for; says which there are.
+    """
+    found = sorted(str(row[0]) for row in rows.select(column).distinct().collect())
+    option = f"--{column.replace('_', '-')}"
+    if not found:
+        raise UserError(f"{table} has no {things}: run {built_by} first")
+    if asked is None and len(found) > 1:
+        raise UserError(f"{table} has {things} of several, which do not mix: choose with {option} {' or '.join(found)}")
+    if asked is not None and asked not in found:
+        raise UserError(f"{option} {asked}: {table} has no such {things}; it has {', '.join(found)}")
+    return asked or found[0]
