@@ -41,6 +41,8 @@ RUNTIME = [
 
 TEST = [
     "pytest>=8",
+    # Two workers, each with a Spark session of its own: most tests wait for one core.
+    "pytest-xdist>=3.6",
     "hypothesis>=6",
     "scikit-learn>=1.5",
     "deltalake>=1.6",
