@@ -1,4 +1,4 @@
-"""Set up pip's pyspark for newslake on one machine: Delta's jars and the settings of conf/spark/local.conf.
+"""Set up pip's pyspark for newslake on one machine: the jars of Delta and Kafka, and the settings of conf/spark/local.conf.
 
 `python -m newslake.local_spark` puts both inside the pyspark of the active environment, so that plain `spark-submit` and
 `python jobs/<job>.py` find them without a flag and without the network. A cluster or Databricks brings its own.
@@ -34,23 +34,38 @@ def set_up(spark_home: Path) -> list[str]:
     Raises:
         JobFailed: a jar cannot be fetched, or is not the one that conf/spark/jars.lock names.
     """
-    jars = spark_home / "jars"
-    wanted = _locked_jars()
-    missing = {name: entry for name, entry in wanted.items() if not _is_right(jars / name, entry[1])}
-    if missing:
-        _fetch(jars, missing)
+    source = resources.files("newslake.conf") / "spark"
+    fetched = fetch_jars(spark_home / "jars", (source / "jars.lock").read_text(encoding="utf-8"), "conf/spark/jars.lock", spark_home)
     conf = spark_home / "conf"
     conf.mkdir(exist_ok=True)
-    source = resources.files("newslake.conf") / "spark"
     (conf / "spark-defaults.conf").write_text((source / "local.conf").read_text(encoding="utf-8"), encoding="utf-8")
     (conf / "log4j2.properties").write_text((source / "log4j2.properties").read_text(encoding="utf-8"), encoding="utf-8")
+    return fetched
+
+
+def fetch_jars(folder: Path, lock: str, lock_name: str, spark_home: Path) -> list[str]:
+    """Complete a folder of jars; returns the names of those that had to be fetched.
+
+    Args:
+        folder: takes the jars; what it holds already and is right is left alone.
+        lock: a line for each jar, its Maven coordinate and its SHA-256; lines that begin with # are comments.
+        lock_name: what to call the lock where something is wrong.
+        spark_home: a pyspark, whose own Ivy fetches, so that proxies and mirrors set up for Spark hold here too.
+
+    Raises:
+        JobFailed: a jar cannot be fetched, or is not the one that the lock names.
+    """
+    wanted = _locked_jars(lock)
+    missing = {name: entry for name, entry in wanted.items() if not _is_right(folder / name, entry[1])}
+    if missing:
+        folder.mkdir(parents=True, exist_ok=True)
+        _fetch(folder, missing, lock_name, spark_home)
     return sorted(missing)
 
 
-def _locked_jars() -> dict[str, tuple[str, str]]:
+def _locked_jars(lock: str) -> dict[str, tuple[str, str]]:
     """File name of each jar -> its Maven coordinate and SHA-256."""
-    text = (resources.files("newslake.conf") / "spark" / "jars.lock").read_text(encoding="utf-8")
-    entries = (line.split() for line in text.splitlines() if line.strip() and not line.startswith("#"))
+    entries = (line.split() for line in lock.splitlines() if line.strip() and not line.startswith("#"))
     return {f"{coordinate.split(':')[1]}-{coordinate.split(':')[2]}.jar": (coordinate, digest) for coordinate, digest in entries}
 
 
@@ -58,35 +73,47 @@ def _is_right(jar: Path, digest: str) -> bool:
     return jar.is_file() and hashlib.sha256(jar.read_bytes()).hexdigest() == digest
 
 
-def _fetch(jars: Path, missing: dict[str, tuple[str, str]]) -> None:
-    """Let Spark's own Ivy resolve the coordinates, so that proxies and mirrors set up for Spark hold here too."""
+# What runs in spark-submit, without a session. `--packages` would take what a jar depends on too, and some of that is not to be had
+# in the version that its POM names.
+_RESOLVE = """
+import sys
+from pyspark.java_gateway import launch_gateway
+jvm = launch_gateway().jvm
+for coordinate in sys.argv[1:]:
+    try:
+        jvm.org.apache.spark.util.DependencyUtils.resolveMavenDependencies(jvm.java.net.URI(f"ivy://{coordinate}?transitive=false"))
+    except Exception as error:
+        print("REASON", coordinate, " ".join(str(error).splitlines()[1:2]), flush=True)
+"""
+
+
+def _fetch(folder: Path, missing: dict[str, tuple[str, str]], lock_name: str, spark_home: Path) -> None:
     with tempfile.TemporaryDirectory() as scratch:
-        script = Path(scratch) / "nothing.py"
-        script.write_text("", encoding="utf-8")
-        command = [str(jars.parent / "bin" / "spark-submit"), "--master", "local[1]"]
-        command += ["--packages", ",".join(coordinate for coordinate, _ in missing.values())]
-        command += ["--conf", f"spark.jars.ivy={scratch}/ivy"]
+        script = Path(scratch) / "resolve.py"
+        script.write_text(_RESOLVE, encoding="utf-8")
+        command = [str(spark_home / "bin" / "spark-submit"), "--master", "local[1]", "--conf", f"spark.jars.ivy={scratch}/ivy"]
         if settings := os.environ.get("NEWSLAKE_IVY_SETTINGS"):
             command += ["--conf", f"spark.jars.ivySettings={settings}"]
         # A home of its own: Ivy trips over a POM that lies in the user's Maven folder without its jar.
         environment = {
             **os.environ,
-            "SPARK_HOME": str(jars.parent),
+            "SPARK_HOME": str(spark_home),
             "SPARK_SUBMIT_OPTS": f"-Duser.home={scratch}",
             "PYSPARK_PYTHON": sys.executable,
+            "PYSPARK_DRIVER_PYTHON": sys.executable,
         }
-        environment["PYSPARK_DRIVER_PYTHON"] = sys.executable
-        result = subprocess.run([*command, str(script)], env=environment, capture_output=True, text=True, check=False)
+        command += [str(script), *(coordinate for coordinate, _ in missing.values())]
+        result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        said = [line.removeprefix("REASON ") for line in result.stdout.splitlines() if line.startswith("REASON ")]
+        said += [line.strip() for line in result.stderr.splitlines() if "rror" in line]
         for name, (coordinate, digest) in missing.items():
-            found = list(Path(scratch).glob(f"ivy/jars/*{name}"))
-            if not found:
-                reason = [line for line in result.stderr.splitlines() if "UNRESOLVED" in line or "rror" in line]
-                raise JobFailed(
-                    f"{coordinate} could not be fetched from Maven Central: {reason[0].strip() if reason else 'no reason given'}"
-                )
-            if not _is_right(found[0], digest):
-                raise JobFailed(f"{coordinate} is not the jar that conf/spark/jars.lock names (SHA-256 differs)")
-            shutil.copy2(found[0], jars / name)
+            # The name that Ivy gives it: its group before ours.
+            found = Path(scratch) / "ivy" / "jars" / f"{coordinate.split(':')[0]}_{name}"
+            if not found.is_file():
+                raise JobFailed(f"{coordinate} could not be fetched from Maven Central: {said[0] if said else 'no reason given'}")
+            if not _is_right(found, digest):
+                raise JobFailed(f"{coordinate} is not the jar that {lock_name} names (SHA-256 differs)")
+            shutil.copy2(found, folder / name)
 
 
 if __name__ == "__main__":
