@@ -24,11 +24,10 @@ from torch import Tensor
 
 from newslake.errors import UserError
 from newslake.search.product import Block, Bounds, Floats, Precision, exact, resolved, rounded, search_device
+from newslake.search.running_best import NONE, Keys, candidates, keys_of, merged, rows_of, scores_of
 
 Metric = Literal["cosine", "ip"]
-Keys = npt.NDArray[np.int64]
 
-_NONE = np.iinfo(np.int64).min  # the key of an empty place
 _ROWS_AT_ONCE = 256  # what is done to them then happens in the L2 cache
 _SAFE = (1e-24, 1e30)
 _GROUP_WIDTHS = (64, 32, 16, 8, 4, 2, 1)
@@ -130,7 +129,7 @@ class TopK:
 
     def add(self, items: Items) -> None:
         """Search one more chunk. An id must not come in two chunks."""
-        found = np.full(self._scores.shape, _NONE, np.int64)
+        found = np.full(self._scores.shape, NONE, np.int64)
         device = search_device(self._settings.device)
         precision = resolved(self._settings.precision, device)
         starts = range(0, len(self._queries), self._settings.tile_rows)
@@ -149,7 +148,7 @@ class TopK:
                 with ThreadPoolExecutor(self._settings.threads) as pool:
                     list(pool.map(run, starts))
         found = np.sort(found, axis=1)[:, ::-1]
-        both = np.concatenate([self._scores, _scores_of(found)], axis=1)
+        both = np.concatenate([self._scores, scores_of(found)], axis=1)
         self._scores = np.ascontiguousarray(-np.sort(-both, axis=1)[:, : self._k])
         self._ids.append(items.ids)
         self._found.append(found)
@@ -161,10 +160,10 @@ class TopK:
         offsets = np.cumsum([0, *(len(ids) for ids in self._ids)])
         rows, numbers, scores = [], [], []
         for first, found in zip(offsets, self._found, strict=False):
-            score = _scores_of(found)
-            row, place = np.nonzero((found != _NONE) & (score >= self._scores[:, -1:]))
+            score = scores_of(found)
+            row, place = np.nonzero((found != NONE) & (score >= self._scores[:, -1:]))
             rows.append(row)
-            numbers.append(first + _rows_of(found[row, place]))
+            numbers.append(first + rows_of(found[row, place]))
             scores.append(score[row, place])
         row, number, score = np.concatenate(rows), np.concatenate(numbers), np.concatenate(scores)
         ids = pa.chunked_array(self._ids, pa.string()).combine_chunks().take(pa.array(number))
@@ -216,79 +215,20 @@ def _search_tile(queries: Floats, near: Tensor, bounds: Bounds, items: Items, fl
     for first, width, block in items.blocks:
         scores = block.scores(near)
         errors = block.errors(bounds)
-        rows, columns = _candidates(scores, width, floor, errors, best.shape[1], block.rows)
+        rows, columns = candidates(scores, width, floor, errors, best.shape[1], block.rows)
         if len(rows) == 0:
             continue
         columns += first
         found = exact(queries, items.vectors, rows, columns)
         passed = found >= floor[rows]
-        rows, keys = rows[passed], _keys(found[passed], columns[passed])
+        rows, keys = rows[passed], keys_of(found[passed], columns[passed])
         if len(rows) == 0:
             continue
-        touched, kept = _merged(best, rows, keys)
+        touched, kept = merged(best, rows, keys)
         best[touched] = kept
         worst = kept.min(axis=1)
-        full = worst != _NONE
-        floor[touched[full]] = np.maximum(floor[touched[full]], _scores_of(worst[full]))
-
-
-def _candidates(
-    scores: Tensor, width: int, floor: Floats, errors: Floats, k: int, rows_in_block: int
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Query rows (ascending) and columns of all pairs whose exact score may reach the k-th best.
-
-    Column c is in group c modulo the number of groups: so a group's maximum is taken over rows of contiguous numbers.
-    """
-    queries, columns = scores.shape
-    groups = columns // width
-    grouped = scores.view(queries, width, groups)
-    highest = (grouped.amax(1) if width > 1 else grouped[:, 0]).float()
-    reach = torch.from_numpy(floor - errors).to(scores.device)
-    if groups >= k and rows_in_block >= k and not np.isfinite(floor).all():
-        # k groups hold an item each that reaches the k-th highest maximum: so does the k-th best score, less the error.
-        kth = torch.topk(highest, k, dim=1, sorted=True).values[:, -1]
-        if scores.dtype == torch.bfloat16:
-            kth = kth - kth.abs() * 2.0**-8  # before it was rounded to bfloat16
-        reach = torch.maximum(reach, kth - 2.0 * torch.from_numpy(errors).to(scores.device))
-    # Scores were rounded to their type, which keeps their order: so the bound is rounded alike. One float32 step down covers its own sums.
-    reach = torch.nextafter(reach, torch.tensor(-torch.inf, device=scores.device)).to(scores.dtype).float()
-    hit_row, hit_group = (highest >= reach[:, None]).nonzero(as_tuple=True)
-    if width == 1:
-        row, column = hit_row, hit_group
-    else:
-        members = grouped[hit_row, :, hit_group].float()
-        hit, place = (members >= reach[hit_row, None]).nonzero(as_tuple=True)
-        row, column = hit_row[hit], place * groups + hit_group[hit]
-    inside = column < rows_in_block  # where nothing bounds the scores, what was padded passes too
-    return row[inside].cpu().numpy(), column[inside].cpu().numpy()
-
-
-def _merged(best: Keys, rows: npt.NDArray[np.int64], keys: Keys) -> tuple[npt.NDArray[np.int64], Keys]:
-    """The queries that have new keys, and the k largest of their old and new ones: (t,), (t, k). rows ascend."""
-    touched, starts, counts = np.unique(rows, return_index=True, return_counts=True)
-    k = best.shape[1]
-    table = np.full((len(touched), k + int(counts.max())), _NONE, np.int64)
-    table[:, :k] = best[touched]
-    owner = np.repeat(np.arange(len(touched)), counts)
-    table[owner, k + np.arange(len(rows)) - np.repeat(starts, counts)] = keys
-    return touched, torch.topk(torch.from_numpy(table), k, dim=1, sorted=False).values.numpy()
-
-
-def _keys(scores: Floats, rows: npt.NDArray[np.int64]) -> Keys:
-    """One number per (score, row): the larger, the higher the score, and where scores are equal the lower the row."""
-    bits = scores.view(np.int32)
-    ordered = (bits ^ ((bits >> 31) & np.int32(0x7FFFFFFF))).astype(np.int64)
-    return (ordered << 32) | (np.int64(0xFFFFFFFF) - rows)
-
-
-def _scores_of(keys: Keys) -> Floats:
-    ordered = (keys >> 32).astype(np.int32)
-    scores = np.ascontiguousarray(ordered ^ ((ordered >> 31) & np.int32(0x7FFFFFFF))).view(np.float32)
-    return np.where(keys == _NONE, np.float32(-np.inf), scores)
-
-
-def _rows_of(keys: Keys) -> npt.NDArray[np.int64]:
-    return np.int64(0xFFFFFFFF) - (keys & np.int64(0xFFFFFFFF))
+        full = worst != NONE
+        floor[touched[full]] = np.maximum(floor[touched[full]], scores_of(worst[full]))
 
 
 def _ranks(ids: pa.Array) -> npt.NDArray[Any]:
