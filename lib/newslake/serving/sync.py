@@ -1,0 +1,183 @@
+"""Bring a Milvus collection up to date with a frame: what is new or changed goes there, what is gone leaves, nothing else moves.
+
+Table vector_exports says what a collection holds. It is written after Milvus has taken a slice, so that a kill in between makes the
+rerun send that slice again, over itself; it never says that something is there which is not.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+
+from newslake.errors import JobFailed
+from newslake.frames import Frames
+from newslake.jobrun import JobRun
+from newslake.lakehouse import Lakehouse
+from newslake.quarantine import rows_of, send
+from newslake.serving.batches import arrow_batches
+from newslake.serving.milvus import MAX_ID_BYTES, VECTOR, Collection, count
+
+TABLE = "vector_exports"
+ITEM, HASH = "item_id", "inputs_hash"
+
+
+@dataclass(frozen=True)
+class Synced:
+    """Items that one export sent, removed, and refused as unusable."""
+
+    sent: int = 0
+    removed: int = 0
+    refused: int = 0
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What bounds an export: items in one request to Milvus, and items between two entries in vector_exports."""
+
+    batch_rows: int = 2_000
+    slice_rows: int = 50_000
+
+
+def exported(lake: Lakehouse, collection: Collection) -> DataFrame:
+    """What the collection holds: item_id, inputs_hash."""
+    lake.create(TABLE)
+    return lake.read(TABLE).where(F.col("collection_id") == collection.collection_id).select(ITEM, HASH)
+
+
+def sync(
+    lake: Lakehouse,
+    run: JobRun,
+    client: Any,
+    collection: Collection,
+    wanted: DataFrame,
+    *,
+    source: str,
+    only: DataFrame | None = None,
+    limits: Limits | None = None,
+) -> Synced:
+    """Bring the collection up to date.
+
+    Args:
+        lake: where vector_exports is.
+        run: what to report to.
+        client: from milvus.opened.
+        collection: which one.
+        wanted: what it is to hold: item_id, inputs_hash, vector (array<float>) and the kind's scalar fields.
+        source: the table that `wanted` comes from, named where an item is refused.
+        only: item_id: look at these items only, such as those of a micro-batch.
+        limits: what bounds the export.
+
+    Raises:
+        JobFailed: in the end Milvus does not hold what vector_exports says.
+    """
+    limits = limits or Limits()
+    held = exported(lake, collection)
+    if only is not None:
+        few = only.select(ITEM).distinct()
+        wanted, held = wanted.join(few, on=ITEM, how="left_semi"), held.join(few, on=ITEM, how="left_semi")
+    unusable = _stale(wanted, held).where(_problem(collection).isNotNull())
+    refused = send(lake, run, _refused(unusable, collection, source), job="export_vectors")
+    todo = _stale(wanted.where(_problem(collection).isNull()), held)
+    changed = todo.count()
+    run.progress(f"{changed:,} new or changed items for {collection.name}")
+    slices, sent = -(-changed // limits.slice_rows), 0
+    for number in range(slices):
+        mine = F.pmod(F.xxhash64(ITEM), F.lit(slices)) == number
+        batches = arrow_batches(todo.where(mine), count=-(-changed // slices), batch_rows=limits.batch_rows, by=ITEM)
+        sent += _send(lake, client, collection, batches)
+        run.progress(f"slice {number + 1} of {slices}: {sent:,} of {changed:,} sent")
+    removed = remove(lake, client, collection, held.join(wanted.select(ITEM), on=ITEM, how="left_anti"), limits=limits)
+    check(lake, client, collection)
+    run.wrote(TABLE, sent)
+    return Synced(sent, removed, refused)
+
+
+def remove(lake: Lakehouse, client: Any, collection: Collection, items: DataFrame, *, limits: Limits | None = None) -> int:
+    """Remove items from the collection, then from vector_exports; returns how many.
+
+    Args:
+        lake, client, collection: as for `sync`.
+        items: item_id, of what the collection holds.
+        limits: what bounds a request.
+    """
+    limits = limits or Limits()
+    with Frames() as frames:
+        gone = frames.keep(items.select(ITEM))
+        leaving = gone.count()
+        # Ids are short: as many as fit a slice go through the driver at once.
+        for batch in arrow_batches(gone, count=leaving, batch_rows=limits.slice_rows, by=ITEM) if leaving else ():
+            ids = batch[ITEM].to_pylist()
+            for start in range(0, len(ids), limits.batch_rows):
+                client.delete(collection.name, ids=ids[start : start + limits.batch_rows])
+            noted = _records(lake, collection, batch.append_column(HASH, pa.array([""] * batch.num_rows)))
+            lake.merge(TABLE, noted.limit(0), gone=noted)
+    return leaving
+
+
+def check(lake: Lakehouse, client: Any, collection: Collection) -> None:
+    """Compare what Milvus holds with what vector_exports says.
+
+    Raises:
+        JobFailed: they differ.
+    """
+    there, noted = count(client, collection), exported(lake, collection).count()
+    if there != noted:
+        raise JobFailed(
+            f"collection {collection.name} holds {there:,} items, but {noted:,} were exported: if no other export runs beside this one, "
+            f"somebody changed it: run export_vectors --rebuild"
+        )
+
+
+def _send(lake: Lakehouse, client: Any, collection: Collection, batches: Iterator[pa.Table]) -> int:
+    """Send one slice, then note it; returns its items."""
+    notes = []
+    for batch in batches:
+        client.upsert(collection.name, data=_entities(batch, collection))
+        notes.append(batch.select([ITEM, HASH]))
+    if notes:
+        # What was sent, not what the table holds by now: another job may have written it meanwhile.
+        lake.merge(TABLE, _records(lake, collection, pa.concat_tables(notes)))
+    return sum(part.num_rows for part in notes)
+
+
+def _entities(batch: pa.Table, collection: Collection) -> list[dict[str, Any]]:
+    """The batch as Milvus's client takes it: one dictionary an item. The vectors stay rows of one matrix."""
+    values = batch[VECTOR].combine_chunks().flatten().to_numpy(zero_copy_only=False)
+    matrix = np.ascontiguousarray(values, dtype=np.float32).reshape(batch.num_rows, collection.size)
+    names = [collection.kind.key, *collection.kind.scalars, VECTOR]
+    scalars = [batch[name].to_pylist() for name in (ITEM, *collection.kind.scalars)]
+    return [dict(zip(names, item, strict=True)) for item in zip(*scalars, matrix, strict=True)]
+
+
+def _records(lake: Lakehouse, collection: Collection, items: pa.Table) -> DataFrame:
+    rows = lake.spark.createDataFrame(items.select([ITEM, HASH]))
+    return rows.select(
+        F.lit(collection.collection_id).alias("collection_id"),
+        ITEM,
+        F.lit(collection.name).alias("collection"),
+        HASH,
+        F.current_timestamp().alias("exported_at"),
+    )
+
+
+def _stale(wanted: DataFrame, held: DataFrame) -> DataFrame:
+    return wanted.join(held, on=[ITEM, HASH], how="left_anti")
+
+
+def _problem(collection: Collection) -> Column:
+    """Why an item cannot go to the collection; NULL where it can."""
+    vector = F.col(VECTOR)
+    broken = F.exists(vector, lambda x: x.isNull() | F.isnan(x) | (F.abs(x) == float("inf")))
+    return (
+        F.when(F.octet_length(ITEM) > MAX_ID_BYTES, F.lit(f"the id is longer than {MAX_ID_BYTES} bytes"))
+        .when(F.size(vector) != collection.size, F.concat(F.lit(f"not a vector of {collection.size} entries, but of "), F.size(vector)))
+        .when(broken, F.lit("the vector holds an entry that is no finite number"))
+    )
+
+
+def _refused(items: DataFrame, collection: Collection, source: str) -> DataFrame:
+    return rows_of(items, source, record_id=F.col(ITEM), raw=F.lit(None).cast("binary"), reason=_problem(collection))
