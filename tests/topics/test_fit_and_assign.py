@@ -10,7 +10,7 @@ from newslake.errors import JobFailed, UserError
 from newslake.jobrun import JobRun
 from newslake.lakehouse import Lakehouse
 from newslake.topics.assign import assign, assign_topics, latest_model, load_model
-from newslake.topics.fit import significant
+from newslake.topics.models import significant
 from tests.topics.conftest import SUBJECTS, about, articles, fitted, write_news
 
 
