@@ -1,0 +1,160 @@
+"""Quality of the recommenders after each epoch, as curves, from model_metrics."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from pyspark.sql import DataFrame, Row, Window
+from pyspark.sql import functions as F
+
+from newslake.lakehouse import Lakehouse
+from newslake.reports.charts import Tick, nice_scale, path
+
+METRICS = {"auc": "AUC", "mrr": "MRR", "ndcg_at_5": "nDCG@5", "ndcg_at_10": "nDCG@10", "loss": "Loss"}
+_ROWS = 4_000  # points that the page draws at most: 2 splits x 100 epochs x 20 models
+_RANDOM_AUC = 0.5
+_POINTS = 60  # points of a curve that say their value
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One model on one split: a path in per cent, points on it, and the place of the epoch that was kept."""
+
+    model: str
+    split: str
+    colour: int
+    line: str
+    points: list[tuple[float, float, int, float]]  # x, y in per cent from below, epoch, value
+    best: tuple[float, float] | None
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One metric of all models."""
+
+    metric: str
+    title: str
+    curves: list[Curve]
+    x_ticks: list[Tick]
+    y_ticks: list[Tick]
+    random: float | None  # where a random order lies, in per cent, if it is in sight
+
+
+@dataclass(frozen=True)
+class ModelRow:
+    """One model's metrics at the epoch that was kept (valid) and at the last (train)."""
+
+    model: str
+    colour: int
+    trained_at: datetime | None
+    best_epoch: int | None
+    epochs: int
+    valid: dict[str, float | None]
+    train: dict[str, float | None]
+    impressions: int
+
+
+@dataclass(frozen=True)
+class Models:
+    """What the report shows of the recommenders; models are sorted by valid AUC, best first."""
+
+    panels: list[Panel]
+    rows: list[ModelRow]
+    leading: dict[str, str]  # metric -> the model that is best on valid
+
+
+def latest_of_each_model(metrics: DataFrame, runs: DataFrame | None) -> DataFrame:
+    """The rows of model_metrics of each model's latest training run, with `trained_at`.
+
+    Args:
+        metrics: rows of model_metrics.
+        runs: rows of job_runs, whose facts date a training run; None: the run is chosen by its id alone.
+    """
+    if runs is None:
+        dated = metrics.withColumn("trained_at", F.lit(None).cast("timestamp"))
+    else:
+        trained = runs.where((F.col("job") == "train_recommender") & (F.col("outcome") == "done"))
+        trained = trained.groupBy(F.col("facts")["training run"].alias("run_id")).agg(F.max("started_at").alias("trained_at"))
+        dated = metrics.join(trained.where(F.col("run_id").isNotNull()), on="run_id", how="left")
+    latest = Window.partitionBy("model").orderBy(F.desc_nulls_last("trained_at"), F.desc("run_id"))
+    return dated.withColumn("place", F.dense_rank().over(latest)).where("place = 1").drop("place")
+
+
+def gather_models(lake: Lakehouse) -> Models | None:
+    """What the report shows of model_metrics; None where it is empty."""
+    runs = lake.read("job_runs") if lake.exists("job_runs") else None
+    rows = latest_of_each_model(lake.read("model_metrics"), runs).orderBy("model", "split", "epoch").limit(_ROWS).collect()
+    if not rows:
+        return None
+    names = sorted({row["model"] for row in rows}, key=lambda model: (-_best_auc(rows, model), model))
+    colours = {model: place for place, model in enumerate(names)}
+    table = [_model_row(model, colours[model], [row for row in rows if row["model"] == model]) for model in names]
+    panels = [panel for name, title in METRICS.items() if (panel := _panel(rows, name, title, colours)) is not None]
+    leading = {}
+    for name in METRICS:
+        known = [(row.valid[name], row.model) for row in table if row.valid.get(name) is not None]
+        if known and name != "loss":
+            leading[name] = max(known, key=lambda pair: pair[0] or 0.0)[1]
+    return Models(panels, table, leading)
+
+
+def _best_auc(rows: list[Row], model: str) -> float:
+    found = [row["auc"] or 0.0 for row in rows if row["model"] == model and row["split"] == "valid" and row["best"]]
+    return max(found, default=0.0)
+
+
+def _model_row(model: str, colour: int, rows: list[Row]) -> ModelRow:
+    best = next((row for row in rows if row["split"] == "valid" and row["best"]), None)
+    last = max(row["epoch"] for row in rows)
+    train = next((row for row in rows if row["split"] == "train" and row["epoch"] == last), None)
+    return ModelRow(
+        model=model,
+        colour=colour,
+        trained_at=rows[0]["trained_at"],
+        best_epoch=None if best is None else best["epoch"],
+        epochs=last,
+        valid={name: None if best is None else best[name] for name in METRICS},
+        train={name: None if train is None else train[name] for name in METRICS},
+        impressions=0 if best is None else best["impressions"],
+    )
+
+
+def _panel(rows: list[Row], metric: str, title: str, colours: dict[str, int]) -> Panel | None:
+    known = [row for row in rows if row[metric] is not None]
+    if not known:
+        return None
+    y = nice_scale([row[metric] for row in known], most=4)
+    x = _epochs(known)
+    curves = []
+    for model in sorted(colours, key=lambda name: colours[name]):
+        for split in ("train", "valid"):
+            own = [row for row in known if row["model"] == model and row["split"] == split]
+            if not own:
+                continue
+            points = [(x[row["epoch"]], y.at(row[metric]), row["epoch"], row[metric]) for row in own]
+            best = next(((x[row["epoch"]], y.at(row[metric])) for row in own if row["best"] and split == "valid"), None)
+            line = path([point[:2] for point in points])
+            curves.append(Curve(model, split, colours[model], line, points[:: -(-len(points) // _POINTS)], best))
+    shown = y.low < _RANDOM_AUC < y.high
+    last = max(x)
+    marks = sorted({1, last, *range(_mark_step(last), last, _mark_step(last))})
+    marks = [mark for mark in marks if mark in (1, last) or last - mark > _mark_step(last) / 2]
+    return Panel(
+        metric=metric,
+        title=title,
+        curves=curves,
+        x_ticks=[Tick(x[mark], str(mark)) for mark in marks],
+        y_ticks=y.ticks(4),
+        random=y.at(_RANDOM_AUC) if metric == "auc" and shown else None,
+    )
+
+
+def _epochs(rows: list[Row]) -> dict[int, float]:
+    """Place of each epoch in per cent: the first at the left edge, the last at the right; one alone in the middle."""
+    last = max(row["epoch"] for row in rows)
+    if last == 1:
+        return {1: 50.0}
+    return {epoch: round(100.0 * (epoch - 1) / (last - 1), 2) for epoch in range(1, last + 1)}
+
+
+def _mark_step(last: int) -> int:
+    return next(step for step in (1, 2, 5, 10, 20, 50, 100, 1000, 10**9) if last / step <= 6)
