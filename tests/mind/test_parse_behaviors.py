@@ -295,7 +295,7 @@ def oracle(lines: list[str]) -> tuple[dict[str, list[tuple[str, bool]]], int, in
     return {key: parsed for key, (_, parsed) in used.items()}, duplicates, rejected
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(lines=LINES)
 def test_any_lines_end_where_a_plain_parser_puts_them(lake: Lakehouse, tmp_path: Path, lines: list[str]) -> None:
     assert lake.root is not None
