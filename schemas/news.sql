@@ -15,7 +15,7 @@ USING DELTA
 COMMENT 'One row is an article'
 TBLPROPERTIES (
   'newslake.key' = 'news_id',
-  'newslake.written_by' = 'parse_behaviors',
+  'newslake.written_by' = 'parse_behaviors, import_labels, stream_articles',
   'delta.constraints.news_id_not_empty' = "news_id <> ''",
   'delta.enableDeletionVectors' = 'false'
 )

@@ -5,8 +5,9 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import psutil
 from pyspark.sql import DataFrame
@@ -50,6 +51,11 @@ def kill_job(job: str, *arguments: str, when: Callable[[], bool], log: Path, tim
                 raise TimeoutError(f"{job} neither ended nor came to the moment in {timeout_s} s: {log.read_text()[-2000:]}")
             time.sleep(0.005)
     return False
+
+
+def arguments_of(options: Mapping[str, Any]) -> list[str]:
+    """A job function's options as its command line takes them."""
+    return [text for name, value in options.items() for text in (f"--{name.replace('_', '-')}", str(value))]
 
 
 def commits(table: Path) -> int:

@@ -10,7 +10,7 @@ from newslake.jobrun import JobRun
 from newslake.lakehouse import Lakehouse
 from newslake.search.newsfeed import rank_newsfeed
 from newslake.search.reclassify import reclassify_short_text
-from tests.killing import commits, content, data_files, kill_job
+from tests.killing import arguments_of, commits, content, data_files, kill_job
 from tests.search import frames, test_newsfeed, test_reclassify
 
 Moment = Callable[[Path], bool]
@@ -41,8 +41,7 @@ def check(
         fill(each)
     name, root, log = job.__name__, Path(str(lake.root)), tmp_path / "log"
     job(undisturbed, JobRun(name), **options)
-    arguments = [text for option, value in options.items() for text in (f"--{option.replace('_', '-')}", str(value))]
-    killed = kill_job(name, "--lakehouse", str(root), *arguments, when=lambda: moment(root), log=log)
+    killed = kill_job(name, "--lakehouse", str(root), *arguments_of(options), when=lambda: moment(root), log=log)
     assert killed, f"ended undisturbed: {log.read_text()[-2000:]}"
     for table in tables:
         assert not lake.exists(table) or lake.read(table).count() >= 0

@@ -11,7 +11,7 @@ from newslake.lakehouse import Lakehouse
 from newslake.topics.article_vectors import build_article_vectors
 from newslake.topics.assign import assign_topics
 from newslake.topics.fit import fit_topics
-from tests.killing import commits, content, data_files, kill_job
+from tests.killing import arguments_of, commits, content, data_files, kill_job
 from tests.topics.conftest import FIT, articles, write_news
 from tests.topics.test_article_vectors import embed
 
@@ -64,8 +64,7 @@ def check_kill(lake: Lakehouse, tmp_path: Path, job: str, moment: Moment) -> Non
     if job != order[0]:
         jobs(lake, order[order.index(job) - 1])
     root, log = Path(str(lake.root)), tmp_path / "log"
-    given = [part for name, value in options(job).items() for part in (f"--{name.replace('_', '-')}", str(value))]
-    assert kill_job(job, "--lakehouse", str(root), *given, when=lambda: moment(root), log=log), (
+    assert kill_job(job, "--lakehouse", str(root), *arguments_of(options(job)), when=lambda: moment(root), log=log), (
         f"ended undisturbed: {log.read_text()[-2000:]}"
     )
     left = tables(lake)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from newslake.lakehouse import Lakehouse
-from tests.killing import commits, content, data_files, kill_job
+from tests.killing import arguments_of, commits, content, data_files, kill_job
 from tests.training.test_classifier import OPTIONS, TABLES, fill, train
 
 MOMENTS: dict[str, Callable[[Path], bool]] = {
@@ -24,8 +24,7 @@ def check(lake: Lakehouse, tmp_path: Path, moment: Callable[[Path], bool]) -> No
         fill(each)
     train(undisturbed)
     root, log = Path(str(lake.root)), tmp_path / "log"
-    arguments = [text for option, value in OPTIONS.items() for text in (f"--{option.replace('_', '-')}", str(value))]
-    killed = kill_job("train_text_classifier", "--lakehouse", str(root), *arguments, when=lambda: moment(root), log=log)
+    killed = kill_job("train_text_classifier", "--lakehouse", str(root), *arguments_of(OPTIONS), when=lambda: moment(root), log=log)
     assert killed, f"ended undisturbed: {log.read_text()[-2000:]}"
     assert not lake.exists("text_classifiers") or lake.read("text_classifiers").isEmpty()
     train(lake)

@@ -4,25 +4,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import pytest
 from pyspark.sql import functions as F
 
 from newslake.lakehouse import Lakehouse
 from newslake.text.spec import EncoderSpec, resolve
 from newslake.users.sets import phrase_id, phrase_text, tag_set
-from tests.text.conftest import save_bert
+from tests.text.conftest import gaps_model, small_model
 
-
-@pytest.fixture(scope="session")
-def small_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two layers, 32 wide: for what is about Spark and tables."""
-    return save_bert(tmp_path_factory.mktemp("models") / "small-bert", layers=2, width=32, heads=4, seed=1)
-
-
-@pytest.fixture(scope="session")
-def gaps_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The small model, but it raises at a text with the word tests.text.conftest.UNEMBEDDED."""
-    return save_bert(tmp_path_factory.mktemp("models") / "gaps-bert", layers=2, width=32, heads=4, seed=1, known_to_model=False)
+__all__ = ["gaps_model", "small_model"]  # fixtures that this room shares with text
 
 
 def encoder_id(model: Path) -> str:
