@@ -1,5 +1,6 @@
 """The encoder's vectors are those of transformers, one text at a time; one bad text costs no other its vector."""
 
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,9 @@ import pytest
 import torch
 from transformers import DistilBertConfig, DistilBertModel, RobertaConfig, RobertaModel
 
+from newslake.errors import UserError
 from newslake.text.encoder import Encoder
+from newslake.text.padded import PaddedModel
 from newslake.text.spec import EncoderSpec, ResolvedEncoder, resolve
 from newslake.text.tokens import Tokenizer
 from tests.text.conftest import UNEMBEDDED, WORDS, least_cosine, peer, save_bert
@@ -116,22 +119,48 @@ def test_a_weight_without_a_place_goes_the_general_way(small_model: Path, tmp_pa
     assert least_cosine(encoder, peer(small_model, "mean", 512), PAIRS) >= 0.99999
 
 
-def test_weights_that_are_not_safetensors(small_model: Path, tmp_path: Path) -> None:
-    """google/bert_uncased_* on the hub has nothing else; it is read by torch's restricted unpickler."""
-    from safetensors.torch import load_file
+def test_weights_under_older_names(small_model: Path, tmp_path: Path) -> None:
+    """As checkpoints made from TensorFlow's have them, google/bert_uncased_* among them, once they are safetensors."""
+    from safetensors.torch import load_file, save_file
 
-    folder = tmp_path / "older"
-    folder.mkdir()
-    for file in small_model.iterdir():
-        if file.suffix != ".safetensors":
-            (folder / file.name).write_bytes(file.read_bytes())
+    folder = without_weights(small_model, tmp_path)
     old_names = {
         f"bert.{k}".replace("LayerNorm.weight", "LayerNorm.gamma"): v for k, v in load_file(small_model / "model.safetensors").items()
     }
-    torch.save(old_names | {"cls.predictions.bias": torch.zeros(3)}, folder / "pytorch_model.bin")
+    save_file(old_names | {"cls.predictions.bias": torch.zeros(3)}, folder / "model.safetensors", metadata={"format": "pt"})
     encoder = Encoder(resolve(EncoderSpec(str(folder), long_text="truncate")))
     assert encoder.is_packed
     assert least_cosine(encoder, peer(small_model, "mean", 512), PAIRS) >= 0.99999
+
+
+def test_pickled_weights_are_refused_unread(small_model: Path, tmp_path: Path) -> None:
+    folder = without_weights(small_model, tmp_path)
+    (folder / "pytorch_model.bin").write_bytes(pickle.dumps(Opened(str(tmp_path / "opened"))))
+    with pytest.raises(UserError, match=r"no weights as \*\.safetensors; a pytorch_model\.bin is a pickle, .* convert it"):
+        resolve(EncoderSpec(str(folder)))
+    with pytest.raises(OSError, match="safetensors"):  # nor where the check were left out
+        PaddedModel(folder, torch.float32, torch.device("cpu"), Tokenizer(folder, 16))
+    assert not (tmp_path / "opened").exists()
+
+
+class Opened:
+    """Leaves a file behind where its pickle is loaded."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[object, tuple[str, str]]:
+        return open, (self.path, "w")
+
+
+def without_weights(model: Path, tmp_path: Path) -> Path:
+    """A copy of the model's folder that lacks its weights."""
+    folder = tmp_path / "older"
+    folder.mkdir()
+    for file in model.iterdir():
+        if file.suffix != ".safetensors":
+            (folder / file.name).write_bytes(file.read_bytes())
+    return folder
 
 
 def test_unit_vectors(minilm: Encoder) -> None:

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from newslake.text.weights import OFFSET_POSITIONS, model_config, weight_pattern
+from newslake.text.weights import OFFSET_POSITIONS, WEIGHTS, model_config
 
 _FAMILIES = ("bert", "roberta", "xlm-roberta")
 # Parts of a checkpoint that play no role in the last hidden layer.
@@ -135,11 +135,9 @@ def _load_weights(folder: Path) -> dict[str, Tensor]:
     from safetensors.torch import load_file
 
     found: dict[str, Tensor] = {}
-    for path in sorted(folder.glob(weight_pattern(folder))):
-        if path.suffix == ".safetensors":
+    for path in sorted(folder.glob(WEIGHTS)):
+        if path.suffix == ".safetensors":  # not the index
             found.update(load_file(path))
-        elif path.suffix == ".bin":
-            found.update(torch.load(path, map_location="cpu", weights_only=True))
     return found
 
 

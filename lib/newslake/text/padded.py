@@ -14,14 +14,12 @@ class PaddedModel:
     """A model of transformers that has a last hidden layer."""
 
     def __init__(self, folder: Path, dtype: torch.dtype, device: torch.device, tokenizer: Tokenizer) -> None:
-        """Load the model, from safetensors where it has them."""
+        """Load the model, from safetensors only."""
         from transformers import AutoModel
         from transformers.utils import logging
 
         logging.disable_progress_bar()
-        model = AutoModel.from_pretrained(
-            str(folder), dtype=dtype, trust_remote_code=False, use_safetensors=any(folder.glob("*.safetensors"))
-        )
+        model = AutoModel.from_pretrained(str(folder), dtype=dtype, trust_remote_code=False, use_safetensors=True)
         self._model = (model.get_encoder() if model.config.is_encoder_decoder else model).to(device).eval()
         self._device = device
         self._tokenizer = tokenizer

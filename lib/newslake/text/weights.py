@@ -12,10 +12,9 @@ from newslake.errors import JobFailed, UserError
 
 _BUILT_IN = "all-MiniLM-L6-v2"
 _HUB_ID = re.compile(r"[\w][\w.-]*(/[\w][\w.-]*)?")
-_SAFE = "*.safetensors*"  # the weights, and the index where they come in several files
-# Some older models (google/bert_uncased_* among them) have nothing else. torch reads it with its restricted unpickler,
-# which makes tensors and nothing more.
-_PICKLED = "pytorch_model*.bin*"
+# The weights, and the index where they come in several files. Nothing else is read: pytorch_model.bin, all that some older
+# models have, is a pickle, and a pickle from outside may run what it likes.
+WEIGHTS = "*.safetensors*"
 _SETTINGS = ("config.json", "tokenizer*", "special_tokens_map.json", "added_tokens.json", "vocab.*", "merges.txt", "*.model")
 _HUB_TIMEOUT_S = 10.0
 
@@ -68,15 +67,10 @@ def local_copy(model: str, folder: str, hub_id: str | None, revision: str | None
 def model_digest(folder: Path) -> str:
     """SHA-256, in hex, over the names and contents of configuration, vocabulary and weights."""
     total = hashlib.sha256()
-    for path in sorted({path for pattern in (*_SETTINGS, weight_pattern(folder)) for path in folder.glob(pattern)}):
+    for path in sorted({path for pattern in (*_SETTINGS, WEIGHTS) for path in folder.glob(pattern)}):
         with path.open("rb") as file:
             total.update(f"{path.name} {hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode())
     return total.hexdigest()
-
-
-def weight_pattern(folder: Path) -> str:
-    """Which of a model's files hold its weights: safetensors wherever there are any."""
-    return _SAFE if any(folder.glob(_SAFE)) else _PICKLED
 
 
 def model_config(folder: Path) -> dict[str, Any]:
@@ -112,15 +106,11 @@ def _from_hub(model: str, revision: str | None) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, RepositoryNotFoundError
 
-    def fetch(*patterns: str) -> Path:
-        # Files in sub-folders are the same model in other shapes (ONNX and the like).
-        return Path(
-            snapshot_download(model, revision=revision, allow_patterns=list(patterns), ignore_patterns=["*/*"], etag_timeout=_HUB_TIMEOUT_S)
-        )
-
     try:
-        folder = fetch(*_SETTINGS, _SAFE)
-        return folder if any(folder.glob(_SAFE)) else fetch(*_SETTINGS, _PICKLED)
+        # Files in sub-folders are the same model in other shapes (ONNX and the like).
+        wanted, unwanted = [*_SETTINGS, WEIGHTS], ["*/*"]
+        found = snapshot_download(model, revision=revision, allow_patterns=wanted, ignore_patterns=unwanted, etag_timeout=_HUB_TIMEOUT_S)
+        return Path(found)
     except GatedRepoError:
         raise UserError(f"--encoder {model}: the hub asks for a login that may read it: set HF_TOKEN") from None
     except (RepositoryNotFoundError, HFValidationError):
@@ -141,6 +131,10 @@ def _checked(found: ModelFiles, model: str) -> ModelFiles:
         model_config(found.folder)
     except ValueError:
         raise UserError(f"--encoder {model}: config.json in {found.folder} is not valid JSON") from None
-    if not any(found.folder.glob(weight_pattern(found.folder))):
-        raise UserError(f"--encoder {model}: {found.folder} holds no weights (*.safetensors)")
+    if not any(found.folder.glob(WEIGHTS)):
+        raise UserError(
+            f"--encoder {model}: no weights as *.safetensors; a pytorch_model.bin is a pickle, which is never loaded here: where you "
+            f"trust it, convert it once with transformers (AutoModel and AutoTokenizer: from_pretrained, then save_pretrained), and "
+            f"give that folder"
+        )
     return found
