@@ -70,7 +70,7 @@ def main(job: JobFunction, argv: Sequence[str] | None = None) -> None:
         spark = spark_session(f"newslake {name}", extra=profile.spark)
         spark.sparkContext.setLogLevel("ERROR")
         lake = lakehouse_at(spark, **{part: shared[part] for part in ("lakehouse", "catalog", "schema")})
-        run_job(job, lake, own)
+        run_job(job, lake, own, profile=profile)
     except UserError as error:
         _stop(2, f"{name}: {' '.join(str(error).split())}")
     except JobFailed as error:
@@ -82,7 +82,13 @@ def main(job: JobFunction, argv: Sequence[str] | None = None) -> None:
         _stop(1, f"{name}: failed: {first_line(error)}")
 
 
-def run_job(job: JobFunction, lake: Lakehouse, options: Mapping[str, Any], facts: Mapping[str, str] | None = None) -> JobRun:
+def run_job(
+    job: JobFunction,
+    lake: Lakehouse,
+    options: Mapping[str, Any],
+    facts: Mapping[str, str] | None = None,
+    profile: Profile | None = None,
+) -> JobRun:
     """Run one job in a session that is there already, and keep the run in job_runs.
 
     Args:
@@ -90,13 +96,26 @@ def run_job(job: JobFunction, lake: Lakehouse, options: Mapping[str, Any], facts
         lake: where the tables live.
         options: the job's own options by name; those left out take their defaults.
         facts: what to note in job_runs beside what the job itself notes.
+        profile: the settings file that the options came from, for a job that runs other jobs.
     """
-    run = JobRun(job.__name__, _all_options(job, options))
+    run = JobRun(job.__name__, _all_options(job, options), profile)
     run.facts.update(facts or {})
     with recorded(lake, run):
         job(lake, run, **options)
     run.progress(f"done: {run.summary()}")
     return run
+
+
+def job_options(job: JobFunction, arguments: Sequence[str], profile: Profile | None = None) -> dict[str, Any]:
+    """A job's own options, by name, as its command line and settings file give them.
+
+    Raises:
+        UserError: an argument is unknown or of the wrong type, or a required one is missing.
+    """
+    parsed = _parse(job, arguments, profile or Profile())
+    if parsed is None:
+        raise UserError(f"{job.__name__}: no help here")
+    return parsed[0]
 
 
 def settings_of(job: JobFunction, options: Mapping[str, Any]) -> dict[str, str]:

@@ -13,6 +13,7 @@ from pyspark.sql import functions as F
 
 from newslake.errors import UserError
 from newslake.lakehouse import Lakehouse
+from newslake.settings import Profile
 
 log = logging.getLogger("newslake")
 
@@ -23,8 +24,9 @@ _SECRET_IN_URI = re.compile(r"(?<=://)[^/@\s]+(?=@)|(?<=[?&])(sig|token|password
 class JobRun:
     """Counts and facts that a job gathers while it runs. Not thread-safe: a job reports from its driver's main thread."""
 
-    def __init__(self, job: str, settings: Mapping[str, object] | None = None) -> None:
+    def __init__(self, job: str, settings: Mapping[str, object] | None = None, profile: Profile | None = None) -> None:
         self.job = job
+        self.profile = profile or Profile()
         self.settings = {name: masked(name, value) for name, value in (settings or {}).items()}
         self.started_at = datetime.now(UTC)
         self.run_id = f"{job}-{self.started_at:%Y%m%dT%H%M%S}-{secrets.token_hex(4)}"

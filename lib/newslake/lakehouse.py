@@ -166,6 +166,10 @@ class Lakehouse:
         """Folder or URI of the table's data."""
         return str(self._delta(table).detail().select("location").head()[0])  # type: ignore[index]
 
+    def sql_name(self, table: str) -> str:
+        """The table, or a view beside it, as SQL names it."""
+        return self._identifier(table)
+
     def schema(self, table: str) -> T.StructType:
         """The contract of the table, whether it has been created or not."""
         return table_spec(table).schema()
