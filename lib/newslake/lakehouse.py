@@ -7,7 +7,6 @@ import re
 import time
 import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
 from delta.tables import DeltaTable
 from py4j.protocol import Py4JJavaError
@@ -17,30 +16,20 @@ from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
 from newslake.errors import UserError
+from newslake.sqltext import differs, literal, quoted
 from newslake.tablespec import check_schema, table_spec
+from newslake.written import Written, written_by
 
 # What Delta raises where another run got there first; the write is tried again on the newer version.
 _CONFLICT = re.compile(
     r"DELTA_(CONCURRENT|METADATA_CHANGED|PROTOCOL_CHANGED|CREATE_TABLE|TABLE_ALREADY)|ProtocolChanged|Concurrent\w*Exception|already exists"
 )
 _TRIES = 5
+SAFE_HOURS = 168
+"""How long files stay that no version needs any more: Delta's own limit, longer than any run reads what it found at its start."""
 _IS_OLD, _IS_GONE = "__is_old", "__is_gone"
 _COMMIT_MARK = "spark.databricks.delta.commitInfo.userMetadata"
 _RECENT_COMMITS = 20  # how far back to look for our own commit among those of runs beside us
-
-
-@dataclass(frozen=True)
-class Written:
-    """Rows that one write inserted, updated and deleted, from Delta's own metrics."""
-
-    inserted: int = 0
-    updated: int = 0
-    deleted: int = 0
-
-    @property
-    def rows(self) -> int:
-        """Rows that are new or different now."""
-        return self.inserted + self.updated
 
 
 class Lakehouse:
@@ -99,7 +88,7 @@ class Lakehouse:
         key = table_spec(table).key
         match = " AND ".join(f"old.{quoted(name)} = new.{quoted(name)}" for name in key)
         others = [field for field in rows.schema if field.name not in key]
-        differs = " OR ".join(_differs(field) for field in others)
+        differ = " OR ".join(differs(field) for field in others)
 
         def write() -> None:
             new = rows.alias("new")
@@ -107,7 +96,7 @@ class Lakehouse:
                 # Only rows that are new or differ take part: Delta rewrites every file that holds a matching key, so
                 # without this a rerun on the same input would rewrite the table.
                 old = target.toDF().withColumn(_IS_OLD, F.lit(True)).alias("old")
-                changed = new.join(old, on=F.expr(match), how="left").where(F.expr(f"old.{_IS_OLD} IS NULL OR {differs}"))
+                changed = new.join(old, on=F.expr(match), how="left").where(F.expr(f"old.{_IS_OLD} IS NULL OR {differ}"))
                 new = changed.select("new.*").alias("new")
             if gone is not None:
                 leaving = gone.select(*key).withColumn(_IS_GONE, F.lit(True))
@@ -155,6 +144,29 @@ class Lakehouse:
         target = self._delta(table)
         return self._written(table, lambda: target.delete(condition)).deleted
 
+    def remove(self, table: str, rows: DataFrame) -> int:
+        """Delete the rows that agree with one of `rows` in all of its columns, such as news_id alone; returns how many.
+
+        Raises:
+            ValueError: `rows` has no column, or one that the table lacks.
+        """
+        if not rows.columns or not set(rows.columns) <= set(table_spec(table).schema().names):
+            raise ValueError(f"table {table}: rows are removed by columns of the table, not by {rows.columns}")
+        target = self._delta(table).alias("old")
+        same = " AND ".join(f"old.{quoted(name)} = gone.{quoted(name)}" for name in rows.columns)
+        merge = target.merge(rows.distinct().alias("gone"), same).whenMatchedDelete()
+        return self._written(table, lambda: merge.execute()).deleted
+
+    def vacuum(self, table: str, *, hours: float) -> None:
+        """Delete files in the table's folder that no version of the last `hours` holds and no write of that time left behind.
+
+        Raises:
+            ValueError: fewer hours than SAFE_HOURS: a run that began before may still read those files.
+        """
+        if hours < SAFE_HOURS:
+            raise ValueError(f"table {table}: files are kept for {SAFE_HOURS} hours at least, not {hours}")
+        self._delta(table).vacuum(float(hours))
+
     def files(self, table: str, *, where: Mapping[str, str] | None = None) -> list[str]:
         """The Parquet files that make up the table now, or the slice of it, for readers that go past Spark."""
         rows = self.read(table)
@@ -200,7 +212,7 @@ class Lakehouse:
         else:
             writer.saveAsTable(self._identifier(table))
 
-    def _written(self, table: str, write: Callable[[], None]) -> Written:
+    def _written(self, table: str, write: Callable[[], object]) -> Written:
         """Run one write and read from the table's history what it did; a write that Delta ignored did nothing.
 
         The commit is found by a mark of its own: another run may have written the same table meanwhile.
@@ -215,29 +227,7 @@ class Lakehouse:
         last = history.where(F.col("userMetadata") == mark).select("operationMetrics").head()
         if last is None:
             return Written()
-        metrics = {name: int(value) for name, value in last["operationMetrics"].items() if value.lstrip("-").isdigit()}
-        return Written(
-            inserted=metrics.get("numTargetRowsInserted", metrics.get("numOutputRows", 0)),
-            updated=metrics.get("numTargetRowsUpdated", 0),
-            deleted=metrics.get("numTargetRowsDeleted", metrics.get("numDeletedRows", 0)),
-        )
-
-
-def _differs(column: T.StructField) -> str:
-    old, new = f"old.{quoted(column.name)}", f"new.{quoted(column.name)}"
-    if isinstance(column.dataType, T.MapType):  # Spark cannot compare maps
-        old, new = f"to_json({old})", f"to_json({new})"
-    return f"NOT ({old} <=> {new})"
-
-
-def quoted(name: str) -> str:
-    """A name as SQL takes it whatever it holds."""
-    return "`" + name.replace("`", "``") + "`"
-
-
-def literal(value: str) -> str:
-    """A string as an SQL literal."""
-    return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
+        return written_by(last["operationMetrics"])
 
 
 def _retrying(write: Callable[[], object]) -> None:
