@@ -133,10 +133,11 @@ def _rows(units: Sequence[Unit]) -> int:
 
 
 def _merged(found: DataFrame, k: int) -> DataFrame:
-    """The k best of what the shares found."""
-    best = Window.partitionBy("query_id").orderBy(F.col("score").desc(), "item_id")
-    results = found.where(F.col("problem").isNull()).withColumn("rank", F.row_number().over(best)).where(F.col("rank") <= k)
-    return results.unionByName(found.where(F.col("problem").isNotNull()))
+    """The k best of what the shares found, in one pass: whoever reads `found` twice searches twice."""
+    wrong = F.col("problem").isNotNull()
+    best = Window.partitionBy("query_id", F.when(wrong, F.col("item_id"))).orderBy(F.col("score").desc(), "item_id")
+    ranked = found.withColumn("rank", F.when(~wrong, F.row_number().over(best)))
+    return ranked.where(wrong | (F.col("rank") <= k))
 
 
 def _identity(side: VectorFiles) -> str:
