@@ -7,6 +7,7 @@ properties of collections, so articles are filtered by their date, and what a co
 import fcntl
 import json
 import logging
+import os
 import re
 import uuid
 import warnings
@@ -31,14 +32,22 @@ _CONNECT_S = 20.0
 
 @dataclass(frozen=True)
 class Kind:
-    """What a kind of collection holds: its name after the prefix, its key and its scalar fields (`int32`, `float`, `varchar`)."""
+    """What a kind of collection holds.
+
+    Attributes:
+        name: what follows the prefix in the collection's name.
+        key: the primary key.
+        scalars: the other fields but the vector, with their types: int32, float or varchar.
+        day: the scalar by which the table is partitioned.
+    """
 
     name: str
     key: str
     scalars: Mapping[str, str]
+    day: str | None = None
 
 
-ARTICLES = Kind("articles", "news_id", {"news_date": "int32"})
+ARTICLES = Kind("articles", "news_id", {"news_date": "int32"}, day="news_date")
 """news_date is a number such as 20191115, so that a filter is `news_date >= 20191114`; 19700101 without a date."""
 USERS = Kind("users", "vector_id", {"user_id": "varchar", "weight": "float"})
 """vector_id is user_id/tag_group/phrase_id; weight that of the phrase in the user's profile."""
@@ -76,11 +85,12 @@ def opened(uri: str, token: str | None = None) -> Iterator[Any]:
 
     Args:
         uri: a server's address, such as http://milvus:19530, or a local file that ends in .db (made where there is none).
-        token: of the server, such as user:password.
+        token: of the server, such as user:password; by default what the environment variable MILVUS_TOKEN says.
 
     Raises:
         UserError: no server answers, it refuses the token, or another process has the file.
     """
+    token = token or os.environ.get("MILVUS_TOKEN", "")
     # Imported late: half a second, and it warns of its own imports.
     logging.getLogger("pymilvus").setLevel(logging.CRITICAL)
     with warnings.catch_warnings():
@@ -91,7 +101,7 @@ def opened(uri: str, token: str | None = None) -> Iterator[Any]:
         shown = masked("", uri)
         where, is_ours = _file(uri) if is_file(uri) else (uri, False)
         try:
-            client = MilvusClient(where, token=token or "", timeout=_CONNECT_S)
+            client = MilvusClient(where, token=token, timeout=_CONNECT_S)
         except (MilvusException, OSError, RuntimeError) as error:
             if is_file(uri):
                 raise UserError(f"--uri {shown}: the file cannot be opened as a Milvus database ({_reason(error, token)})") from None
@@ -231,6 +241,6 @@ def _release(path: str) -> None:
     server_manager_instance.release_server(path)
 
 
-def _reason(error: Exception, token: str | None) -> str:
+def _reason(error: Exception, token: str) -> str:
     text = " ".join(str(getattr(error, "message", error)).split())[:300]
     return text.replace(token, "***") if token else text

@@ -1,0 +1,128 @@
+"""export_vectors: what the tables hold, to the systems that serve it."""
+
+import re
+from datetime import date
+from typing import Any, Literal
+
+from newslake.errors import UserError
+from newslake.jobrun import JobRun, masked
+from newslake.lakehouse import Lakehouse
+from newslake.options import day_of
+from newslake.serving.export import export_articles, export_users
+from newslake.serving.files import Folder, new_folder
+from newslake.serving.milvus import DEFAULT_PREFIX, default_uri
+from newslake.serving.sync import Limits
+from newslake.serving.trained import TrainedVectors, trained_vectors
+from newslake.serving.vespa import SUFFIX, FeedForm, as_array, news_feed, tsv, user_feed, write_application
+
+Target = Literal["milvus", "vespa", "tsv"]
+Which = Literal["articles", "users"]
+
+
+def export_vectors(
+    lake: Lakehouse,
+    run: JobRun,
+    *,
+    to: tuple[Target, ...] = ("milvus",),
+    which: tuple[Which, ...] = ("articles", "users"),
+    uri: str | None = None,
+    token: str | None = None,
+    prefix: str = DEFAULT_PREFIX,
+    encoder_id: str | None = None,
+    topic_model: str | None = None,
+    as_of: str | None = None,
+    rebuild: bool = False,
+    batch_rows: int = Limits.batch_rows,
+    slice_rows: int = Limits.slice_rows,
+    model: str | None = None,
+    run_id: str | None = None,
+    out: str | None = None,
+    feed: tuple[FeedForm, ...] = ("lines",),
+    files: int = 1,
+) -> None:
+    """Bring Milvus up to date with article_vectors and user_vectors, and write a training run's vectors as Vespa's feed or as TSV.
+
+    Milvus gets only what is new or changed since the last export, and what is gone from the tables leaves; counts are compared at
+    the end. Table vector_exports says what a collection holds, so that a killed run is taken up where it was.
+
+    Files go to a folder named after the model and the training run, which appears once it is complete. Vespa's vectors carry one
+    more dimension, in which Euclidean distance ranks as the inner product does (Bachrach et al., RecSys 2014); the application's
+    schemas lie beside the feeds. Users are put, news are updated: feed the news themselves first.
+
+    Args:
+        to: Where to: milvus, vespa (feed files and schemas), tsv (user_embeddings.tsv and news_embeddings.tsv).
+        which: Which collections of Milvus: articles, users.
+        uri: Milvus: a server's address, or a local file that ends in .db (default: _milvus/newslake.db beside the tables).
+        token: Of the Milvus server, such as user:password (default: MILVUS_TOKEN of the environment, which no list of processes shows).
+        prefix: What the names of the collections begin with.
+        encoder_id: Whose vectors go to Milvus, where the tables hold several encoders'.
+        topic_model: Whose vectors go to Milvus, where the tables hold several topic models'.
+        as_of: The day whose user vectors go to Milvus (default: the latest).
+        rebuild: Drop the collections first, and export all anew.
+        batch_rows: Vectors in one request to Milvus.
+        slice_rows: Vectors between two entries in vector_exports: what a killed run sends again at most.
+        model: Whose vectors the files hold, such as content, where several models were trained.
+        run_id: The training run that the files are of (default: the model's latest).
+        out: Folder for the files (default: _feeds beside the tables).
+        feed: Form of Vespa's feed: one operation a line (lines, .jsonl), or one JSON array (array, .json).
+        files: Files that each feed is split into, written in parallel.
+    """
+    if min(batch_rows, slice_rows, files) < 1:
+        raise UserError("--batch-rows, --slice-rows and --files take 1 or more")
+    day = None if as_of is None else day_of(as_of)
+    if "milvus" in to:
+        limits = Limits(min(batch_rows, slice_rows), slice_rows)
+        _to_milvus(lake, run, which, uri or default_uri(lake), token, prefix, encoder_id, topic_model, day, rebuild, limits)
+    if "vespa" in to or "tsv" in to:
+        place = (out or _beside(lake)).rstrip("/")
+        trained = trained_vectors(lake, model=model, run_id=run_id)
+        path = f"{place}/{_file_name(trained.model)}-{_file_name(trained.run_id)}"
+        with new_folder(lake.spark, path) as folder:
+            if "vespa" in to:
+                _to_vespa(folder, trained, feed, files)
+            if "tsv" in to:
+                folder.write_lines(tsv(trained.users.rows), "user_embeddings.tsv", files=files)
+                folder.write_lines(tsv(trained.news.rows), "news_embeddings.tsv", files=files)
+        run.fact("files", path)
+        run.fact("vectors of users and of news in the files", f"{trained.users.count:,} and {trained.news.count:,}")
+
+
+def _to_milvus(
+    lake: Lakehouse,
+    run: JobRun,
+    which: tuple[Which, ...],
+    uri: str,
+    token: str | None,
+    prefix: str,
+    encoder_id: str | None,
+    topic_model: str | None,
+    day: date | None,
+    rebuild: bool,
+    limits: Limits,
+) -> None:
+    run.fact("Milvus", masked("", uri))
+    to: dict[str, Any] = {"uri": uri, "token": token, "prefix": prefix, "limits": limits, "rebuild": rebuild}
+    to |= {"encoder_id": encoder_id, "topic_model": topic_model}
+    if "articles" in which:
+        export_articles(lake, run, **to)
+    if "users" in which:
+        export_users(lake, run, as_of=day, **to)
+
+
+def _to_vespa(folder: Folder, trained: TrainedVectors, forms: tuple[FeedForm, ...], files: int) -> None:
+    for form in forms:
+        shape = as_array if form == "array" else None
+        folder.write_lines(user_feed(trained), f"vespa_user_embeddings.{SUFFIX[form]}", files=files, form=shape)
+        folder.write_lines(news_feed(trained), f"vespa_news_embeddings.{SUFFIX[form]}", files=files, form=shape)
+    folder.write_tree("application", lambda at: write_application(at, trained.size))
+
+
+def _beside(lake: Lakehouse) -> str:
+    if lake.root is None:
+        raise UserError("tables named by --schema have no folder beside them: say where the files go with --out")
+    return f"{lake.root}/_feeds"
+
+
+def _file_name(name: str) -> str:
+    """A name out of a table as part of a path: nothing that leads elsewhere."""
+    return re.sub(r"[^A-Za-z0-9._-]|^\.+", "_", name)

@@ -1,0 +1,66 @@
+"""export_vectors killed with SIGKILL: its rerun leaves Milvus and vector_exports as a run that nobody disturbed."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from newslake.jobrun import JobRun
+from newslake.lakehouse import Lakehouse
+from newslake.serving.job import export_vectors
+from newslake.serving.milvus import default_uri
+from newslake.serving.sync import TABLE
+from tests.killing import commits, kill_job
+from tests.serving.rows import USERS, article_vectors, held, user_vectors
+
+ARTICLES = [(f"N{n:03}", f"2019-11-{10 + n % 10}", f"text {n}") for n in range(200)]
+CHANGED = [(f"N{n:03}", f"2019-11-{10 + n % 10}", f"another text {n}") for n in range(100, 200)]
+OPTIONS = {"batch_rows": 10, "slice_rows": 50}
+
+# The first export writes vector_exports four times (200 articles, 50 a slice) after it is created, and once for the users.
+Moment = Callable[[Path], bool]
+MOMENTS: dict[str, Moment] = {
+    "collection made": lambda root: (root / "_milvus" / "newslake.db").exists(),
+    "vector_exports created, first slice on its way": lambda root: commits(root / TABLE) >= 1,
+    "two slices noted": lambda root: commits(root / TABLE) >= 3,
+    "articles done": lambda root: commits(root / TABLE) >= 5,
+}
+
+
+def what_is_there(lake: Lakehouse) -> tuple[object, ...]:
+    """What Milvus holds, and what vector_exports says."""
+    noted = {(row.collection, row.item_id): row.inputs_hash for row in lake.read(TABLE).collect()}
+    return held(default_uri(lake)), held(default_uri(lake), USERS), noted
+
+
+def check_kill(lake: Lakehouse, tmp_path: Path, moment: str) -> None:
+    """Kill the second of two exports, after half of the articles have changed and one is gone, or the first."""
+    undisturbed = Lakehouse(lake.spark, str(tmp_path / "undisturbed"))
+    for each in (lake, undisturbed):
+        each.merge("article_vectors", article_vectors(each, ARTICLES))
+        each.merge("user_vectors", user_vectors(each, "2019-11-15", [(f"U{n}", 0, "p", 1.0) for n in range(7)]))
+    root, log = Path(str(lake.root)), tmp_path / "log"
+    options = [f"--{name.replace('_', '-')}={value}" for name, value in OPTIONS.items()]
+    assert kill_job("export_vectors", "--lakehouse", str(root), *options, when=lambda: MOMENTS[moment](root), log=log), (
+        f"ended undisturbed: {log.read_text()[-2000:]}"
+    )
+    for each in (lake, undisturbed):
+        each.merge("article_vectors", article_vectors(each, CHANGED))
+        each.delete("article_vectors", "news_id = 'N000'")
+        run = JobRun("export_vectors")
+        export_vectors(each, run, **OPTIONS)  # type: ignore[arg-type]
+    assert what_is_there(lake) == what_is_there(undisturbed)
+    assert len(held(default_uri(lake))) == len(ARTICLES) - 1
+    again = JobRun("export_vectors")
+    export_vectors(lake, again, **OPTIONS)  # type: ignore[arg-type]
+    assert again.rows_written == {TABLE: 0}
+
+
+def test_killed_between_slices(lake: Lakehouse, tmp_path: Path) -> None:
+    check_kill(lake, tmp_path, "two slices noted")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_killed_at_any_moment(lake: Lakehouse, tmp_path: Path, moment: str) -> None:
+    check_kill(lake, tmp_path, moment)
