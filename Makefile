@@ -5,6 +5,9 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 LAKEHOUSE ?= lakehouse
 # Further options of jobs/run_pipeline.py, such as RUN_OPTIONS="--articles 300 --epochs 2".
 RUN_OPTIONS ?=
+# Two workers, each with a Spark session of its own: most tests wait for one core. A file's tests stay together, as they share fixtures.
+IN_PARALLEL ?= --numprocesses 2 --dist loadfile
+KAFKA_PORT ?= 9092
 # The installer, pinned as everything else is: it checks each package against the hashes in requirements.lock.
 UV_VERSION := 0.13.9
 
@@ -13,7 +16,7 @@ READY := $(VENV)/.ready
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-slow lint format bench lock clean
+.PHONY: help setup run test test-slow lint format bench kafka kafka-stop lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1\t\2/' | while IFS="$$(printf '\t')" read -r target text; do printf '  %-10s %s\n' "$$target" "$$text"; done
@@ -24,10 +27,10 @@ run: $(READY) ## Run the whole pipeline on the built-in sample (tables in LAKEHO
 	$(BIN)/python jobs/run_pipeline.py --lakehouse "$(LAKEHOUSE)" $(RUN_OPTIONS)
 
 test: $(READY) ## Run the tests
-	$(BIN)/pytest -m "not slow"
+	$(BIN)/pytest -m "not slow" $(IN_PARALLEL)
 
 test-slow: $(READY) ## Run the slower proofs: kills at many moments, larger data
-	$(BIN)/pytest -m slow
+	$(BIN)/pytest -m slow $(IN_PARALLEL)
 
 lint: $(READY) ## Check style and types
 	$(BIN)/ruff check .
@@ -39,7 +42,13 @@ format: $(READY) ## Format the code
 	$(BIN)/ruff check --fix .
 
 bench: $(READY) ## Run every benchmark against its peers (an hour; BENCH_OPTIONS=--small for minutes)
-	@for file in $(filter-out benchmarks/common.py,$(wildcard benchmarks/*.py)); do echo "== $$file"; $(BIN)/python $$file $(BENCH_OPTIONS) || exit 1; done
+	@for file in $(filter-out benchmarks/common.py benchmarks/world.py,$(wildcard benchmarks/*.py)); do echo "== $$file"; $(BIN)/python $$file $(BENCH_OPTIONS) || exit 1; done
+
+kafka: $(READY) ## Start a Kafka broker on this machine (KAFKA_PORT=9092)
+	$(BIN)/python -m tests.streaming.broker start --port $(KAFKA_PORT)
+
+kafka-stop: $(READY) ## Stop it; its data stay in .venv/kafka
+	$(BIN)/python -m tests.streaming.broker stop --port $(KAFKA_PORT)
 
 lock: $(READY) ## Resolve requirements.lock anew from setup.py
 	$(BIN)/uv pip compile setup.py --extra test --extra bench --upgrade --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --custom-compile-command "make lock" --quiet --output-file requirements.lock
