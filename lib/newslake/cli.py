@@ -8,6 +8,7 @@ import logging
 import os
 import re
 import sys
+import tempfile
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
@@ -17,6 +18,7 @@ from cyclopts import App, CycloptsError, Group, Parameter
 from cyclopts.config import Dict as ConfigValues
 
 from newslake.errors import JobFailed, UserError
+from newslake.faults import explained
 from newslake.jobrun import JobRun, first_line, log, masked, recorded
 from newslake.lakehouse import Lakehouse
 from newslake.session import spark_session
@@ -60,6 +62,7 @@ def main(job: JobFunction, argv: Sequence[str] | None = None) -> None:
     _utc()
     arguments = list(sys.argv[1:] if argv is None else argv)
     name = job.__name__
+    lake: Lakehouse | None = None
     try:
         profile = load_profile(_given(arguments, "config"))
         parsed = _parse(job, arguments, profile)
@@ -78,8 +81,12 @@ def main(job: JobFunction, argv: Sequence[str] | None = None) -> None:
     except KeyboardInterrupt:
         _stop(130, f"{name}: interrupted")
     except Exception as error:
-        traceback.print_exc()
-        _stop(1, f"{name}: failed: {first_line(error)}")
+        fault = explained(error, [lake.root if lake is not None else None, tempfile.gettempdir()])
+        if fault is None or log.isEnabledFor(logging.DEBUG):
+            traceback.print_exc()
+        if fault is None:
+            _stop(1, f"{name}: failed: {first_line(error)}")
+        _stop(fault.status, f"{name}: {'failed: ' if fault.status == 1 else ''}{fault.line}")
 
 
 def run_job(

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
+from py4j.protocol import Py4JJavaError
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
@@ -92,6 +93,9 @@ def recorded(lake: Lakehouse, run: JobRun) -> Iterator[None]:
 def first_line(error: BaseException) -> str:
     """What went wrong, in one line, without anything secret."""
     lines = str(error).strip().splitlines()
+    if isinstance(error, Py4JJavaError):  # its first line says which call failed, its causes why
+        causes = [line.removeprefix("Caused by: ") for line in lines if line.startswith("Caused by: ")]
+        return masked("", (causes or [line.removeprefix(": ") for line in lines[1:2]] or lines)[-1])[:1000]
     return masked("", f"{type(error).__name__}: {lines[0] if lines else ''}")[:1000]
 
 

@@ -3,6 +3,7 @@
 Every write is one Delta commit, so a job killed at any moment leaves each table as it was before or after the write.
 """
 
+import copy
 import re
 import time
 import uuid
@@ -16,6 +17,7 @@ from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
 from newslake.errors import UserError
+from newslake.evolution import add_columns, missing_columns, refuse_unknown_columns, with_missing
 from newslake.sqltext import differs, literal, quoted
 from newslake.tablespec import check_schema, table_spec
 from newslake.written import Written, written_by
@@ -43,6 +45,13 @@ class Lakehouse:
         self.spark = spark
         self.root = root.rstrip("/") if root is not None else None
         self._names = [quoted(part) for part in (catalog, schema) if part is not None]
+        self._current: set[str] = set()  # tables whose columns were seen to be the contract's
+
+    def in_session(self, spark: SparkSession) -> "Lakehouse":
+        """The same tables by another session, such as that of a stream's batch: a frame belongs to one, and writes by its settings."""
+        other = copy.copy(self)
+        other.spark = spark
+        return other
 
     def exists(self, table: str) -> bool:
         """Whether the table has been created."""
@@ -51,20 +60,30 @@ class Lakehouse:
         return self.spark.catalog.tableExists(self._identifier(table))
 
     def read(self, table: str) -> DataFrame:
-        """The table's rows, now.
+        """The table's rows, now; columns that an older version did not know are NULL.
 
         Raises:
-            UserError: the table is not there yet; says which job builds it.
+            UserError: the table is not there yet, or cannot be read as its contract says; says which job builds it.
         """
         spec = table_spec(table)
         if not self.exists(table):
             raise UserError(f"table {table} is not there yet (looked in {self}); it is built by: {spec.written_by}")
-        return self.spark.table(self._identifier(table))
+        rows = self.spark.table(self._identifier(table))
+        return with_missing(rows, missing_columns(spec, rows.schema, str(self)))
 
     def create(self, table: str) -> bool:
-        """Create the table from schemas/<table>.sql where it is not there yet; whether it was not. Two runs may do so at once."""
+        """Create the table from schemas/<table>.sql where it is not there yet; whether it was not. Two runs may do so at once.
+
+        A table that an older version made gets the columns that came later.
+
+        Raises:
+            UserError: the table that is there is another version's, and cannot be written.
+        """
         spec = table_spec(table)
         if self.exists(table):
+            if table not in self._current:
+                _retrying(lambda: self._evolve(table))
+                self._current.add(table)
             return False
         # Racing runs can meet after each saw no table: one of them fails, and finds the table when it tries again.
         _retrying(lambda: self.spark.sql(spec.ddl.replace("{table}", self._identifier(table))))
@@ -193,6 +212,13 @@ class Lakehouse:
         if self.root is not None:
             return f"delta.{quoted(f'{self.root}/{table}')}"
         return ".".join([*self._names, quoted(table)])
+
+    def _evolve(self, table: str) -> None:
+        spec, there = table_spec(table), self.spark.table(self._identifier(table)).schema
+        missing = missing_columns(spec, there, str(self))
+        refuse_unknown_columns(spec, there, str(self))
+        if missing:
+            self.spark.sql(add_columns(self._identifier(table), missing))
 
     def _delta(self, table: str) -> DeltaTable:
         self.create(table)

@@ -1,0 +1,90 @@
+"""What goes wrong around a job rather than in it, told in one line: a full disk, a folder that may not be written, a damaged file."""
+
+import re
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One line that says what happened and what to do, and the exit status that goes with it: 2 where the user has to mend a setting."""
+
+    line: str
+    status: int = 1
+
+
+_FULL = re.compile(r"No space left on device|Disk quota exceeded|\[Errno 28\]|\[Errno 122\]")
+_REFUSED = re.compile(r"Read-only file system|Permission denied|AccessDeniedException|AccessControlException|Mkdirs failed to create")
+_DAMAGED = re.compile(
+    r"is not a Parquet file|CANNOT_READ_FILE_FOOTER|FAILED_READ_FILE|ParquetDecodingException|Could not read footer|"
+    r"Expected \d+ bytes? .* footer|corrupted file|Parquet magic bytes not found"
+)
+_GONE = re.compile(r"FILE_NOT_EXIST|FileNotFoundException.*\.parquet|DELTA_FILE_NOT_FOUND")
+_BUSY = re.compile(r"DELTA_CONCURRENT_\w+|Concurrent(Append|DeleteRead|DeleteDelete|Transaction|Write)Exception|DELTA_METADATA_CHANGED")
+_MEMORY = re.compile(r"java\.lang\.OutOfMemoryError|Java heap space|GC overhead limit exceeded")
+_PARQUET = re.compile(r"(?:file:/*)?(?P<path>/[^\s,'\"]*?\.parquet)")
+_DENIED = (
+    re.compile(r"(?:Mkdirs failed to create|AccessDeniedException:|\[Errno \d+\][^:\n]*:)\s*'?(?:file:/*)?(?P<path>/[^\s,'\")]+)"),
+    re.compile(r"(?P<path>/[^\s,'\"(]+) \((?:Read-only|Permission)"),
+)
+
+
+def explained(error: BaseException, folders: Sequence[str | None] = ()) -> Fault | None:
+    """The fault behind an exception, where it is one of those that happen to every job; None where it is not.
+
+    Args:
+        error: what a job raised; PySpark's exceptions carry the JVM's, with all its causes, as text.
+        folders: where the job writes, to say which of them is full.
+    """
+    said = "\n".join(_texts(error))
+    if _FULL.search(said):
+        return Fault(
+            f"no space left on the disk ({_free(folders)}): make room and run again; what was written before stays, nothing is lost"
+        )
+    if _REFUSED.search(said):
+        found = next((match for pattern in _DENIED if (match := pattern.search(said))), None)
+        place = found["path"] if found else next((folder for folder in folders if folder), "the lakehouse")
+        why = "the file system is read-only" if "Read-only file system" in said else "permission denied"
+        return Fault(f"cannot write {place}: {why}; make it writable for this user, or name another folder (--lakehouse)", status=2)
+    if _MEMORY.search(said):
+        return Fault("Spark ran out of memory: give it more, such as spark.driver.memory: 8g under `spark:` of the --config file")
+    if _BUSY.search(said):
+        return Fault("another run wrote the same rows at the same time, again and again: run again when it has ended; nothing is lost")
+    if _GONE.search(said):
+        return Fault(f"{_file(said)} is gone, which its table needs: {_MEND}")
+    if _DAMAGED.search(said):
+        return Fault(f"{_file(said)} is damaged and cannot be read: {_MEND}")
+    return None
+
+
+_MEND = "put it back from a copy, or RESTORE the table to a version before it, and run again"
+
+
+def _texts(error: BaseException) -> list[str]:
+    """What the exception says, and those that it came from."""
+    found: list[str] = []
+    seen: set[int] = set()
+    step: BaseException | None = error
+    while step is not None and id(step) not in seen:
+        seen.add(id(step))
+        found.append(f"{type(step).__name__}: {step}")
+        step = step.__cause__ or (None if step.__suppress_context__ else step.__context__)
+    return found
+
+
+def _file(said: str) -> str:
+    found = _PARQUET.search(said)
+    return found["path"] if found else "a file of a table"
+
+
+def _free(folders: Sequence[str | None]) -> str:
+    """The free space where the job writes, the fullest disk first."""
+    spaces = {}
+    for folder in folders:
+        there = next((path for path in (Path(folder), *Path(folder).parents) if path.exists()), None) if folder else None
+        if there is not None and "://" not in str(folder):
+            spaces[folder] = shutil.disk_usage(there).free
+    said = [f"{space / 2**20:,.0f} MiB free in {folder}" for folder, space in sorted(spaces.items(), key=lambda pair: pair[1])]
+    return ", ".join(said) or "of the tables, or Spark's own temporary files"
