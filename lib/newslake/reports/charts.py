@@ -91,6 +91,15 @@ def short_count(count: int) -> str:
     return str(count)
 
 
+def percent(share: float) -> str:
+    """A share of 0 to 1 in per cent: never 0 % or 100 % unless it is."""
+    if 0 < share < 0.01:
+        return "under 1\u00a0%"
+    if 0.99 < share < 1:
+        return f"{100 * share:.1f}\u00a0%" if share < 0.999 else "over 99.9\u00a0%"
+    return f"{100 * share:.0f}\u00a0%"
+
+
 def projected(vectors: np.ndarray) -> tuple[np.ndarray, float]:
     """Directions of vectors in two dimensions: the first two principal components of the vectors at unit length.
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from newslake.reports.charts import short_count
+from newslake.reports.charts import percent, short_count
 from newslake.reports.models import Models
 from newslake.reports.readers import Newsfeed, Reuse
 from newslake.reports.votes import Vote
@@ -66,10 +66,10 @@ def tiles(sections: Mapping[str, HasContent]) -> list[Tile]:
     models: Models | None = sections["models"].content
     if models is not None and models.rows[0].valid.get("auc") is not None:
         best = models.rows[0]
-        found.append(Tile(f"{best.valid['auc']:.3f}", "AUC on unseen days", f"{best.model}, epoch {best.best_epoch}", "models"))
+        found.append(Tile(f"{best.valid['auc']:.3f}", "valid AUC", f"{best.model}, epoch {best.best_epoch}", "models"))
     reuse: Reuse | None = sections["reuse"].content
     if reuse is not None:
-        found.append(Tile(f"{reuse.days[-1].share:.0%}", "phrases reused", f"on {_day(reuse.days[-1].day)}", "reuse"))
+        found.append(Tile(percent(reuse.days[-1].share), "phrases reused", f"on {_day(reuse.days[-1].day)}", "reuse"))
     vote: Vote | None = sections["vote"].content
     if vote is not None:
         found.append(Tile(short_count(vote.count("changed")), "classes corrected", f"of {short_count(vote.texts)} short texts", "vote"))
@@ -91,11 +91,11 @@ def _of_reuse(reuse: Reuse | None) -> str:
     if reuse is None:
         return ""
     last = reuse.days[-1]
-    return f"On {_day(last.day)}, {last.share:.0%} of {last.phrases:,} tag phrases took a stored vector instead of a new one."
+    return f"On {_day(last.day)}, {percent(last.share)} of {last.phrases:,} tag phrases took a stored vector instead of a new one."
 
 
 def _of_vote(vote: Vote | None) -> str:
-    if vote is None:
+    if vote is None or not vote.count("changed"):
         return ""
     return f"Their nearest articles corrected the class of {vote.count('changed'):,} of {_many(vote.texts, 'short text')}."
 

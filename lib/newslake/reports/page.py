@@ -10,7 +10,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from newslake.reports.charts import short_count
+from newslake.reports.charts import percent, short_count
 from newslake.reports.topicmap import label_of
 
 
@@ -62,15 +62,6 @@ def seconds(value: float) -> str:
         return f"{value:.1f} s"
     minutes, rest = divmod(round(value), 60)
     return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
-
-
-def percent(share: float) -> str:
-    """A share of 0 to 1 in per cent: never 0 % or 100 % unless it is."""
-    if 0 < share < 0.01:
-        return "under 1 %"
-    if 0.99 < share < 1:
-        return f"{100 * share:.1f} %" if share < 0.999 else "over 99.9 %"
-    return f"{100 * share:.0f} %"
 
 
 def _file(name: str) -> str:

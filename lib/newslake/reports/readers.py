@@ -99,11 +99,20 @@ def gather_reuse(lake: Lakehouse) -> Reuse | None:
     return Reuse(days[::-1], encoder, max(day.phrases for day in days))
 
 
-def example_reader(feed: DataFrame) -> Row | None:
-    """The reader of an hour's feeds with the most articles by own vectors, then the highest mean cosine, then by user_id."""
-    own = F.col("reason") == "vectors"
-    by_reader = feed.groupBy("user_id").agg(F.count_if(own).alias("own"), F.avg(F.when(own, F.col("cosine"))).alias("cosine"))
-    return by_reader.orderBy(F.desc("own"), F.desc_nulls_last("cosine"), "user_id").head()
+def example_reader(feed: DataFrame, clicks: DataFrame | None) -> Row | None:
+    """The reader of an hour's feeds with the most articles by own vectors, then the most clicks, then by user_id.
+
+    Args:
+        feed: rows of newsfeed of one hour.
+        clicks: user_id of each click, if clicks are known.
+    """
+    by_reader = feed.groupBy("user_id").agg(F.count_if(F.col("reason") == "vectors").alias("own"))
+    if clicks is not None:
+        counted = clicks.groupBy("user_id").agg(F.count("*").alias("clicks"))
+        by_reader = by_reader.join(counted, on="user_id", how="left")
+    else:
+        by_reader = by_reader.withColumn("clicks", F.lit(0))
+    return by_reader.orderBy(F.desc("own"), F.desc_nulls_last("clicks"), "user_id").head()
 
 
 def gather_newsfeed(lake: Lakehouse, user: str | None = None) -> Newsfeed | None:
@@ -118,7 +127,8 @@ def gather_newsfeed(lake: Lakehouse, user: str | None = None) -> Newsfeed | None
         return None
     hour = found[0]
     feed = whole.where(F.col("hour") == F.lit(hour))
-    best = example_reader(feed if user is None else feed.where(F.col("user_id") == user))
+    clicks = lake.read("impressions").where(F.col("clicked")).select("user_id") if lake.exists("impressions") else None
+    best = example_reader(feed if user is None else feed.where(F.col("user_id") == user), clicks)
     if best is None:
         raise UserError(f"--user {user}: no newsfeed of {hour:%Y-%m-%dT%H} is for that user")
     reader = best["user_id"]
@@ -150,18 +160,21 @@ def _tags(lake: Lakehouse, reader: str, hour: datetime) -> list[tuple[str, float
 
 
 def _clicked(lake: Lakehouse, titles: DataFrame, reader: str, hour: datetime) -> list[tuple[str, str]]:
-    """What the reader clicked last before the hour; else the end of the history that came with the files."""
-    rows: list[Row] = []
+    """What the reader clicked last before the hour, then the end of the history that came with the files; title and category."""
+    found: dict[str, tuple[str, str]] = {}
     if lake.exists("impressions"):
         shown = lake.read("impressions").where((F.col("user_id") == reader) & F.col("clicked") & (F.col("occurred_at") < F.lit(hour)))
         last = shown.groupBy("news_id").agg(F.max("occurred_at").alias("at")).orderBy(F.desc("at"), "news_id").limit(_READ)
         rows = last.join(titles, on="news_id", how="left").orderBy(F.desc("at"), "news_id").collect()
-    if not rows and lake.exists("click_history"):
+        found |= {row["news_id"]: (_title(row), row["category"] or "") for row in rows}
+    if len(found) < _READ and lake.exists("click_history"):
         earlier = lake.read("click_history").where((F.col("user_id") == reader) & (F.col("occurred_at") < F.lit(hour)))
         last = earlier.orderBy(F.desc("occurred_at"), "impression_id").limit(1)
         last = last.select(F.posexplode(F.slice(F.reverse("news_ids"), 1, _READ)).alias("at", "news_id"))
         rows = last.join(titles, on="news_id", how="left").orderBy("at").collect()
-    return [(_title(row), row["category"] or "") for row in rows]
+        for row in rows:
+            found.setdefault(row["news_id"], (_title(row), row["category"] or ""))
+    return list(found.values())[:_READ]
 
 
 def _title(row: Row) -> str:

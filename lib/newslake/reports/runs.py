@@ -131,7 +131,8 @@ def gather_runs(lake: Lakehouse, leave_out: str) -> Runs | None:
             shown = next((row for row in done if row["effect"]), done[0])
             checked = done[0]["started_at"] if done[0] is not shown else None
             flow = (shown["started_at"], shown["rows_in"], dict(shown["rows_out"]), shown["rows_quarantined"])
-            flows.append(Flow(name, kind, *flow, checked))
+            if shown["rows_in"] is not None or shown["rows_out"]:  # else it reads and writes no rows, but files
+                flows.append(Flow(name, kind, *flow, checked))
             seconds = [float(row["seconds"]) for row in done[:_EARLIER]]
             timings.append(Timing(name, kind, seconds[0], seconds[:0:-1]))
     scale = log_scale([count for flow in flows for count in (flow.read or 0, flow.rows, flow.rejected)])

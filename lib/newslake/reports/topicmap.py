@@ -16,6 +16,7 @@ _COLOURS = 6  # categories with a colour of their own
 _WIDTH, _HEIGHT = 1000.0, 560.0
 _LARGEST = 46.0  # radius in the same unit
 _PHONE = 0.34  # pixels of a phone that a unit takes; a wide screen: 1
+_CARRIES = 22.0  # radius of a bubble that carries its label
 _LETTER = 6.4  # pixels that a letter of a label takes, about
 
 
@@ -31,6 +32,7 @@ class Bubble:
     articles: int
     category: str
     colour: int
+    below: int  # pixels from the middle to its label; 0: the label lies on it
     label: str  # where there is room for one: "both", "wide" (screens only) or nowhere
 
 
@@ -84,6 +86,7 @@ def gather_topics(lake: Lakehouse) -> TopicMap | None:
             articles=row["articles"],
             category=row["category"],
             colour=colours.get(row["category"], _COLOURS),
+            below=_below(float(radii[number])),
             label="both" if number in narrow else "wide" if number in wide else "",
         )
         for number, row in enumerate(rows)
@@ -105,6 +108,11 @@ def label_of(terms: list[str]) -> str:
     return " ".join(terms[:2])
 
 
+def _below(radius: float) -> int:
+    """How far below its middle a bubble's label is written: not at all on a large one."""
+    return 0 if radius >= _CARRIES else round(radius) + 9
+
+
 def labelled(places: np.ndarray, radii: np.ndarray, rows: list[Row], scale: float) -> set[int]:
     """Bubbles that can carry their label without one lying over another; the largest come first.
 
@@ -118,10 +126,10 @@ def labelled(places: np.ndarray, radii: np.ndarray, rows: list[Row], scale: floa
     chosen = set()
     for number, row in enumerate(rows):
         half = (_LETTER * len(label_of(list(row["terms"]))) / 2 + 4) / scale
-        x, y, line = float(places[number, 0]), float(places[number, 1]), 9.0 / scale
+        x, y, line = float(places[number, 0]), float(places[number, 1]) + _below(float(radii[number])) / scale, 9.0 / scale
         box = (x - half, y - line, x + half, y + line)
         free = all(box[2] <= other[0] or other[2] <= box[0] or box[3] <= other[1] or other[3] <= box[1] for other in taken)
-        if free and box[0] >= 0 and box[2] <= _WIDTH and row["articles"] > 0:
+        if free and box[0] >= 0 and box[2] <= _WIDTH and box[1] >= 0 and box[3] <= _HEIGHT and row["articles"] > 0:
             taken.append(box)
             chosen.add(number)
     return chosen
