@@ -7,6 +7,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from newslake.errors import UserError
+from newslake.horizon import horizon, served
 from newslake.jobrun import JobRun
 from newslake.lakehouse import Lakehouse
 from newslake.options import the_one
@@ -48,6 +49,7 @@ def export_articles(
         JobFailed: in the end the counts differ.
     """
     rows, identity = _chosen(lake.read(ARTICLE_VECTORS), ARTICLE_VECTORS, encoder_id, topic_model)
+    rows = served(rows, "news_date", horizon(lake))
     few = None if only is None else only.select(F.col("news_id").alias(ITEM))
     return _export(lake, run, ARTICLES, article_items(rows), identity, ARTICLE_VECTORS, _Target(uri, token, prefix, rebuild), few, limits)
 

@@ -4,6 +4,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from newslake.errors import UserError
+from newslake.horizon import UNDATED, horizon, served
 from newslake.jobrun import JobRun
 from newslake.lakehouse import Lakehouse
 from newslake.options import the_one
@@ -12,8 +13,6 @@ from newslake.topics.fit import TOPICS
 from newslake.vectors import TOPIC_SHARE, joined, joined_with_nothing, norm, unit, vector_size, weighted_mean
 
 TABLE = "article_vectors"
-NO_DATE = "1970-01-01"
-"""The day of an article without published_at."""
 
 _KEY = ("news_date", "news_id", "encoder_id", "topic_model")
 
@@ -52,6 +51,8 @@ def build_article_vectors(
     if size is None:
         raise UserError(f"--topic-model {model}: no such model in table topics: run fit_topics")
     lake.create(TABLE)
+    # What purge_news took out of the served vectors stays out, though news may keep the article.
+    news = served(news, "published_at", horizon(lake))
     wanted = inputs(news, embeddings, assigned)
     _report(run, news, wanted)
 
@@ -100,8 +101,8 @@ def inputs(news: DataFrame, embeddings: DataFrame, assigned: DataFrame) -> DataF
 
 
 def news_date(published_at: Column) -> Column:
-    """The day of publication, UTC; NO_DATE where there is none."""
-    return F.coalesce(published_at.cast("date"), F.lit(NO_DATE).cast("date"))
+    """The day of publication, UTC; UNDATED where there is none."""
+    return F.coalesce(published_at.cast("date"), F.lit(UNDATED).cast("date"))
 
 
 def stale(wanted: DataFrame, stored: DataFrame) -> DataFrame:
