@@ -28,8 +28,9 @@ from newslake.session import spark_session
 from newslake.training.data import Catalogue, Impressions, TrainingData, load_training_data
 from newslake.training.evaluate import evaluate
 from newslake.training.feed import ClickFeed
-from newslake.training.staging import stage, stage_vectors
-from newslake.training.trainer import TrainSettings, train
+from newslake.training.staging import Staged, stage, stage_vectors
+from newslake.training.train_settings import TrainSettings
+from newslake.training.trainer import train
 
 VECTOR_SIZE = 384
 DIM = 50
@@ -37,7 +38,7 @@ BATCH_SIZE = 128
 SKIPS = 4
 
 
-def staged_data(spark: SparkSession, folder: Path, spec: GeneratorSpec) -> TrainingData:
+def staged_folders(spark: SparkSession, folder: Path, spec: GeneratorSpec) -> tuple[Staged, Staged]:
     """Generated impressions, staged as the job stages them. The articles' vectors are noise: speed does not depend on them."""
     generate(spark, str(folder / "mind"), spec)
     impressions, history = (read(spark, folder / "mind") for read in (_impressions, _history))
@@ -46,11 +47,10 @@ def staged_data(spark: SparkSession, folder: Path, spec: GeneratorSpec) -> Train
     news = spark.read.csv(files, sep="\t", quote="", schema=columns).dropDuplicates(["news_id"])
     entity = F.struct(F.lit("title").alias("field"), F.get_json_object("entities", "$[0].WikidataId").alias("wikidata_id"))
     news = news.withColumn("entities", F.array(entity))
-    staged = stage(folder / "staging", impressions, history, news, train="train", valid="dev", max_skips=300)
+    staged = stage(folder / "staging", impressions, history, news, train=["train"], valid=["dev"], max_skips=300)
     numbers = F.transform(F.sequence(F.lit(1), F.lit(VECTOR_SIZE)), lambda i: (F.xxhash64("news_id", i) / F.lit(2.0**63)).cast("float"))
     embeddings = news.select("news_id", F.lit("noise").alias("encoder_id"), numbers.alias("embedding"))
-    vectors = stage_vectors(staged, spark, embeddings, encoder_id="noise")
-    return load_training_data(staged, vectors)
+    return staged, stage_vectors(staged, spark, embeddings, encoder_id="noise")
 
 
 def _behaviors(spark: SparkSession, folder: Path) -> DataFrame:
@@ -72,7 +72,9 @@ def _impressions(spark: SparkSession, folder: Path) -> DataFrame:
 
 def _history(spark: SparkSession, folder: Path) -> DataFrame:
     clicked = F.split(F.coalesce("history", F.lit("")), " ")
-    return _behaviors(spark, folder).select("split", "impression_id", clicked.alias("news_ids"))
+    known = F.filter(clicked, lambda news_id: news_id != "")
+    occurred = F.to_timestamp("time", "M/d/yyyy h:mm:ss a").alias("occurred_at")
+    return _behaviors(spark, folder).select("split", "impression_id", "user_id", occurred, known.alias("news_ids"))
 
 
 @dataclass
@@ -244,8 +246,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         spark = spark_session("newslake benchmark: train", master="local[*]", extra={"spark.ui.enabled": "false"})
         spark.sparkContext.setLogLevel("ERROR")
-        data = staged_data(spark, Path(folder), spec)
+        staged, vectors = staged_folders(spark, Path(folder), spec)
         spark.stop()
+        data = load_training_data(staged, vectors)
         ours = measure_ours(data, epochs)
         peer = measure_peer(data)
     examples, shown = ours["examples"], len(data.train.users) + len(data.valid.users)

@@ -52,8 +52,13 @@ def embeddings(spark: SparkSession, vectors: dict[str, list[float]], schema: T.S
     return spark.createDataFrame([(news_id, encoder_id, "hash", 3, vector) for news_id, vector in vectors.items()], schema)
 
 
-def drawn_behaviors(seed: int, *, users: int = 12, articles: int = 60, impressions: int = 120) -> list[Behavior]:
-    """Train and dev behaviours: a user likes the articles whose number leaves the user's on division by 3; dev shows new articles too."""
+def drawn_behaviors(
+    seed: int, *, users: int = 12, articles: int = 60, impressions: int = 120, with_history: bool = False
+) -> list[Behavior]:
+    """Train and dev behaviours: a user likes the articles whose number leaves the user's on division by 3; dev shows new articles too.
+
+    With histories, users 0 to 2 have none, and each other user up to five of articles 0 to 17 that the user likes.
+    """
     random = np.random.default_rng(seed)
     found: list[Behavior] = []
     for number in range(impressions):
@@ -63,7 +68,8 @@ def drawn_behaviors(seed: int, *, users: int = 12, articles: int = 60, impressio
         shown = random.choice(pool, size=int(random.integers(3, 12)), replace=False)
         liked = [bool((article % 3 == user % 3 and random.random() < 0.9) or random.random() < 0.05) for article in shown]
         candidates = " ".join(f"N{article:03}-{int(label)}" for article, label in zip(shown, liked, strict=True))
-        found.append((split, f"{number}", f"U{user:02}", "", candidates))
+        past = [f"N{article:03}" for article in range(18) if article % 3 == user % 3][: user // 2]
+        found.append((split, f"{number}", f"U{user:02}", " ".join(past) if with_history and user > 2 else "", candidates))
     return found
 
 
@@ -102,6 +108,7 @@ def write_clicks(folder: Path, clicks: int, *, width: int = 6, per_group: int = 
             {
                 "click_id": ids[part],
                 "user": part.astype(np.int32),
+                "history": (part + 1).astype(np.int32),
                 "clicked": part.astype(np.int32),
                 "skip_count": counts[part].astype(np.int32),
                 "skips": pa.array(list(skips[part].astype(np.int32)), pa.list_(pa.int32())),

@@ -40,6 +40,12 @@ def shown(spark: SparkSession) -> DataFrame:
     return examples.candidates(impressions, history, train=["train"], valid=["dev"]).cache()
 
 
+@pytest.fixture(scope="module")
+def recent(spark: SparkSession, shown: DataFrame) -> DataFrame:
+    history = frames.click_history(spark, BEHAVIORS, schema("click_history"))
+    return examples.recent_clicks(shown, history, length=2).cache()
+
+
 def test_candidates_are_labelled_of_the_splits_asked_for_and_not_clicked_before(shown: DataFrame) -> None:
     found = {(row["role"], row["split"], row["impression_id"], row["news_id"], row["clicked"]) for row in shown.collect()}
     assert found == {
@@ -56,8 +62,8 @@ def test_candidates_are_labelled_of_the_splits_asked_for_and_not_clicked_before(
     }
 
 
-def test_users_are_in_training_where_they_have_a_click_to_train_on(shown: DataFrame) -> None:
-    assert {row["user_id"]: row["in_training"] for row in examples.users(shown).collect()} == {
+def test_users_are_in_training_where_they_have_a_click_to_train_on(shown: DataFrame, recent: DataFrame) -> None:
+    assert {row["user_id"]: row["in_training"] for row in examples.users(shown, recent).collect()} == {
         "U1": True,
         "U2": True,
         "U3": False,
@@ -96,17 +102,49 @@ def test_indices_are_contiguous_and_the_same_whatever_the_partitions(spark: Spar
 def lists(spark: SparkSession, shown: DataFrame) -> DataFrame:
     user_index = spark.createDataFrame([(f"U{i}", i) for i in range(1, 6)], "user_id string, user int")
     article_index = spark.createDataFrame([(f"N{i}", i) for i in range(1, 11)], "news_id string, article int")
-    return examples.impression_lists(shown, user_index, article_index).cache()
+    histories = spark.createDataFrame([("train", "1", 4), ("dev", "1", 5)], "split string, impression_id string, history int")
+    return examples.impression_lists(shown, user_index, article_index, histories).cache()
+
+
+def test_histories_are_the_latest_clicks_once_each_numbered_without_gaps(spark: SparkSession, shown: DataFrame, tmp_path: Path) -> None:
+    behaviors = [
+        ("train", "1", "U1", "N1 N2 N3", "N1-1"),
+        ("train", "2", "U2", "N9 N2 N3", "N4-1"),  # the same two latest ones as U1
+        ("train", "3", "U3", "N404", "N7-0"),  # no such article
+        ("dev", "1", "U1", "N3 N2", "N5-1"),
+        ("dev", "2", "U4", "", "N2-1"),
+        ("dev", "3", "U5", "N1", "N6"),  # no label: not among the candidates
+    ]
+    history = frames.click_history(spark, behaviors, schema("click_history"))
+    recent = examples.recent_clicks(shown, history, length=2)
+    assert {(row["split"], row["impression_id"]): row["recent"] for row in recent.collect()} == {
+        ("train", "1"): ["N3", "N2"],
+        ("train", "2"): ["N3", "N2"],
+        ("train", "3"): ["N404"],
+        ("dev", "1"): ["N2", "N3"],
+        ("dev", "2"): [],
+    }
+    spread = written(examples.spread_by_range(examples.distinct_histories(recent), "history_key"), tmp_path / "spread")
+    numbered = written(examples.with_index(spread, "history_key", "history"), tmp_path / "numbered")
+    assert sorted(row["history"] for row in numbered.collect()) == [0, 1, 2]
+    index = spark.createDataFrame([("N2", 20), ("N3", 30)], "news_id string, article int")
+    lists = {row["history"]: row["articles"] for row in examples.history_lists(numbered, index).collect()}
+    assert sorted(lists.values()) == [[20, 30], [30, 20]]  # the list of nothing known is empty, and has no row
+    of_user = {row["user_id"]: row["history"] for row in examples.with_history(examples.users(shown, recent), numbered).collect()}
+    assert lists[of_user["U1"]] == [20, 30]  # at the latest impression
+    assert lists[of_user["U2"]] == [30, 20]
+    assert of_user["U4"] == 0
+    assert of_user["U3"] not in lists
 
 
 def test_impression_lists_keep_the_order_shown(lists: DataFrame) -> None:
-    found = {(row["role"], row["user"], tuple(row["articles"]), tuple(row["labels"])) for row in lists.collect()}
+    found = {(row["role"], row["user"], row["history"], tuple(row["articles"]), tuple(row["labels"])) for row in lists.collect()}
     assert found == {
-        ("train", 1, (1, 2, 3), (1, 0, 0)),
-        ("train", 2, (2, 4, 5), (1, 1, 0)),
-        ("train", 3, (7,), (0,)),
-        ("valid", 1, (5, 10), (1, 0)),
-        ("valid", 4, (2,), (1,)),
+        ("train", 1, 4, (1, 2, 3), (1, 0, 0)),
+        ("train", 2, 0, (2, 4, 5), (1, 1, 0)),
+        ("train", 3, 0, (7,), (0,)),
+        ("valid", 1, 5, (5, 10), (1, 0)),
+        ("valid", 4, 0, (2,), (1,)),
     }
     assert lists.select("impression_key").distinct().count() == 5  # train's and dev's impression 1 are two
 
@@ -120,10 +158,11 @@ def test_list_sizes_count_clicks_whose_skips_are_too_many(lists: DataFrame) -> N
 
 def test_each_click_has_the_skips_of_its_impression_padded(lists: DataFrame) -> None:
     found = examples.clicks_with_skips(lists.where("role = 'train'"), width=4)
-    assert {(row["user"], row["clicked"], row["skip_count"], tuple(row["skips"])) for row in found.collect()} == {
-        (1, 1, 2, (2, 3, 0, 0)),
-        (2, 2, 1, (5, 0, 0, 0)),
-        (2, 4, 1, (5, 0, 0, 0)),
+    columns = ("user", "history", "clicked", "skip_count")
+    assert {(*(row[name] for name in columns), tuple(row["skips"])) for row in found.collect()} == {
+        (1, 4, 1, 2, (2, 3, 0, 0)),
+        (2, 0, 2, 1, (5, 0, 0, 0)),
+        (2, 0, 4, 1, (5, 0, 0, 0)),
     }
     assert found.select("click_id").distinct().count() == 3
 
@@ -132,6 +171,7 @@ def test_a_click_beside_too_many_skips_keeps_a_fair_choice_of_them(spark: SparkS
     lists = spark.range(2000).select(
         F.xxhash64("id").alias("impression_key"),
         F.lit(0).alias("user"),
+        F.lit(0).alias("history"),
         F.transform(F.sequence(F.lit(0), F.lit(10)), lambda i: i.cast("int")).alias("articles"),
         F.transform(F.sequence(F.lit(0), F.lit(10)), lambda i: F.when(i == 5, 1).otherwise(0).cast("tinyint")).alias("labels"),
     )
@@ -146,7 +186,7 @@ def test_a_click_beside_too_many_skips_keeps_a_fair_choice_of_them(spark: SparkS
 
 
 def test_a_click_without_skips_is_kept(spark: SparkSession) -> None:
-    lists = spark.sql("SELECT 1L AS impression_key, 7 AS user, array(3) AS articles, array(1Y) AS labels")
+    lists = spark.sql("SELECT 1L AS impression_key, 7 AS user, 1 AS history, array(3) AS articles, array(1Y) AS labels")
     row = examples.clicks_with_skips(lists, width=2).head()
     assert row is not None
     assert (row["user"], row["clicked"], row["skip_count"], row["skips"]) == (7, 3, 0, [0, 0])

@@ -47,6 +47,25 @@ def test_every_click_comes_once_with_up_to_four_distinct_skips_of_its_own(files:
     assert [per_user[i] for i in range(CLICKS)] == [min(4, i % (WIDTH + 1)) for i in range(CLICKS)]
 
 
+def test_grouped_every_click_comes_once_with_its_history_and_its_skips(files: list[str]) -> None:
+    blocks = list(make_feed(files, grouped=True).blocks(1))
+    users, histories, articles, shown = (
+        torch.cat([getattr(block, name) for block in blocks]) for name in ("users", "histories", "articles", "shown")
+    )
+    assert sorted(users.tolist()) == list(range(CLICKS)) != users.tolist()
+    assert torch.equal(articles[:, 0], users)
+    assert torch.equal(histories, users + 1)
+    assert shown[:, 0].all()
+    assert torch.equal(shown.sum(dim=1), 1 + (users % (WIDTH + 1)).clamp(max=4))
+    skips = [tuple(row[there][1:].tolist()) for row, there in zip(articles, shown, strict=True)]
+    assert all(len(set(row)) == len(row) for row in skips)
+    assert all(1000 * user <= skip < 1000 * user + WIDTH for user, row in zip(users.tolist(), skips, strict=True) for skip in row)
+    # The very skips of the ungrouped feed: they depend on seed, epoch and click alone.
+    flat = {(user, article) for user, article, label in epoch_of(make_feed(files), 1) if label == 0}
+    assert {(user, skip) for user, row in zip(users.tolist(), skips, strict=True) for skip in row} == flat
+    assert all(len(block) % 32 == 0 for block in blocks[:-1])
+
+
 def test_the_same_seed_and_epoch_give_the_same_order(files: list[str]) -> None:
     first = epoch_of(make_feed(files), 1)
     assert epoch_of(make_feed(files), 1) == first

@@ -21,6 +21,8 @@ TABLES = ("user_embeddings", "news_embeddings", "model_metrics")
 MOMENTS: dict[str, Callable[[Path], bool]] = {
     "staging half built": lambda root: any((root / "_staging").glob("*.tmp-*/articles/_SUCCESS")),
     "staged, not trained": lambda root: any((root / "_staging").glob("*/manifest.json")),
+    "an epoch trained, others not": lambda root: any((root / "_staging" / "checkpoints").glob("*.pt")),
+    "model kept, vectors not": lambda root: any((root / "_models").glob("*/model.json")),
     "user vectors written, not committed": lambda root: data_files(root / "user_embeddings") > 0,
     "user vectors committed, article vectors not": lambda root: commits(root / "user_embeddings") >= 2,
     "vectors committed, metrics not": lambda root: commits(root / "news_embeddings") >= 2,

@@ -7,7 +7,7 @@ import torch
 
 from newslake.errors import UserError
 from newslake.training.data import Catalogue, Codes
-from newslake.training.models import MODELS, IdEmbedding, build_model, model_class
+from newslake.training.models import MODELS, IdEmbedding, Shape, build_model, model_class
 
 DIM = 5
 
@@ -28,7 +28,7 @@ def make_catalogue(users: int = 6, articles: int = 10, size: int = 7) -> Catalog
 
 def test_content_is_two_sigmoid_layers_over_five_parts_and_an_inner_product() -> None:
     catalogue = make_catalogue()
-    model = build_model("content", catalogue, dim=DIM, seed=1).train()
+    model = build_model("content", catalogue, Shape(dim=DIM), seed=1).train()
     users, articles = torch.tensor([0, 3, 1]), torch.tensor([2, 6, 0])
     p = dict(model.named_parameters())
     text = torch.sigmoid(torch.from_numpy(catalogue.vectors)[articles] @ p["from_text.weight"].T + p["from_text.bias"])
@@ -44,7 +44,7 @@ def test_content_is_two_sigmoid_layers_over_five_parts_and_an_inner_product() ->
 
 
 def test_mf_is_an_inner_product_of_two_tables() -> None:
-    model = build_model("mf", make_catalogue(), dim=DIM, seed=1).train()
+    model = build_model("mf", make_catalogue(), Shape(dim=DIM), seed=1).train()
     users, articles = torch.tensor([0, 3]), torch.tensor([5, 6])
     p = dict(model.named_parameters())
     expected = (p["users.weight"][users] * p["articles.weight"][articles]).sum(dim=1)
@@ -52,7 +52,7 @@ def test_mf_is_an_inner_product_of_two_tables() -> None:
 
 
 def test_the_articles_vectors_are_frozen() -> None:
-    model = build_model("content", make_catalogue(), dim=DIM, seed=1)
+    model = build_model("content", make_catalogue(), Shape(dim=DIM), seed=1)
     assert model.text.shape == (10, 7)
     assert not model.text.requires_grad
     assert not any(parameter is model.text for parameter in model.parameters())
@@ -79,7 +79,7 @@ def test_new_users_and_articles_differ_only_by_what_is_known_of_them() -> None:
     catalogue = make_catalogue()
     users, articles = torch.arange(6), torch.arange(10)
     for name, same in (("mf", True), ("content", False)):
-        model = build_model(name, catalogue, dim=DIM, seed=1)
+        model = build_model(name, catalogue, Shape(dim=DIM), seed=1)
         model.note_met(users[:4], articles[:7])
         model.eval()
         assert torch.equal(*model.user_vectors(users)[4:])
@@ -91,20 +91,20 @@ def test_a_seed_decides_the_first_weights_and_leaves_torchs_own_state() -> None:
     torch.manual_seed(7)
     expected = torch.rand(3)
     torch.manual_seed(7)
-    one, same, other = (build_model("content", make_catalogue(), dim=DIM, seed=seed).state_dict() for seed in (1, 1, 2))
+    one, same, other = (build_model("content", make_catalogue(), Shape(dim=DIM), seed=seed).state_dict() for seed in (1, 1, 2))
     assert torch.equal(torch.rand(3), expected)
     assert all(torch.equal(one[name], same[name]) for name in one)
     assert not torch.equal(one["users.weight"], other["users.weight"])
 
 
 def test_unknown_models_are_a_users_mistake_that_names_the_others() -> None:
-    with pytest.raises(UserError, match="--model nrms: there is no such model; there are mf, content"):
-        model_class("nrms")
-    assert set(MODELS) == {"mf", "content"}
+    with pytest.raises(UserError, match="--model lstur: there is no such model; there are mf, content, nrms, dssm"):
+        model_class("lstur")
+    assert set(MODELS) == {"mf", "content", "nrms", "dssm"}
 
 
 def test_content_without_vectors_is_refused() -> None:
     catalogue = make_catalogue()
     without = Catalogue(**{**catalogue.__dict__, "vectors": None})
     with pytest.raises(ValueError, match="needs the articles' vectors"):
-        build_model("content", without, dim=DIM, seed=1)
+        build_model("content", without, Shape(dim=DIM), seed=1)

@@ -38,7 +38,7 @@ def tables(spark: SparkSession) -> Tables:
 
 
 def staged_in(folder: Path, tables: Tables, **changed: Any) -> Staged:
-    return stage(folder, **{**tables, "train": "train", "valid": "dev", "max_skips": 100, **changed})
+    return stage(folder, **{**tables, "train": ["train"], "valid": ["dev"], "max_skips": 100, **changed})
 
 
 @pytest.fixture(scope="module")
@@ -143,7 +143,7 @@ def test_a_build_that_fails_leaves_nothing_behind(tables: Tables, tmp_path: Path
 
 def test_a_split_without_rows_or_clicks_is_a_users_mistake(tables: Tables, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="split nowhere has no labelled impression"):
-        staged_in(tmp_path, tables, valid="nowhere")
+        staged_in(tmp_path, tables, valid=["nowhere"])
     skipped = tables["impressions"].withColumn("clicked", F.lit(False))
     with pytest.raises(UserError, match="split train has no click"):
         staged_in(tmp_path, {**tables, "impressions": skipped})

@@ -12,7 +12,8 @@ from sklearn.metrics import roc_auc_score
 from newslake.errors import UserError
 from newslake.jobrun import JobRun
 from newslake.lakehouse import Lakehouse, Written
-from newslake.training.recommender import staging_folder, train_recommender
+from newslake.training.preparation import staging_folder
+from newslake.training.recommender import train_recommender
 from tests.training import frames
 from tests.training.frames import collected
 
@@ -135,7 +136,7 @@ def test_two_encoders_must_be_chosen_between(trained: tuple[Lakehouse, JobRun], 
     second = frames.embeddings(lake.spark, frames.drawn_vectors(4, size=5), lake.schema("article_embeddings"), "second")
     lake.replace("article_embeddings", second, where={"encoder_id": "second"})
     try:
-        with pytest.raises(UserError, match="several encoders' vectors: choose with --encoder-id second or test"):
+        with pytest.raises(UserError, match="vectors of several, which do not mix: choose with --encoder-id second or test"):
             train_recommender(lake, run, **OPTIONS)
         with pytest.raises(UserError, match="--encoder-id third: article_embeddings has no such vectors; it has second, test"):
             train_recommender(lake, run, **OPTIONS, encoder_id="third")
@@ -156,11 +157,11 @@ def test_mf_needs_no_article_embeddings_and_content_says_who_makes_them(lake: La
 
 
 def test_mistakes_are_told_before_anything_is_read(lake: Lakehouse, run: JobRun) -> None:
-    with pytest.raises(UserError, match="--model nrms"):
-        train_recommender(lake, run, model="nrms")
+    with pytest.raises(UserError, match="--model lstur"):
+        train_recommender(lake, run, model="lstur")
     with pytest.raises(UserError, match="--epochs 0"):
         train_recommender(lake, run, epochs=0)
-    with pytest.raises(UserError, match="--max-skips and --threads"):
+    with pytest.raises(UserError, match="--max-skips, --max-history and --threads"):
         train_recommender(lake, run, max_skips=0)
     with pytest.raises(UserError, match="table impressions is not there yet"):
         train_recommender(lake, run)

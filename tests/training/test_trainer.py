@@ -15,11 +15,13 @@ from torch import Tensor
 
 from newslake.errors import JobFailed, UserError
 from newslake.training import models, trainer
+from newslake.training.batches import Examples
 from newslake.training.data import Catalogue, Codes, Impressions, TrainingData
 from newslake.training.evaluate import Vectors, all_vectors, evaluate, scores
-from newslake.training.feed import Examples
-from newslake.training.models import Defaults, Recommender
-from newslake.training.trainer import Trained, TrainSettings, torch_device, train
+from newslake.training.models import Defaults, Recommender, Shape
+from newslake.training.processes import Alone
+from newslake.training.train_settings import TrainSettings
+from newslake.training.trainer import Trained, torch_device, train
 from tests.training.frames import write_clicks
 
 USERS, ARTICLES, NEW_ARTICLES, KINDS, SIZE = 30, 90, 30, 3, 6
@@ -140,9 +142,9 @@ def test_metrics_equal_a_loop_of_scikit_learn_over_the_models_own_scores(data: T
 
 def test_vectors_give_the_models_own_logits(data: TrainingData) -> None:
     for name in ("mf", "content"):
-        model = models.build_model(name, data.catalogue, dim=8, seed=3)
+        model = models.build_model(name, data.catalogue, Shape(dim=8), seed=3)
         model.note_met(torch.arange(20), torch.arange(50))
-        vectors = all_vectors(model, users=USERS, articles=ARTICLES + NEW_ARTICLES, device=torch.device("cpu"))
+        vectors = all_vectors(model, data.catalogue, torch.device("cpu"))
         users = torch.from_numpy(np.repeat(data.valid.users, 8)).long()
         with torch.inference_mode():
             expected = model(users, torch.from_numpy(data.valid.articles).long())
@@ -150,12 +152,12 @@ def test_vectors_give_the_models_own_logits(data: TrainingData) -> None:
 
 
 def test_vectors_and_scores_in_chunks_are_those_at_once(data: TrainingData, monkeypatch: pytest.MonkeyPatch) -> None:
-    model = models.build_model("content", data.catalogue, dim=8, seed=3)
-    whole = all_vectors(model, users=USERS, articles=ARTICLES, device=torch.device("cpu"))
+    model = models.build_model("content", data.catalogue, Shape(dim=8), seed=3)
+    whole = all_vectors(model, data.catalogue, torch.device("cpu"))
     expected = scores(whole, data.train)
     monkeypatch.setattr("newslake.training.evaluate._VECTOR_CHUNK", 7)
     monkeypatch.setattr("newslake.training.evaluate._SCORE_CHUNK", 13)
-    parts = all_vectors(model, users=USERS, articles=ARTICLES, device=torch.device("cpu"))
+    parts = all_vectors(model, data.catalogue, torch.device("cpu"))
     assert torch.allclose(parts.articles, whole.articles, atol=1e-6)
     assert torch.allclose(scores(parts, data.train), expected, atol=1e-5)
 
@@ -167,8 +169,8 @@ def test_a_model_is_added_by_a_class_and_a_line(data: TrainingData, monkeypatch:
         needs_vectors = False
         defaults = Defaults(epochs=2, patience=2)
 
-        def __init__(self, catalogue: Catalogue, dim: int) -> None:
-            super().__init__()
+        def __init__(self, catalogue: Catalogue, shape: Shape) -> None:
+            super().__init__(catalogue, shape)
             self.of_article = torch.nn.Embedding(len(catalogue.article_ids), 1)
 
         def user_vectors(self, users: Any) -> Tensor:
@@ -197,11 +199,13 @@ def test_impressions_without_both_labels_have_no_metrics_and_the_last_epoch_is_k
 
 
 def test_one_step_is_adams_on_the_mean_cross_entropy(data: TrainingData) -> None:
-    model = models.build_model("mf", data.catalogue, dim=8, seed=0)
-    reference = models.build_model("mf", data.catalogue, dim=8, seed=0).train()
+    model = models.build_model("mf", data.catalogue, Shape(dim=8), seed=0)
+    reference = models.build_model("mf", data.catalogue, Shape(dim=8), seed=0).train()
     block = Examples(torch.tensor([0, 1, 2]), torch.tensor([3, 4, 5]), torch.tensor([1.0, 0.0, 1.0]))
     ours = torch.optim.Adam(model.parameters(), lr=0.01, weight_decay=0.1, fused=True)
-    loss, count = trainer._train_epoch(model, ours, iter([block]), 128, torch.device("cpu"), 1)
+    settings = replace(SETTINGS, model="mf")
+    told = (torch.device("cpu"), 1, settings, trainer._Rate(replace(settings, learning_rate=0.01), 1, 3), Alone())
+    loss, count = trainer._train_epoch(model, ours, iter([block]), 128, *told)
     plain = torch.optim.Adam(reference.parameters(), lr=0.01, weight_decay=0.1)
     expected = torch.nn.functional.binary_cross_entropy(torch.sigmoid(reference(block.users, block.articles)), block.labels)
     expected.backward()
@@ -229,7 +233,7 @@ def test_an_untouched_vector_array_serves_any_impressions() -> None:
         ("learning_rate", 0.0, "--learning-rate 0.0: must be above 0"),
         ("learning_rate", float("nan"), "--learning-rate nan"),
         ("weight_decay", -1.0, "--weight-decay -1.0"),
-        ("model", "nrms", "--model nrms"),
+        ("model", "lstur", "--model lstur"),
     ],
 )
 def test_settings_that_make_no_sense_are_a_users_mistake(option: str, value: Any, message: str) -> None:

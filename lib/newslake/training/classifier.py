@@ -78,7 +78,7 @@ def train_text_classifier(
     """
     from newslake.training.classifier_data import stage_texts, with_vectors
     from newslake.training.classifier_model import RECIPE, ClassifierSettings
-    from newslake.training.recommender import chosen_encoder, staging_folder
+    from newslake.training.preparation import chosen_encoder, staging_folder
     from newslake.training.trainer import torch_device
 
     settings = ClassifierSettings(network, hidden, folds, epochs, batch_size, learning_rate, weight_decay, seed)

@@ -1,5 +1,6 @@
 """Loads a staged folder for the trainer: pyarrow and numpy, no Spark, so that any process that sees the folder can train."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from newslake.errors import JobFailed
+from newslake.errors import JobFailed, UserError
 from newslake.training.examples import TRAIN, VALID
 from newslake.training.staging import Staged
 
@@ -17,10 +18,17 @@ Ints = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Codes:
-    """One attribute of each article as a number from 0 to count - 1, in the attribute's sorted order; 0 where it has none."""
+    """One attribute of each article as a number from 0 to count - 1, in the attribute's sorted order; 0 where it has none.
+
+    Attributes:
+        values: (articles,) the numbers.
+        count: how many there are, 0 counted.
+        names: (count - 1,) what numbers 1 and on stand for.
+    """
 
     values: Ints
     count: int
+    names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -29,6 +37,8 @@ class Catalogue:
 
     Attributes:
         vectors: (articles, size) float32 of the encoder, None where the model needs none.
+        histories: (histories, most clicks) int32 article indices, latest first, -1 where a history is shorter; row 0 is empty.
+        latest_history: (users,) int32 the history of each user at the latest impression.
     """
 
     user_ids: pa.Array
@@ -39,6 +49,8 @@ class Catalogue:
     subcategory: Codes
     entity: Codes
     vectors: npt.NDArray[np.float32] | None = None
+    histories: npt.NDArray[np.int32] | None = None
+    latest_history: npt.NDArray[np.int32] | None = None
 
 
 @dataclass(frozen=True)
@@ -50,12 +62,22 @@ class Impressions:
         articles: (candidates,) article index.
         labels: (candidates,) 1 for a click, 0 for a skip.
         offsets: (impressions + 1,).
+        histories: (impressions,) history index; None where none was staged.
     """
 
     users: npt.NDArray[np.int32]
     articles: npt.NDArray[np.int32]
     labels: npt.NDArray[np.int8]
     offsets: Ints
+    histories: npt.NDArray[np.int32] | None = None
+
+    def readers(self, reads_history: bool) -> npt.NDArray[np.int32]:
+        """(impressions,) what a model knows the user by: the history or the user's own index."""
+        if not reads_history:
+            return self.users
+        if self.histories is None:
+            raise ValueError("these impressions have no histories")
+        return self.histories
 
 
 @dataclass(frozen=True)
@@ -77,17 +99,19 @@ def load_training_data(staged: Staged, vectors: Staged | None) -> TrainingData:
 
 def load_catalogue(staged: Staged, vectors: Staged | None) -> Catalogue:
     """Users and articles of a staged folder, with the articles' vectors where a staged folder of vectors is given."""
-    users = _table(staged.files("users"), ["user", "user_id"], sort_by="user")
+    users = _table(staged.files("users"), ["user", "user_id", "history"], sort_by="user")
     articles = _table(staged.files("articles"), ["article", "news_id", "category", "subcategory", "entity"], sort_by="article")
     return Catalogue(
         user_ids=users["user_id"].combine_chunks(),
         users_in_training=staged.sizes["users_in_training"],
         article_ids=articles["news_id"].combine_chunks(),
         articles_in_training=staged.sizes["articles_in_training"],
-        category=_codes(articles["category"]),
-        subcategory=_codes(articles["subcategory"]),
-        entity=_codes(articles["entity"]),
+        category=codes_of(articles["category"]),
+        subcategory=codes_of(articles["subcategory"]),
+        entity=codes_of(articles["entity"]),
         vectors=None if vectors is None else _load_vectors(vectors, len(articles)),
+        histories=_load_histories(staged),
+        latest_history=users["history"].to_numpy(),
     )
 
 
@@ -97,7 +121,7 @@ def load_impressions(staged: Staged, role: str) -> Impressions:
     Read with pyarrow rather than Petastorm: evaluation wants every row once, in order, and lists as long as they are,
     whose offsets and values in Arrow are the very arrays that the metrics take.
     """
-    table = pq.read_table(staged.files(role), columns=["user", "articles", "labels"], use_threads=True)
+    table = pq.read_table(staged.files(role), columns=["user", "history", "articles", "labels"], use_threads=True)
     if len(table) != staged.sizes[role]:
         raise JobFailed(f"read {len(table):,} of {staged.sizes[role]:,} impressions of {role}")
     articles, labels = table["articles"].combine_chunks(), table["labels"].combine_chunks()
@@ -106,7 +130,43 @@ def load_impressions(staged: Staged, role: str) -> Impressions:
         articles=pc.list_flatten(articles).to_numpy(zero_copy_only=False),
         labels=pc.list_flatten(labels).to_numpy(zero_copy_only=False),
         offsets=np.concatenate(([0], np.cumsum(pc.list_value_length(articles).to_numpy(zero_copy_only=False), dtype=np.int64))),
+        histories=table["history"].to_numpy(),
     )
+
+
+def flat_vectors(column: pa.ChunkedArray) -> npt.NDArray[np.float32]:
+    """(n, size) a column of n vectors.
+
+    Raises:
+        UserError: they have several sizes.
+    """
+    lists = column.combine_chunks()
+    flat = pc.list_flatten(lists).to_numpy(zero_copy_only=False)
+    sizes = pc.unique(pc.list_value_length(lists)).to_pylist()
+    if len(sizes) != 1:
+        raise UserError(f"the articles' vectors have several sizes: {sorted(sizes)}; encode them again with one encoder")
+    return flat.reshape(len(lists), sizes[0])
+
+
+def padded(lists: pa.ListArray, width: int) -> npt.NDArray[np.int32]:
+    """(n, width) the lists' first `width` integers, -1 where a list is shorter."""
+    lengths = pc.fill_null(pc.list_value_length(lists), 0).to_numpy(zero_copy_only=False).astype(np.int64)
+    flat = pc.list_flatten(lists).to_numpy(zero_copy_only=False)
+    starts = np.cumsum(lengths) - lengths
+    table = np.full((len(lengths), width), -1, dtype=np.int32)
+    there = np.arange(width) < lengths[:, None]
+    table[there] = flat[(starts[:, None] + np.arange(width))[there]]
+    return table
+
+
+def _load_histories(staged: Staged) -> npt.NDArray[np.int32]:
+    found = pq.read_table(staged.files("histories"), columns=["history", "articles"])
+    lists = found["articles"].combine_chunks()
+    longest = int(pc.max(pc.list_value_length(lists)).as_py() or 0) if len(found) else 0
+    table = np.full((staged.sizes["histories"], max(1, longest)), -1, dtype=np.int32)
+    if len(found):
+        table[found["history"].to_numpy()] = padded(lists, table.shape[1])
+    return table
 
 
 def _load_vectors(vectors: Staged, articles: int) -> npt.NDArray[np.float32]:
@@ -114,17 +174,18 @@ def _load_vectors(vectors: Staged, articles: int) -> npt.NDArray[np.float32]:
     table = pq.read_table(vectors.files("embeddings"), columns=["article", "embedding"])
     if len(table) != vectors.sizes["vectors"]:
         raise JobFailed(f"read {len(table):,} of {vectors.sizes['vectors']:,} article vectors")
-    flat = pc.list_flatten(table["embedding"].combine_chunks()).to_numpy(zero_copy_only=False)
-    found = flat.reshape(len(table), vectors.sizes["vector_size"])
+    found = flat_vectors(table["embedding"])
     matrix = np.tile(found.mean(axis=0, dtype=np.float64).astype(np.float32), (articles, 1))
     matrix[table["article"].to_numpy()] = found
     return matrix
 
 
-def _codes(column: pa.ChunkedArray) -> Codes:
-    values = pc.unique(column.drop_null()).sort()
+def codes_of(column: pa.ChunkedArray, names: Sequence[str] | None = None) -> Codes:
+    """A column of strings as numbers: of its own sorted values, or of `names`, where what is not among them is 0."""
+    values = pc.unique(column.drop_null()).sort() if names is None else pa.array(list(names), pa.string())
     found = pc.index_in(column, value_set=values)
-    return Codes(pc.add(pc.fill_null(found, -1), 1).to_numpy().astype(np.int64), len(values) + 1)
+    numbers = pc.add(pc.fill_null(found, -1), 1).to_numpy().astype(np.int64)
+    return Codes(numbers, len(values) + 1, tuple(values.to_pylist()))
 
 
 def _table(files: list[str], columns: list[str], *, sort_by: str) -> pa.Table:

@@ -2,43 +2,70 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from newslake.training.data import Impressions
+from newslake.training.data import Catalogue, Impressions
 from newslake.training.metrics import RankingMetrics, ranking_metrics
-from newslake.training.models import Recommender
+from newslake.training.models import HistoryModel, Recommender
+from newslake.training.models.base import Loss
 
 # Rows per matrix: article vectors come from a product worth some threads; candidates are gathered, and stay in cache.
 _VECTOR_CHUNK = 8192
 _SCORE_CHUNK = 8192
+_HISTORY_CHUNK = 512
 
 
 @dataclass(frozen=True)
 class Vectors:
-    """(users, dim) and (articles, dim) float32 vectors of all, whose inner product ranks as the model does."""
+    """Float32 vectors whose inner product ranks as the model does.
+
+    Attributes:
+        users: (users, dim), or (histories, dim) with `of_histories`: what the model knows users by.
+        articles: (articles, dim).
+        of_histories: whether `users` are histories.
+    """
 
     users: Tensor
     articles: Tensor
+    of_histories: bool = False
+
+    def of_users(self, catalogue: Catalogue) -> Tensor:
+        """(users, dim) the vector of each user, for a model of histories that of the latest one."""
+        if not self.of_histories:
+            return self.users
+        assert catalogue.latest_history is not None
+        return self.users[torch.from_numpy(catalogue.latest_history).long().to(self.users.device)]
 
 
-def all_vectors(model: Recommender, *, users: int, articles: int, device: torch.device) -> Vectors:
-    """The vectors of users 0 to `users` and articles 0 to `articles`."""
+def all_vectors(model: Recommender, catalogue: Catalogue, device: torch.device) -> Vectors:
+    """The vectors of all users (or histories) and articles: each encoded once, however many impressions there are."""
     model.eval()
+    articles = len(catalogue.article_ids)
     with torch.inference_mode():
-        return Vectors(
-            _in_chunks(model.user_vectors, users, device),
-            _in_chunks(model.article_vectors, articles, device),
-        )
+        if isinstance(model, HistoryModel):
+            news = _in_chunks(model.news, articles, device)
+            read = partial(_read, model, news)
+            users = _in_chunks(read, len(model.histories), device, chunk=_HISTORY_CHUNK)
+            return Vectors(users, _in_chunks(lambda part: model.as_candidate(news[part]), articles, device), of_histories=True)
+        users = _in_chunks(model.user_vectors, len(catalogue.user_ids), device)
+        return Vectors(users, _in_chunks(model.article_vectors, articles, device))
+
+
+def _read(model: HistoryModel, news: Tensor, histories: Tensor) -> Tensor:
+    return model.users_of(model.histories[histories], news)
 
 
 def scores(vectors: Vectors, impressions: Impressions) -> Tensor:
     """(candidates,) inner products of each candidate's vector with its user's, float32."""
     device = vectors.users.device
     sizes = np.diff(impressions.offsets)
-    users = torch.tensor(np.repeat(impressions.users, sizes), device=device)
+    readers = impressions.readers(vectors.of_histories)
+    users = torch.tensor(np.repeat(readers, sizes), device=device)
     articles = torch.tensor(impressions.articles, device=device)
     found = torch.empty(len(articles), device=device)
     with torch.inference_mode():
@@ -49,16 +76,31 @@ def scores(vectors: Vectors, impressions: Impressions) -> Tensor:
     return found.cpu()
 
 
-def evaluate(vectors: Vectors, impressions: Impressions) -> tuple[RankingMetrics, float | None]:
-    """Ranking metrics over the impressions, and the mean binary cross-entropy over all their candidates (None without any)."""
+def evaluate(vectors: Vectors, impressions: Impressions, loss: Loss = "bce") -> tuple[RankingMetrics, float | None]:
+    """Ranking metrics over the impressions, and the loss over all their candidates (None without any).
+
+    The loss bce is the mean binary cross-entropy of the candidates; softmax the mean cross-entropy of the clicks, each against
+    all skips of its impression.
+    """
     logits = scores(vectors, impressions)
-    loss = None
-    if len(logits):
-        loss = float(torch.nn.functional.binary_cross_entropy_with_logits(logits, torch.tensor(impressions.labels, dtype=torch.float32)))
-    return ranking_metrics(logits.numpy(), impressions.labels, impressions.offsets), loss
+    found = None
+    if len(logits) and loss == "bce":
+        found = float(torch.nn.functional.binary_cross_entropy_with_logits(logits, torch.tensor(impressions.labels, dtype=torch.float32)))
+    elif len(logits) and impressions.labels.any():
+        found = _softmax_loss(logits.double().numpy(), impressions)
+    return ranking_metrics(logits.numpy(), impressions.labels, impressions.offsets), found
 
 
-def _in_chunks(vectors_of: Callable[[Tensor], Tensor], count: int, device: torch.device) -> Tensor:
-    starts = range(0, count, _VECTOR_CHUNK)
-    chunks = [vectors_of(torch.arange(start, min(start + _VECTOR_CHUNK, count), device=device)).float() for start in starts]
+def _softmax_loss(logits: npt.NDArray[np.float64], impressions: Impressions) -> float:
+    clicked = impressions.labels == 1
+    owner = np.repeat(np.arange(len(impressions.users)), np.diff(impressions.offsets))
+    skips = np.full(len(impressions.users), -np.inf)
+    np.logaddexp.at(skips, owner[~clicked], logits[~clicked])
+    return float((np.logaddexp(skips[owner[clicked]], logits[clicked]) - logits[clicked]).mean())
+
+
+def _in_chunks(vectors_of: Callable[[Tensor], Tensor], count: int, device: torch.device, chunk: int | None = None) -> Tensor:
+    size = chunk or _VECTOR_CHUNK
+    starts = range(0, count, size)
+    chunks = [vectors_of(torch.arange(start, min(start + size, count), device=device)).float() for start in starts]
     return torch.cat(chunks)

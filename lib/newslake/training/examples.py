@@ -31,9 +31,45 @@ def candidates(impressions: DataFrame, click_history: DataFrame, *, train: Seque
     return labelled.join(clicked_before, on=["split", "impression_id", "news_id"], how="left_anti").select(labelled.columns)
 
 
-def users(shown: DataFrame) -> DataFrame:
-    """Every user in `candidates`: user_id, in_training (has a click in training)."""
-    return shown.groupBy("user_id").agg(F.max((F.col("role") == TRAIN) & F.col("clicked")).alias("in_training"))
+def recent_clicks(shown: DataFrame, click_history: DataFrame, *, length: int) -> DataFrame:
+    """The latest `length` earlier clicks of every impression in `candidates`.
+
+    Returns:
+        split, impression_id, user_id, occurred_at, recent (array<string>, latest first), history_key (bigint, a hash of it).
+    """
+    impressions = shown.select("split", "impression_id").distinct()
+    recent = F.slice(F.reverse("news_ids"), 1, length)
+    found = click_history.join(impressions, on=["split", "impression_id"], how="left_semi").withColumn("recent", recent)
+    return found.select("split", "impression_id", "user_id", "occurred_at", "recent", F.xxhash64("recent").alias("history_key"))
+
+
+def distinct_histories(recent: DataFrame) -> DataFrame:
+    """One row per distinct list that is not empty: history_key, recent, in_training (TRUE: all are one part, see `with_index`)."""
+    some = recent.where(F.size("recent") > 0).select("history_key", "recent")
+    return some.dropDuplicates(["history_key"]).withColumn("in_training", F.lit(True))
+
+
+def history_lists(histories: DataFrame, article_index: DataFrame) -> DataFrame:
+    """Histories as articles' indices; what is no known article is left out.
+
+    Args:
+        histories: history (int, from 0), recent.
+        article_index: news_id, article.
+
+    Returns:
+        history (int, from 1: 0 stands for no click at all), articles (array<int>, latest first).
+    """
+    clicks = histories.select("history", F.posexplode("recent").alias("place", "news_id"))
+    known = clicks.join(article_index.select("news_id", "article"), on="news_id", how="inner")
+    lists = known.groupBy("history").agg(F.array_sort(F.collect_list(F.struct("place", "article"))).alias("clicked"))
+    return lists.select((F.col("history") + 1).alias("history"), F.col("clicked.article").alias("articles"))
+
+
+def users(shown: DataFrame, recent: DataFrame) -> DataFrame:
+    """Every user in `candidates`: user_id, in_training (has a click in training), history_key (of the latest impression)."""
+    flags = shown.groupBy("user_id").agg(F.max((F.col("role") == TRAIN) & F.col("clicked")).alias("in_training"))
+    latest = F.max_by("history_key", F.struct("occurred_at", "split", "impression_id"))
+    return flags.join(recent.groupBy("user_id").agg(latest.alias("history_key")), on="user_id", how="left")
 
 
 def articles(shown: DataFrame, news: DataFrame) -> DataFrame:
@@ -50,7 +86,7 @@ def articles(shown: DataFrame, news: DataFrame) -> DataFrame:
     )
     seen = shown.select("news_id", F.lit(False).alias("in_training")).unionByName(trained_on)
     seen = seen.groupBy("news_id").agg(F.max("in_training").alias("in_training"))
-    known = news.select("news_id", "category", "subcategory", _first_entity().alias("entity"), F.lit(True).alias("has_news"))
+    known = attributes(news).withColumn("has_news", F.lit(True))
     return seen.join(known, on="news_id", how="full").select(
         "news_id",
         F.coalesce("in_training", F.lit(False)).alias("in_training"),
@@ -59,6 +95,11 @@ def articles(shown: DataFrame, news: DataFrame) -> DataFrame:
         "subcategory",
         "entity",
     )
+
+
+def attributes(news: DataFrame) -> DataFrame:
+    """news_id, category, subcategory, entity (see `articles`)."""
+    return news.select("news_id", "category", "subcategory", _first_entity().alias("entity"))
 
 
 def _first_entity() -> Column:
@@ -89,16 +130,23 @@ def with_index(spread: DataFrame, key: str, index: str) -> DataFrame:
     return numbered.select((F.col("start") + place - 1).cast("int").alias(index), *columns)
 
 
-def impression_lists(shown: DataFrame, user_index: DataFrame, article_index: DataFrame) -> DataFrame:
+def with_history(rows: DataFrame, histories: DataFrame) -> DataFrame:
+    """The rows with `history` (int, 0 for none) in place of history_key. histories: history_key, history from 0."""
+    found = rows.join(histories.select("history_key", "history"), on="history_key", how="left")
+    return found.withColumn("history", F.coalesce(F.col("history") + 1, F.lit(0)).cast("int")).drop("history_key")
+
+
+def impression_lists(shown: DataFrame, user_index: DataFrame, article_index: DataFrame, histories: DataFrame) -> DataFrame:
     """One row per impression, its candidates in the order shown.
 
     Args:
         shown: from `candidates`.
         user_index: user_id, user.
         article_index: news_id, article.
+        histories: split, impression_id, history (int, 0 for none).
 
     Returns:
-        role, impression_key (bigint, a hash of split and impression_id), user (int), articles (array<int>),
+        role, split, impression_id, impression_key (bigint, a hash of the two), user (int), history (int), articles (array<int>),
         labels (array<tinyint>, 1 for a click).
     """
     indexed = (
@@ -107,10 +155,14 @@ def impression_lists(shown: DataFrame, user_index: DataFrame, article_index: Dat
         .groupBy("role", "split", "impression_id", "user")
         .agg(F.array_sort(F.collect_list(F.struct("position", "article", "clicked"))).alias("shown"))
     )
-    return indexed.select(
+    with_clicks = indexed.join(histories.select("split", "impression_id", "history"), on=["split", "impression_id"], how="left")
+    return with_clicks.select(
         "role",
+        "split",
+        "impression_id",
         F.xxhash64("split", "impression_id").alias("impression_key"),
         "user",
+        F.coalesce("history", F.lit(0)).alias("history"),
         F.col("shown.article").alias("articles"),
         F.transform("shown", lambda candidate: candidate["clicked"].cast("tinyint")).alias("labels"),
     )
@@ -142,7 +194,7 @@ def clicks_with_skips(lists: DataFrame, *, width: int) -> DataFrame:
     and each of its skips is as likely to be kept as any other.
 
     Returns:
-        click_id (bigint, a hash), user (int), clicked (int, the article), skip_count (int), skips (array<int> of `width`,
+        click_id (bigint, a hash), user (int), history (int), clicked (int, the article), skip_count (int), skips (array<int> of `width`,
         zeros after skip_count).
     """
     pairs = F.arrays_zip("articles", "labels")
@@ -155,12 +207,13 @@ def clicks_with_skips(lists: DataFrame, *, width: int) -> DataFrame:
     chosen = F.when(F.size("all_skips") > width, F.slice(by_hash, 1, width)["article"]).otherwise(F.col("all_skips"))
     padding = F.array_repeat(F.lit(0), width - F.size("chosen"))
     return (
-        lists.select("impression_key", "user", skips.alias("all_skips"), F.posexplode(pairs).alias("place", "candidate"))
+        lists.select("impression_key", "user", "history", skips.alias("all_skips"), F.posexplode(pairs).alias("place", "candidate"))
         .where(F.col("candidate.labels") == 1)
         .withColumn("chosen", chosen)
         .select(
             F.xxhash64("impression_key", "place").alias("click_id"),
             "user",
+            "history",
             F.col("candidate.articles").alias("clicked"),
             F.size("chosen").alias("skip_count"),
             F.concat("chosen", padding).alias("skips"),

@@ -10,18 +10,16 @@ import time
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow.parquet as pq
-import torch
 
 from newslake.errors import JobFailed
+from newslake.training.batches import Arrays, Clicks, Columns, Examples, click_columns, example_columns, tensors
 from newslake.training.prefetch import Prefetched
-from newslake.training.sampling import draws, mixed, without_replacement
+from newslake.training.sampling import mixed
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # about ten deprecations of what it imports
@@ -37,27 +35,8 @@ for _module in (r"petastorm\..*", r"pyarrow\..*"):
     warnings.filterwarnings("ignore", category=DeprecationWarning, module=_module)
 logging.getLogger("petastorm").setLevel(logging.ERROR)
 
-COLUMNS = ("click_id", "user", "clicked", "skip_count", "skips")
-Arrays = dict[str, npt.NDArray[Any]]
-
-
-@dataclass(frozen=True)
-class Examples:
-    """Examples in columns: user and article indices (int64), label (float32, 1 for a click); all of one length."""
-
-    users: torch.Tensor
-    articles: torch.Tensor
-    labels: torch.Tensor
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def batches(self, size: int, device: torch.device) -> Iterator["Examples"]:
-        """Consecutive slices of `size` examples, the last one shorter where they do not divide."""
-        here = Examples(self.users.to(device), self.articles.to(device), self.labels.to(device))
-        for start in range(0, len(self), size):
-            part = slice(start, start + size)
-            yield Examples(here.users[part], here.articles[part], here.labels[part])
+Block = Examples | Clicks
+COLUMNS = ("click_id", "user", "history", "clicked", "skip_count", "skips")
 
 
 class ClickFeed:
@@ -67,7 +46,8 @@ class ClickFeed:
         files: the Parquet files of staging's `clicks`, in order.
         seed: with the epoch, decides the order and the skips drawn.
         skips: drawn per click and epoch; a click with fewer gives them all.
-        batch_size: examples; blocks hold whole batches, so that only an epoch's last batch is short.
+        batch_size: examples (or clicks); blocks hold whole batches, so that only an epoch's last batch is short.
+        grouped: give Clicks, each with its skips, rather than Examples, shuffled one by one.
         buffer_clicks: clicks that are shuffled together.
         shard, shard_count: this process reads the row groups whose number leaves `shard` on division by `shard_count`.
 
@@ -77,11 +57,20 @@ class ClickFeed:
     """
 
     def __init__(
-        self, files: list[str], *, seed: int, skips: int, batch_size: int, buffer_clicks: int = 16384, shard: int = 0, shard_count: int = 1
+        self,
+        files: list[str],
+        *,
+        seed: int,
+        skips: int,
+        batch_size: int,
+        grouped: bool = False,
+        buffer_clicks: int = 16384,
+        shard: int = 0,
+        shard_count: int = 1,
     ) -> None:
         self._urls = [Path(file).absolute().as_uri() for file in files]
         self._seed, self._skips, self._batch_size, self._buffer_clicks = seed, skips, batch_size, buffer_clicks
-        self._shard, self._shard_count = shard, shard_count
+        self._shard, self._shard_count, self._grouped = shard, shard_count, grouped
         groups = [size for file in files for size in _row_groups(file)]
         if len(groups) < shard_count:
             raise JobFailed(f"{len(groups)} row groups of clicks are too few for {shard_count} processes: use fewer")
@@ -89,7 +78,7 @@ class ClickFeed:
         self.waited = 0.0
 
     @contextmanager
-    def epochs(self, first: int, last: int) -> Iterator[Iterator[tuple[int, Iterator[Examples]]]]:
+    def epochs(self, first: int, last: int) -> Iterator[Iterator[tuple[int, Iterator[Block]]]]:
         """For each epoch from `first` to `last`: the epoch and its blocks of examples. Blocks of the next are prepared ahead.
 
         Raises:
@@ -98,8 +87,8 @@ class ClickFeed:
         with Prefetched(self._all(first, last), ahead=2) as blocks:
             yield self._by_epoch(iter(blocks), first, last)
 
-    def _by_epoch(self, blocks: Iterator[Examples | None], first: int, last: int) -> Iterator[tuple[int, Iterator[Examples]]]:
-        def of_one_epoch() -> Iterator[Examples]:
+    def _by_epoch(self, blocks: Iterator[Block | None], first: int, last: int) -> Iterator[tuple[int, Iterator[Block]]]:
+        def of_one_epoch() -> Iterator[Block]:
             while True:
                 start = time.perf_counter()
                 block = next(blocks)
@@ -111,30 +100,35 @@ class ClickFeed:
         for epoch in range(first, last + 1):
             yield epoch, of_one_epoch()
 
-    def _all(self, first: int, last: int) -> Iterator[Examples | None]:
+    def _all(self, first: int, last: int) -> Iterator[Block | None]:
         for epoch in range(first, last + 1):
             yield from self.blocks(epoch)
             yield None  # the end of an epoch
 
-    def blocks(self, epoch: int) -> Iterator[Examples]:
-        """One epoch's examples in shuffled blocks, read in this thread."""
+    def blocks(self, epoch: int) -> Iterator[Block]:
+        """One epoch's examples (or clicks) in shuffled blocks, read in this thread."""
         random = np.random.default_rng([self._seed & 0xFFFFFFFF, epoch, self._shard])
         key = mixed(self._seed, epoch)
-        rows, left = 0, _no_examples()
+        make = click_columns if self._grouped else example_columns
+        rows, left = 0, None
         for clicks in self._buffers(epoch):
             rows += len(clicks["click_id"])
-            columns = _examples(clicks, key, self._skips)
+            columns = make(clicks, key, self._skips)
             order = random.permutation(len(columns[0]))
-            # What the buffer before left over goes first: it has been shuffled already.
-            columns = tuple(np.concatenate((before, column[order])) for before, column in zip(left, columns, strict=True))
+            columns = tuple(column[order] for column in columns)
+            if left is not None:  # goes first: it has been shuffled already
+                columns = tuple(np.concatenate(pair) for pair in zip(left, columns, strict=True))
             whole = len(columns[0]) - len(columns[0]) % self._batch_size
             left = tuple(column[whole:] for column in columns)
             if whole:
-                yield _block(tuple(column[:whole] for column in columns))
+                yield self._block(tuple(column[:whole] for column in columns))
         if rows != self.rows:
             raise JobFailed(f"Petastorm gave {rows:,} of {self.rows:,} clicks in epoch {epoch}")
-        if len(left[0]):
-            yield _block(left)
+        if left is not None and len(left[0]):
+            yield self._block(left)
+
+    def _block(self, columns: Columns) -> Block:
+        return Clicks(*tensors(columns)) if self._grouped else Examples(*tensors(columns))
 
     def _buffers(self, epoch: int) -> Iterator[Arrays]:
         """Clicks of several row groups at a time, `buffer_clicks` or a little more."""
@@ -197,25 +191,6 @@ class _SequentialPool(DummyPool):
             else:
                 time.sleep(0.0005)
         return self._results_queue.pop(0)
-
-
-def _examples(clicks: Arrays, key: int, skips: int) -> tuple[npt.NDArray[Any], ...]:
-    """Users, articles and labels of a buffer's examples: each click, and up to `skips` skips drawn for it."""
-    places, drawn = without_replacement(draws(key, clicks["click_id"], skips), clicks["skip_count"])
-    articles = np.concatenate((clicks["clicked"][:, None], np.take_along_axis(clicks["skips"], places, axis=1)), axis=1)
-    kept = np.concatenate((np.ones((len(drawn), 1), dtype=bool), drawn), axis=1)
-    users = np.broadcast_to(clicks["user"][:, None], articles.shape)
-    labels = np.zeros(articles.shape, dtype=np.float32)
-    labels[:, 0] = 1.0
-    return users[kept].astype(np.int64), articles[kept].astype(np.int64), labels[kept]
-
-
-def _no_examples() -> tuple[npt.NDArray[Any], ...]:
-    return np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.float32)
-
-
-def _block(columns: tuple[npt.NDArray[Any], ...]) -> Examples:
-    return Examples(*(torch.from_numpy(np.ascontiguousarray(column)) for column in columns))
 
 
 def _joined(parts: list[Arrays]) -> Arrays:

@@ -1,14 +1,11 @@
 """The job train_recommender: stages the tables' examples, trains a model on them, and writes its vectors and metrics."""
 
-import secrets
-import shutil
-from pathlib import Path
+from typing import Literal
 
 from newslake.errors import UserError
 from newslake.jobrun import JobRun
 from newslake.lakehouse import Lakehouse
-from newslake.training.fingerprint import combined
-from newslake.training.staging import Staged, stage, stage_vectors
+from newslake.training.preparation import Inputs, models_folder, prepare, staging_folder
 
 
 def train_recommender(
@@ -19,130 +16,109 @@ def train_recommender(
     epochs: int | None = None,
     patience: int | None = None,
     seed: int = 0,
-    dim: int = 50,
-    batch_size: int = 128,
-    learning_rate: float = 1e-3,
-    weight_decay: float = 1e-5,
+    dim: int | None = None,
+    batch_size: int | None = None,
+    learning_rate: float | None = None,
+    weight_decay: float | None = None,
     skips: int = 4,
+    loss: Literal["bce", "softmax"] | None = None,
+    schedule: Literal["constant", "cosine"] | None = None,
+    warmup: float = 0.0,
+    precision: Literal["fp32", "bf16"] = "fp32",
+    history: int = 50,
+    heads: int = 4,
+    attributes: bool | None = None,
+    dropout: float | None = None,
+    temperature: float = 0.2,
+    in_batch: float = 0.0,
+    train_splits: tuple[str, ...] = ("train",),
+    eval_splits: tuple[str, ...] = ("dev",),
+    impressions: str | None = None,
     max_skips: int = 300,
+    max_history: int = 50,
     encoder_id: str | None = None,
     staging: str | None = None,
+    model_folder: str | None = None,
     device: str = "auto",
     threads: int = 1,
+    processes: int = 1,
     force: bool = False,
 ) -> None:
-    """Train a recommender on the clicks of split train, judge it on split dev after each epoch, and keep its vectors.
+    """Train a recommender on the clicks of some splits, judge it on others after each epoch, and keep its vectors and the model.
 
-    Reads impressions, click_history, news and, for the content model, article_embeddings. Writes user_embeddings,
-    news_embeddings (the best epoch's vectors) and model_metrics (every epoch). The same data, settings and seed are the same
-    run: where its results are there already, nothing is done.
+    Reads impressions, click_history, news and, for all models but mf, article_embeddings. Writes user_embeddings, news_embeddings
+    (the best epoch's vectors), model_metrics (every epoch) and the model itself (a folder). The same data, settings and seed
+    are the same run: where its results are there already, nothing is done; a killed run goes on after its last epoch.
 
     Args:
-        model: Which model: mf (matrix factorization) or content (the article's text, category and entity).
-        epochs: Passes over the clicks at most (default: 30).
-        patience: Stop after so many epochs without a better valid AUC (default: 5 for content; mf goes through all epochs).
-        seed: Of the first weights, the order of examples and the skips drawn.
-        dim: Size of the vectors.
-        batch_size: Examples per step, an example being a user, a candidate and a label.
-        learning_rate: Adam's.
-        weight_decay: Adam's, added to the gradient (L2).
+        model: Which model: mf (matrix factorization), content (the article's text, category and entity; users by id), nrms
+            (attention over the user's clicks) or dssm (two towers and their cosine).
+        epochs: Passes over the clicks at most (default: 30; 8 for nrms and dssm).
+        patience: Stop after so many epochs without a better valid AUC (default: 5 for content, 2 for nrms and dssm; mf never stops).
+        seed: Of the first weights, the order of examples, the skips drawn and dropout.
+        dim: Size of the vectors (default: 50; 64 for nrms and dssm).
+        batch_size: Examples per step for mf and content, an example being a user, a candidate and a label; clicks for nrms and dssm
+            (default: 128).
+        learning_rate: Adam's (default: the model's own).
+        weight_decay: Adam's, added to the gradient (default: 1e-5).
         skips: Skipped candidates drawn per click, afresh each epoch.
+        loss: bce (each candidate clicked or not; default of mf and content) or softmax (the click among itself and its skips).
+        schedule: Of the learning rate: constant (default of mf and content) or cosine, falling to 0 over all epochs.
+        warmup: Share of all steps over which the learning rate rises from 0.
+        precision: bf16 takes products in bfloat16, which GPUs do faster; weights stay in fp32.
+        history: Latest clicks that nrms and dssm read; at most max-history.
+        heads: Of nrms's self-attention; divides dim.
+        attributes: Whether nrms and dssm read category, subcategory and entity beside the text (default: yes).
+        dropout: Share of inputs put to 0 while training nrms and dssm.
+        temperature: That dssm's cosines are divided by.
+        in_batch: Weight that dssm gives each other click of a batch, as a skip beside those shown (0: none).
+        train_splits: Splits of impressions to train on.
+        eval_splits: Splits to judge by.
+        impressions: File with the ids of the impressions to judge by, one a line (default: all of eval-splits).
         max_skips: Skips staged per click; an impression with more (none in MIND) keeps a fixed random choice of so many.
+        max_history: Latest clicks staged of a history.
         encoder_id: Which article embeddings to use; needed only where the table holds several encoders'.
         staging: Folder for staged examples that driver and executors see at the same path (default: _staging beside the tables).
+        model_folder: Folder for trained models (default: _models beside the tables).
         device: auto, cpu, cuda or cuda:N; auto takes a GPU where there is one.
         threads: Threads for training on the CPU.
+        processes: Processes that train together, one thread (or GPU) each.
         force: Train again even where the results are there.
     """
     # torch takes seconds to import: --help does without.
-    from newslake.training import results
-    from newslake.training.data import load_training_data
     from newslake.training.models import model_class
-    from newslake.training.trainer import TrainSettings, settings_dict, torch_device, train
+    from newslake.training.runs import Place, trained_run
+    from newslake.training.train_settings import settings_for
+    from newslake.training.trainer import torch_device
 
-    kind = model_class(model)
-    settings = TrainSettings(
-        model=model,
-        epochs=kind.defaults.epochs if epochs is None else epochs,
-        patience=kind.defaults.patience if patience is None else patience,
+    settings = settings_for(
+        model,
+        epochs=epochs,
+        patience=patience,
         seed=seed,
         dim=dim,
         batch_size=batch_size,
         learning_rate=learning_rate,
         weight_decay=weight_decay,
         skips=skips,
+        loss=loss,
+        schedule=schedule,
+        warmup=warmup,
+        precision=precision,
+        history=history,
+        heads=heads,
+        attributes=attributes,
+        dropout=dropout,
+        temperature=temperature,
+        in_batch=in_batch,
+        processes=processes,
     )
-    if max_skips < 1 or threads < 1:
-        raise UserError("--max-skips and --threads must be at least 1")
+    if threads < 1:
+        raise UserError("--max-skips, --max-history and --threads must be at least 1")
+    if history > max_history:
+        raise UserError(f"--history {history}: only --max-history {max_history} clicks are staged")
     torch_device(device)
-    folder = staging_folder(lake, staging)
-    staged, vectors = _staged(lake, run, folder, max_skips=max_skips, encoder_id=encoder_id, with_vectors=kind.needs_vectors)
-    run_id = combined({**settings_dict(settings), "data": staged.fingerprint, "vectors": vectors and vectors.fingerprint})
-    run.fact("training run", run_id)
-    if not force and results.is_complete(lake, run_id):
-        run.progress(f"training run {run_id} of model {model} is there already: nothing to do (--force trains it again)")
-        return
-
-    data = load_training_data(staged, vectors)
-    trained = train(data, settings, device=device, threads=threads, progress=lambda text: run.progress(f"{model}: {text}"))
-    results.report(run, trained)
-    scratch = folder / f"results.tmp-{secrets.token_hex(4)}"
-    try:
-        results.save(lake, run, trained, data.catalogue, model=model, run_id=run_id, scratch=scratch)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
-
-
-def staging_folder(lake: Lakehouse, staging: str | None) -> Path:
-    """Where to stage: the folder given, else _staging beside the tables.
-
-    Raises:
-        UserError: neither is a folder that a process can open as it stands.
-    """
-    if staging is None and lake.root is None:
-        raise UserError("tables named by --schema have no folder beside them: give --staging FOLDER that driver and executors share")
-    place = staging if staging is not None else f"{lake.root}/_staging"
-    place = place.removeprefix("file://") if place.startswith("file:///") else place.removeprefix("file:")
-    if ":/" in place:
-        raise UserError(f"cannot stage in {place}: give --staging FOLDER on a disk or mounted volume that driver and executors share")
-    return Path(place).absolute()
-
-
-def _staged(
-    lake: Lakehouse, run: JobRun, folder: Path, *, max_skips: int, encoder_id: str | None, with_vectors: bool
-) -> tuple[Staged, Staged | None]:
-    """The staged examples, and the staged vectors where the model needs them."""
-    tables = {name: lake.read(name) for name in ("impressions", "click_history", "news")}
-    encoder = chosen_encoder(lake, encoder_id) if with_vectors else None
-    staged = stage(folder, **tables, train="train", valid="dev", max_skips=max_skips)
-    _report_staged(run, staged)
-    if encoder is None:
-        return staged, None
-    vectors = stage_vectors(staged, lake.spark, lake.read("article_embeddings"), encoder_id=encoder)
-    run.fact("articles without a vector", staged.sizes["articles"] - vectors.sizes["vectors"])
-    return staged, vectors
-
-
-def chosen_encoder(lake: Lakehouse, encoder_id: str | None) -> str:
-    """The encoder to use: the one asked for, or the only one that there is."""
-    found = sorted(row["encoder_id"] for row in lake.read("article_embeddings").select("encoder_id").distinct().collect())
-    if not found:
-        raise UserError("article_embeddings is empty: run jobs/encode_articles.py first")
-    if encoder_id is None and len(found) > 1:
-        raise UserError(f"article_embeddings holds several encoders' vectors: choose with --encoder-id {' or '.join(found)}")
-    if encoder_id is not None and encoder_id not in found:
-        raise UserError(f"--encoder-id {encoder_id}: article_embeddings has no such vectors; it has {', '.join(found)}")
-    return encoder_id or found[0]
-
-
-def _report_staged(run: JobRun, staged: Staged) -> None:
-    sizes = staged.sizes
-    run.rows_in(sizes["candidates"])
-    run.fact("clicks", sizes["clicks"])
-    run.fact("train impressions", sizes["train"])
-    run.fact("valid impressions", sizes["valid"])
-    run.fact("users", sizes["users"])
-    run.fact("articles", sizes["articles"])
-    run.fact("articles without a news row", sizes["articles_without_news"])
-    run.fact("clicks with skips left out", sizes["clicks_with_skips_left_out"])
-    run.progress(f"staged {sizes['clicks']:,} clicks, {sizes['train']:,} train and {sizes['valid']:,} valid impressions: {staged.folder}")
+    place = Place(staging_folder(lake, staging), models_folder(lake, model_folder, staging), device, threads)
+    inputs = Inputs(tuple(train_splits), tuple(eval_splits), impressions, max_skips, max_history, encoder_id)
+    prepared = prepare(lake, run, place.staging, inputs, with_vectors=model_class(model).needs_vectors)
+    run.fact("training run", trained_run(lake, run, prepared, settings, place, force=force))

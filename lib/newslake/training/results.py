@@ -11,9 +11,10 @@ from pyspark.sql import functions as F
 
 from newslake.jobrun import JobRun
 from newslake.lakehouse import Lakehouse
+from newslake.training.checkpoint import EpochMetrics
 from newslake.training.data import Catalogue
 from newslake.training.folders import uri
-from newslake.training.trainer import EpochMetrics, Trained
+from newslake.training.trainer import Trained
 
 _ROWS_PER_BATCH = 250_000
 
@@ -53,10 +54,10 @@ def save(lake: Lakehouse, run: JobRun, trained: Trained, catalogue: Catalogue, *
     where = {"model": model, "run_id": run_id}
     scratch.mkdir(parents=True)
     for table, key, ids, vectors in (
-        ("user_embeddings", "user_id", catalogue.user_ids, trained.vectors.users),
+        ("user_embeddings", "user_id", catalogue.user_ids, trained.vectors.of_users(catalogue)),
         ("news_embeddings", "news_id", catalogue.article_ids, trained.vectors.articles),
     ):
-        rows = _through_parquet(lake.spark, scratch / f"{table}.parquet", key, ids, vectors.cpu().numpy())
+        rows = through_parquet(lake.spark, scratch / f"{table}.parquet", key, ids, vectors.cpu().numpy())
         rows = rows.select(key, F.lit(model).alias("model"), F.lit(run_id).alias("run_id"), "embedding")
         run.wrote(table, lake.replace(table, rows, where=where).rows)
     metrics = metric_rows(lake, trained.metrics, best_epoch=trained.best_epoch, model=model, run_id=run_id)
@@ -86,7 +87,7 @@ def metric_rows(lake: Lakehouse, metrics: list[EpochMetrics], *, best_epoch: int
     return lake.spark.createDataFrame(rows, contract).coalesce(1)
 
 
-def _through_parquet(spark: SparkSession, file: Path, key: str, ids: pa.Array, vectors: npt.NDArray[np.float32]) -> DataFrame:
+def through_parquet(spark: SparkSession, file: Path, key: str, ids: pa.Array, vectors: npt.NDArray[np.float32]) -> DataFrame:
     """Ids and their vectors as a frame, by way of a file: from Python's memory, Spark would take them row by row."""
     schema = pa.schema([pa.field(key, pa.string(), nullable=False), pa.field("embedding", pa.list_(pa.float32()), nullable=False)])
     dim = vectors.shape[1]

@@ -1,6 +1,7 @@
 """Stages what training needs as Parquet in a folder of its own, named by a fingerprint of what it was made from.
 
-    <staging>/<fingerprint>/articles, users     index and id (and attributes), one row each
+    <staging>/<fingerprint>/articles, users     index and id (and attributes; a user's latest history), one row each
+                            histories           one distinct list of a user's latest clicks, by index
                             clicks              one click with its skips, fixed width: read through Petastorm
                             train, valid        one impression with its candidates: read through pyarrow, see data.py
                             vectors-<hash>      article index and embedding, by one encoder
@@ -10,14 +11,14 @@ for complete. Driver and executors must see `staging` at the same path: a local 
 """
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import DataFrame, Row, SparkSession
 from pyspark.sql import functions as F
 
 from newslake.errors import JobFailed, UserError
@@ -26,7 +27,7 @@ from newslake.training.fingerprint import combined, content_fingerprint
 from newslake.training.folders import built_once, parquet_files, row_count, uri, write, written
 
 # Part of every fingerprint: raise it when what is staged from the same input changes.
-LAYOUT = 1
+LAYOUT = 2
 # Rows of a row group of `clicks`. Petastorm shuffles and shards by row group, so a shard is even to within one, and a
 # shuffle buffer mixes several; smaller ones cost more to open than to read.
 CLICKS_PER_ROW_GROUP = 4096
@@ -48,23 +49,36 @@ class Staged:
 
 
 def stage(
-    folder: Path, impressions: DataFrame, click_history: DataFrame, news: DataFrame, *, train: str, valid: str, max_skips: int
+    folder: Path,
+    impressions: DataFrame,
+    click_history: DataFrame,
+    news: DataFrame,
+    *,
+    train: Sequence[str],
+    valid: Sequence[str],
+    max_skips: int,
+    max_history: int = 50,
 ) -> Staged:
     """Stage users, articles, clicks and impressions, unless that has been done for the same input and settings.
 
     Args:
         folder: the staging folder.
         impressions, click_history, news: the tables.
-        train: name of the split to train on.
-        valid: name of the split to judge by.
+        train: names of the splits to train on.
+        valid: names of the splits to judge by; none of train's.
         max_skips: skips kept with a click at most, see `examples.clicks_with_skips`.
+        max_history: latest clicks kept of a history.
 
     Raises:
-        UserError: a split has no impression, or the training split no click.
+        UserError: a split is in both, a side has no impression, or training no click.
         JobFailed: rows staged do not equal the rows that there are.
     """
-    impressions = impressions.where(F.col("split").isin(train, valid))
-    click_history = click_history.where(F.col("split").isin(train, valid)).select("split", "impression_id", "news_ids")
+    if both := sorted(set(train) & set(valid)):
+        raise UserError(f"split {', '.join(both)} is among both the splits to train on and those to judge by")
+    splits = sorted({*train, *valid})
+    impressions = impressions.where(F.col("split").isin(splits))
+    columns = ("split", "impression_id", "user_id", "occurred_at", "news_ids")
+    click_history = click_history.where(F.col("split").isin(splits)).select(*columns)
     of_news = news.select("news_id", "category", "subcategory", "entities")
     fingerprint = combined(
         {
@@ -72,15 +86,17 @@ def stage(
             "impressions": content_fingerprint(impressions.select("split", "impression_id", "position", "user_id", "news_id", "clicked")),
             "click_history": content_fingerprint(click_history),
             "news": content_fingerprint(of_news),
-            "train": train,
-            "valid": valid,
+            "train": sorted(train),
+            "valid": sorted(valid),
             "max_skips": max_skips,
+            "max_history": max_history,
         }
     )
 
     def build(temporary: Path) -> dict[str, int]:
-        shown = examples.candidates(impressions, click_history, train=[train], valid=[valid])
-        return _build(temporary, shown, of_news, max_skips, {examples.TRAIN: train, examples.VALID: valid})
+        shown = examples.candidates(impressions, click_history, train=train, valid=valid)
+        sides = {examples.TRAIN: ", ".join(train), examples.VALID: ", ".join(valid)}
+        return _build(temporary, shown, click_history, of_news, max_skips, max_history, sides)
 
     final = folder / fingerprint
     return Staged(final, fingerprint, built_once(final, build))
@@ -117,22 +133,28 @@ def stage_vectors(staged: Staged, spark: SparkSession, article_embeddings: DataF
     return Staged(final, fingerprint, built_once(final, build))
 
 
-def _build(temporary: Path, shown: DataFrame, news: DataFrame, max_skips: int, splits: Mapping[str, str]) -> dict[str, int]:
+def _build(
+    temporary: Path,
+    shown: DataFrame,
+    click_history: DataFrame,
+    news: DataFrame,
+    max_skips: int,
+    max_history: int,
+    splits: Mapping[str, str],
+) -> dict[str, int]:
     # Every later step reads these: made once.
     shown = written(shown, temporary / "tmp" / "candidates")
-    counted = shown.groupBy("role").agg(F.count(F.lit(1)).alias("candidates"), F.sum(F.col("clicked").cast("bigint")).alias("clicks"))
-    there = {row["role"]: row for row in counted.collect()}
-    for role, split in splits.items():
-        if role not in there:
-            raise UserError(f"split {split} has no labelled impression: parse its behaviors.tsv with jobs/parse_behaviors.py")
-    if there[examples.TRAIN]["clicks"] == 0:
-        raise UserError(f"split {splits[examples.TRAIN]} has no click to train on")
-
-    users = _indexed(examples.users(shown), "user_id", "user", temporary / "tmp" / "users")
+    there = _candidates_by_role(shown, splits)
+    recent = written(examples.recent_clicks(shown, click_history, length=max_history), temporary / "tmp" / "recent")
+    histories = _indexed(examples.distinct_histories(recent), "history_key", "history", temporary / "tmp" / "histories")
+    histories = written(histories, temporary / "tmp" / "numbered_histories")
+    users = _indexed(examples.users(shown, recent), "user_id", "user", temporary / "tmp" / "users")
     articles = _indexed(examples.articles(shown, news), "news_id", "article", temporary / "tmp" / "articles")
-    users = written(users, temporary / "users")
+    users = written(examples.with_history(users, histories), temporary / "users")
     articles = written(articles, temporary / "articles")
-    lists = written(examples.impression_lists(shown, users, articles), temporary / "tmp" / "lists")
+    write(examples.history_lists(histories, articles), temporary / "histories")
+    of_impression = examples.with_history(recent.select("split", "impression_id", "history_key"), histories)
+    lists = written(examples.impression_lists(shown, users, articles, of_impression), temporary / "tmp" / "lists")
     found = {row["role"]: row for row in examples.list_sizes(lists, max_skips=max_skips).collect()}
     for role, row in there.items():
         for what in ("candidates", "clicks"):
@@ -143,6 +165,8 @@ def _build(temporary: Path, shown: DataFrame, news: DataFrame, max_skips: int, s
     sizes = {
         **_index_sizes(temporary, "users"),
         **_index_sizes(temporary, "articles"),
+        "histories": row_count(parquet_files(temporary / "tmp" / "numbered_histories")) + 1,
+        "max_history": max_history,
         "candidates": sum(int(row["candidates"]) for row in there.values()),
         "clicks": int(of_train["clicks"]),
         "clicks_with_skips_left_out": int(of_train["clicks_with_skips_left_out"]),
@@ -159,13 +183,24 @@ def _build(temporary: Path, shown: DataFrame, news: DataFrame, max_skips: int, s
     return sizes
 
 
+def _candidates_by_role(shown: DataFrame, splits: Mapping[str, str]) -> dict[str, Row]:
+    counted = shown.groupBy("role").agg(F.count(F.lit(1)).alias("candidates"), F.sum(F.col("clicked").cast("bigint")).alias("clicks"))
+    there = {row["role"]: row for row in counted.collect()}
+    for role, split in splits.items():
+        if role not in there:
+            raise UserError(f"split {split} has no labelled impression: parse its behaviors.tsv with jobs/parse_behaviors.py")
+    if there[examples.TRAIN]["clicks"] == 0:
+        raise UserError(f"split {splits[examples.TRAIN]} has no click to train on")
+    return there
+
+
 def _write_clicks(train_lists: DataFrame, clicks: int, width: int, folder: Path) -> None:
     rows = examples.in_fixed_order(
         examples.clicks_with_skips(train_lists, width=width), "click_id", files=_files_for(clicks, CLICKS_PER_FILE)
     )
     # Parquet ends a row group when what it has buffered reaches block.size. Without a dictionary, and with pages that are
     # not closed (and so not compressed) before that, this is what the numbers take: so the size sets the number of rows.
-    group_bytes = CLICKS_PER_ROW_GROUP * (8 + 3 * 4 + 4 * width)
+    group_bytes = CLICKS_PER_ROW_GROUP * (8 + 4 * 4 + 4 * width)
     options = {
         "parquet.block.size": str(group_bytes),
         "parquet.page.size": str(2 * group_bytes),

@@ -1,78 +1,39 @@
 """The training loop: a plain function of staged files and settings, without Spark, so that a distributor can call it too."""
 
+import math
 import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from newslake.errors import JobFailed, UserError
+from newslake.training.batches import Clicks, Examples
+from newslake.training.checkpoint import EpochMetrics, Progress, load_checkpoint, save_checkpoint
 from newslake.training.data import TrainingData
 from newslake.training.evaluate import Vectors, all_vectors, evaluate
 from newslake.training.examples import TRAIN, VALID
-from newslake.training.feed import ClickFeed, Examples
+from newslake.training.feed import Block, ClickFeed
 from newslake.training.metrics import RankingMetrics
-from newslake.training.models import Recommender, build_model, model_class
+from newslake.training.models import Recommender, build_model
+from newslake.training.processes import Alone
+from newslake.training.sampling import mixed
+from newslake.training.train_settings import TrainSettings
 
-# Part of every run's id: raise it when the same settings on the same data train another model.
-RECIPE = 1
-
-
-@dataclass(frozen=True)
-class TrainSettings:
-    """What decides a trained model, besides the data.
-
-    Attributes:
-        model: a name in models.MODELS.
-        epochs: at most.
-        patience: epochs without a better valid AUC after which training stops.
-        seed: of the first weights, the order of the examples and the skips drawn.
-        dim: size of the vectors.
-        batch_size: examples (a user, a candidate and whether it was clicked) per step.
-        learning_rate, weight_decay: Adam's.
-        skips: drawn per click, afresh each epoch.
-    """
-
-    model: str
-    epochs: int
-    patience: int
-    seed: int
-    dim: int
-    batch_size: int
-    learning_rate: float
-    weight_decay: float
-    skips: int
-
-    def __post_init__(self) -> None:
-        model_class(self.model)
-        for name in ("epochs", "patience", "dim", "batch_size", "skips"):
-            if getattr(self, name) < 1:
-                raise UserError(f"--{name.replace('_', '-')} {getattr(self, name)}: must be at least 1")
-        if not 0 < self.learning_rate < float("inf"):
-            raise UserError(f"--learning-rate {self.learning_rate}: must be above 0")
-        if not 0 <= self.weight_decay < float("inf"):
-            raise UserError(f"--weight-decay {self.weight_decay}: must be 0 or more")
-
-
-@dataclass(frozen=True)
-class EpochMetrics:
-    """One split after one epoch. `loss`: of train the mean over the epoch's examples as they were trained on; of valid over
-    all candidates, where skips are not sampled, so the two do not compare."""
-
-    epoch: int
-    split: str
-    loss: float | None
-    ranking: RankingMetrics
+Tell = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class Trained:
-    """What training leaves: every epoch's metrics, and the vectors of the best epoch."""
+    """What training leaves: every epoch's metrics, and the model and vectors of the best epoch."""
 
     metrics: list[EpochMetrics]
     best_epoch: int
+    model: Recommender
     vectors: Vectors
     seconds: float
     waited: float
@@ -80,7 +41,14 @@ class Trained:
 
 
 def train(
-    data: TrainingData, settings: TrainSettings, *, device: str = "auto", threads: int = 1, progress: Callable[[str], None]
+    data: TrainingData,
+    settings: TrainSettings,
+    *,
+    device: str = "auto",
+    threads: int = 1,
+    progress: Tell,
+    checkpoint: Path | None = None,
+    group: Alone | None = None,
 ) -> Trained:
     """Train, judging on train and valid after each epoch; stop early, and keep the best epoch by valid AUC (the first of equals).
 
@@ -90,35 +58,89 @@ def train(
         device: auto (a GPU where there is one), cpu, cuda or cuda:N.
         threads: of torch on the CPU. One is best for batches as small as these: more wait for each other, and for the feed.
         progress: told of each epoch.
+        checkpoint: file that keeps where training stands after each epoch; where it is there, training goes on from it.
+        group: the processes that train together, this one among them; alone by default.
 
     Raises:
         JobFailed: the loss is not finite, or the feed lost rows.
     """
-    place = torch_device(device)
-    model = build_model(settings.model, data.catalogue, dim=settings.dim, seed=settings.seed).to(place)
-    feed = ClickFeed(data.click_files, seed=settings.seed, skips=settings.skips, batch_size=settings.batch_size)
+    place, group = torch_device(device), group or Alone()
+    model = build_model(settings.model, data.catalogue, settings.shape, seed=settings.seed).to(place)
     optimizer = torch.optim.Adam(model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True)
-    found: list[EpochMetrics] = []
-    best: tuple[float, int, Vectors] | None = None
-    examples, start = 0, time.perf_counter()
-    with _torch_threads(threads), feed.epochs(1, settings.epochs) as epochs:
+    done = Progress()
+    if checkpoint is not None and checkpoint.exists():
+        done = load_checkpoint(checkpoint, model, optimizer)
+        progress(f"going on after epoch {done.epoch} of {settings.epochs}" if not done.finished else f"trained already: epoch {done.epoch}")
+    with _torch_threads(threads), torch.random.fork_rng(enabled=settings.dropout > 0):
+        if not done.finished:
+            _train_epochs(data, settings, model, optimizer, done, place, group, checkpoint, progress)
+        if done.best_weights:  # which the first of several processes keeps
+            model.load_state_dict(done.best_weights)
+        vectors = all_vectors(model, data.catalogue, place)
+    return Trained(done.metrics, done.best_epoch, model, vectors, done.seconds, done.waited, done.examples)
+
+
+def _train_epochs(
+    data: TrainingData,
+    settings: TrainSettings,
+    model: Recommender,
+    optimizer: torch.optim.Optimizer,
+    done: Progress,
+    device: torch.device,
+    group: Alone,
+    checkpoint: Path | None,
+    progress: Tell,
+) -> None:
+    size = settings.batch_size // group.size
+    shard = {"shard": group.rank, "shard_count": group.size}
+    feed = ClickFeed(data.click_files, seed=settings.seed, skips=settings.skips, batch_size=size, grouped=settings.grouped, **shard)
+    before, waited, start = done.seconds, done.waited, time.perf_counter()
+    with feed.epochs(done.epoch + 1, settings.epochs) as epochs:
         for epoch, blocks in epochs:
-            loss, count = _train_epoch(model, optimizer, blocks, settings.batch_size, place, epoch)
-            examples += count
-            vectors = all_vectors(model, users=len(data.catalogue.user_ids), articles=len(data.catalogue.article_ids), device=place)
-            on_train, _ = evaluate(vectors, data.train)
-            on_valid, valid_loss = evaluate(vectors, data.valid)
-            found += [EpochMetrics(epoch, TRAIN, loss, on_train), EpochMetrics(epoch, VALID, valid_loss, on_valid)]
-            # Without an impression to judge by, the last epoch is as good as any.
-            quality = on_valid.auc if on_valid.auc is not None else float(epoch)
-            if best is None or quality > best[0]:
-                best = (quality, epoch, vectors)
-            progress(_report(epoch, settings.epochs, loss, on_train, on_valid, best=best[1] == epoch))
-            if epoch - best[1] >= settings.patience and epoch < settings.epochs:
-                progress(f"no better valid AUC in {settings.patience} epochs: stopping, epoch {best[1]} was the best")
+            # What dropout draws depends on the epoch alone, so that a resumed run draws it too.
+            torch.manual_seed(mixed(settings.seed, epoch, group.rank) >> 1)
+            rate = _Rate(settings, epoch, feed.rows * (1 if settings.grouped else 1 + settings.skips))
+            loss, count = _train_epoch(model, optimizer, blocks, size, device, epoch, settings, rate, group)
+            done.epoch = epoch
+            done.examples += count
+            if group.rank == 0:
+                _judge(data, settings, model, done, device, loss, progress)
+                done.seconds, done.waited = before + time.perf_counter() - start, waited + feed.waited
+                done.finished = epoch == settings.epochs or epoch - done.best_epoch >= settings.patience
+                if done.finished and epoch < settings.epochs:
+                    progress(f"no better valid AUC in {settings.patience} epochs: stopping, epoch {done.best_epoch} was the best")
+                if checkpoint is not None:
+                    save_checkpoint(checkpoint, done, model, optimizer)
+            if group.agree(done.finished):
                 break
-    assert best is not None  # there is at least one epoch
-    return Trained(found, best[1], best[2], time.perf_counter() - start, feed.waited, examples)
+
+
+def _judge(
+    data: TrainingData, settings: TrainSettings, model: Recommender, done: Progress, device: torch.device, loss: float, progress: Tell
+) -> None:
+    vectors = all_vectors(model, data.catalogue, device)
+    on_train, _ = evaluate(vectors, data.train, settings.loss)
+    on_valid, valid_loss = evaluate(vectors, data.valid, settings.loss)
+    done.metrics += [EpochMetrics(done.epoch, TRAIN, loss, on_train), EpochMetrics(done.epoch, VALID, valid_loss, on_valid)]
+    # Without an impression to judge by, the last epoch is as good as any.
+    best = done.note(on_valid.auc if on_valid.auc is not None else float(done.epoch), model)
+    progress(_report(done.epoch, settings.epochs, loss, on_train, on_valid, best=best))
+
+
+class _Rate:
+    """The learning rate at each step of an epoch, by how many examples (or clicks) of all epochs have been trained on."""
+
+    def __init__(self, settings: TrainSettings, epoch: int, per_epoch: int) -> None:
+        self._settings, self._before, self._per_epoch = settings, epoch - 1, max(per_epoch, 1)
+
+    def at(self, trained: int) -> float:
+        settings = self._settings
+        share = (self._before + min(trained / self._per_epoch, 1.0)) / settings.epochs
+        if share < settings.warmup:
+            return settings.learning_rate * share / settings.warmup
+        if settings.schedule == "constant":
+            return settings.learning_rate
+        return settings.learning_rate * 0.5 * (1.0 + math.cos(math.pi * (share - settings.warmup) / (1.0 - settings.warmup)))
 
 
 def torch_device(name: str) -> torch.device:
@@ -140,38 +162,72 @@ def torch_device(name: str) -> torch.device:
     return device
 
 
-def settings_dict(settings: TrainSettings) -> dict[str, object]:
-    """The settings by name, for a run's id."""
-    return {**asdict(settings), "recipe": RECIPE}
-
-
 def _train_epoch(
     model: Recommender,
     optimizer: torch.optim.Optimizer,
-    blocks: Iterator[Examples],
+    blocks: Iterator[Block],
     batch_size: int,
     device: torch.device,
     epoch: int,
+    settings: TrainSettings,
+    rate: _Rate,
+    group: Alone,
 ) -> tuple[float, int]:
     """One pass over the examples; their mean loss and number."""
     model.train()
+    parameters = list(model.parameters())
     # Summed where it is: fetching each step's loss from a GPU would wait for the step.
-    total, count = torch.zeros((), dtype=torch.float64, device=device), 0
-    for block in blocks:
-        model.note_met(block.users.to(device), block.articles.to(device))
-        for batch in block.batches(batch_size, device):
-            # Binary cross-entropy of the sigmoid, as in the tutorial, in the form that does not overflow.
-            logits = model(batch.users, batch.articles)
-            loss = torch.nn.functional.binary_cross_entropy_with_logits(logits, batch.labels)
-            optimizer.zero_grad(set_to_none=True)
+    total = torch.zeros((), dtype=torch.float64, device=device)
+    trained, candidates = 0, 0
+    batches = _batches(model, blocks, batch_size, device)
+    while True:
+        batch = next(batches, None)
+        weight = 0 if batch is None else len(batch)
+        optimizer.zero_grad(set_to_none=True)
+        if batch is not None:
+            with torch.autocast(device.type, dtype=torch.bfloat16, enabled=settings.precision == "bf16"):
+                loss = batch_loss(model, batch, settings)
             loss.backward()
-            optimizer.step()
-            total += loss.detach() * len(batch)
-        count += len(block)
-    mean = float(total) / max(count, 1)
-    if not torch.isfinite(torch.tensor(mean)):
+            total += loss.detach() * weight
+            candidates += batch.articles.numel()
+        if not group.average_gradients(parameters, weight):
+            break
+        for of_optimizer in optimizer.param_groups:
+            of_optimizer["lr"] = rate.at(trained)
+        optimizer.step()
+        trained += weight
+    group.share_met(model)
+    loss_sum, count, candidates_sum = group.total(float(total), trained, candidates)
+    mean = loss_sum / max(count, 1)
+    if not math.isfinite(mean):
         raise JobFailed(f"the loss became {mean} in epoch {epoch}: try a lower --learning-rate")
-    return mean, count
+    return mean, int(candidates_sum)
+
+
+def _batches(model: Recommender, blocks: Iterator[Block], batch_size: int, device: torch.device) -> Iterator[Block]:
+    for block in blocks:
+        articles = block.articles[block.shown] if isinstance(block, Clicks) else block.articles
+        model.note_met(block.users.to(device), articles.to(device))
+        yield from block.batches(batch_size, device)
+
+
+def batch_loss(model: Recommender, batch: Block, settings: TrainSettings) -> Tensor:
+    """The mean loss of a batch, a scalar: of its examples, or of its clicks."""
+    bce = torch.nn.functional.binary_cross_entropy_with_logits
+    if isinstance(batch, Examples):
+        # Binary cross-entropy of the sigmoid, as in the tutorial, in the form that does not overflow.
+        return bce(model(batch.users, batch.articles), batch.labels)
+    logits = model.batch_logits(_readers(model, batch), batch.articles, batch.shown).float()
+    target = torch.zeros(len(logits), dtype=torch.long, device=logits.device)
+    if settings.loss == "softmax":
+        return torch.nn.functional.cross_entropy(logits, target)
+    logits = logits[:, : batch.shown.shape[1]]
+    labels = torch.nn.functional.one_hot(target, logits.shape[1]).float()
+    return bce(logits[batch.shown], labels[batch.shown])
+
+
+def _readers(model: Recommender, batch: Clicks) -> Tensor:
+    return batch.histories if model.reads_history else batch.users
 
 
 def _report(epoch: int, epochs: int, loss: float, on_train: RankingMetrics, on_valid: RankingMetrics, *, best: bool) -> str:

@@ -1,0 +1,82 @@
+"""What recommenders are worth on generated news: content, dssm and nrms on users and articles that training never saw.
+
+Half of dev's users are new, and dev is later than train. The peer is the true latent taste, which no model can know: ranking by
+it is what a perfect reading of histories would reach; popularity and chance decide the rest of the clicks.
+"""
+
+import os
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pyarrow.compute as pc
+from pyspark.sql import SparkSession
+from pyspark.sql import functions as F
+
+from common import Measures, bench_arguments
+from newslake.cli import run_job
+from newslake.lakehouse import Lakehouse
+from newslake.mind.generator import GeneratorSpec, generate
+from newslake.mind.parse import parse_behaviors
+from newslake.session import spark_session
+from newslake.text.articles import encode_articles
+from newslake.training.compare import compare_models
+from newslake.training.metrics import impression_metrics
+
+CORES = len(os.sched_getaffinity(0))
+MODELS = ("zero-shot", "mf", "content", "dssm", "nrms")
+
+
+def taste_auc(spark: SparkSession, data: Path, lake: Lakehouse) -> dict[str, float]:
+    """AUC of ranking dev by the true taste, by group of users as in model_comparison."""
+    truth = spark.read.parquet(str(data / "truth" / "impressions_dev*.parquet")).select("impression_id", "affinity")
+    dev = lake.read("impressions").where("split = 'dev'").groupBy("impression_id")
+    shown = dev.agg(
+        F.array_sort(F.collect_list(F.struct("position", F.col("clicked").cast("int").alias("label"))))["label"].alias("labels")
+    )
+    clicks = lake.read("click_history").where("split = 'dev'").select("impression_id", F.size("news_ids").alias("clicks_before"))
+    rows = shown.join(truth, on="impression_id", how="inner").join(clicks, on="impression_id", how="inner").toArrow()
+    labels, affinity = (rows[name].combine_chunks() for name in ("labels", "affinity"))
+    offsets = np.concatenate(([0], np.cumsum(pc.list_value_length(labels).to_numpy())))
+    found = impression_metrics(affinity.flatten().to_numpy(), labels.flatten().to_numpy(), offsets)
+    many = rows["clicks_before"].to_numpy()[found.impression] >= 5
+    return {"all": float(found.auc.mean()), "at_least_5_clicks": float(found.auc[many].mean())}
+
+
+def main() -> None:
+    """Generate, parse, encode, train, compare."""
+    arguments = bench_arguments("Recommenders: AUC on new users and articles, against the true taste.")
+    size = 6_000 if arguments.small else 200_000
+    models = ("zero-shot", "content", "dssm") if arguments.small else MODELS
+    spec = GeneratorSpec(
+        articles=max(1_200, size // 10), users=size // 7, impressions=size, new_users=0.5, body_share=0.0, short_texts=0, seed=2
+    )
+    spark = spark_session("recommenders benchmark", master=f"local[{CORES}]", extra={"spark.ui.showConsoleProgress": "false"})
+    spark.sparkContext.setLogLevel("ERROR")
+    with tempfile.TemporaryDirectory() as name:
+        data = Path(name) / "mind"
+        generate(spark, str(data), spec)
+        lake = Lakehouse(spark, f"{name}/lakehouse")
+        for job, options in (
+            (parse_behaviors, {"train": [str(data / "train")], "dev": [str(data / "dev")]}),
+            (encode_articles, {"fields": ("title", "abstract")}),
+            (compare_models, {"models": models}),
+        ):
+            run = run_job(job, lake, options)
+            print(f"{job.__name__}: {run.seconds:.0f} s: {run.summary()}", flush=True)
+        truth = taste_auc(spark, data, lake)
+        auc = {(row["model"], row["users"]): row["value"] for row in lake.read("model_comparison").where("metric = 'auc'").collect()}
+    spark.stop()
+    print(f"ranking by the true taste: AUC {truth['all']:.4f}, users with five or more earlier clicks {truth['at_least_5_clicks']:.4f}")
+    measures = Measures(f"Recommenders, {size:,} impressions", arguments.json)
+    for model in [model for model in models if model not in ("zero-shot", "mf")]:
+        measures.add(f"AUC of {model}", auc[model, "all"], auc["zero-shot", "all"], unit="AUC", better="higher", peer_name="zero-shot")
+    for model in [model for model in models if model in ("dssm", "nrms")]:
+        measures.add(f"AUC of {model}", auc[model, "all"], auc["content", "all"], unit="AUC", better="higher", peer_name="content")
+        share, whole = auc[model, "at_least_5_clicks"] - 0.5, truth["at_least_5_clicks"] - 0.5
+        measures.add(f"AUC - 0.5 of {model}, 5 clicks and more", share, whole, unit="AUC", better="higher", peer_name="true taste")
+    measures.finish()
+
+
+if __name__ == "__main__":
+    main()

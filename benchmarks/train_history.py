@@ -1,0 +1,163 @@
+"""Feeding and training of nrms: clicks with their histories, against the recommenders project's way and a plain DataLoader.
+
+Peers, on the same impressions:
+- The iterator of the recommenders project for MIND, re-written small from its description: a Python loop over the lines of
+  behaviors.tsv makes lists of indices, and every epoch a loop over clicks samples skips, appends to a batch's lists, and turns
+  them into arrays.
+- A PyTorch DataLoader over the same staged Parquet, read into memory, one click an item, without workers.
+Whole epochs are trained in one process and in two (one thread each, gloo, by Spark's TorchDistributor), epochs judged by the first.
+"""
+
+import os
+import random
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from common import Measures, bench_arguments
+from newslake.mind.generator import GeneratorSpec
+from newslake.session import spark_session
+from newslake.training.batches import Clicks
+from newslake.training.checkpoint import Progress, load_checkpoint
+from newslake.training.data import TrainingData, load_training_data
+from newslake.training.distributed import train_together
+from newslake.training.feed import ClickFeed
+from newslake.training.models import build_model
+from newslake.training.staging import Staged
+from newslake.training.train_settings import TrainSettings, settings_for
+from newslake.training.trainer import train
+from train import staged_folders, timed
+
+HISTORY, SKIPS, BATCH = 50, 4, 128
+Rows = tuple[list[list[int]], list[list[int]]]
+
+
+class MindIterator:
+    """The recommenders project's way: lines to lists, lists to batches."""
+
+    def __init__(self, files: list[Path], places: dict[str, int]) -> None:
+        self.histories: list[list[int]] = []
+        self.clicks: list[tuple[int, int, list[int]]] = []
+        for file in files:
+            for line in file.read_text(encoding="utf-8").splitlines():
+                _, _, _, history, shown = line.split("\t")
+                clicked_before = [places[news_id] for news_id in history.split()][-HISTORY:]
+                self.histories.append([0] * (HISTORY - len(clicked_before)) + clicked_before)
+                candidates = [candidate.split("-") for candidate in shown.split()]
+                skipped = [places[news_id] for news_id, label in candidates if label == "0"]
+                self.clicks += [(len(self.histories) - 1, places[news_id], skipped) for news_id, label in candidates if label == "1"]
+
+    def batches(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """(histories, candidates) of one epoch's batches."""
+        random.shuffle(self.clicks)
+        histories: list[list[int]] = []
+        candidates: list[list[int]] = []
+        for row, click, skipped in self.clicks:
+            drawn = random.sample(skipped, SKIPS) if len(skipped) >= SKIPS else random.sample(skipped * (SKIPS // len(skipped) + 1), SKIPS)
+            histories.append(self.histories[row])
+            candidates.append([click, *drawn])
+            if len(histories) == BATCH:
+                yield np.asarray(histories, dtype=np.int64), np.asarray(candidates, dtype=np.int64)
+                histories, candidates = [], []
+        if histories:
+            yield np.asarray(histories, dtype=np.int64), np.asarray(candidates, dtype=np.int64)
+
+
+class PlainDataset(Dataset[tuple[np.ndarray, np.ndarray]]):
+    """The staged clicks in memory, one an item."""
+
+    def __init__(self, data: TrainingData) -> None:
+        table = pq.read_table(data.click_files)
+        self.history, self.clicked = table["history"].to_numpy(), table["clicked"].to_numpy()
+        self.skips, self.counts = table["skips"].to_pylist(), table["skip_count"].to_numpy()
+        assert data.catalogue.histories is not None
+        self.histories = data.catalogue.histories
+
+    def __len__(self) -> int:
+        return len(self.clicked)
+
+    def __getitem__(self, place: int) -> tuple[np.ndarray, np.ndarray]:
+        count = int(self.counts[place])
+        drawn = random.sample(self.skips[place][:count], min(SKIPS, count)) if count else []
+        row = [int(self.clicked[place]), *drawn, *([0] * (SKIPS - len(drawn)))]
+        return self.histories[self.history[place]], np.asarray(row)
+
+
+def our_feeding(data: TrainingData) -> Iterator[object]:
+    """One epoch's batches, histories looked up as the model does."""
+    feed = ClickFeed(data.click_files, seed=0, skips=SKIPS, batch_size=BATCH, grouped=True)
+    assert data.catalogue.histories is not None
+    table = torch.from_numpy(data.catalogue.histories)
+    with feed.epochs(1, 1) as epochs:
+        for _, blocks in epochs:
+            for block in blocks:
+                for batch in block.batches(BATCH, torch.device("cpu")):
+                    assert isinstance(batch, Clicks)
+                    yield table[batch.histories], batch.articles
+
+
+def together(master: str, staged: Staged, vectors: Staged, settings: TrainSettings, file: Path) -> Progress:
+    """Train in several processes; what the checkpoint says."""
+    spark = spark_session("newslake benchmark: train", master=master, extra={"spark.ui.enabled": "false"})
+    spark.sparkContext.setLogLevel("ERROR")
+    train_together(spark, staged, vectors, settings, device="cpu", checkpoint=file)
+    spark.stop()
+    data = load_training_data(staged, vectors)
+    model = build_model(settings.model, data.catalogue, settings.shape, seed=0)
+    return load_checkpoint(file, model, torch.optim.Adam(model.parameters()))
+
+
+def last_auc(progress: Progress) -> float:
+    """Valid AUC after the last epoch."""
+    return progress.metrics[-1].ranking.auc or 0.0
+
+
+def main() -> None:
+    """Make the data, feed and train each way, print the table."""
+    arguments = bench_arguments("Feeding and training of nrms against a MIND iterator, a DataLoader, and itself in two processes.")
+    impressions, epochs = (8_300, 1) if arguments.small else (61_000, 2)
+    spec = GeneratorSpec(
+        articles=impressions // 4, users=impressions // 7, impressions=impressions, body_share=0.0, short_texts=0, truth=False
+    )
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        spark = spark_session("newslake benchmark: train", master="local[*]", extra={"spark.ui.enabled": "false"})
+        spark.sparkContext.setLogLevel("ERROR")
+        folders = staged_folders(spark, folder, spec)
+        spark.stop()
+        data = load_training_data(*folders)
+        clicks = int(data.train.labels.sum())
+        places = {news_id: place for place, news_id in enumerate(data.catalogue.article_ids.to_pylist())}
+        files = sorted((folder / "mind" / "train").glob("behaviors*.tsv"))
+        start = time.perf_counter()
+        iterator = MindIterator(files, places)
+        parsing = time.perf_counter() - start
+        timed(our_feeding(data))  # the first read is of cold files
+        ours, peer = timed(our_feeding(data)), timed(iterator.batches())
+        peer_with_parsing = peer + parsing
+        loader = timed(iter(DataLoader(PlainDataset(data), batch_size=BATCH, shuffle=True)))
+
+        settings = settings_for("nrms", seed=0, skips=SKIPS, epochs=epochs, patience=epochs, history=HISTORY)
+        alone = train(data, settings, device="cpu", threads=1, progress=lambda text: print(f"one process: {text}", flush=True))
+        two = settings_for("nrms", seed=0, skips=SKIPS, epochs=epochs, patience=epochs, history=HISTORY, processes=2)
+        both = together("local[2]", *folders, two, folder / "two.pt")
+    auc = alone.metrics[-1].ranking.auc or 0.0
+    print(f"valid AUC after {epochs} epochs: one process {auc:.4f}, two {last_auc(both):.4f}; {os.cpu_count()} cores")
+    measures = Measures(f"Feeding and training nrms, {clicks:,} clicks", arguments.json)
+    for peer_name, seconds in (("MIND iterator", peer), ("MIND iterator, its first epoch", peer_with_parsing), ("DataLoader", loader)):
+        measures.add(f"feeding alone / {peer_name}", clicks / ours, clicks / seconds, unit="clicks/s", better="higher", peer_name=peer_name)
+    measures.add("waiting for data", alone.waited / alone.seconds, 0.10, unit="of the epoch", better="lower", peer_name="the bound")
+    rates = clicks * epochs / both.seconds, clicks * epochs / alone.seconds
+    measures.add("whole epochs, two processes", *rates, unit="clicks/s", better="higher", peer_name="one process")
+    measures.finish()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,74 @@
+"""Where training stands after an epoch, kept in one file: a run that was killed goes on from there, to the same result."""
+
+import os
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from newslake.training.metrics import RankingMetrics
+
+
+@dataclass(frozen=True)
+class EpochMetrics:
+    """One split after one epoch. `loss`: of train the mean over the epoch's examples (or clicks) as they were trained on; of valid
+    over all candidates (or clicks), where skips are not sampled, so the two do not compare."""
+
+    epoch: int
+    split: str
+    loss: float | None
+    ranking: RankingMetrics
+
+
+@dataclass
+class Progress:
+    """What a run has come to.
+
+    Attributes:
+        epoch: epochs done.
+        finished: whether no further epoch follows.
+        metrics: of all epochs done.
+        best_epoch, best_quality, best_weights: the best epoch so far.
+        seconds, waited, examples: of training so far.
+    """
+
+    epoch: int = 0
+    finished: bool = False
+    metrics: list[EpochMetrics] = field(default_factory=list)
+    best_epoch: int = 0
+    best_quality: float = float("-inf")
+    best_weights: dict[str, Tensor] = field(default_factory=dict)
+    seconds: float = 0.0
+    waited: float = 0.0
+    examples: int = 0
+
+    def note(self, quality: float, model: torch.nn.Module) -> bool:
+        """Hear how good the epoch just done was; whether it is the best so far (the first of equals)."""
+        if self.best_weights and quality <= self.best_quality:
+            return False
+        self.best_epoch, self.best_quality = self.epoch, quality
+        self.best_weights = {name: weights.detach().cpu().clone() for name, weights in model.state_dict().items()}
+        return True
+
+
+def save_checkpoint(file: Path, progress: Progress, model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> None:
+    """Keep all that the next epoch begins from. The file is there as it was before, or as it is after."""
+    state = {name: value for name, value in vars(progress).items() if name != "metrics"}
+    state["metrics"] = [asdict(of_epoch) for of_epoch in progress.metrics]
+    file.parent.mkdir(parents=True, exist_ok=True)
+    temporary = file.with_suffix(f".{os.getpid()}.tmp")
+    torch.save({"progress": state, "model": model.state_dict(), "optimizer": optimizer.state_dict()}, temporary)
+    os.replace(temporary, file)
+
+
+def load_checkpoint(file: Path, model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> Progress:
+    """Put model and optimizer where the file left them."""
+    state: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
+    model.load_state_dict(state["model"])
+    optimizer.load_state_dict(state["optimizer"])
+    progress = Progress(**{name: value for name, value in state["progress"].items() if name != "metrics"})
+    for of_epoch in state["progress"]["metrics"]:
+        progress.metrics.append(EpochMetrics(**{**of_epoch, "ranking": RankingMetrics(**of_epoch["ranking"])}))
+    return progress

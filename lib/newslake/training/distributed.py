@@ -1,0 +1,59 @@
+"""Training by several processes with Spark's TorchDistributor: gloo on CPUs, NCCL on GPUs."""
+
+import os
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+from pyspark.ml.torch.distributor import TorchDistributor
+from pyspark.sql import SparkSession
+
+from newslake.errors import UserError
+from newslake.training.data import load_training_data
+from newslake.training.processes import Together
+from newslake.training.staging import Staged
+from newslake.training.train_settings import TrainSettings
+from newslake.training.trainer import train
+
+
+def train_together(
+    spark: SparkSession, staged: Staged, vectors: Staged | None, settings: TrainSettings, *, device: str, checkpoint: Path
+) -> None:
+    """Train in `settings.processes` processes, until the checkpoint says that training is finished.
+
+    On a local master all run on this machine; else each is a Spark task, and the folders must be seen by all executors.
+    A process reads the row groups that are its own; see processes.Together for how uneven parts end.
+
+    Args:
+        spark: the session.
+        staged, vectors: as the trainer takes them.
+        settings: `batch_size` is shared by the processes.
+        device: auto, cpu or cuda; with GPUs each process takes one.
+        checkpoint: written by the first process after each epoch.
+
+    Raises:
+        UserError: a device by number, which processes cannot share.
+    """
+    if device not in ("auto", "cpu", "cuda"):
+        raise UserError(f"--device {device}: several processes take auto, cpu or cuda")
+    gpus = device == "cuda" or (device == "auto" and torch.cuda.is_available())
+    local = (spark.sparkContext.master or "").startswith("local")
+    distributor = TorchDistributor(num_processes=settings.processes, local_mode=local, use_gpu=gpus)
+    distributor.run(train_one, str(staged.folder), dict(staged.sizes), vectors, settings, gpus, str(checkpoint))
+
+
+def train_one(folder: str, sizes: dict[str, int], vectors: Staged | None, settings: TrainSettings, gpus: bool, checkpoint: str) -> None:
+    """What each process does."""
+    device = torch.device(f"cuda:{int(os.environ.get('LOCAL_RANK', '0')) % torch.cuda.device_count()}" if gpus else "cpu")
+    dist.init_process_group("nccl" if gpus else "gloo")
+    try:
+        staged = Staged(Path(folder), Path(folder).name, sizes)
+        data = load_training_data(staged, vectors)
+
+        def tell(text: str) -> None:
+            if dist.get_rank() == 0:
+                print(f"{settings.model}: {text}", flush=True)
+
+        train(data, settings, device=str(device), threads=1, progress=tell, checkpoint=Path(checkpoint), group=Together(device))
+    finally:
+        dist.destroy_process_group()

@@ -1,0 +1,186 @@
+"""The job encode_users: vectors of users, old and new, from what they have clicked, by a model that is trained already."""
+
+import secrets
+import shutil
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+from pyspark.sql import types as T
+
+from newslake.errors import UserError
+from newslake.jobrun import JobRun
+from newslake.lakehouse import Lakehouse
+from newslake.training import examples
+from newslake.training.folders import uri, write
+from newslake.training.preparation import models_folder, staging_folder
+
+if TYPE_CHECKING:  # torch takes seconds to import: --help does without
+    from newslake.training.data import Catalogue
+    from newslake.training.models import HistoryModel
+    from newslake.training.saved import SavedModel
+
+_USERS_AT_ONCE = 512
+
+
+def encode_users(
+    lake: Lakehouse,
+    run: JobRun,
+    *,
+    model_run: str | None = None,
+    add_clicks: bool = True,
+    staging: str | None = None,
+    model_folder: str | None = None,
+) -> None:
+    """Give every user of click_history and impressions a vector from the clicks known now, by a trained nrms or dssm.
+
+    Nothing is trained. Users who were not there in training get vectors as the others do; articles that were not, too. Reads
+    click_history, impressions, news and article_embeddings; writes user_embeddings and news_embeddings, only rows that change.
+
+    Args:
+        model_run: The training run (default: the only model there is).
+        add_clicks: Whether clicks in impressions count too, after the history that the user had then.
+        staging: Folder for intermediate files that driver and executors see at the same path (default: _staging beside the tables).
+        model_folder: Folder with trained models (default: _models beside the tables).
+    """
+    from newslake.training.models import HistoryModel
+    from newslake.training.results import through_parquet
+    from newslake.training.saved import load_saved, restore
+    from newslake.training.spark_evaluate import write_vectors
+
+    saved = load_saved(models_folder(lake, model_folder, staging), model_run)
+    check_encoder(lake, saved)
+    scratch = staging_folder(lake, staging) / f"users.tmp-{secrets.token_hex(4)}"
+    scratch.mkdir(parents=True)
+    try:
+        catalogue = _articles(lake, saved, scratch)
+        model = restore(saved, catalogue)
+        assert isinstance(model, HistoryModel)  # check_encoder refuses the others
+        news, served = _article_vectors(model, len(catalogue.article_ids))
+        files = write_vectors(scratch / "vectors", served, news)
+        clicked = latest_clicks(lake.read("click_history"), lake.read("impressions") if add_clicks else None, length=saved.settings.history)
+        index = lake.spark.read.parquet(uri(scratch / "index.parquet"))
+        users = encoded(indexed(clicked, index), model, files[1])
+        run.rows_in(clicked.count())
+        where = {"model": saved.settings.model, "run_id": saved.run_id}
+        articles = through_parquet(lake.spark, scratch / "articles.parquet", "news_id", catalogue.article_ids, served)
+        for table, key, rows in (("news_embeddings", "news_id", articles), ("user_embeddings", "user_id", users)):
+            rows = rows.select(key, *(F.lit(value).alias(name) for name, value in where.items()), "embedding")
+            run.wrote(table, lake.merge(table, rows).rows)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def check_encoder(lake: Lakehouse, saved: "SavedModel") -> None:
+    """Refuse a model that knows users by id, or whose encoder's vectors are not there.
+
+    Raises:
+        UserError: it is one.
+    """
+    from newslake.training.models import model_class
+
+    kind = saved.settings.model
+    if not model_class(kind).reads_history:
+        raise UserError(f"model run {saved.run_id} is of {kind}, which knows users by id alone: train nrms or dssm")
+    found = sorted(row[0] for row in lake.read("article_embeddings").select("encoder_id").distinct().collect())
+    if saved.encoder_id not in found:
+        raise UserError(
+            f"model run {saved.run_id} reads vectors by {saved.encoder_id}, but article_embeddings has only {', '.join(found) or 'none'}: "
+            "run jobs/encode_articles.py with that encoder, or train again"
+        )
+
+
+def latest_clicks(click_history: DataFrame, impressions: DataFrame | None, *, length: int) -> DataFrame:
+    """The latest `length` clicks of every user: the history of the latest impression, and the clicks in impressions since.
+
+    Args:
+        click_history: the table.
+        impressions: the table; None leaves its clicks out.
+        length: how many.
+
+    Returns:
+        user_id, recent (array<string>, latest first; an article clicked twice counts where it was clicked last).
+    """
+    latest = F.max_by("news_ids", F.struct("occurred_at", "split", "impression_id"))
+    known = click_history.groupBy("user_id").agg(latest.alias("news_ids"))
+    if impressions is not None:
+        clicks = impressions.where("clicked").groupBy("user_id")
+        order = F.struct("occurred_at", "impression_id", "position", "news_id")
+        since = clicks.agg(F.array_sort(F.collect_list(order))["news_id"].alias("since"))
+        none = F.array().cast("array<string>")
+        known = known.join(since, on="user_id", how="full").select(
+            "user_id", F.concat(F.coalesce("news_ids", none), F.coalesce("since", none)).alias("news_ids")
+        )
+    return known.select("user_id", F.slice(F.array_distinct(F.reverse("news_ids")), 1, length).alias("recent"))
+
+
+def indexed(clicked: DataFrame, index: DataFrame) -> DataFrame:
+    """user_id, articles (array<int>, latest first) out of `latest_clicks` and an index (news_id, article); unknown ones are left out."""
+    places = clicked.select("user_id", F.posexplode_outer("recent").alias("place", "news_id"))
+    known = places.join(index, on="news_id", how="left")
+    found = F.array_sort(F.collect_list(F.when(F.col("article").isNotNull(), F.struct("place", "article"))))
+    return known.groupBy("user_id").agg(found.alias("clicked")).select("user_id", F.col("clicked.article").alias("articles"))
+
+
+def encoded(users: DataFrame, model: "HistoryModel", news: Path) -> DataFrame:
+    """user_id, embedding of `indexed` users, by a model whose news tower's vectors are in the file `news` (npy)."""
+    import torch
+
+    # What the workers are sent: without the articles' vectors, which the file has.
+    width = model.histories.shape[1]
+    model.news = torch.nn.Identity()  # type: ignore[assignment]
+    model.histories = torch.empty((0, width), dtype=torch.long)
+    schema = T.StructType([users.schema["user_id"], T.StructField("embedding", T.ArrayType(T.FloatType()))])
+
+    def encode(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        from newslake.training.data import padded
+
+        torch.set_num_threads(1)
+        table = torch.from_numpy(np.load(news))
+        for batch in batches:
+            clicked = torch.from_numpy(padded(batch.column("articles"), width)).long()
+            with torch.inference_mode():
+                parts = [model.users_of(part, table) for part in clicked.split(_USERS_AT_ONCE)]
+            vectors = torch.cat(parts).numpy() if parts else np.empty((0, 1), np.float32)
+            offsets = pa.array(np.arange(0, vectors.size + 1, vectors.shape[1], dtype=np.int32))
+            lists = pa.ListArray.from_arrays(offsets, pa.array(vectors.ravel()))
+            yield pa.RecordBatch.from_arrays([batch.column("user_id"), lists], names=["user_id", "embedding"])
+
+    return users.mapInArrow(encode, schema)
+
+
+def _articles(lake: Lakehouse, saved: "SavedModel", scratch: Path) -> "Catalogue":
+    """All articles that have a vector, numbered by id; their numbers are in scratch/index.parquet too."""
+    from newslake.training.data import Catalogue, codes_of, flat_vectors
+
+    vectors = lake.read("article_embeddings").where(F.col("encoder_id") == F.lit(saved.encoder_id)).select("news_id", "embedding")
+    write(vectors.join(examples.attributes(lake.read("news")), on="news_id", how="left"), scratch / "found")
+    table = pq.read_table(scratch / "found").sort_by("news_id")
+    ids = table["news_id"].combine_chunks()
+    pq.write_table(pa.table({"news_id": ids, "article": pa.array(np.arange(len(ids), dtype=np.int32))}), scratch / "index.parquet")
+    codes = {name: codes_of(table[name], saved.attributes[name]) for name in ("category", "subcategory", "entity")}
+    return Catalogue(
+        user_ids=pa.array([], pa.string()),
+        users_in_training=0,
+        article_ids=ids,
+        articles_in_training=0,
+        **codes,
+        vectors=flat_vectors(table["embedding"]),
+        histories=np.full((1, saved.settings.history), -1, dtype=np.int32),
+        latest_history=np.zeros(0, dtype=np.int32),
+    )
+
+
+def _article_vectors(model: "HistoryModel", articles: int) -> tuple[np.ndarray, np.ndarray]:
+    """(articles, dim) of the news tower, and as served."""
+    import torch
+
+    with torch.inference_mode():
+        parts = [model.news(part) for part in torch.arange(articles).split(8192)]
+        news = torch.cat(parts)
+        return news.numpy(), model.as_candidate(news).numpy()

@@ -1,0 +1,163 @@
+"""Models that know users by what they clicked, so that new users and new articles have vectors without training again."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from newslake.errors import UserError
+from newslake.training.data import Catalogue
+from newslake.training.models.base import Defaults, Recommender, Shape
+from newslake.training.models.towers import AdditiveAttention, NewsTower, SelfAttention
+
+
+class HistoryModel(Recommender):
+    """What the models of histories share: histories and articles looked up in tables, every distinct article of a batch encoded once.
+
+    A subclass gives `read` (a user out of the vectors of clicked articles) and, where it differs, `as_candidate`. A user
+    without any known click has a learnt vector.
+    """
+
+    needs_vectors = True
+    reads_history = True
+
+    def __init__(self, catalogue: Catalogue, shape: Shape) -> None:
+        super().__init__(catalogue, shape)
+        if catalogue.histories is None:
+            raise ValueError("a model of histories needs the users' histories")
+        self.histories: Tensor
+        table = torch.from_numpy(catalogue.histories[:, : shape.history]).long()
+        self.register_buffer("histories", table, persistent=False)
+        self.news = NewsTower(catalogue, shape)
+        self.nobody = nn.Parameter(torch.zeros(shape.dim))
+
+    def read(self, clicked: Tensor, there: Tensor) -> Tensor:
+        """(n, dim) users who clicked articles with the vectors `clicked` (n, k, dim), latest first, where `there` (n, k)."""
+        raise NotImplementedError
+
+    def as_user(self, vectors: Tensor) -> Tensor:
+        """(n, dim) what is served for the users that `read` and `nobody` give."""
+        return vectors
+
+    def as_candidate(self, vectors: Tensor) -> Tensor:
+        """(..., dim) what is served for articles with these vectors of the news tower."""
+        return vectors
+
+    def note_met(self, users: Tensor, articles: Tensor) -> None:
+        """See Recommender."""
+        self.news.note_met(articles)
+
+    def article_vectors(self, articles: Tensor) -> Tensor:
+        """See Recommender."""
+        return self.as_candidate(self.news(articles))
+
+    def user_vectors(self, users: Tensor) -> Tensor:
+        """(n, dim) vectors of histories (n,), see Recommender."""
+        return self.pairs(users, users.new_empty((len(users), 0)))[0]
+
+    def users_of(self, clicked: Tensor, news: Tensor) -> Tensor:
+        """(n, dim) vectors of users who clicked these articles, with the news tower's vectors at hand.
+
+        Args:
+            clicked: (n, k) places in `news`, latest first; -1 where there is none.
+            news: (articles, dim) from the news tower.
+        """
+        there = clicked >= 0
+        # A row with nothing to read would be NaN: it reads one place of no meaning, and the result is put aside.
+        empty = ~there.any(dim=1)
+        readable = there.clone()
+        readable[:, 0] |= empty
+        found = self.read(nn.functional.embedding(clicked.clamp(min=0), news), readable)
+        return self.as_user(torch.where(empty.unsqueeze(1), self.nobody.to(found.dtype), found))
+
+    def pairs(self, users: Tensor, articles: Tensor) -> tuple[Tensor, Tensor]:
+        """See Recommender; each distinct article among histories and candidates is encoded once."""
+        clicked = self.histories[users]
+        longest = max(1, int((clicked >= 0).sum(dim=1).max())) if len(clicked) else 1
+        clicked = clicked[:, :longest]
+        distinct, place = torch.unique(torch.cat((clicked.reshape(-1), articles.reshape(-1))).clamp(min=0), return_inverse=True)
+        news = self.news(distinct)
+        of_history = torch.where(clicked >= 0, place[: clicked.numel()].view_as(clicked), -1)
+        candidates = nn.functional.embedding(place[clicked.numel() :].view_as(articles), self.as_candidate(news))
+        return self.users_of(of_history, news), candidates
+
+
+class NRMS(HistoryModel):
+    """Multi-head self-attention over the history, then additive attention; inner product with the article.
+
+    Wu et al., "Neural News Recommendation with Multi-Head Self-Attention", EMNLP 2019, whose news encoder reads word vectors; here
+    the news tower stands in its place, over the frozen embedding of the whole text.
+    """
+
+    defaults = Defaults(epochs=8, patience=2, dim=64, batch_size=128, loss="softmax", schedule="cosine", dropout=0.2, attributes=True)
+
+    def __init__(self, catalogue: Catalogue, shape: Shape) -> None:
+        super().__init__(catalogue, shape)
+        if shape.dim % shape.heads:
+            raise UserError(f"--heads {shape.heads} must divide --dim {shape.dim}")
+        self.among = SelfAttention(shape.dim, shape.heads)
+        self.pooled = AdditiveAttention(shape.dim, places=shape.history)
+        self.dropout = nn.Dropout(shape.dropout)
+
+    def read(self, clicked: Tensor, there: Tensor) -> Tensor:
+        """See HistoryModel."""
+        vectors: Tensor = self.pooled(self.among(self.dropout(clicked), there), there)
+        return vectors
+
+
+class DSSM(HistoryModel):
+    """Two towers, user and article, whose cosine is divided by a temperature; other clicks of a batch may count as skips too.
+
+    Huang et al., "Learning Deep Structured Semantic Models for Web Search using Clickthrough Data", CIKM 2013. The user
+    tower pools the history by additive attention; both towers end in a hidden layer. Vectors are of unit length times the
+    root of 1 / temperature, so that their inner product is the logit and ranks as the cosine does.
+    """
+
+    defaults = Defaults(epochs=8, patience=2, dim=64, batch_size=128, loss="softmax", schedule="cosine", dropout=0.4, attributes=True)
+
+    def __init__(self, catalogue: Catalogue, shape: Shape) -> None:
+        super().__init__(catalogue, shape)
+        self.pooled = AdditiveAttention(shape.dim, places=shape.history)
+        self.user_tower = _Head(shape.dim)
+        self.article_tower = _Head(shape.dim)
+        self.in_batch = shape.in_batch
+        self.length = shape.temperature**-0.5
+
+    def read(self, clicked: Tensor, there: Tensor) -> Tensor:
+        """See HistoryModel."""
+        vectors: Tensor = self.pooled(clicked, there)
+        return vectors
+
+    def as_user(self, vectors: Tensor) -> Tensor:
+        """See HistoryModel."""
+        return nn.functional.normalize(self.user_tower(vectors), dim=-1) * self.length
+
+    def as_candidate(self, vectors: Tensor) -> Tensor:
+        """See HistoryModel."""
+        return nn.functional.normalize(self.article_tower(vectors), dim=-1) * self.length
+
+    def batch_logits(self, users: Tensor, articles: Tensor, shown: Tensor) -> Tensor:
+        """See Recommender. What the same user clicked, here or in the history, and the click itself are no skips."""
+        of_users, of_articles = self.pairs(users, articles)
+        logits = torch.einsum("nd,nkd->nk", of_users, of_articles).masked_fill(~shown, -torch.inf)
+        if not self.in_batch:
+            return logits
+        clicked = articles[:, 0]
+        same = (users[:, None] == users[None, :]) | (clicked[:, None] == clicked[None, :])
+        same |= (self.histories[users][:, None, :] == clicked[None, :, None]).any(dim=2)
+        # exp(x + log w) = w exp(x): an article that others clicked tells less than one that this user was shown and left.
+        others = (of_users @ of_articles[:, 0].T + math.log(self.in_batch)).masked_fill(same, -torch.inf)
+        return torch.cat((logits, others), dim=1)
+
+
+class _Head(nn.Module):
+    """A hidden layer beside the way straight through: v + W2 tanh(W1 v), which begins as nearly v."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.hidden = nn.Linear(dim, 2 * dim)
+        self.out = nn.Linear(2 * dim, dim)
+
+    def forward(self, vectors: Tensor) -> Tensor:
+        found: Tensor = vectors + self.out(torch.tanh(self.hidden(vectors)))
+        return found

@@ -1,0 +1,130 @@
+"""What a job of recommenders trains on and judges by: chosen splits and impressions, staged with the vectors of one encoder."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from newslake.errors import UserError
+from newslake.jobrun import JobRun
+from newslake.lakehouse import Lakehouse
+from newslake.options import the_one
+from newslake.training.folders import uri
+from newslake.training.staging import Staged, stage, stage_vectors
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Which part of the tables is staged, and how.
+
+    Attributes:
+        train_splits, eval_splits: of impressions.
+        impressions: file with the ids of the impressions to judge by, one a line; None: all of the splits.
+        max_skips, max_history: see staging.stage.
+        encoder_id: whose article embeddings; None: the only one there is.
+    """
+
+    train_splits: tuple[str, ...] = ("train",)
+    eval_splits: tuple[str, ...] = ("dev",)
+    impressions: str | None = None
+    max_skips: int = 300
+    max_history: int = 50
+    encoder_id: str | None = None
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What was staged: examples, and the vectors of an encoder where they are needed."""
+
+    staged: Staged
+    vectors: Staged | None
+    encoder_id: str | None
+
+
+def prepare(lake: Lakehouse, run: JobRun, folder: Path, inputs: Inputs, *, with_vectors: bool) -> Prepared:
+    """Stage what the inputs name, unless that has been done before.
+
+    Raises:
+        UserError: a table, split, impression or encoder is not there.
+    """
+    if inputs.max_skips < 1 or inputs.max_history < 1:
+        raise UserError("--max-skips, --max-history and --threads must be at least 1")
+    impressions, click_history, news = (lake.read(name) for name in ("impressions", "click_history", "news"))
+    embeddings, encoder_id = None, None
+    if with_vectors:
+        embeddings, encoder_id = lake.read("article_embeddings"), chosen_encoder(lake, inputs.encoder_id)
+    if inputs.impressions is not None:
+        impressions = only_listed(lake.spark, impressions, Path(inputs.impressions), inputs.eval_splits)
+    sizes = {"max_skips": inputs.max_skips, "max_history": inputs.max_history}
+    staged = stage(folder, impressions, click_history, news, train=inputs.train_splits, valid=inputs.eval_splits, **sizes)
+    _report(run, staged)
+    if embeddings is None or encoder_id is None:
+        return Prepared(staged, None, None)
+    vectors = stage_vectors(staged, lake.spark, embeddings, encoder_id=encoder_id)
+    run.fact("articles without a vector", staged.sizes["articles"] - vectors.sizes["vectors"])
+    return Prepared(staged, vectors, encoder_id)
+
+
+def chosen_encoder(lake: Lakehouse, encoder_id: str | None) -> str:
+    """The encoder to use: the one asked for, or the only one that article_embeddings has."""
+    told = {"table": "article_embeddings", "built_by": "jobs/encode_articles.py", "things": "vectors"}
+    return the_one(lake.read("article_embeddings"), "encoder_id", encoder_id, **told)
+
+
+def only_listed(spark: SparkSession, impressions: DataFrame, file: Path, splits: tuple[str, ...]) -> DataFrame:
+    """The impressions without those of `splits` that the file does not list.
+
+    Raises:
+        UserError: there is no such file, or it lists none of them.
+    """
+    if not file.is_file():
+        raise UserError(f"--impressions {file}: there is no such file; it holds one impression id a line")
+    listed = spark.read.text(uri(file)).select(F.trim("value").alias("impression_id")).where("impression_id <> ''").distinct()
+    of_splits = F.col("split").isin(list(splits))
+    kept = impressions.where(of_splits).join(listed, on="impression_id", how="left_semi").select(impressions.columns)
+    if kept.isEmpty():
+        raise UserError(f"--impressions {file}: lists no impression of split {', '.join(splits)}")
+    return impressions.where(~of_splits).unionByName(kept)
+
+
+def local_folder(lake: Lakehouse, given: str | None, name: str, option: str) -> Path:
+    """A folder that any process can open as it stands: the one given, else `name` beside the tables.
+
+    Raises:
+        UserError: neither is one.
+    """
+    if given is None and lake.root is None:
+        raise UserError(f"tables named by --schema have no folder beside them: give {option} FOLDER that driver and executors share")
+    place = given if given is not None else f"{lake.root}/{name}"
+    place = place.removeprefix("file://") if place.startswith("file:///") else place.removeprefix("file:")
+    if ":/" in place:
+        raise UserError(f"cannot use {place}: give {option} FOLDER on a disk or mounted volume that driver and executors share")
+    return Path(place).absolute()
+
+
+def staging_folder(lake: Lakehouse, staging: str | None) -> Path:
+    """Where to stage: the folder given, else _staging beside the tables."""
+    return local_folder(lake, staging, "_staging", "--staging")
+
+
+def models_folder(lake: Lakehouse, models: str | None, staging: str | None) -> Path:
+    """Where trained models lie: the folder given, else _models beside the tables, or below the staging folder."""
+    remote = lake.root is None or ":/" in lake.root.removeprefix("file:/")
+    if models is None and staging is not None and remote:
+        models = f"{staging}/_models"
+    return local_folder(lake, models, "_models", "--model-folder")
+
+
+def _report(run: JobRun, staged: Staged) -> None:
+    sizes = staged.sizes
+    run.rows_in(sizes["candidates"])
+    run.fact("clicks", sizes["clicks"])
+    run.fact("train impressions", sizes["train"])
+    run.fact("valid impressions", sizes["valid"])
+    run.fact("users", sizes["users"])
+    run.fact("articles", sizes["articles"])
+    run.fact("histories", sizes["histories"])
+    run.fact("articles without a news row", sizes["articles_without_news"])
+    run.fact("clicks with skips left out", sizes["clicks_with_skips_left_out"])
+    run.progress(f"staged {sizes['clicks']:,} clicks, {sizes['train']:,} train and {sizes['valid']:,} valid impressions: {staged.folder}")

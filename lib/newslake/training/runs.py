@@ -1,0 +1,65 @@
+"""One training run: found where it was done before, else trained, kept, and written to the tables."""
+
+import secrets
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from newslake.jobrun import JobRun
+from newslake.lakehouse import Lakehouse
+from newslake.training import results
+from newslake.training.data import load_training_data
+from newslake.training.distributed import train_together
+from newslake.training.fingerprint import combined
+from newslake.training.preparation import Prepared
+from newslake.training.saved import is_saved, save_model
+from newslake.training.train_settings import TrainSettings
+from newslake.training.trainer import train
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a run works: folders of staged examples and of models, device and threads."""
+
+    staging: Path
+    models: Path
+    device: str = "auto"
+    threads: int = 1
+
+
+def run_id_of(prepared: Prepared, settings: TrainSettings) -> str:
+    """The id of a run: the same data, settings and seed are the same run."""
+    vectors = prepared.vectors
+    return combined({**settings.as_dict(), "data": prepared.staged.fingerprint, "vectors": vectors and vectors.fingerprint})
+
+
+def trained_run(lake: Lakehouse, run: JobRun, prepared: Prepared, settings: TrainSettings, place: Place, *, force: bool = False) -> str:
+    """Train a model and write its vectors and metrics, unless that has been done; returns the run's id.
+
+    Where training stands is kept after each epoch: after a kill it goes on from there.
+    """
+    run_id = run_id_of(prepared, settings)
+    model = settings.model
+    if not force and results.is_complete(lake, run_id) and is_saved(place.models, run_id):
+        run.progress(f"training run {run_id} of model {model} is there already: nothing to do (--force trains it again)")
+        return run_id
+    checkpoint = place.staging / "checkpoints" / f"{run_id}.pt"
+    if force:
+        checkpoint.unlink(missing_ok=True)
+
+    def tell(text: str) -> None:
+        run.progress(f"{model}: {text}")
+
+    if settings.processes > 1:
+        train_together(lake.spark, prepared.staged, prepared.vectors, settings, device=place.device, checkpoint=checkpoint)
+    data = load_training_data(prepared.staged, prepared.vectors)
+    trained = train(data, settings, device=place.device, threads=place.threads, progress=tell, checkpoint=checkpoint)
+    results.report(run, trained)
+    save_model(place.models, trained.model, data.catalogue, settings, run_id=run_id, encoder_id=prepared.encoder_id)
+    scratch = place.staging / f"results.tmp-{secrets.token_hex(4)}"
+    try:
+        results.save(lake, run, trained, data.catalogue, model=model, run_id=run_id, scratch=scratch)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    checkpoint.unlink(missing_ok=True)
+    return run_id
