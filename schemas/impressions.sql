@@ -4,16 +4,16 @@ CREATE TABLE IF NOT EXISTS {table} (
   position INT NOT NULL COMMENT 'Place of the candidate in the list that was shown, from 0',
   user_id STRING NOT NULL COMMENT 'Who saw it',
   occurred_at TIMESTAMP NOT NULL COMMENT 'When it was shown, UTC',
-  ingested_at TIMESTAMP NOT NULL COMMENT 'When it arrived, UTC; from files, the modification time of the file',
+  ingested_at TIMESTAMP NOT NULL COMMENT 'When it arrived, UTC; from files, the modification time of the file; of a live row whose click came later, when the click arrived',
   news_id STRING NOT NULL COMMENT 'The candidate; may lack a row in news',
-  clicked BOOLEAN COMMENT 'Whether the user clicked it; NULL where the source has no labels (test)'
+  clicked BOOLEAN COMMENT 'Whether the user clicked it (live: so far); NULL where the source has no labels (test)'
 )
 USING DELTA
 PARTITIONED BY (split)
 COMMENT 'One row is one candidate shown to one user'
 TBLPROPERTIES (
   'newslake.key' = 'split, impression_id, position',
-  'newslake.written_by' = 'parse_behaviors',
+  'newslake.written_by' = 'parse_behaviors, or stream_behaviors',
   'delta.constraints.position_not_negative' = 'position >= 0',
   -- An event arrives after it occurred, so that this one prunes for both; each more takes 5 % of the time to write.
   'delta.dataSkippingStatsColumns' = 'ingested_at',

@@ -1,0 +1,150 @@
+"""stream_articles: articles as they appear, from Kafka or files, into news and everything that follows from it."""
+
+from functools import partial
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from newslake.errors import UserError
+from newslake.frames import Frames
+from newslake.horizon import horizon
+from newslake.jobrun import JobRun
+from newslake.lakehouse import Lakehouse
+from newslake.quarantine import send
+from newslake.serving.export import export_articles
+from newslake.streaming.article_messages import newest, read_articles, refuse_purged, settled
+from newslake.streaming.enrich import Models, enrich
+from newslake.streaming.fields import as_rejected
+from newslake.streaming.running import Trigger, run_stream
+from newslake.streaming.source import Source
+from newslake.text.embed import Device, EmbedSettings
+from newslake.text.spec import DEFAULT_MODEL, EncoderSpec, Field, LongText, Pooling, Precision, resolve
+
+_TABLES = ("news", "quarantine", "article_embeddings")
+
+
+def stream_articles(
+    lake: Lakehouse,
+    run: JobRun,
+    *,
+    topic: str | None = None,
+    bootstrap_servers: str = "localhost:9092",
+    files: str | None = None,
+    once: bool = False,
+    older_than: int | None = None,
+    milvus: str | None = None,
+    milvus_token: str | None = None,
+    starting_offsets: str = "earliest",
+    kafka_config: str | None = None,
+    checkpoint: str | None = None,
+    max_per_batch: int | None = None,
+    every_seconds: float = 10.0,
+    encoder: str = DEFAULT_MODEL,
+    pooling: Pooling = "mean",
+    max_tokens: int | None = None,
+    precision: Precision = "fp32",
+    unit: bool = False,
+    fields: tuple[Field, ...] = ("title", "abstract", "body"),
+    long_text: LongText = "summarize",
+    device: Device = "auto",
+    batch_tokens: int | None = None,
+    topic_model: str | None = None,
+) -> None:
+    """Read articles from a Kafka topic or a folder of JSON lines into news, encode them, assign topics and join the vectors.
+
+    A message is one JSON object (docs/messages/article.schema.json). Of an article's versions the newest stays, by updated_at, then by
+    the hash of its text, however often and in whatever order they arrive. What cannot be used goes to table quarantine, and the
+    stream goes on. A killed run is taken up where it was: nothing is lost, and nothing is there twice.
+
+    Topics and joined vectors are made where a topic model is fitted; else the articles wait for fit_topics and assign_topics.
+
+    Args:
+        topic: Kafka topic to read.
+        bootstrap_servers: HOST:PORT of some of Kafka's brokers, parted by commas.
+        files: Folder or glob pattern of files with JSON lines, instead of a topic. Move files in when they are complete.
+        once: Read what is there now, and stop; else run until stopped (SIGTERM or Ctrl-C).
+        older_than: Refuse articles published more than so many days ago. Those before the horizon of the latest purge_news always are.
+        milvus: Also bring Milvus up to date after each batch: a server's address, or a local file that ends in .db.
+        milvus_token: Of the Milvus server, such as user:password (default: MILVUS_TOKEN of the environment). It is not logged.
+        starting_offsets: Where to begin in a topic that was never read: earliest, latest, or JSON with an offset for each partition.
+        kafka_config: File with further properties of the Kafka client, name=value a line: for TLS and passwords.
+        checkpoint: Folder that remembers what has been read (default: _checkpoints beside the tables, one for each topic or folder).
+        max_per_batch: Messages of a topic, or files of a folder, in a micro-batch at most (default: 1000 messages, 10 files).
+        every_seconds: How often to look for new messages, without --once.
+        encoder: As of encode_articles, whose vectors it shares.
+        pooling: As of encode_articles.
+        max_tokens: As of encode_articles.
+        precision: As of encode_articles.
+        unit: As of encode_articles.
+        fields: As of encode_articles.
+        long_text: As of encode_articles.
+        device: As of encode_articles.
+        batch_tokens: As of encode_articles.
+        topic_model: The fitted version (default: the latest, also where it is fitted while the stream runs).
+    """
+    if older_than is not None and older_than < 1:
+        raise UserError("--older-than takes 1 day or more")
+    per_batch = max_per_batch if max_per_batch is not None else 1000 if topic is not None else 10
+    source = Source(topic, bootstrap_servers, starting_offsets, kafka_config, files, per_batch)
+    trigger = Trigger(once, every_seconds)
+    remembered = source.checkpoint(lake, run.job, checkpoint)
+    found = resolve(EncoderSpec(encoder, pooling, max_tokens, precision, unit, tuple(fields), long_text))
+    models = Models(found, EmbedSettings(device=device, batch_tokens=batch_tokens), topic_model)
+    model = models.topic_model(lake)
+    source.check(lake.spark)
+    run.fact("encoder_id", found.encoder_id)
+    run.fact("topic_model", model.topic_model if model else "none fitted yet: article_topics and article_vectors wait for fit_topics")
+    run.progress(f"reading {source}; topic model: {run.facts['topic_model']}")
+    for table in _TABLES:
+        lake.create(table)
+    messages = read_articles(source.messages(lake.spark), older_than)
+    work = partial(take_articles, run=run, models=models, milvus=milvus, milvus_token=milvus_token)
+    run_stream(lake, run, messages, work, checkpoint=remembered, trigger=trigger)
+
+
+def take_articles(
+    lake: Lakehouse, batch: DataFrame, *, run: JobRun, models: Models, milvus: str | None = None, milvus_token: str | None = None
+) -> str:
+    """One micro-batch into the tables; the same batch again changes nothing.
+
+    Each step looks at what the tables lack for the batch's articles, not at what the step before it wrote: a batch that was cut off
+    anywhere is completed when it comes again.
+
+    Args:
+        lake: the tables, by the batch's session.
+        batch: from read_articles.
+        run: takes the counts.
+        models: what to encode and assign with.
+        milvus: where vectors go on to, if anywhere.
+        milvus_token: of the Milvus server.
+
+    Returns:
+        What was done, in a few words.
+    """
+    with Frames() as frames:
+        batch = frames.keep(refuse_purged(batch, horizon(lake)))
+        counted = batch.agg(F.count("*"), F.count("problem")).head()
+        assert counted is not None
+        run.rows_in(counted[0])
+        if counted[1]:
+            bad = batch.where(F.col("problem").isNotNull())
+            send(lake, run, as_rejected(bad, F.col("news_id")), job=run.job)
+        said = f"{counted[0]:,} messages, {counted[1]:,} of them unusable"
+        if counted[0] == counted[1]:
+            return said
+        arrived = frames.keep(newest(batch.where(F.col("problem").isNull())))
+        written = lake.merge("news", settled(arrived, lake.read("news"))).rows
+        run.wrote("news", written)
+        now = frames.keep(lake.read("news").join(F.broadcast(arrived.select("news_id")), on="news_id", how="left_semi"))
+        said += f", {written:,} rows to news, {enrich(lake, run, now, models)}"
+        if milvus is not None and (model := models.topic_model(lake)) is not None:
+            export_articles(
+                lake,
+                run,
+                uri=milvus,
+                token=milvus_token,
+                encoder_id=models.encoder.encoder_id,
+                topic_model=model.topic_model,
+                only=now.select("news_id"),
+            )
+    return said

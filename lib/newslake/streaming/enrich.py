@@ -1,0 +1,153 @@
+"""What follows from articles that are new or changed, for a few of them at a time: embedding, topics, joined vector.
+
+The functions are those of encode_articles, assign_topics and build_article_vectors; here they look only at the articles of one
+micro-batch, so that a batch costs by its own size, and by the narrow columns of what is there.
+"""
+
+from dataclasses import dataclass, field
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from newslake.errors import UserError
+from newslake.frames import Frames
+from newslake.jobrun import JobRun
+from newslake.lakehouse import Lakehouse
+from newslake.quarantine import rows_of, send
+from newslake.text import articles as text
+from newslake.text.embed import EmbedSettings, embed_column
+from newslake.text.spec import ResolvedEncoder
+from newslake.topics import article_vectors as joint
+from newslake.topics import assign as topics
+from newslake.topics.fit import TOPICS
+from newslake.topics.inference import TopicModel
+from newslake.vectors import vector_size
+
+_TEXTS_PER_TASK = 32
+
+
+@dataclass
+class Models:
+    """The encoder, and the topic model where one is there; a model that is fitted while the stream runs is taken up.
+
+    Attributes:
+        encoder: from text.spec.resolve.
+        settings: how the workers run it.
+        wanted: the topic model that was asked for; None: the latest.
+    """
+
+    encoder: ResolvedEncoder
+    settings: EmbedSettings
+    wanted: str | None = None
+    _loaded: dict[str, TopicModel] = field(default_factory=dict)
+
+    def topic_model(self, lake: Lakehouse) -> TopicModel | None:
+        """The model to use now; None where none is fitted yet.
+
+        Raises:
+            UserError: the one that was asked for is not there.
+        """
+        if not lake.exists(TOPICS):
+            if self.wanted is not None:
+                raise UserError(f"--topic-model {self.wanted}: no topic model in {lake} yet: run fit_topics")
+            return None
+        if self.wanted is None and lake.read(TOPICS).isEmpty():
+            return None
+        name = self.wanted or topics.latest_model(lake)
+        if name not in self._loaded:
+            self._loaded = {name: topics.load_model(lake, name)}
+        return self._loaded[name]
+
+
+def enrich(lake: Lakehouse, run: JobRun, news: DataFrame, models: Models) -> str:
+    """Embeddings, topics and joined vectors for these articles, where they lack them for their present text.
+
+    Args:
+        lake: where the tables live.
+        run: takes the counts.
+        news: the articles' rows of news, few.
+        models: what to encode and assign with.
+
+    Returns:
+        What was written, in a few words.
+    """
+    with Frames() as frames:
+        written, fresh = _embed(lake, run, news, models, frames)
+        model = models.topic_model(lake)
+        if model is None:
+            return f"{written:,} vectors"
+        assigned = _assign(lake, run, news, model)
+        joined = _join(lake, run, news, models.encoder.encoder_id, model.topic_model, fresh)
+        return f"{written:,} vectors, {assigned:,} rows of topics, {joined:,} joined vectors"
+
+
+def _embed(lake: Lakehouse, run: JobRun, news: DataFrame, models: Models, frames: Frames) -> tuple[int, DataFrame]:
+    """Encode; gives the number of rows written, and the rows that were encoded just now, whose vectors need not be read again."""
+    encoder = models.encoder
+    lake.create(text.TABLE)
+    stored = text.vectors_of(lake, encoder)
+    # Whoever has one of these texts, under whatever id: narrow columns, of few rows.
+    hashes = F.broadcast(news.select("content_hash").distinct())
+    known = frames.keep(stored.select("news_id", "content_hash").join(hashes, on="content_hash", how="left_semi"))
+    todo = frames.keep(text.pending(news, known))
+    texts = known.select("content_hash").distinct()
+    copied = 0
+    if not todo.join(texts, on="content_hash", how="left_semi").isEmpty():
+        copied = lake.merge(text.TABLE, text.copies(todo, stored)).rows
+        todo = frames.keep(todo.join(texts, on="content_hash", how="left_anti"))
+    count = todo.count()
+    tasks = max(1, min(2 * lake.spark.sparkContext.defaultParallelism, -(-count // _TEXTS_PER_TASK)))
+    first, second = text.segments(encoder.spec.fields)
+    given = text.one_of_each_text(todo, tasks).select("content_hash", "news_ids", first.alias("first"), second.alias("second"))
+    encoded = embed_column(given, "first", "second", encoder, settings=models.settings).select("content_hash", "news_ids", "embedded.*")
+    encoded = frames.keep(encoded)
+    rows = text.vector_rows(encoded, encoder)
+    written = copied
+    if count:
+        written += lake.merge(text.TABLE, rows).rows
+        failures = encoded.where(F.col("error").isNotNull()).select("content_hash", "error")
+        raw = F.to_json(F.struct("title", "abstract", "body"))
+        failed = todo.join(failures, on="content_hash", how="inner")
+        send(lake, run, rows_of(failed, "news", record_id=F.col("news_id"), raw=raw, reason=F.col("error")), job=run.job)
+    run.wrote(text.TABLE, written)
+    return written, rows
+
+
+def _assign(lake: Lakehouse, run: JobRun, news: DataFrame, model: TopicModel) -> int:
+    lake.create(topics.TABLE)
+    stored = _of(topics.topics_of(lake, model.topic_model), news)
+    with Frames() as frames:
+        assigned = frames.keep(topics.assign(topics.pending(news, stored), model))
+        written = 0 if assigned.isEmpty() else lake.merge(topics.TABLE, topics.topic_rows(assigned, model.topic_model)).rows
+    run.wrote(topics.TABLE, written)
+    return written
+
+
+def _join(lake: Lakehouse, run: JobRun, news: DataFrame, encoder: str, topic_model: str, fresh: DataFrame) -> int:
+    lake.create(joint.TABLE)
+    one_encoder, one_model = F.col("encoder_id") == encoder, F.col("topic_model") == topic_model
+    embeddings = lake.read(text.TABLE).where(one_encoder)
+    places = lake.read(TOPICS).where(one_model)
+    size = vector_size(places, "vector", f"topic model {topic_model}")
+    assert size is not None  # the model is loaded from these rows
+    with Frames() as frames:
+        texts = _of(embeddings.select("news_id", "content_hash"), news)
+        wanted = frames.keep(joint.inputs(news, texts, _of(topics.topics_of(lake, topic_model), news)))
+        stored = frames.keep(_of(lake.read(joint.TABLE).where(one_encoder & one_model).drop("vector"), news))
+        todo = frames.keep(joint.stale(wanted, stored))
+        if todo.isEmpty():
+            run.wrote(joint.TABLE, 0)
+            return 0
+        have = fresh.select("news_id", "content_hash")
+        if not todo.join(have, on=["news_id", "content_hash"], how="left_anti").isEmpty():
+            fresh = embeddings  # copied, or encoded before a kill: only then is the wide column read
+        rows = joint.vector_rows(todo, fresh, places, encoder=encoder, topic_model=topic_model, topic_size=size)
+        gone = joint.moved(wanted, stored).select("news_date", "news_id", "encoder_id", "topic_model")
+        written = lake.merge(joint.TABLE, rows, gone=gone).rows
+    run.wrote(joint.TABLE, written)
+    return written
+
+
+def _of(rows: DataFrame, news: DataFrame) -> DataFrame:
+    """Those rows that are of these articles."""
+    return rows.join(F.broadcast(news.select("news_id")), on="news_id", how="left_semi")
