@@ -67,7 +67,8 @@ ENTITIES = [  # the field as it stands in the file, and whether its line is good
 
 
 def test_entities_are_whole_and_typed_or_the_line_is_rejected(lake: Lakehouse, tmp_path: Path) -> None:
-    lines, wanted = [], {}
+    lines: list[str] = []
+    wanted: dict[str, str | None] = {}
     for text, good in ENTITIES:
         for place, name in ((6, "title"), (7, "abstract")):
             fields = NEWS.split("\t")
