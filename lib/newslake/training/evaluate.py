@@ -13,6 +13,7 @@ from newslake.training.data import Catalogue, Impressions
 from newslake.training.metrics import RankingMetrics, ranking_metrics
 from newslake.training.models import HistoryModel, Recommender
 from newslake.training.models.base import Loss
+from newslake.training.processes import Alone
 
 # Rows per matrix: article vectors come from a product worth some threads; candidates are gathered, and stay in cache.
 _VECTOR_CHUNK = 8192
@@ -42,18 +43,23 @@ class Vectors:
         return self.users[torch.from_numpy(catalogue.latest_history).long().to(self.users.device)]
 
 
-def all_vectors(model: Recommender, catalogue: Catalogue, device: torch.device) -> Vectors:
-    """The vectors of all users (or histories) and articles: each encoded once, however many impressions there are."""
+def all_vectors(model: Recommender, catalogue: Catalogue, device: torch.device, group: Alone | None = None) -> Vectors:
+    """The vectors of all users (or histories) and articles: each encoded once, however many impressions there are.
+
+    Several processes share the histories, which are most of the work.
+    """
+    group = group or Alone()
     model.eval()
     articles = len(catalogue.article_ids)
     with torch.inference_mode():
         if isinstance(model, HistoryModel):
-            news = _in_chunks(model.news, articles, device)
+            news = _in_chunks(model.news, range(articles), device)
             read = partial(_read, model, news)
-            users = _in_chunks(read, len(model.histories), device, chunk=_HISTORY_CHUNK)
-            return Vectors(users, _in_chunks(lambda part: model.as_candidate(news[part]), articles, device), of_histories=True)
-        users = _in_chunks(model.user_vectors, len(catalogue.user_ids), device)
-        return Vectors(users, _in_chunks(model.article_vectors, articles, device))
+            count = len(model.histories)
+            users = group.whole(_in_chunks(read, group.share_of(count), device, chunk=_HISTORY_CHUNK), count)
+            return Vectors(users, _in_chunks(lambda part: model.as_candidate(news[part]), range(articles), device), of_histories=True)
+        users = _in_chunks(model.user_vectors, range(len(catalogue.user_ids)), device)
+        return Vectors(users, _in_chunks(model.article_vectors, range(articles), device))
 
 
 def _read(model: HistoryModel, news: Tensor, histories: Tensor) -> Tensor:
@@ -99,8 +105,9 @@ def _softmax_loss(logits: npt.NDArray[np.float64], impressions: Impressions) -> 
     return float((np.logaddexp(skips[owner[clicked]], logits[clicked]) - logits[clicked]).mean())
 
 
-def _in_chunks(vectors_of: Callable[[Tensor], Tensor], count: int, device: torch.device, chunk: int | None = None) -> Tensor:
+def _in_chunks(vectors_of: Callable[[Tensor], Tensor], rows: range, device: torch.device, chunk: int | None = None) -> Tensor:
     size = chunk or _VECTOR_CHUNK
-    starts = range(0, count, size)
-    chunks = [vectors_of(torch.arange(start, min(start + size, count), device=device)).float() for start in starts]
-    return torch.cat(chunks)
+    starts = range(rows.start, rows.stop, size)
+    chunks = [vectors_of(torch.arange(start, min(start + size, rows.stop), device=device)).float() for start in starts]
+    # None where there are more processes than rows; the width is then that of no rows.
+    return torch.cat(chunks) if chunks else vectors_of(torch.arange(0, device=device)).float()

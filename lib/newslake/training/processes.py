@@ -34,6 +34,14 @@ class Alone:
         """The first process's flag."""
         return flag
 
+    def share_of(self, count: int) -> range:
+        """This process's part of `count` rows of work."""
+        return range(self.rank * count // self.size, (self.rank + 1) * count // self.size)
+
+    def whole(self, part: Tensor, count: int) -> Tensor:
+        """(count, dim) all processes' parts, of which `part` (n, dim) is what this one made of `share_of(count)`."""
+        return part
+
 
 class Together(Alone):
     """One of several processes that torch.distributed has joined: gloo on CPUs, NCCL on GPUs."""
@@ -75,3 +83,11 @@ class Together(Alone):
         """See Alone."""
         [answer] = self.total(float(flag) if self.rank == 0 else 0.0)
         return answer > 0
+
+    def whole(self, part: Tensor, count: int) -> Tensor:
+        """See Alone."""
+        rows = torch.zeros((count, part.shape[1]), device=self._device)
+        mine = self.share_of(count)
+        rows[mine.start : mine.stop] = part
+        dist.all_reduce(rows)
+        return rows

@@ -103,8 +103,9 @@ def _train_epochs(
             loss, count = _train_epoch(model, optimizer, blocks, size, device, epoch, settings, rate, group)
             done.epoch = epoch
             done.examples += count
+            vectors = all_vectors(model, data.catalogue, device, group)
             if group.rank == 0:
-                _judge(data, settings, model, done, device, loss, progress)
+                _judge(data, settings, model, vectors, done, loss, progress)
                 done.seconds, done.waited = before + time.perf_counter() - start, waited + feed.waited
                 done.finished = epoch == settings.epochs or epoch - done.best_epoch >= settings.patience
                 if done.finished and epoch < settings.epochs:
@@ -116,9 +117,8 @@ def _train_epochs(
 
 
 def _judge(
-    data: TrainingData, settings: TrainSettings, model: Recommender, done: Progress, device: torch.device, loss: float, progress: Tell
+    data: TrainingData, settings: TrainSettings, model: Recommender, vectors: Vectors, done: Progress, loss: float, progress: Tell
 ) -> None:
-    vectors = all_vectors(model, data.catalogue, device)
     on_train, _ = evaluate(vectors, data.train, settings.loss)
     on_valid, valid_loss = evaluate(vectors, data.valid, settings.loss)
     done.metrics += [EpochMetrics(done.epoch, TRAIN, loss, on_train), EpochMetrics(done.epoch, VALID, valid_loss, on_valid)]
