@@ -3,7 +3,7 @@ CREATE TABLE IF NOT EXISTS {table} (
   user_id STRING NOT NULL COMMENT 'Whose feed it is',
   rank INT NOT NULL COMMENT 'Place in the feed, from 1; ties by news_id',
   news_id STRING NOT NULL COMMENT 'The article',
-  cosine FLOAT COMMENT 'Highest cosine with a vector of the user; NULL where the article was not found by one',
+  cosine FLOAT COMMENT 'Highest cosine with a vector of the user, each times the root of its weight over the heaviest one; NULL if found by none',
   ctr DOUBLE NOT NULL COMMENT 'Estimated click-through rate of the article, see article_ctr',
   score DOUBLE NOT NULL COMMENT 'What ranks: log of ctr, plus weighted cosine, less what age takes',
   reason STRING NOT NULL COMMENT 'Why it is here: vectors, categories (popular in those that the user clicks), popular'

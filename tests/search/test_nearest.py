@@ -13,18 +13,27 @@ from pyspark.sql import functions as F
 from newslake.errors import UserError
 from newslake.search.knn import KnnSettings
 from newslake.search.nearest import nearest, plan_tasks
-from newslake.search.vector_files import NO_LENGTH, NOT_FINITE, NULL_VECTOR, Rejects, Unit, VectorFiles, chunks
+from newslake.search.vector_files import NO_LENGTH, NO_WEIGHT, NOT_FINITE, NULL_VECTOR, Rejects, Unit, VectorFiles, chunks
 from tests.search.brute import brute_force, unit
 
 DIMENSION = 12
 Vectors = Sequence[Sequence[float | None] | None]
 
 
-def write(folder: Path, ids: Sequence[str], vectors: Vectors | np.ndarray, *, files: int = 2, rows_per_group: int = 7) -> tuple[str, ...]:
+def write(
+    folder: Path,
+    ids: Sequence[str],
+    vectors: Vectors | np.ndarray,
+    *,
+    weights: Sequence[float | None] = (),
+    files: int = 2,
+    rows_per_group: int = 7,
+) -> tuple[str, ...]:
     """Parquet files as Spark would write them: several, with several row groups each."""
     folder.mkdir(parents=True)
     listed = vectors.tolist() if isinstance(vectors, np.ndarray) else list(vectors)
-    table = pa.table({"id": pa.array(ids, pa.string()), "vector": pa.array(listed, pa.list_(pa.float32())), "kind": ["a"] * len(ids)})
+    columns = {"id": pa.array(ids, pa.string()), "vector": pa.array(listed, pa.list_(pa.float32())), "kind": ["a"] * len(ids)}
+    table = pa.table({**columns, "weight": pa.array(weights or [1.0] * len(ids), pa.float64())})
     size = -(-len(ids) // files) if ids else 1
     for number in range(files):
         pq.write_table(table.slice(number * size, size), folder / f"part {number}.parquet", row_group_size=rows_per_group)
@@ -127,18 +136,23 @@ def test_several_queries_of_one_id(spark: SparkSession, tmp_path: Path) -> None:
     offered_ids, offered = drawn(5, "N", 30)
     _, asked = drawn(6, "U", 12)
     owners = [f"U{i % 4}" for i in range(12)]
+    weights = [0.0, 4.0, 0.25, 1.0, 2.0, 3.0] * 2
+    wrong = [None, -1.0, float("nan"), float("inf")]
+    files = write(tmp_path / "q", [*owners, "U9", "U9", "U9", "U9"], np.concatenate([asked, asked[:4]]), weights=[*weights, *wrong])
     found = nearest(
         spark,
-        side(write(tmp_path / "q", owners, asked)),
+        side(files, weight_column="weight"),
         side(write(tmp_path / "i", offered_ids, offered)),
         k=4,
         tasks=2,
         by_query_id=True,
     )
+    assert [(row["query_id"], row["problem"]) for row in found.where("problem IS NOT NULL").collect()] == [("U9", NO_WEIGHT)] * 4
+    found = found.where("problem IS NULL")
     best = found.groupBy("query_id", "item_id").agg(F.max("score").alias("score")).collect()
     expected: dict[tuple[str, str], float] = {}
     for row, item, score in brute_force(unit(asked), offered_ids, unit(offered), 4):
-        expected[owners[row], item] = max(score, expected.get((owners[row], item), -2.0))
+        expected[owners[row], item] = max(score * weights[row] ** 0.5, expected.get((owners[row], item), -2.0))
     got = {(row["query_id"], row["item_id"]): row["score"] for row in best}
     assert got.keys() == expected.keys()
     assert all(abs(got[pair] - expected[pair]) < 1e-6 for pair in got)

@@ -61,7 +61,7 @@ def fill(lake: Lakehouse, shown: Sequence[Shown] = SHOWN) -> None:
     lake.merge("click_history", spark.createDataFrame(history, lake.schema("click_history")))
     vectors = [((HOUR - timedelta(hours=age)).date(), n, "E", "T", v, "hash") for n, _, age, v in ARTICLES if v is not None]
     lake.merge("article_vectors", spark.createDataFrame(vectors, lake.schema("article_vectors")))
-    days = [date(2019, 11, 13), date(2019, 11, 14), date(2019, 11, 15)]
+    days = [date(2019, 11, 14), date(2019, 11, 15), date(2019, 11, 16)]  # a day's vectors hold at its start
     users = [(days[0], "U9", 0, "P", "E", "T", 1.0, SPORTS), (days[2], "U8", 0, "P", "E", "T", 1.0, SPORTS)]
     users += [(days[1], "U1", group, "P", "E", "T", 1.0, vector) for group, vector in enumerate((SPORTS, MUSIC))]
     lake.merge("user_vectors", spark.createDataFrame(users, lake.schema("user_vectors")))
@@ -70,7 +70,8 @@ def fill(lake: Lakehouse, shown: Sequence[Shown] = SHOWN) -> None:
 def rank(lake: Lakehouse, **options: Any) -> JobRun:
     """One run of the job."""
     run = JobRun("rank_newsfeed")
-    rank_newsfeed(lake, run, **{"hour": "2019-11-15T08", "per_vector": 3, "feed_size": 4, **options})
+    ours = {"hour": "2019-11-15T08", "per_vector": 3, "feed_size": 4, "similarity_weight": 6.0, "age_half_life_hours": 12.0}
+    rank_newsfeed(lake, run, **{**ours, **options})
     return run
 
 
@@ -118,6 +119,17 @@ def test_feeds_rates_and_rerun(lake: Lakehouse) -> None:
     assert lake.read("newsfeed").select("hour").distinct().count() == 2
     later = {row["news_id"]: row["clicks"] for row in lake.read("article_ctr").where("as_of = '2019-11-15 09:00:00'").collect()}
     assert (later["N1"], later["N2"]) == (1, 1)
+
+
+def test_a_light_vector_counts_less(lake: Lakehouse) -> None:
+    fill(lake, shown=[("U3", "N1", 1, False)])
+    sports = lake.read("user_vectors").where("user_id = 'U1' AND tag_group = 0")
+    lake.merge("user_vectors", sports.withColumn("weight", F.lit(0.25)))
+    rank(lake, per_vector=4)
+    # By the cosine alone, sports and music are as near, and N4 is a day older.
+    assert feeds(lake)["U1"] == [("N3", "vectors"), ("N4", "vectors"), ("N1", "vectors"), ("N2", "vectors")]
+    cosines = {row["news_id"]: row["cosine"] for row in lake.read("newsfeed").where("user_id = 'U1'").collect()}
+    assert cosines == pytest.approx({"N1": 0.5, "N2": 0.5, "N3": 1.0, "N4": 1.0}, abs=1e-6)
 
 
 def test_without_any_click_likeness_and_age_rank(lake: Lakehouse) -> None:

@@ -1,5 +1,6 @@
 """The newsfeed as functions of frames: candidates, what was read, how candidates are ranked, and feeds for users without vectors."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -21,7 +22,7 @@ class FeedSettings:
 
     Attributes:
         size: articles of a feed.
-        similarity_weight: what a cosine of 1 adds to the log of the click-through rate.
+        similarity_weight: what a likeness (see `ranked`) of 1 adds to the log of the click-through rate.
         age_half_life_hours: after this time an article counts half.
     """
 
@@ -55,11 +56,30 @@ def score(settings: FeedSettings, hour: datetime, cosine: Column | None) -> Colu
     return aged if cosine is None else aged + settings.similarity_weight * cosine.cast("double")
 
 
-def ranked(found: DataFrame, articles: DataFrame, read: DataFrame, settings: FeedSettings, hour: datetime) -> DataFrame:
-    """The feeds of users with vectors.
+def heaviest_of(users: DataFrame, identity: Mapping[str, str]) -> DataFrame:
+    """The weight of each user's heaviest vector: user_id, heaviest.
 
     Args:
-        found: query_id (the user), item_id, score (cosine): possibly several rows a pair, of which the highest counts.
+        users: rows of user_vectors of one day.
+        identity: encoder_id and topic_model.
+    """
+    for name, value in identity.items():
+        users = users.where(F.col(name) == value)
+    return users.groupBy("user_id").agg(F.max("weight").alias("heaviest"))
+
+
+def ranked(
+    found: DataFrame, heaviest: DataFrame, articles: DataFrame, read: DataFrame, settings: FeedSettings, hour: datetime
+) -> DataFrame:
+    """The feeds of users with vectors.
+
+    A user's likeness to an article is the highest of the cosines of the user's vectors, each times the root of its weight over that of
+    the heaviest. By the cosine alone a phrase that stands for one stray click would count as much as what the user reads daily.
+
+    Args:
+        found: query_id (the user), item_id, score (cosine times the root of the vector's weight): possibly several rows a pair, of
+            which the highest counts.
+        heaviest: what heaviest_of gives.
         articles: news_id, category, published_at, ctr of the candidates.
         read: user_id, news_id: left out.
         settings: how to rank.
@@ -68,7 +88,10 @@ def ranked(found: DataFrame, articles: DataFrame, read: DataFrame, settings: Fee
     Returns:
         user_id, rank, news_id, cosine, ctr, score, reason.
     """
-    pairs = found.groupBy(F.col("query_id").alias("user_id"), F.col("item_id").alias("news_id")).agg(F.max("score").alias("cosine"))
+    pairs = found.groupBy(F.col("query_id").alias("user_id"), F.col("item_id").alias("news_id")).agg(F.max("score").alias("counted"))
+    # Weights of 0 all around: then likeness says nothing.
+    likeness = F.coalesce(F.try_divide(F.col("counted").cast("double"), F.sqrt("heaviest")), F.lit(0.0)).cast("float")
+    pairs = pairs.join(heaviest, on="user_id", how="inner").select("user_id", "news_id", likeness.alias("cosine"))
     unread = pairs.join(read, on=["user_id", "news_id"], how="left_anti")
     rows = unread.join(F.broadcast(articles), on="news_id", how="inner")
     rows = rows.withColumn("score", score(settings, hour, F.col("cosine")))

@@ -70,8 +70,9 @@ def nearest(
         tasks: how many (default: the cluster's cores).
         held_mb: items that take no more than this in a worker, and are fewer than the queries, are held by every worker.
         by_query_id: several queries may have one id (a user's vectors): each keeps its k nearest, an item that several of them find
-            counts once, with its highest score, and rank is NULL. The tasks then always share the queries; one id may be in two
-            tasks, so that the caller still has to take the highest score of each (query_id, item_id).
+            counts once, with its highest score, and rank is NULL. Where the queries have weights, a score is multiplied by the root
+            of its query's weight first. The tasks then always share the queries; one id may be in two tasks, so that the caller still
+            has to take the highest score of each (query_id, item_id).
 
     Returns:
         query_id, item_id, score, rank (from 1, ties by item_id) and problem. Where problem is not NULL, the row is a query (item_id is
@@ -211,7 +212,8 @@ def _results(part: Rows, best: TopK, *, by_query_id: bool) -> Iterator[pa.Record
     rows, item_ids, scores = best.result()
     ranks: pa.Array
     if by_query_id:
-        rows, item_ids, scores = _highest(part.ids, rows, item_ids, scores)
+        counted = (scores * np.sqrt(part.weights[rows])).astype(np.float32)
+        rows, item_ids, scores = _highest(part.ids, rows, item_ids, counted)
         ranks = pa.nulls(len(rows), pa.int32())
     else:
         ranks = pa.array((np.arange(len(rows)) - np.searchsorted(rows, rows, side="left") + 1).astype(np.int32))

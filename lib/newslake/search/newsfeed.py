@@ -29,9 +29,9 @@ def rank_newsfeed(
     days: int = 2,
     per_vector: int = 100,
     feed_size: int = 50,
-    similarity_weight: float = 6.0,
+    similarity_weight: float = 4.0,
     ctr_half_life_hours: float = 24.0,
-    age_half_life_hours: float = 12.0,
+    age_half_life_hours: float = 3.0,
     active_days: int = 30,
     encoder_id: str | None = None,
     topic_model: str | None = None,
@@ -44,9 +44,11 @@ def rank_newsfeed(
     """Write each user's newsfeed for one hour to table newsfeed, and the articles' click-through rates to table article_ctr.
 
     Candidates of a user are the articles of the last --days days that are nearest (by cosine, exactly) to each of the user's vectors of the
-    latest day before the hour's, merged; what the user has clicked is left out. They are ranked by estimated click-through rate: clicks
-    and impressions strictly before the hour, the recent ones counting most, smoothed towards the rate of the category and of all articles
-    (empirical Bayes); less for age, more for likeness: log(ctr) - ln 2 x age / half-life + weight x cosine, ties by news_id.
+    hour's day, or else of the latest day before it, merged; what the user has clicked is left out. They are ranked by estimated
+    click-through rate: clicks and impressions strictly before the hour, the recent ones counting most, smoothed towards the rate of the
+    category and of all articles (empirical Bayes); less for age, more for likeness: log(ctr) - ln 2 x age / half-life + weight x
+    likeness, ties by news_id. Likeness is the highest of the cosines of the user's vectors, each times the root of the vector's weight
+    over that of the user's heaviest: what stands for one stray click counts less than what the user reads daily.
 
     Users without vectors who were shown something in the last --active-days days get what is popular in the categories that they click
     most, then what is popular with all. An article that nobody was shown yet has its category's rate. Before the first click everything has
@@ -59,7 +61,7 @@ def rank_newsfeed(
         days: Articles published in so many days before the hour are candidates.
         per_vector: Nearest articles to take for each vector of a user.
         feed_size: Articles in a feed.
-        similarity_weight: What a cosine of 1 adds to the log of the click-through rate.
+        similarity_weight: What a likeness of 1 adds to the log of the click-through rate.
         ctr_half_life_hours: A click or impression counts half after this time.
         age_half_life_hours: An article counts half after this time.
         active_days: Users without vectors get a feed where they were shown something in so many days.
@@ -93,7 +95,8 @@ def rank_newsfeed(
         read = frames.keep(feed.read_before(impressions, history, at))
         found = frames.keep(find(lake, files, articles, users, identity, days=days, hour=at, k=per_vector, settings=search))
         quarantine(lake, run, found, sources={"query_id": USERS, "item_id": ARTICLES})
-        own = frames.keep(feed.ranked(found.where(F.col("problem").isNull()), articles, read, settings, at))
+        heaviest = frames.keep(feed.heaviest_of(users, identity))
+        own = frames.keep(feed.ranked(found.where(F.col("problem").isNull()), heaviest, articles, read, settings, at))
         active = (F.col("occurred_at") < F.lit(at)) & (F.col("occurred_at") >= F.lit(at - timedelta(days=active_days)))
         others = impressions.where(active).select("user_id").distinct().join(own.select("user_id"), on="user_id", how="left_anti")
         clicked = read.join(news.select("news_id", "category"), on="news_id", how="inner").select("user_id", "category")
@@ -115,7 +118,9 @@ def find(
     k: int,
     settings: KnnSettings,
 ) -> DataFrame:
-    """The nearest candidates of every user vector: query_id is the user, several rows a pair are possible.
+    """The nearest candidates of every user vector, the cosine times the root of the vector's weight as score.
+
+    query_id is the user; several rows a pair are possible.
 
     Args:
         lake: where the tables live.
@@ -138,19 +143,19 @@ def find(
         raise UserError(f"article_vectors has no vector of {wanted} from {since} to {until}: run jobs/build_article_vectors.py")
     only = files.write(articles.select("news_id"), "candidates")
     items = VectorFiles(table_files(recent), "news_id", "vector", where=identity, only=only, identity=identity)
-    queries = VectorFiles(table_files(users), "user_id", "vector", where=identity, identity=identity)
+    queries = VectorFiles(table_files(users), "user_id", "vector", where=identity, identity=identity, weight_column="weight")
     return nearest(lake.spark, queries, items, k=k, settings=settings, by_query_id=True)
 
 
 def latest_vectors(users: DataFrame, hour: datetime) -> tuple[DataFrame, str]:
-    """The user vectors of the latest day before the hour's day: what was known then. The rows, and the day.
+    """The user vectors of the latest day up to the hour's: what was known then, as a day's hold at its start. The rows, and the day.
 
     Raises:
         UserError: there are none.
     """
-    row = users.where(F.col("as_of") < F.lit(hour.date())).agg(F.max("as_of")).head()
+    row = users.where(F.col("as_of") <= F.lit(hour.date())).agg(F.max("as_of")).head()
     if row is None or row[0] is None:
-        raise UserError(f"user_vectors has no vectors of a day before {hour.date()}: run jobs/build_user_vectors.py")
+        raise UserError(f"user_vectors has no vectors of {hour.date()} or a day before: run jobs/build_user_vectors.py")
     return users.where(F.col("as_of") == F.lit(row[0])), str(row[0])
 
 

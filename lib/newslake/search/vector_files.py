@@ -25,6 +25,7 @@ _LARGEST = 1e18  # lengths above it would overflow float32 when multiplied
 NULL_VECTOR = "the vector is NULL, or holds a NULL"
 NOT_FINITE = "the vector holds a NaN, or is not finite"
 NO_LENGTH = "the vector has zero length"
+NO_WEIGHT = "the weight is no number from 0 on"
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,7 @@ class VectorFiles:
         files: URIs.
         id_column: name of the id (string).
         vector_column: name of the vector (array<float>).
+        weight_column: name of a number from 0 on that says how much the vector counts; None: all count the same.
         where: other columns of the files, and the one value that a row must have in each.
         only: files with a column of that id: only these ids take part. None: all.
         identity: what must be the same on both sides, such as encoder_id; vectors of different ones cannot be compared.
@@ -55,6 +57,7 @@ class VectorFiles:
     where: Mapping[str, str] = field(default_factory=dict)
     only: tuple[str, ...] | None = None
     identity: Mapping[str, str] = field(default_factory=dict)
+    weight_column: str | None = None
 
     def units(self) -> list[Unit]:
         """The row groups of all files, from their footers."""
@@ -82,10 +85,11 @@ def table_files(rows: DataFrame) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class Rows:
-    """Rows of one chunk: n ids, (n, d) float32 vectors."""
+    """Rows of one chunk: n ids, (n, d) float32 vectors, n weights (all 1 where the side has none)."""
 
     ids: pa.Array
     vectors: npt.NDArray[np.float32]
+    weights: npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -111,7 +115,7 @@ def chunks(
     """
     only = None if side.only is None else _ids(side.only, side.id_column)
     ids: list[pa.Array] = []
-    held, filled = np.empty((0, dimension), np.float32), 0
+    held, weights, filled = np.empty((0, dimension), np.float32), np.empty(0), 0
     for unit in units:
         for batch in _batches(side, unit):
             good = _checked(_selected(side, batch, only), side, dimension, zero_is_wrong, rejects)
@@ -119,15 +123,16 @@ def chunks(
             while start < len(good.ids):
                 if filled == len(held):
                     if filled:
-                        yield Rows(_joined(ids), held)
+                        yield Rows(_joined(ids), held, weights)
                     # Filled in place, and handed on whole: joining batches afterwards would hold everything twice.
-                    ids, held, filled = [], np.empty((rows, dimension), np.float32), 0
+                    ids, held, weights, filled = [], np.empty((rows, dimension), np.float32), np.empty(rows), 0
                 stop = min(len(good.ids), start + len(held) - filled)
                 held[filled : filled + stop - start] = good.vectors[start:stop]
+                weights[filled : filled + stop - start] = good.weights[start:stop]
                 ids.append(good.ids[start:stop])
                 filled, start = filled + stop - start, stop
     if filled:
-        yield Rows(_joined(ids), held[:filled])
+        yield Rows(_joined(ids), held[:filled], weights[:filled])
 
 
 def ahead(items: Iterator[Item]) -> Iterator[Item]:
@@ -141,7 +146,8 @@ def ahead(items: Iterator[Item]) -> Iterator[Item]:
 
 
 def _batches(side: VectorFiles, unit: Unit) -> Iterator[pa.RecordBatch]:
-    columns = [side.id_column, side.vector_column, *side.where]
+    weight = [] if side.weight_column is None else [side.weight_column]
+    columns = [side.id_column, side.vector_column, *weight, *side.where]
     yield from _open(unit.file).iter_batches(_BATCH_ROWS, row_groups=[unit.group], columns=columns, use_threads=False)
 
 
@@ -173,12 +179,22 @@ def _checked(batch: pa.RecordBatch, side: VectorFiles, dimension: int, zero_is_w
     finite = lengths < _LARGEST  # False of a NaN too
     long_enough = lengths > 1.0 / _LARGEST if zero_is_wrong else np.ones(len(kept), dtype=bool)
     good = whole & finite & long_enough
-    of_kept = np.where(~whole, NULL_VECTOR, np.where(~finite, NOT_FINITE, np.where(~long_enough, NO_LENGTH, ""))).astype(object)
-    reasons[fits] = of_kept
+    weights = _weights(side, batch)
+    weighed = (weights[fits] >= 0.0) & (weights[fits] < np.inf)  # False of a NaN too
+    good &= weighed
+    reasons[fits] = np.select([~whole, ~finite, ~long_enough, ~weighed], [NULL_VECTOR, NOT_FINITE, NO_LENGTH, NO_WEIGHT], "")
     bad = reasons != ""
     if rejects is not None and bad.any():
         rejects.append(Rejects(ids.filter(pa.array(bad)), pa.array(reasons[bad].tolist(), pa.string())))
-    return Rows(ids.filter(pa.array(~bad)) if bad.any() else ids, vectors if good.all() else vectors[good])
+    return Rows(ids.filter(pa.array(~bad)) if bad.any() else ids, vectors if good.all() else vectors[good], weights[~bad])
+
+
+def _weights(side: VectorFiles, batch: pa.RecordBatch) -> npt.NDArray[np.float64]:
+    """The weight of each row, NaN where it is NULL."""
+    if side.weight_column is None:
+        return np.ones(batch.num_rows)
+    column = batch.column(batch.schema.names.index(side.weight_column)).cast(pa.float64())
+    return np.asarray(column.to_numpy(zero_copy_only=False), np.float64)
 
 
 def _ids(files: Sequence[str], column: str) -> pa.Array:

@@ -1,0 +1,125 @@
+"""The newsfeed's evidence: each hour of dev ranked by rank_newsfeed for every user, and judged by what was clicked in the next hour.
+
+The job runs as it is, hour by hour, with a feed so long that it holds all candidates: what it knows is what happened strictly before the
+hour (user vectors of the day's start, clicks and impressions up to the hour). The same candidates are then ordered by popularity alone (the
+job's estimated click-through rate), by popularity and age (the job's own score without the cosine) and by similarity alone (cosine).
+
+A user-hour is a user with a click in the hour. What counts as right is every article that the user clicked in it, also one that is no
+candidate (published within the hour, or read before): no order can find it. nDCG@10 has gains of 0 and 1 (Järvelin and Kekäläinen, TOIS
+2002); both measures are means over user-hours.
+"""
+
+import os
+import tempfile
+from datetime import datetime, timedelta
+from inspect import signature
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from pyspark.sql import functions as F
+
+from common import Measures, bench_arguments
+from newslake.cli import run_job
+from newslake.lakehouse import Lakehouse
+from newslake.search.newsfeed import rank_newsfeed
+from newslake.session import spark_session
+from world import DEV_DAY, tables, world_spec
+
+CORES = len(os.sched_getaffinity(0))
+EVERYTHING = 100_000
+ORDERS = ("blend", "popularity", "popularity and age", "similarity", "random")
+
+
+def ndcg(right: np.ndarray, relevant: int, depth: int = 10) -> float:
+    """Normalised discounted cumulative gain. right: flags of a ranking, best first; relevant: how many there are to find."""
+    gains = 1.0 / np.log2(np.arange(2, depth + 2))
+    return float(gains[: len(right[:depth])] @ right[:depth] / gains[:relevant].sum())
+
+
+def recall(right: np.ndarray, relevant: int, depth: int = 50) -> float:
+    """Share of what there is to find among the first."""
+    return float(right[:depth].sum() / relevant)
+
+
+def orders(feed: pd.DataFrame, draw: np.random.Generator) -> dict[str, np.ndarray]:
+    """Rows of one user's candidates, which come by news_id, in the order of each way to rank; ties by news_id."""
+    keys = {
+        "blend": feed["rank"],
+        "popularity": -feed["ctr"],
+        "popularity and age": -feed["popular_and_new"],
+        "similarity": -feed["cosine"],
+        "random": pd.Series(draw.random(len(feed))),
+    }
+    return {name: np.argsort(keys[name].to_numpy(), kind="stable") for name in ORDERS}
+
+
+def judged(lake: Lakehouse, hour: datetime, weight: float, draw: np.random.Generator) -> list[dict[str, float | str]]:
+    """The measures of every user-hour of one hour: one row for each order, and one (`fallback`) where the user has no vectors."""
+    span = (F.col("occurred_at") >= F.lit(hour)) & (F.col("occurred_at") < F.lit(hour + timedelta(hours=1)))
+    clicks = lake.read("impressions").where(span & F.col("clicked")).select("user_id", "news_id").distinct()
+    feeds = (
+        lake.read("newsfeed").where(F.col("hour") == F.lit(hour)).join(clicks.select("user_id").distinct(), on="user_id", how="left_semi")
+    )
+    scored = feeds.withColumn("popular_and_new", F.col("score") - weight * F.coalesce("cosine", F.lit(0.0)).cast("double"))
+    rows = scored.orderBy("user_id", "news_id").toArrow().to_pandas()
+    of_user = {str(user): feed.reset_index(drop=True) for user, feed in rows.groupby("user_id")}
+    found: list[dict[str, float | str]] = []
+    for user, clicked in clicks.toArrow().to_pandas().groupby("user_id"):
+        relevant = set(clicked["news_id"])
+        feed = of_user.get(str(user))
+        if feed is None:  # unknown before this hour: no order has anything for such a user
+            found.append({"order": "no feed", "ndcg": 0.0, "recall": 0.0})
+            continue
+        right = feed["news_id"].isin(relevant).to_numpy()
+        with_vectors = feed["reason"].iloc[0] == "vectors"
+        ways = orders(feed, draw) if with_vectors else {"fallback": np.argsort(feed["rank"].to_numpy())}
+        for name, order in ways.items():
+            found.append({"order": name, "ndcg": ndcg(right[order], len(relevant)), "recall": recall(right[order], len(relevant))})
+    return found
+
+
+def report(found: pd.DataFrame, measures: Measures) -> None:
+    """Means of each order, and how sure the differences are: the standard error over user-hours of the difference to the blend."""
+    each = {name: found[found["order"] == name].reset_index(drop=True) for name in ORDERS}
+    many = len(each["blend"])
+    for name in ("fallback", "no feed"):
+        rows = found[found["order"] == name]
+        if len(rows):
+            print(f"{name}: {len(rows):,} user-hours, nDCG@10 {rows['ndcg'].mean():.4f}, recall@50 {rows['recall'].mean():.4f}")
+    print(f"\n{many:,} user-hours of users with vectors")
+    print(f"{'order':<20}{'nDCG@10':>9}{'recall@50':>11}   blend's lead in nDCG@10, in recall@50")
+    for name, rows in each.items():
+        leads = [each["blend"][measure] - rows[measure] for measure in ("ndcg", "recall")]
+        told = "" if name == "blend" else "   ".join(f"{lead.mean():+.4f} +- {lead.std() / many**0.5:.4f}" for lead in leads)
+        print(f"{name:<20}{rows['ndcg'].mean():>9.4f}{rows['recall'].mean():>11.4f}   {told}".rstrip())
+    for measure, name in (("ndcg", "nDCG@10"), ("recall", "recall@50")):
+        for peer in ("popularity", "popularity and age", "similarity"):
+            ours, theirs = float(each["blend"][measure].mean()), float(each[peer][measure].mean())
+            measures.add(f"{name} against {peer}", ours, theirs, unit="mean", better="higher", peer_name=f"{peer} alone")
+
+
+def main() -> None:
+    """Run it all."""
+    arguments = bench_arguments("The hourly newsfeed: nDCG@10 and recall@50 of the next hour's clicks, against popularity and similarity.")
+    hours = range(9, 21, 3) if arguments.small else range(24)
+    measures = Measures("The hourly newsfeed", arguments.json)
+    spark = spark_session("newsfeed benchmark", master=f"local[{CORES}]", extra={"spark.ui.showConsoleProgress": "false"})
+    spark.sparkContext.setLogLevel("ERROR")
+    weight = float(signature(rank_newsfeed).parameters["similarity_weight"].default)
+    draw = np.random.default_rng(0)
+    found: list[dict[str, float | str]] = []
+    with tempfile.TemporaryDirectory() as folder:
+        lake = tables(spark, Path(folder), world_spec(arguments.small))
+        for hour in hours:
+            at = datetime.fromisoformat(DEV_DAY) + timedelta(hours=hour)
+            run = run_job(rank_newsfeed, lake, {"hour": f"{at:%Y-%m-%dT%H}", "feed_size": EVERYTHING})
+            found.extend(judged(lake, at, weight, draw))
+            print(f"{at:%Y-%m-%dT%H}: {run.seconds:.1f} s", flush=True)
+    spark.stop()
+    report(pd.DataFrame(found), measures)
+    measures.finish()
+
+
+if __name__ == "__main__":
+    main()
