@@ -116,7 +116,8 @@ def test_histories_are_the_latest_clicks_once_each_numbered_without_gaps(spark: 
         ("dev", "3", "U5", "N1", "N6"),  # no label: not among the candidates
     ]
     history = frames.click_history(spark, behaviors, schema("click_history"))
-    recent = examples.recent_clicks(shown, history, length=2)
+    later = F.when(F.col("split") == "dev", F.col("occurred_at") + F.expr("INTERVAL 1 DAY")).otherwise(F.col("occurred_at"))
+    recent = examples.recent_clicks(shown, history.withColumn("occurred_at", later), length=2)
     assert {(row["split"], row["impression_id"]): row["recent"] for row in recent.collect()} == {
         ("train", "1"): ["N3", "N2"],
         ("train", "2"): ["N3", "N2"],
