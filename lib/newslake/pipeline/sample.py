@@ -1,59 +1,66 @@
-"""The whole pipeline on the built-in sample: what `make run` shows."""
+"""The whole product on the built-in sample: what `make run` shows. Two days and an hour of the runs are played on MIND's old dates."""
 
-from newslake.jobrun import JobRun
-from newslake.lakehouse import Lakehouse
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import date, timedelta
+from hashlib import sha256
+
 from newslake.mind.generator import GeneratorSpec, generate_mind
+from newslake.mind.generator.spec import TRAIN_DAYS
+from newslake.mind.labels import import_labels
 from newslake.mind.parse import parse_behaviors
-from newslake.pipeline.steps import Step, run_steps
-from newslake.pipeline.summary import metrics_table, tables_built
-from newslake.text.articles import encode_articles
-from newslake.text.spec import DEFAULT_MODEL
-from newslake.training.recommender import train_recommender
+from newslake.pipeline.plan import Option, Task, checked, named
+from newslake.pipeline.runs import hourly, send_users, upkeep, users, weekly
+from newslake.streaming.articles import stream_articles
 
-MODELS = ("mf", "content")
+_START_HOURS = 60 * 24.0
+"""The first day's profiles start from all that the sample's histories hold; the next day adds its 24 hours."""
 
 
-def run_pipeline(
-    lake: Lakehouse,
-    run: JobRun,
-    *,
-    articles: int = GeneratorSpec.articles,
-    users: int = GeneratorSpec.users,
-    impressions: int = GeneratorSpec.impressions,
-    encoder: str = DEFAULT_MODEL,
-    epochs: int | None = None,
-    seed: int = 0,
-    sample: str | None = None,
-) -> None:
-    """Generate the built-in sample, run every job on it in order, and print the metrics of the models side by side.
-
-    Run again, it does only what is missing.
+def sample_run(
+    folder: str, files: Mapping[str, Option], encoder: Mapping[str, Option], training: Mapping[str, Option], seed: int
+) -> list[Task]:
+    """Every job, on generated files: the weekly run, the daily run of train's last day and of dev's, and dev's newsfeed at noon.
 
     Args:
-        articles: Articles in the sample.
-        users: Users in the sample.
-        impressions: Impressions in the sample.
-        encoder: Hugging Face model id or folder of the encoder.
-        epochs: Epochs of training at most (default: each model's own).
-        seed: Seed of the sample and of the training.
-        sample: Folder for the sample's files (default: _sample beside the tables; must be local).
+        folder: where the generated files are, or will be.
+        files: further options of generate_mind.
+        encoder: options that make the encoder_id.
+        training: options of every train_recommender.
+        seed: of what is fitted and trained.
     """
-    folder = sample or f"{lake.root or '.'}/_sample"
-    files = {"articles": articles, "users": users, "impressions": impressions, "seed": seed}
-    training = {"seed": seed, **({} if epochs is None else {"epochs": epochs})}
-    run_steps(
-        lake,
-        run,
-        [
-            Step(generate_mind, {"out": folder, **files}),
-            Step(
-                parse_behaviors,
-                {"train": [f"{folder}/train"], "dev": [f"{folder}/dev"]},
-                inputs=(f"{folder}/train", f"{folder}/dev"),
-            ),
-            Step(encode_articles, {"encoder": encoder}),
-            *(Step(train_recommender, {"model": model, **training}) for model in MODELS),
-        ],
+    dev = date.fromisoformat(GeneratorSpec.first_day) + timedelta(days=TRAIN_DAYS)
+    days = [str(dev - timedelta(days=1)), str(dev)]
+    splits = [f"{folder}/train", f"{folder}/dev"]
+    # A large sample has its files in parts.
+    names = ("short_texts", "articles", "user_interests", "search_queries")
+    texts, bodies, interests, queries = (f"{folder}/{name}*.jsonl" for name in names)
+    # A stream that has read a file does not read it again, also where the sample was made anew with other options.
+    read = f"{folder}_read/{sha256(repr(sorted(files.items())).encode()).hexdigest()[:12]}"
+    streamed: Mapping[str, Option] = {"files": bodies, "once": True, "checkpoint": read, **encoder}
+    brought = ("parse_behaviors", "import_labels", "stream_articles")
+    intake = [
+        Task(generate_mind, {"out": folder, **files}, makes=(f"{folder}/spec.json",)),
+        Task(parse_behaviors, {"train": splits[:1], "dev": splits[1:]}, ("generate_mind",), inputs=tuple(splits)),
+        Task(import_labels, {"texts": [texts]}, ("parse_behaviors",), inputs=(texts,)),
+        # The same articles with their bodies, as a stream brings them.
+        Task(stream_articles, streamed, ("import_labels",), machine="gpu", inputs=(bodies,)),
+    ]
+    fitted = weekly(
+        encoder,
+        topics={"seed": seed},
+        training=training,
+        classifying={"seed": seed},
+        as_of=str(dev),
+        waits_for=brought,
     )
-    print(metrics_table(lake, MODELS))
-    print(f"\nTables: {lake}\n{tables_built(lake)}")
+    # The files all arrive at once: a day's events are those that occurred in it, not those that arrived.
+    replay: Mapping[str, Option] = {"clock": "occurrence", "interests": interests, "queries": queries}
+    first = users(encoder, as_of=days[0], profiles={**replay, "window_hours": _START_HOURS}, waits_for=("assign_topics",))
+    second = users(encoder, as_of=days[1], profiles=replay, waits_for=("assign_topics", f"build_user_vectors {days[0]}"))
+    feed = [task for task in hourly(encoder, hour=f"{dev}T12") if task.key not in {each.key for each in fitted}]
+    # The newsfeed of a day takes the vectors of the day before.
+    feed = [replace(task, after=(*task.after, f"build_user_vectors {days[0]}")) for task in feed]
+    last = named([*second, send_users(as_of=days[1])], f" {days[1]}")
+    done = [*intake, *fitted, *named(first, f" {days[0]}"), *last, *feed]
+    return checked([*done, *upkeep([task.key for task in done])])

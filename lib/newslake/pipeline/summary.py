@@ -1,4 +1,4 @@
-"""What a run of the pipeline shows at its end."""
+"""What a run of a pipeline shows at its end."""
 
 from collections.abc import Sequence
 
@@ -6,13 +6,40 @@ from pyspark.sql import Row, Window
 from pyspark.sql import functions as F
 
 from newslake.lakehouse import Lakehouse
+from newslake.pipeline.steps import Step
 from newslake.tablespec import table_names
 
 _METRICS = {"auc": "AUC", "mrr": "MRR", "ndcg_at_5": "nDCG@5", "ndcg_at_10": "nDCG@10"}
 
 
-def metrics_table(lake: Lakehouse, models: Sequence[str]) -> str:
+def steps_table(steps: Sequence[Step], seconds: float) -> str:
+    """Every step with its state, rows and seconds, and how to go on where one failed."""
+    width = max((len(step.task.key) for step in steps), default=4)
+    lines = ["", f"{'job':{width}}  {'':11} {'rows in':>10} {'rows out':>10} {'quarantine':>10} {'seconds':>8}"]
+    for step in steps:
+        counts = ["-" if n is None else f"{n:,}" for n in (step.rows_in, sum(step.rows_out.values()), step.quarantined)]
+        if step.state in ("failed", "not run"):
+            counts = ["-"] * 3
+        took = "-" if step.state == "not run" else f"{step.seconds:.1f}"
+        lines.append(f"{step.task.key:{width}}  {step.state:11} " + " ".join(f"{count:>10}" for count in counts) + f" {took:>8}")
+    number = {state: sum(step.state == state for step in steps) for state in ("done", "done before", "failed", "not run")}
+    lines += ["", f"{', '.join(f'{n} {state}' for state, n in number.items() if n)}; {seconds:.0f} seconds"]
+    for step in steps:
+        if step.state == "failed":
+            lines.append(f"Stopped at {step.task.key}: {step.message}\nThe same command goes on from there.")
+    return "\n".join(lines)
+
+
+def findings(lake: Lakehouse) -> str:
+    """The figures that say what came of it: the recommenders' metrics, reused phrases, corrected classes, newsfeed."""
+    parts = [metrics_table(lake), _reuse(lake), _votes(lake), _feed(lake)]
+    return "\n\n".join(part for part in parts if part)
+
+
+def metrics_table(lake: Lakehouse) -> str:
     """Each model's latest run, the models beside each other: valid at the epoch that was kept, train at the last one."""
+    if not lake.exists("model_metrics"):
+        return ""
     runs = lake.read("job_runs").where((F.col("job") == "train_recommender") & (F.col("outcome") == "done"))
     latest = Window.partitionBy("model").orderBy(F.col("started_at").desc())
     runs = (
@@ -21,24 +48,62 @@ def metrics_table(lake: Lakehouse, models: Sequence[str]) -> str:
         .where("place = 1")
         .select("run_id")
     )
-    metrics = lake.read("model_metrics").join(runs, on="run_id", how="left_semi").where(F.col("model").isin(*models))
+    metrics = lake.read("model_metrics").join(runs, on="run_id", how="left_semi")
     last = F.col("epoch") == F.max("epoch").over(Window.partitionBy("run_id"))
     # A row or two a model and split: small by construction.
     rows = metrics.withColumn("last", last).where("best OR last").collect()
-    lines = []
+    models = sorted({row.model for row in rows}, key=lambda model: (model != "mf", model))
+    lines = [""]
     for title, split, kind in (("valid, best epoch", "valid", "best"), ("train, last epoch", "train", "last")):
         chosen = {row.model: row for row in rows if row.split == split and row[kind]}
         lines.append(f"{title:20}" + "".join(f"{model:>12}" for model in models))
         for name, label in {**_METRICS, "epoch": "epoch"}.items():
             lines.append(f"  {label:18}" + "".join(_cell(chosen.get(model), name) for model in models))
         lines.append("")
-    return "\n".join(["", *lines]).rstrip()
+    return "\n".join(lines).rstrip()
+
+
+def _reuse(lake: Lakehouse) -> str:
+    if not lake.exists("tag_phrase_matches"):
+        return ""
+    days = (
+        lake.read("tag_phrase_matches").groupBy("as_of").agg(F.count("*").alias("n"), F.count_if(F.col("decision") == "reused").alias("r"))
+    )
+    rows = days.orderBy(F.col("as_of").desc()).limit(7).collect()
+    lines = [f"  {row.as_of}: {row.n:,} tag phrases, {row.r / max(row.n, 1):.0%} of them reused" for row in reversed(rows)]
+    return "\n".join(["Vectors of users", *lines])
+
+
+def _votes(lake: Lakehouse) -> str:
+    if not lake.exists("short_text_votes"):
+        return ""
+    votes = lake.read("short_text_votes")
+    last = votes.agg(F.max("as_of")).head()
+    rows = votes.where(F.col("as_of") == F.lit(last[0] if last else None)).groupBy("decision").count().orderBy("decision").collect()
+    return "Short texts: " + ", ".join(f"{row['count']:,} {row.decision}" for row in rows)
+
+
+def _feed(lake: Lakehouse) -> str:
+    if not lake.exists("newsfeed"):
+        return ""
+    feed = lake.read("newsfeed")
+    last = feed.agg(F.max("hour")).head()
+    rows = feed.where(F.col("hour") == F.lit(last[0] if last else None))
+    found = rows.agg(F.count_distinct("user_id"), F.count("*")).head()
+    return f"Newsfeed of {last[0]:%Y-%m-%d %H:%M}: {found[1]:,} articles for {found[0]:,} users" if last and last[0] and found else ""
 
 
 def tables_built(lake: Lakehouse) -> str:
     """The tables that are there, with their rows."""
     there = [table for table in table_names() if lake.exists(table)]
-    return "\n".join(f"  {table:20} {lake.read(table).count():>10,} rows" for table in there)
+    return "\n".join(f"  {table:24} {lake.read(table).count():>10,} rows" for table in there)
+
+
+def last_report(lake: Lakehouse) -> str | None:
+    """The file of the last report that was written."""
+    runs = lake.read("job_runs").where((F.col("job") == "write_report") & (F.col("outcome") == "done"))
+    row = runs.agg(F.max_by(F.col("facts")["report"], "started_at")).head()
+    return None if row is None else row[0]
 
 
 def _cell(row: Row | None, name: str) -> str:

@@ -1,0 +1,104 @@
+"""run_pipeline: one of the runs, here and now, in one Spark session."""
+
+import os
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Literal
+
+from pyspark.sql import functions as F
+
+from newslake.jobrun import JobRun
+from newslake.lakehouse import Lakehouse
+from newslake.mind.generator import GeneratorSpec
+from newslake.options import day_of
+from newslake.pipeline.plan import Task
+from newslake.pipeline.runs import daily, hourly, weekly
+from newslake.pipeline.sample import sample_run
+from newslake.pipeline.steps import Step, run_steps
+from newslake.pipeline.summary import findings, last_report, steps_table, tables_built
+from newslake.search.newsfeed import parse_hour
+from newslake.text.spec import DEFAULT_MODEL
+
+Pipeline = Literal["sample", "hourly", "daily", "weekly"]
+
+
+def run_pipeline(
+    lake: Lakehouse,
+    run: JobRun,
+    *,
+    pipeline: Pipeline = "sample",
+    as_of: str | None = None,
+    hour: str | None = None,
+    encoder: str = DEFAULT_MODEL,
+    epochs: int | None = None,
+    seed: int = 0,
+    articles: int = GeneratorSpec.articles,
+    users: int = GeneratorSpec.users,
+    impressions: int = GeneratorSpec.impressions,
+    sample: str | None = None,
+    again: bool = False,
+) -> None:
+    """Run the jobs of a pipeline in order, in one Spark session, and say what came of each.
+
+    sample makes a data set and runs every job on it; hourly, daily and weekly work on the tables that are there. A job that fails ends the
+    run; the same command goes on from that job. Done again after that, sample runs only what is missing, while the others start
+    anew: their jobs find out for themselves what has changed. A settings file (--config) may set the options of every job.
+
+    Args:
+        pipeline: hourly (vectors of new articles, newsfeed), daily (profiles and vectors of users), weekly (topics, recommenders,
+            classifier, short texts), or sample.
+        as_of: Day of daily and weekly, such as 2019-11-15 (default: today, UTC).
+        hour: Hour of hourly, such as 2019-11-15T08 (default: the present one, UTC).
+        encoder: Model id or folder of the encoder, for every job that encodes.
+        epochs: Epochs of training a recommender at most (default: each model's own).
+        seed: Of the sample, and of what is fitted and trained.
+        articles: Articles in the sample.
+        users: Users in the sample.
+        impressions: Impressions in the sample.
+        sample: Folder for the sample's files (default: _sample beside the tables; must be local).
+        again: Run also what was done before.
+    """
+    encoding = {"encoder": encoder}
+    training = {"seed": seed, "epochs": epochs}
+    tasks: list[Task]
+    name: str = pipeline
+    if pipeline == "sample":
+        folder = sample or f"{lake.root or '.'}/_sample"
+        files = {"articles": articles, "users": users, "impressions": impressions, "seed": seed}
+        tasks = [_kept(lake, task) for task in sample_run(folder, files, encoding, training, seed)]
+    elif pipeline == "hourly":
+        at = f"{parse_hour(hour):%Y-%m-%dT%H}"
+        name, tasks = f"hourly {at}", hourly(encoding, hour=at)
+    else:
+        day = str(datetime.now(UTC).date() if as_of is None else day_of(as_of))
+        name = f"{pipeline} {day}"
+        tasks = daily(encoding, as_of=day) if pipeline == "daily" else weekly(encoding, training=training, as_of=day)
+    since = None if pipeline == "sample" else _last_complete(lake, name)
+    steps = [Step(task) for task in tasks]
+    run.fact("pipeline", name)
+    try:
+        run_steps(lake, run, steps, name=name, since=since, again=again)
+    finally:
+        print(steps_table(steps, run.seconds), flush=True)
+    print(findings(lake))
+    print(f"\nTables: {lake}\n{tables_built(lake)}")
+    if report := last_report(lake):
+        print(f"\nReport: {report}")
+
+
+def _kept(lake: Lakehouse, task: Task) -> Task:
+    """The task, with the file beside the tables that it must have left to count as done."""
+    made = {"write_report": "_report/report.html", "export_articles": "_milvus/newslake.db"}.get(task.key)
+    local = lake.root is not None and os.path.isabs(lake.root)
+    return replace(task, makes=(f"{lake.root}/{made}",)) if made is not None and local else task
+
+
+def _last_complete(lake: Lakehouse, name: str) -> datetime | None:
+    """When the pipeline was last done to its end: what was done before does not count as done for the next run."""
+    if not lake.exists("job_runs"):
+        return None
+    runs = lake.read("job_runs").where(
+        (F.col("job") == "run_pipeline") & (F.col("outcome") == "done") & (F.col("facts")["pipeline"] == name)
+    )
+    row = runs.agg(F.max("ended_at")).head()
+    return None if row is None else row[0]

@@ -1,0 +1,201 @@
+"""The runs: which job after which, and with which settings. `make run`, jobs/run_pipeline.py and the Databricks bundle all use these.
+
+A value that the caller gives, such as `as_of`, may be a day or whatever a scheduler puts a day in place of.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from newslake.pipeline.plan import Option, Task, checked
+from newslake.reports.report import write_report
+from newslake.search.newsfeed import rank_newsfeed
+from newslake.search.reclassify import reclassify_short_text
+from newslake.serving.job import export_vectors
+from newslake.streaming.articles import stream_articles
+from newslake.streaming.behaviors import stream_behaviors
+from newslake.text.articles import encode_articles
+from newslake.topics.article_vectors import build_article_vectors
+from newslake.topics.assign import assign_topics
+from newslake.topics.fit import fit_topics
+from newslake.training.classifier import train_text_classifier
+from newslake.training.compare import compare_models
+from newslake.training.recommender import train_recommender
+from newslake.users.encode import encode_tag_phrases
+from newslake.users.phrases import build_phrases
+from newslake.users.profiles import build_profiles
+from newslake.users.user_vectors import build_user_vectors
+
+MODELS = ("mf", "content", "dssm", "nrms")
+SERVED_MODEL = "content"
+"""Whose vectors go to Vespa."""
+
+
+PURGE_DAYS = 30
+"""Older news are purged, and refused where a stream brings them late."""
+@dataclass(frozen=True)
+class Places:
+    """What lies elsewhere than beside the tables: Milvus, the folders of Vespa's feeds and of streams' checkpoints, the report's file."""
+
+    milvus: str | None = None
+    feeds: str | None = None
+    report: str | None = None
+    checkpoints: str | None = None
+
+
+BESIDE = Places()
+
+
+def articles(encoder: Mapping[str, Option], *, waits_for: Sequence[str] = ()) -> list[Task]:
+    """New articles: their embeddings, topics and joined vectors.
+
+    Args:
+        encoder: options that make the encoder_id; the same for every job that encodes.
+        waits_for: keys of the tasks that bring the articles.
+    """
+    return [
+        Task(encode_articles, encoder, tuple(waits_for), machine="gpu"),
+        Task(assign_topics, {}, tuple(waits_for)),
+        Task(build_article_vectors, {}, ("encode_articles", "assign_topics")),
+    ]
+
+
+def streams(encoder: Mapping[str, Option], *, kafka: str, topics: tuple[str, str], places: Places = BESIDE) -> list[Task]:
+    """Without end: articles and live events from Kafka as they come. The hourly run makes up for what a stream that is down leaves undone.
+
+    Args:
+        encoder: options that make the encoder_id.
+        kafka: HOST:PORT of some of its brokers, parted by commas.
+        topics: that of the articles, and that of the events.
+        places: what lies elsewhere than beside the tables.
+    """
+
+    def reading(topic: str, name: str) -> dict[str, Option]:
+        checkpoint = places.checkpoints and f"{places.checkpoints}/{name}"
+        return {"topic": topic, "bootstrap_servers": kafka, "checkpoint": checkpoint}
+
+    late = {"older_than": PURGE_DAYS, "milvus": places.milvus}
+    return [
+        Task(stream_articles, {**reading(topics[0], "articles"), **late, **encoder}, machine="gpu"),
+        Task(stream_behaviors, reading(topics[1], "events")),
+    ]
+
+
+def hourly(encoder: Mapping[str, Option], *, hour: str | None = None, places: Places = BESIDE) -> list[Task]:
+    """Each hour: the new articles, then every user's newsfeed.
+
+    Args:
+        encoder: options that make the encoder_id.
+        hour: whose newsfeed; None leaves it to the job, which takes the present one.
+        places: what lies elsewhere than beside the tables.
+    """
+    sent = {"which": ["articles"], "uri": places.milvus}
+    return checked(
+        [
+            *articles(encoder),
+            Task(rank_newsfeed, {"hour": hour}, ("build_article_vectors",)),
+            Task(export_vectors, sent, ("build_article_vectors",), "export_articles"),
+        ]
+    )
+
+
+def users(
+    encoder: Mapping[str, Option], *, as_of: str, profiles: Mapping[str, Option] | None = None, waits_for: Sequence[str] = ()
+) -> list[Task]:
+    """The users' profiles of a day, their tag phrases, and the vectors of these.
+
+    Args:
+        encoder: options that make the encoder_id.
+        as_of: the day.
+        profiles: further options of build_profiles.
+        waits_for: keys of the tasks that must be done before.
+    """
+    day: Mapping[str, Option] = {"as_of": as_of}
+    return [
+        Task(build_profiles, {**day, **(profiles or {})}, tuple(waits_for)),
+        Task(build_phrases, {**day, **encoder}, ("build_profiles",), machine="gpu"),
+        Task(encode_tag_phrases, {**day, **encoder}, ("build_phrases",), machine="gpu"),
+        Task(build_user_vectors, day, ("encode_tag_phrases",)),
+    ]
+
+
+def send_users(*, as_of: str, places: Places = BESIDE) -> Task:
+    """The users' vectors of a day to Milvus, once build_user_vectors is done."""
+    sent = {"which": ["users"], "as_of": as_of, "uri": places.milvus}
+    return Task(export_vectors, sent, ("build_user_vectors",), "export_users")
+
+
+def upkeep(waits_for: Sequence[str], *, places: Places = BESIDE) -> list[Task]:
+    """What ends a day: the report.
+
+    Args:
+        waits_for: keys of the tasks that it comes after.
+        places: what lies elsewhere than beside the tables.
+    """
+    return [Task(write_report, {"out": places.report}, tuple(waits_for))]
+
+
+def daily(encoder: Mapping[str, Option], *, as_of: str, places: Places = BESIDE) -> list[Task]:
+    """Each day, soon after midnight UTC: the users' vectors, to Milvus as well, then the report.
+
+    Args:
+        encoder: options that make the encoder_id.
+        as_of: the day.
+        places: what lies elsewhere than beside the tables.
+    """
+    return checked([*users(encoder, as_of=as_of), send_users(as_of=as_of, places=places), *upkeep(("export_users",), places=places)])
+
+
+def weekly(
+    encoder: Mapping[str, Option],
+    *,
+    topics: Mapping[str, Option] | None = None,
+    training: Mapping[str, Option] | None = None,
+    classifying: Mapping[str, Option] | None = None,
+    as_of: str | None = None,
+    waits_for: Sequence[str] = (),
+    places: Places = BESIDE,
+) -> list[Task]:
+    """Each week: what is fitted and trained anew, and the short texts whose classes the vote corrects.
+
+    Args:
+        encoder: options that make the encoder_id.
+        topics: options of fit_topics.
+        training: options of every train_recommender.
+        classifying: options of every train_text_classifier.
+        as_of: the day of the vote; None leaves it to the job, which takes today.
+        waits_for: keys of the tasks that bring articles and behaviour.
+        places: what lies elsewhere than beside the tables.
+    """
+    first, encoded = tuple(waits_for), ("encode_articles",)
+    trained = [
+        Task(train_recommender, {"model": model, **(training or {})}, encoded, f"train_recommender_{model}", "trainer") for model in MODELS
+    ]
+    # Compared by the same runs: nothing is trained twice.
+    given = training or {}
+    compared = {"models": ["zero-shot", *MODELS], "seeds": [str(given.get("seed", 0))], "epochs": given.get("epochs")}
+    feeds = {"to": ["vespa", "tsv"], "model": SERVED_MODEL, "out": places.feeds}
+    return checked_after(
+        waits_for,
+        [
+            Task(encode_articles, encoder, first, machine="gpu"),
+            Task(fit_topics, topics or {}, first),
+            Task(assign_topics, {}, (*first, "fit_topics")),
+            Task(build_article_vectors, {}, ("encode_articles", "assign_topics")),
+            Task(train_text_classifier, classifying or {}, encoded, machine="trainer"),
+            Task(reclassify_short_text, {"as_of": as_of}, ("train_text_classifier",)),
+            *trained,
+            Task(compare_models, compared, tuple(task.key for task in trained), machine="trainer"),
+            Task(export_vectors, feeds, (f"train_recommender_{SERVED_MODEL}",), "export_feeds"),
+        ],
+    )
+
+
+def checked_after(given: Sequence[str], tasks: list[Task]) -> list[Task]:
+    """The tasks, checked, where those of `given` are done elsewhere before."""
+    outside = set(given)
+    checked([_without(task, outside) for task in tasks])
+    return tasks
+
+
+def _without(task: Task, outside: set[str]) -> Task:
+    return Task(task.job, task.options, tuple(key for key in task.after if key not in outside), task.key)
