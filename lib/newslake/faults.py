@@ -16,17 +16,23 @@ class Fault:
 
 
 _FULL = re.compile(r"No space left on device|Disk quota exceeded|\[Errno 28\]|\[Errno 122\]")
-_REFUSED = re.compile(r"Read-only file system|Permission denied|AccessDeniedException|AccessControlException|Mkdirs failed to create")
+_REFUSED = re.compile(
+    r"Read-only file system|Permission denied|AccessDeniedException|AccessControlException|Mkdirs failed to create|"
+    r"DELTA_CANNOT_CREATE_LOG_PATH"
+)
 _DAMAGED = re.compile(
     r"is not a Parquet file|CANNOT_READ_FILE_FOOTER|FAILED_READ_FILE|ParquetDecodingException|Could not read footer|"
-    r"Expected \d+ bytes? .* footer|corrupted file|Parquet magic bytes not found"
+    r"Expected \d+ bytes? .* footer|corrupted file|ChecksumException|Checksum error|Parquet magic bytes not found"
 )
 _GONE = re.compile(r"FILE_NOT_EXIST|FileNotFoundException.*\.parquet|DELTA_FILE_NOT_FOUND")
 _BUSY = re.compile(r"DELTA_CONCURRENT_\w+|Concurrent(Append|DeleteRead|DeleteDelete|Transaction|Write)Exception|DELTA_METADATA_CHANGED")
 _MEMORY = re.compile(r"java\.lang\.OutOfMemoryError|Java heap space|GC overhead limit exceeded")
 _PARQUET = re.compile(r"(?:file:/*)?(?P<path>/[^\s,'\"]*?\.parquet)")
 _DENIED = (
-    re.compile(r"(?:Mkdirs failed to create|AccessDeniedException:|\[Errno \d+\][^:\n]*:)\s*'?(?:file:/*)?(?P<path>/[^\s,'\")]+)"),
+    re.compile(
+        r"(?:Mkdirs failed to create|Cannot create|AccessDeniedException:|\[Errno \d+\][^:\n]*:)"
+        r"\s*'?(?:file:/*)?(?P<path>/[^\s,'\")]+)"
+    ),
     re.compile(r"(?P<path>/[^\s,'\"(]+) \((?:Read-only|Permission)"),
 )
 
@@ -46,7 +52,7 @@ def explained(error: BaseException, folders: Sequence[str | None] = ()) -> Fault
     if _REFUSED.search(said):
         found = next((match for pattern in _DENIED if (match := pattern.search(said))), None)
         place = found["path"] if found else next((folder for folder in folders if folder), "the lakehouse")
-        why = "the file system is read-only" if "Read-only file system" in said else "permission denied"
+        why = "the file system is read-only" if "Read-only file system" in said else "permission denied, or the file system is read-only"
         return Fault(f"cannot write {place}: {why}; make it writable for this user, or name another folder (--lakehouse)", status=2)
     if _MEMORY.search(said):
         return Fault("Spark ran out of memory: give it more, such as spark.driver.memory: 8g under `spark:` of the --config file")

@@ -24,6 +24,16 @@ from newslake.faults import explained
             "/lake/news/_delta_log/0.json",
         ),
         (
+            RuntimeError("[DELTA_CANNOT_CREATE_LOG_PATH] Cannot create file:/lake/job_runs/_delta_log"),
+            2,
+            "cannot write /lake/job_runs/_delta_log:",
+        ),
+        (
+            RuntimeError("org.apache.hadoop.fs.ChecksumException: Checksum error: file:/lake/a.parquet at 0"),
+            1,
+            "/lake/a.parquet is damaged",
+        ),
+        (
             RuntimeError("java.io.IOException: Mkdirs failed to create file:/lake/news (exists=false, cwd=file:/)"),
             2,
             "cannot write /lake/news:",
