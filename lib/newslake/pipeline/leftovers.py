@@ -1,0 +1,33 @@
+"""Folders that killed runs left beside the tables: scratch files of searches, exports in the making."""
+
+import time
+from typing import Any
+
+from newslake.lakehouse import Lakehouse
+
+# Folder beside the tables -> what the names of unfinished things in it begin with.
+_PLACES = {"_scratch": "", "_feeds": "_making_"}
+
+
+def remove_leftovers(lake: Lakehouse, *, hours: float) -> int:
+    """Remove what was left there longer ago than any run takes; returns how many folders.
+
+    Args:
+        lake: tables in a folder; where they are names in a metastore, their jobs were told where to put such files.
+        hours: how long such folders stay.
+    """
+    if lake.root is None:
+        return 0
+    session: Any = lake.spark
+    path = session._jvm.org.apache.hadoop.fs.Path
+    removed = 0
+    for place, begins in _PLACES.items():
+        folder = path(f"{lake.root}/{place}")
+        system = folder.getFileSystem(session._jsparkSession.sessionState().newHadoopConf())
+        if not system.exists(folder):
+            continue
+        for status in system.listStatus(folder):
+            old = status.getModificationTime() < (time.time() - 3600 * hours) * 1000
+            if old and str(status.getPath().getName()).startswith(begins):
+                removed += bool(system.delete(status.getPath(), True))
+    return removed

@@ -1,0 +1,204 @@
+"""purge_news: old news out of what is served, then out of the tables; and what else grows without end.
+
+The order is that of who reads whom, the reader first. (1) The horizon is written: from now on no job makes, exports or takes in a
+vector of an old article. (2) Old articles leave Milvus, then (3) article_vectors, which the newsfeed searches. (4) What is made from
+the articles that are to go follows, and (5) their rows in news come last. So at every moment an article that is served has its
+vector, and one that has a vector has its row in news; and since news says what is old, the rerun of a killed run finds
+all that is left to do.
+"""
+
+from collections.abc import Mapping
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Literal
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from newslake.errors import UserError
+from newslake.frames import Frames
+from newslake.horizon import is_old, set_horizon
+from newslake.jobrun import JobRun
+from newslake.lakehouse import SAFE_HOURS, Lakehouse
+from newslake.options import today_or
+from newslake.pipeline.leftovers import remove_leftovers
+from newslake.pipeline.retention import retain
+from newslake.serving import sync
+from newslake.serving.milvus import ARTICLES, DEFAULT_PREFIX, default_uri, existing, is_file, opened
+from newslake.tablespec import table_names
+
+Keep = Literal["shown", "read", "corpus", "scored", "nothing"]
+_VECTORS = "article_vectors"
+_MADE_FROM_NEWS = ("article_topics", "article_embeddings", "news_embeddings", "article_class_scores")
+
+
+def purge_news(
+    lake: Lakehouse,
+    run: JobRun,
+    *,
+    older_than: str,
+    as_of: str | None = None,
+    keep: tuple[Keep, ...] = ("shown", "corpus"),
+    uri: str | None = None,
+    token: str | None = None,
+    prefix: str = DEFAULT_PREFIX,
+    user_days: int | None = None,
+    newsfeed_days: int | None = None,
+    tag_phrase_days: int | None = None,
+    behavior_days: int | None = None,
+    vote_days: int | None = None,
+    quarantine_days: int | None = None,
+    job_run_days: int | None = None,
+    vacuum: bool = True,
+    vacuum_hours: int = SAFE_HOURS,
+) -> None:
+    """Take old news out of Milvus and article_vectors, and what nothing needs any more out of the tables.
+
+    Articles published before the horizon are not served any more: they leave the collection in Milvus and article_vectors, and no
+    later job brings them back. Their rows in news, embeddings and topics go too, unless --keep names a use that they have: training
+    and profiles read what was shown and clicked. An article without a date is never old. Killed at any moment, the job
+    leaves nothing half-served, and its rerun does the rest.
+
+    The settings that end in -days bound tables that grow without end; each is off unless it is given. The last day or hour of what
+    is served stays however old it is.
+
+    Args:
+        older_than: The horizon: a number of days before --as-of, or a day such as 2019-11-01.
+        as_of: The day that all ages count from (default: today, UTC).
+        keep: Old articles whose rows stay: shown (in impressions or a click history), read (clicked, or in a click history), corpus
+            (in short_text_corpus), scored (in article_class_scores), nothing.
+        uri: Milvus: a server's address or a local file, as for export_vectors (default: the file beside the tables, where there is one).
+        token: Of the Milvus server, such as user:password (default: MILVUS_TOKEN of the environment, which no list of processes shows).
+        prefix: What the names of the collections begin with.
+        user_days: Days that user_vectors, user_tags, user_topics, user_articles, user_phrases and tag_phrase_matches are kept.
+        newsfeed_days: Days that newsfeed and article_ctr are kept.
+        tag_phrase_days: Days after its last use that a phrase stays in tag_phrases for reuse.
+        behavior_days: Days that impressions, click_history, clicks and search_queries are kept: training sees no more than that.
+        vote_days: Days that short_text_votes are kept.
+        quarantine_days: Days that rejected input is kept.
+        job_run_days: Days that job_runs are kept.
+        vacuum: Delete files that no recent version of any table holds, and what killed runs left beside the tables.
+        vacuum_hours: How long such files stay: 168 at least, since runs that began before still read them.
+    """
+    today = today_or(as_of)
+    before = parse_horizon(older_than, today)
+    days = {
+        "user_days": user_days,
+        "newsfeed_days": newsfeed_days,
+        "tag_phrase_days": tag_phrase_days,
+        "behavior_days": behavior_days,
+        "vote_days": vote_days,
+        "quarantine_days": quarantine_days,
+        "job_run_days": job_run_days,
+    }
+    _check(days, vacuum_hours)
+    news = lake.read("news")
+    milvus = _milvus(lake, uri)
+    run.fact("horizon", before)
+    set_horizon(lake, before)
+    with Frames() as frames:
+        old = frames.keep(news.where(is_old(F.col("published_at"), before)).select("news_id"))
+        run.rows_in(news.count())
+        run.fact("old articles", old.count())
+        if milvus is not None:
+            _purge_milvus(lake, run, milvus, token, prefix, old)
+        _remove(lake, run, (_VECTORS,), old)
+        retain(lake, run, today, days)
+        gone = frames.keep(unneeded(old, [needed(lake, use) for use in keep if use != "nothing"]))
+        _remove(lake, run, (*_MADE_FROM_NEWS, "news"), gone)
+    if vacuum:
+        _vacuum(lake, run, vacuum_hours)
+
+
+def _check(days: Mapping[str, int | None], vacuum_hours: int) -> None:
+    if any(value is not None and value < 1 for value in days.values()):
+        raise UserError("settings that end in -days take 1 or more")
+    if vacuum_hours < SAFE_HOURS:
+        raise UserError(f"--vacuum-hours takes {SAFE_HOURS} or more (runs that began before still read those files), or give --no-vacuum")
+
+
+def parse_horizon(text: str, today: date) -> date:
+    """The day before which articles are old: so many days before today, or a day such as 2019-11-01.
+
+    Raises:
+        UserError: it is neither, or lies in the future.
+    """
+    try:
+        day = today - timedelta(days=int(text)) if text.isdecimal() else date.fromisoformat(text)
+    except (ValueError, OverflowError):
+        raise UserError(f"--older-than {text}: give a number of days, such as 30, or a day such as 2019-11-01") from None
+    if day > today:
+        raise UserError(f"--older-than {text}: that day is still to come")
+    return day
+
+
+def needed(lake: Lakehouse, use: Keep) -> DataFrame | None:
+    """news_id of the articles that have this use; None where its tables are not there."""
+    sources = {"shown": ("impressions", "click_history"), "read": ("impressions", "click_history"), "corpus": ("short_text_corpus",)}
+    found: DataFrame | None = None
+    for table in sources.get(use, ("article_class_scores",)):
+        if not lake.exists(table):
+            continue
+        rows = lake.read(table)
+        if table == "click_history":
+            rows = rows.select(F.explode("news_ids").alias("news_id"))
+        elif use == "read":
+            rows = rows.where("clicked")
+        rows = rows.select("news_id")
+        found = rows if found is None else found.union(rows)
+    return found
+
+
+def unneeded(old: DataFrame, uses: list[DataFrame | None]) -> DataFrame:
+    """Those of the old articles that no use names: news_id."""
+    for use in uses:
+        if use is not None:
+            old = old.join(use, on="news_id", how="left_anti")
+    return old
+
+
+def _milvus(lake: Lakehouse, uri: str | None) -> str | None:
+    """Where Milvus is; None where nothing was ever exported to the file beside the tables."""
+    if uri is None:
+        if lake.root is None or "://" in lake.root or lake.root.startswith("dbfs:"):
+            return None
+        uri = default_uri(lake)
+    elif is_file(uri) and not Path(uri).expanduser().exists():
+        raise UserError(f"--uri {uri}: there is no such Milvus file")
+    return uri if not is_file(uri) or Path(uri).expanduser().exists() else None
+
+
+def _purge_milvus(lake: Lakehouse, run: JobRun, uri: str, token: str | None, prefix: str, old: DataFrame) -> None:
+    with opened(uri, token) as client:
+        collection = existing(client, ARTICLES, prefix)
+        if collection is None:
+            return
+        items = old.select(F.col("news_id").alias(sync.ITEM))
+        held = sync.exported(lake, collection).join(items, on=sync.ITEM, how="left_semi")
+        removed = sync.remove(lake, client, collection, held)
+        sync.check(lake, client, collection)
+        forgotten = sync.forget_lost(lake, collection)
+    run.fact("articles removed from Milvus", removed)
+    if forgotten:
+        run.fact("exports to a collection that is no more, forgotten", forgotten)
+    run.progress(f"{removed:,} articles removed from {collection.name}")
+
+
+def _remove(lake: Lakehouse, run: JobRun, tables: tuple[str, ...], articles: DataFrame) -> None:
+    """Delete the articles' rows, table by table in this order."""
+    for table in tables:
+        if lake.exists(table):
+            removed = lake.remove(table, articles)
+            run.fact(f"deleted from {table}", removed)
+            run.progress(f"{removed:,} rows deleted from {table}")
+
+
+def _vacuum(lake: Lakehouse, run: JobRun, hours: int) -> None:
+    tables = [table for table in table_names() if lake.exists(table)]
+    began = datetime.now(UTC)
+    for place, table in enumerate(tables, start=1):
+        lake.vacuum(table, hours=hours)
+        run.progress(f"{place} of {len(tables)} tables vacuumed")
+    if left := remove_leftovers(lake, hours=hours):
+        run.fact("folders that killed runs left behind, removed", left)
+    run.fact("seconds of vacuum", round((datetime.now(UTC) - began).total_seconds()))
