@@ -68,24 +68,27 @@ def test_articles_of_a_folder(spark: SparkSession, lake: Lakehouse, small_model:
     bad = [m.value for m in messages if m.bad]
     assert sorted(bytes(row[0]) for row in lake.read("quarantine").select("raw").collect()) == sorted(bad)
 
-    # The batch jobs, over the same news: they find nothing left to encode, and the rest is theirs to the last bit.
+    # The batch jobs, over the same news.
     batch = Lakehouse(spark, str(tmp_path / "batch"))
     for table in ("news", "topics", "topic_terms"):
         shutil.copytree(f"{lake.root}/{table}", f"{batch.root}/{table}")
     run = JobRun("encode_articles")
     encode_articles(batch, run, encoder=str(small_model), partitions=1)
-    for each in (lake, batch):
-        assign_topics(each, JobRun("assign_topics"), partitions=1)
-        build_article_vectors(each, JobRun("build_article_vectors"))
+    assign_topics(batch, JobRun("assign_topics"), partitions=1)
+    build_article_vectors(batch, JobRun("build_article_vectors"))
+    joined = lake.read("article_vectors").select("news_id")
     for table in ("article_embeddings", "article_topics", "article_vectors"):
         same = ("embedding", "vector")  # a text's neighbours in its batch move the last bits of its vector
-        assert content(lake.read(table), without=same) == content(batch.read(table), without=same), table
+        wanted = batch.read(table)
+        if table != "article_embeddings":  # the first file's articles were there before the topic model, and wait
+            wanted = wanted.join(joined, on="news_id", how="left_semi").select(*lake.schema(table).names)
+        assert content(lake.read(table), without=same) == content(wanted, without=same), table
     pairs = lake.read("article_vectors").alias("a").join(batch.read("article_vectors").alias("b"), on="news_id", how="inner")
     apart = F.zip_with("a.vector", "b.vector", lambda x, y: F.abs(x - y))
     far = F.array_max(apart)
     row = pairs.agg(F.count("*"), F.max(far)).head()
     assert row is not None
-    assert row[0] == len(made.newest_articles(messages))
+    assert row[0] == len({json.loads(m.value)["news_id"] for m in messages[half:] if not m.bad})
     assert row[1] < 1e-4
 
 
