@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from newslake.pipeline.plan import Option, Task, checked
+from newslake.pipeline.purge import purge_news
 from newslake.reports.report import write_report
 from newslake.search.newsfeed import rank_newsfeed
 from newslake.search.reclassify import reclassify_short_text
@@ -32,6 +33,18 @@ SERVED_MODEL = "content"
 
 PURGE_DAYS = 30
 """Older news are purged, and refused where a stream brings them late."""
+RETENTION: Mapping[str, Option] = {
+    "older_than": str(PURGE_DAYS),
+    "user_days": 14,
+    "newsfeed_days": 14,
+    "tag_phrase_days": 60,
+    "vote_days": 90,
+    "quarantine_days": 90,
+    "job_run_days": 365,
+}
+"""How long things are kept, in days. Behaviour is not here: it is what recommenders learn from."""
+
+
 @dataclass(frozen=True)
 class Places:
     """What lies elsewhere than beside the tables: Milvus, the folders of Vespa's feeds and of streams' checkpoints, the report's file."""
@@ -124,25 +137,31 @@ def send_users(*, as_of: str, places: Places = BESIDE) -> Task:
     return Task(export_vectors, sent, ("build_user_vectors",), "export_users")
 
 
-def upkeep(waits_for: Sequence[str], *, places: Places = BESIDE) -> list[Task]:
-    """What ends a day: the report.
+def upkeep(as_of: str, waits_for: Sequence[str], *, purging: Mapping[str, Option] | None = None, places: Places = BESIDE) -> list[Task]:
+    """What ends a day: old news and what nothing needs any more are purged, then the report is written.
 
     Args:
+        as_of: the day that ages count from.
         waits_for: keys of the tasks that it comes after.
+        purging: options of purge_news over those of RETENTION.
         places: what lies elsewhere than beside the tables.
     """
-    return [Task(write_report, {"out": places.report}, tuple(waits_for))]
+    purge = {**RETENTION, "as_of": as_of, "uri": places.milvus, **(purging or {})}
+    return [
+        Task(purge_news, purge, tuple(waits_for)),
+        Task(write_report, {"out": places.report}, ("purge_news",)),
+    ]
 
 
 def daily(encoder: Mapping[str, Option], *, as_of: str, places: Places = BESIDE) -> list[Task]:
-    """Each day, soon after midnight UTC: the users' vectors, to Milvus as well, then the report.
+    """Each day, soon after midnight UTC: the users' vectors, to Milvus as well, then the purge and the report.
 
     Args:
         encoder: options that make the encoder_id.
         as_of: the day.
         places: what lies elsewhere than beside the tables.
     """
-    return checked([*users(encoder, as_of=as_of), send_users(as_of=as_of, places=places), *upkeep(("export_users",), places=places)])
+    return checked([*users(encoder, as_of=as_of), send_users(as_of=as_of, places=places), *upkeep(as_of, ("export_users",), places=places)])
 
 
 def weekly(

@@ -63,4 +63,6 @@ def sample_run(
     feed = [replace(task, after=(*task.after, f"build_user_vectors {days[0]}")) for task in feed]
     last = named([*second, send_users(as_of=days[1])], f" {days[1]}")
     done = [*intake, *fitted, *named(first, f" {days[0]}"), *last, *feed]
-    return checked([*done, *upkeep([task.key for task in done])])
+    # So few days are kept that the purge has something to do; no file is old enough yet to be deleted.
+    purging: Mapping[str, Option] = {"older_than": "4", "vacuum": False}
+    return checked([*done, *upkeep(days[1], [task.key for task in done], purging=purging)])
