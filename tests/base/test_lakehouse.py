@@ -1,8 +1,11 @@
 """The writes: what lands in a table, what a rerun adds, what is refused."""
 
+import os
 import subprocess
 import sys
+import time
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 import pytest
 from deltalake import DeltaTable, QueryBuilder
@@ -12,7 +15,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from newslake.errors import SchemaMismatch, UserError
-from newslake.lakehouse import Lakehouse, Written
+from newslake.lakehouse import SAFE_HOURS, Lakehouse, Written
 
 REFUSED = (PySparkException, Py4JJavaError)  # PySpark does not convert all of Delta's exceptions
 
@@ -190,3 +193,40 @@ def test_two_processes_that_create_a_table_at_once_both_succeed(lake: Lakehouse)
     errors = [racer.communicate(timeout=180)[1] for racer in racers]
     assert [racer.returncode for racer in racers] == [0, 0], "\n".join(error[-3000:] for error in errors)
     assert set(users(lake)) == {"U1", "U2"}
+
+
+def test_remove_deletes_what_agrees_with_a_row(lake: Lakehouse) -> None:
+    lake.merge("user_embeddings", vectors(lake, ("U1", 1.0), ("U2", 2.0), ("U3", 3.0)))
+    lake.merge("user_embeddings", vectors(lake, ("U1", 1.0), run_id="r2"))
+    gone = lake.spark.createDataFrame([("U1",), ("U1",), ("U9",), (None,)], "user_id string")
+    assert lake.remove("user_embeddings", gone) == 2
+    assert users(lake) == {"U2": 2.0, "U3": 3.0}
+    both = vectors(lake, ("U2", 2.0)).select("user_id", "run_id")
+    assert lake.remove("user_embeddings", both) == 1
+    assert lake.remove("user_embeddings", both) == 0
+    assert users(lake) == {"U3": 3.0}
+    lake.merge("user_embeddings", vectors(lake, ("U4", 4.0), ("U5", 5.0)))
+    of_the_table = lake.read("user_embeddings").where("user_id <> 'U5'").select("user_id")  # NOT NULL, as its contract says
+    assert lake.remove("user_embeddings", of_the_table.join(both.select("user_id"), on="user_id", how="left_anti")) == 2
+    assert users(lake) == {"U5": 5.0}
+    for columns in ([], ["no_such"]):
+        with pytest.raises(ValueError, match="removed by columns of the table"):
+            lake.remove("user_embeddings", lake.spark.range(1).select(*(F.lit("x").alias(name) for name in columns)))
+
+
+def test_vacuum_deletes_what_a_killed_write_left_long_ago_and_keeps_recent_versions(lake: Lakehouse) -> None:
+    lake.merge("user_embeddings", vectors(lake, ("U1", 1.0)))
+    before = lake.files("user_embeddings")
+    lake.merge("user_embeddings", vectors(lake, ("U1", 2.0)))
+    folder = Path(lake.location("user_embeddings").removeprefix("file:"))
+    left = [folder / "model=mf" / name for name in ("part-old.parquet", "part-new.parquet")]
+    for path in left:
+        path.write_bytes(b"half a file")
+    eight_days_ago = time.time() - 8 * 24 * 3600
+    os.utime(left[0], (eight_days_ago, eight_days_ago))
+    lake.vacuum("user_embeddings", hours=SAFE_HOURS)
+    assert [path.exists() for path in left] == [False, True]
+    assert all(Path(unquote(urlsplit(file).path)).exists() for file in before), "a run that began before may still read it"
+    assert users(lake) == {"U1": 2.0}
+    with pytest.raises(ValueError, match="168 hours at least, not 24"):
+        lake.vacuum("user_embeddings", hours=24)

@@ -1,0 +1,90 @@
+"""News of several ages with everything that is made from them, served by Milvus."""
+
+from collections.abc import Mapping
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from newslake.jobrun import JobRun
+from newslake.lakehouse import Lakehouse
+from newslake.serving.export import export_articles
+from newslake.serving.milvus import default_uri
+from newslake.tablespec import table_names
+from tests.serving.rows import article_vectors, trained
+
+TODAY = "2019-11-20"
+HORIZON = "2019-11-10"
+DAYS: Mapping[str, str | None] = {
+    "old": "2019-10-01 12:00:00",  # nothing needs it
+    "last": "2019-11-09 23:59:59",  # of the last old day
+    "shown": "2019-10-02 00:00:00",
+    "clicked": "2019-10-03 00:00:00",
+    "history": "2019-10-04 00:00:00",
+    "corpus": "2019-10-05 00:00:00",
+    "scored": "2019-10-06 00:00:00",
+    "first": "2019-11-10 00:00:00",  # of the first day that stays
+    "new": "2019-11-19 08:00:00",
+    "undated": None,
+}
+OLD = set(DAYS) - {"first", "new", "undated"}
+NEEDED = {"shown", "clicked", "history", "corpus"}
+"""Old, and kept by default."""
+PER_ARTICLE = ("article_embeddings", "article_topics", "news_embeddings", "news")
+
+
+def rows(lake: Lakehouse, table: str, *given: Mapping[str, object]) -> DataFrame:
+    """Rows of a table from the columns that matter: texts are cast, and what is left out is empty or NULL."""
+    empty = {"string": "''", "timestamp": f"timestamp'{TODAY}'", "date": f"date'{TODAY}'", "boolean": "false"}
+    frames = []
+    for values in given:
+        columns = []
+        for field in lake.schema(table):
+            kind = field.dataType.simpleString()
+            if field.name in values:
+                value = values[field.name]
+                column = F.array(*map(F.lit, value)) if isinstance(value, list) else F.lit(value)
+            elif field.nullable:
+                column = F.lit(None)
+            else:
+                column = F.expr(empty.get(kind, "array()" if kind.startswith("array") else "0"))
+            columns.append(column.cast(field.dataType).alias(field.name))
+        frames.append(lake.spark.range(1).select(*columns))
+    whole = frames[0]
+    for frame in frames[1:]:
+        whole = whole.union(frame)
+    return whole
+
+
+def fill(lake: Lakehouse) -> None:
+    """News of all ages, their vectors in tables and in Milvus, and who reads them."""
+    lake.merge("news", rows(lake, "news", *({"news_id": key, "published_at": day, "content_hash": key} for key, day in DAYS.items())))
+    lake.merge("article_vectors", article_vectors(lake, [(key, (day or "1970-01-01")[:10], key) for key, day in DAYS.items()]))
+    lake.merge(
+        "article_embeddings", rows(lake, "article_embeddings", *({"news_id": key, "encoder_id": "e1", "embedding": [1.0]} for key in DAYS))
+    )
+    lake.merge("article_topics", rows(lake, "article_topics", *({"news_id": key, "topic_model": "t1", "rank": 1} for key in DAYS)))
+    trained(lake, "news_embeddings", "news_id", [(key, [1.0]) for key in DAYS])
+    lake.merge(
+        "impressions",
+        rows(
+            lake,
+            "impressions",
+            {"split": "train", "impression_id": "1", "position": 0, "news_id": "shown", "clicked": False},
+            {"split": "train", "impression_id": "1", "position": 1, "news_id": "clicked", "clicked": True},
+            {"split": "test", "impression_id": "2", "position": 0, "news_id": "new"},
+        ),
+    )
+    lake.merge("click_history", rows(lake, "click_history", {"split": "train", "impression_id": "1", "news_ids": ["history", "unknown"]}))
+    lake.merge("short_text_corpus", rows(lake, "short_text_corpus", {"news_id": "corpus"}))
+    lake.merge("article_class_scores", rows(lake, "article_class_scores", {"news_id": "scored"}, {"news_id": "new"}))
+    export_articles(lake, JobRun("export_vectors"), uri=default_uri(lake))
+
+
+def ids(lake: Lakehouse, table: str, column: str = "news_id") -> set[str]:
+    """The ids that a table names."""
+    return {row[0] for row in lake.read(table).select(column).distinct().collect()}
+
+
+def counts(lake: Lakehouse) -> dict[str, int]:
+    """Rows of every table that a purge may touch."""
+    return {table: lake.read(table).count() for table in table_names() if table not in ("job_runs", "purges") and lake.exists(table)}
