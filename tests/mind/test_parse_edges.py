@@ -30,7 +30,7 @@ def run_on(lake: Lakehouse, folder: Path, split: str = "train", *, replace: bool
 
 
 def reasons(lake: Lakehouse) -> dict[int, str]:
-    return {row.line_number: row.reason for row in lake.read("quarantine").collect()}
+    return {row.line_number: row.reason for row in lake.read("quarantine").orderBy("line_number").collect()}
 
 
 def test_a_very_long_line_is_a_line_like_any_other(lake: Lakehouse, tmp_path: Path) -> None:
