@@ -29,8 +29,7 @@ RUNTIME = [
     "milvus-lite==2.5.1",
     # Generates the Vespa application's schemas.
     "pyvespa>=1.2,<2",
-    # The report: one HTML file with its charts' code inside.
-    "plotly>=6,<7",
+    # The report is one HTML file from templates.
     "Jinja2>=3.1,<4",
     "cyclopts>=4,<6",
     "PyYAML>=6",
@@ -77,6 +76,7 @@ setup(
         "newslake.schemas": ["*.sql"],
         "newslake.conf": ["*.yaml", "spark/*"],
         "newslake.mind.generator": ["*.yaml"],
+        "newslake.reports": ["templates/*"],
     },
     install_requires=RUNTIME,
     extras_require={"test": TEST, "bench": BENCH},

@@ -105,7 +105,7 @@ def _fetch(folder: Path, missing: dict[str, tuple[str, str]], lock_name: str, sp
         command += [str(script), *(coordinate for coordinate, _ in missing.values())]
         result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
         said = [line.removeprefix("REASON ") for line in result.stdout.splitlines() if line.startswith("REASON ")]
-        said += [line.strip() for line in result.stderr.splitlines() if "rror" in line]
+        said += [line.strip() for line in result.stderr.splitlines() if "ERROR" in line or "Exception" in line]
         for name, (coordinate, digest) in missing.items():
             # The name that Ivy gives it: its group before ours.
             found = Path(scratch) / "ivy" / "jars" / f"{coordinate.split(':')[0]}_{name}"
