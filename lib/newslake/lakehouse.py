@@ -8,6 +8,7 @@ import re
 import time
 import uuid
 from collections.abc import Callable, Mapping
+from typing import TypeVar
 
 from delta.tables import DeltaTable
 from py4j.protocol import Py4JJavaError
@@ -27,6 +28,8 @@ _CONFLICT = re.compile(
     r"DELTA_(CONCURRENT|METADATA_CHANGED|PROTOCOL_CHANGED|CREATE_TABLE|TABLE_ALREADY)|ProtocolChanged|Concurrent\w*Exception|already exists"
 )
 _TRIES = 5
+_NOT_YET = re.compile(r"DELTA_(TABLE_NOT_FOUND|MISSING_DELTA_TABLE|PATH_DOES_NOT_EXIST|SCHEMA_NOT_SET)")
+Result = TypeVar("Result")
 SAFE_HOURS = 168
 """How long files stay that no version needs any more: Delta's own limit, longer than any run reads what it found at its start."""
 _IS_OLD, _IS_GONE = "__is_old", "__is_gone"
@@ -79,15 +82,12 @@ class Lakehouse:
         Raises:
             UserError: the table that is there is another version's, and cannot be written.
         """
-        spec = table_spec(table)
-        if self.exists(table):
-            if table not in self._current:
-                _retrying(lambda: self._evolve(table))
-                self._current.add(table)
+        if table in self._current and self.exists(table):
             return False
         # Racing runs can meet after each saw no table: one of them fails, and finds the table when it tries again.
-        _retrying(lambda: self.spark.sql(spec.ddl.replace("{table}", self._identifier(table))))
-        return True
+        made = _retrying(lambda: self._create_or_evolve(table))
+        self._current.add(table)
+        return made
 
     def merge(self, table: str, rows: DataFrame, *, update: bool = True, gone: DataFrame | None = None) -> Written:
         """Insert the rows whose key is new; with `update`, change those whose other columns differ.
@@ -216,6 +216,18 @@ class Lakehouse:
             return f"delta.{quoted(f'{self.root}/{table}')}"
         return ".".join([*self._names, quoted(table)])
 
+    def _create_or_evolve(self, table: str) -> bool:
+        if self.exists(table):
+            try:
+                self._evolve(table)
+                return False
+            except PySparkException as error:
+                # Its log has begun, and holds no commit yet: by a run at the same time, or by one that was killed right there.
+                if not _NOT_YET.search(str(error)):
+                    raise
+        self.spark.sql(table_spec(table).ddl.replace("{table}", self._identifier(table)))
+        return True
+
     def _evolve(self, table: str) -> None:
         spec, there = table_spec(table), self.spark.table(self._identifier(table)).schema
         missing = missing_columns(spec, there, str(self))
@@ -259,12 +271,12 @@ class Lakehouse:
         return written_by(last["operationMetrics"])
 
 
-def _retrying(write: Callable[[], object]) -> None:
+def _retrying(write: Callable[[], Result]) -> Result:
     for attempt in range(_TRIES):
         try:
-            write()
-            return
+            return write()
         except (PySparkException, Py4JJavaError) as error:
             if attempt == _TRIES - 1 or not _CONFLICT.search(str(error)):
                 raise
             time.sleep(0.2 * 2**attempt)
+    raise AssertionError("the last try returns or raises")

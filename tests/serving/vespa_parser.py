@@ -7,6 +7,7 @@ driven as PySpark drives Spark's, so that no Java compiler is needed.
 import fcntl
 import os
 import sys
+import time
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -55,7 +56,16 @@ class VespaParser:
             self._feeder.feedMany(self._jvm.java.io.ByteArrayInputStream(content)).get()
         except Py4JJavaError as error:
             raise Refused(str(error.java_exception)) from None
-        return int(self._client.stats().successes()) - before
+        # The client counts an operation a moment after it is done.
+        seen, deadline = -1, time.monotonic() + 30
+        while time.monotonic() < deadline:
+            stats = self._client.stats()
+            found = int(stats.successes())
+            if found == seen and int(stats.inflight()) == 0:
+                break
+            seen = found
+            time.sleep(0.2)
+        return seen - before
 
     def one(self, line: str) -> tuple[str, str, str]:
         """Read one operation; returns the namespace, type and own part of its document id."""
