@@ -171,13 +171,10 @@ class Lakehouse:
         """
         if not rows.columns or not set(rows.columns) <= set(table_spec(table).schema().names):
             raise ValueError(f"table {table}: rows are removed by columns of the table, not by {rows.columns}")
-        target = self._delta(table).alias("old")
-        same = " AND ".join(f"old.{quoted(name)} = gone.{quoted(name)}" for name in rows.columns)
-        # Delta joins with what stays, where these columns are NULL, and fails where they say that they never are. The condition is
-        # always true, but Spark does not know that.
-        nullable = [F.when(F.hash(name) >= F.lit(-(2**31)), F.col(name)).alias(name) for name in rows.columns]
-        merge = target.merge(rows.select(*nullable).distinct().alias("gone"), same).whenMatchedDelete()
-        return self._written(table, lambda: merge.execute()).deleted
+        spec = table_spec(table)
+        self.create(table)
+        gone = self.read(table).join(rows.distinct(), on=rows.columns, how="left_semi").select(*spec.key)
+        return self.merge(table, self.spark.createDataFrame([], spec.schema()), gone=gone).deleted
 
     def vacuum(self, table: str, *, hours: float) -> None:
         """Delete files in the table's folder that no version of the last `hours` holds and no write of that time left behind.

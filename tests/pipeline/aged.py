@@ -9,7 +9,7 @@ from newslake.jobrun import JobRun
 from newslake.lakehouse import Lakehouse
 from newslake.serving.export import export_articles
 from newslake.serving.milvus import default_uri
-from newslake.tablespec import table_names
+from newslake.tablespec import table_names, table_spec
 from tests.serving.rows import article_vectors, trained
 
 TODAY = "2019-11-20"
@@ -33,7 +33,11 @@ PER_ARTICLE = ("article_embeddings", "article_topics", "news_embeddings", "news"
 
 
 def rows(lake: Lakehouse, table: str, *given: Mapping[str, object]) -> DataFrame:
-    """Rows of a table from the columns that matter: texts are cast, and what is left out is empty or NULL."""
+    """Rows of a table from the columns that matter: texts are cast, and what is left out is empty or NULL.
+
+    A partition that is left out is "x": Delta, as Hive, keeps an empty one as NULL.
+    """
+    partitions = table_spec(table).partitions
     empty = {"string": "''", "timestamp": f"timestamp'{TODAY}'", "date": f"date'{TODAY}'", "boolean": "false"}
     frames = []
     for values in given:
@@ -43,6 +47,8 @@ def rows(lake: Lakehouse, table: str, *given: Mapping[str, object]) -> DataFrame
             if field.name in values:
                 value = values[field.name]
                 column = F.array(*map(F.lit, value)) if isinstance(value, list) else F.lit(value)
+            elif field.name in partitions and kind == "string":
+                column = F.lit("x")
             elif field.nullable:
                 column = F.lit(None)
             else:
