@@ -110,10 +110,10 @@ def test_other_tables_keep_what_their_settings_say(lake: Lakehouse) -> None:
         "newsfeed": lambda day: {"hour": f"{day} 08:00:00", "rank": 1},
         "quarantine": lambda day: {"quarantine_id": day, "ingested_at": f"{day} 08:00:00"},
         "impressions": lambda day: {"split": day, "occurred_at": f"{day} 23:59:59"},
-        "tag_phrases": lambda day: {"phrase_id": day, "tags": ["a"], "embedding": [1.0], "last_used": day},
+        "tag_phrases": lambda day: {"phrase_id": day, "encoder_id": "e", "tags": ["a"], "embedding": [1.0], "last_used": day},
     }.items():
         lake.merge(table, rows(lake, table, *(of_day(day) for day in days)))
-    match = {"phrase_id": "p", "source_id": "2019-10-01", "decision": "reused", "jaccard": 1.0}
+    match = {"phrase_id": "p", "encoder_id": "e", "source_id": "2019-10-01", "decision": "reused", "jaccard": 1.0}
     lake.merge("tag_phrase_matches", rows(lake, "tag_phrase_matches", {"as_of": "2019-11-01", **match}))
     before = counts(lake)
     purge(lake)
