@@ -1,6 +1,7 @@
 """Training nrms and dssm: new users and articles are ranked, a killed run goes on to the same result, several processes agree."""
 
 import os
+import socket
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -159,9 +160,9 @@ def test_settings_that_make_no_sense_are_a_users_mistake(option: str, value: Any
         settings("nrms", **{option: value})
 
 
-def _one_of_two(rank: int, folder: str, clicks: int) -> None:
-    os.environ.update(MASTER_ADDR="127.0.0.1", RANK=str(rank), WORLD_SIZE="2")
-    dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
+def _one_of_two(rank: int, folder: str, clicks: int, port: int) -> None:
+    os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port), RANK=str(rank), WORLD_SIZE="2")
+    dist.init_process_group("gloo")
     torch.set_num_threads(1)
     data = world(Path(folder) / f"world{rank}", per_group=clicks)
     feed = ClickFeed(data.click_files, seed=0, skips=4, batch_size=16, grouped=True, shard=rank, shard_count=2)
@@ -169,12 +170,16 @@ def _one_of_two(rank: int, folder: str, clicks: int) -> None:
     file = Path(folder) / "run.pt"
     group = Together(torch.device("cpu"))
     train(data, settings("nrms", processes=2, epochs=3), device="cpu", progress=lambda text: None, checkpoint=file, group=group)
+    dist.barrier()
     dist.destroy_process_group()
 
 
 def test_two_processes_with_uneven_shards_train_on_every_click_and_end(data: TrainingData, tmp_path: Path) -> None:
     # One row group of 400 clicks and one of the rest: the second process is out of clicks long before the first.
-    mp.spawn(_one_of_two, args=(str(tmp_path), 400), nprocs=2)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    mp.spawn(_one_of_two, args=(str(tmp_path), 400, port), nprocs=2)
     clicks = int(data.train.labels.sum())
     rows = [int((tmp_path / f"rows{rank}").read_text()) for rank in (0, 1)]
     assert rows == [400, clicks - 400]

@@ -55,5 +55,6 @@ def train_one(folder: str, sizes: dict[str, int], vectors: Staged | None, settin
                 print(f"{settings.model}: {text}", flush=True)
 
         train(data, settings, device=str(device), threads=1, progress=tell, checkpoint=Path(checkpoint), group=Together(device))
+        dist.barrier()  # none closes its connections while another still reads the last message
     finally:
         dist.destroy_process_group()
