@@ -10,7 +10,8 @@ CREATE TABLE IF NOT EXISTS {table} (
   log_loss DOUBLE NOT NULL COMMENT 'Mean negative logarithm of the probability given to the true class, of those models',
   calibration_error DOUBLE NOT NULL COMMENT 'Expected calibration error: mean distance of score and accuracy over the bins, by their texts',
   calibration ARRAY<STRUCT<low: DOUBLE, high: DOUBLE, texts: BIGINT, mean_score: DOUBLE, accuracy: DOUBLE>> NOT NULL COMMENT 'Held-out texts by score, in 15 bins of equal width; a calibrated score is right as often as it says',
-  layers ARRAY<STRUCT<weights: ARRAY<ARRAY<FLOAT>>, bias: ARRAY<FLOAT>>> NOT NULL COMMENT 'The model trained on all texts: for a vector x of length 1, softmax of W x + b, with a ReLU between two layers; weights has one row an output'
+  layers ARRAY<STRUCT<weights: ARRAY<ARRAY<FLOAT>>, bias: ARRAY<FLOAT>>> NOT NULL COMMENT 'The model trained on all texts: for a vector x of length 1, softmax of W x + b, with a ReLU between two layers; weights has one row an output',
+  trained_at TIMESTAMP COMMENT 'When it was trained; NULL in rows that an earlier release wrote'
 )
 USING DELTA
 COMMENT 'One row is a trained text classifier, with its quality on texts that it had not seen'

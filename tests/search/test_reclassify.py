@@ -1,5 +1,6 @@
 """reclassify_short_text: who votes, what changes, what is kept, and that a rerun adds nothing."""
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from newslake.jobrun import JobRun
 from newslake.lakehouse import Lakehouse
 from newslake.search.reclassify import reclassify_short_text
 from tests.killing import commits, content
-from tests.search.frames import ENCODER, around, fill, write_news, write_vectors
+from tests.search.frames import CLASSES, ENCODER, around, fill, long_articles, write_news, write_scores, write_vectors
 
 OPTIONS: dict[str, Any] = {"neighbours": 5, "votes": 4, "short_chars": 60, "as_of": "2019-11-15"}
 
@@ -94,6 +95,32 @@ def test_too_few_votes_and_stale_vectors_change_nothing(lake: Lakehouse) -> None
     reclassify(lake, neighbours=16, votes=9)
     found = {row["news_id"]: row["decision"] for row in lake.read("short_text_votes").collect()}
     assert found == {"S1": "kept", "S2": "no vector"}
+
+
+def note_classifier(lake: Lakehouse, model_run: str, trained_on: str, day: int | None) -> None:
+    """A row of text_classifiers."""
+    trained_at = None if day is None else datetime(2019, 11, day, tzinfo=UTC)
+    row = (model_run, trained_on, "linear", ENCODER, list(CLASSES), 1, 5, 1.0, 0.0, 0.0, [], [], trained_at)
+    lake.merge("text_classifiers", lake.spark.createDataFrame([row], lake.schema("text_classifiers")))
+
+
+def test_the_classifier_trained_last_on_long_articles_says_who_votes(lake: Lakehouse) -> None:
+    """Week after week the classifier is trained anew, and one on short texts beside it."""
+    fill(lake, {"S2": SHORT["S2"]}, each=3, unsure=list(long_articles(3)))  # the brought scores are of no use
+    lake.delete("article_class_scores", "model_run = 'brought'")
+    # By the last classifier all articles of one class are of another: its scores, and no one else's, change the text to that.
+    swapped = {news_id: ("music" if name == "autos" else name, 0.95) for news_id, name in long_articles(3).items()}
+    for model_run, trained_on, day in (("long-b", "long", 8), ("long-a", "long", 15), ("long-c", "long", None), ("short-z", "short", 16)):
+        note_classifier(lake, model_run, trained_on, day)
+        scores = swapped if model_run == "long-a" else {key: (name, 0.95) for key, name in long_articles(3).items()}
+        write_scores(lake, scores if trained_on == "long" else {"S2": ("autos", 0.99)}, model_run=model_run)
+    run = reclassify(lake, neighbours=3, votes=2)
+    assert run.facts["scores of"] == "long-a"
+    assert [row["class"] for row in lake.read("short_text_corpus").collect()] == ["music"]
+    assert reclassify(lake, neighbours=3, votes=2, model_run="long-b").facts["changed"] == "1"
+    write_scores(lake, swapped)
+    with pytest.raises(UserError, match="choose with --model-run brought or long-a"):
+        reclassify(lake)
 
 
 MISTAKES: list[tuple[dict[str, Any], str]] = [

@@ -18,6 +18,7 @@ from newslake.search.sides import EMBEDDINGS, embedding_side, quarantine, with_v
 from newslake.texts import SHORT_CHARS
 
 VOTES, CORPUS, SCORES = "short_text_votes", "short_text_corpus", "article_class_scores"
+_CLASSIFIERS = "text_classifiers"
 
 
 def reclassify_short_text(
@@ -57,7 +58,8 @@ def reclassify_short_text(
         votes: Of these, how many must agree on one class.
         short_chars: A text with at most this many characters is short; longer ones may vote.
         encoder_id: Whose vectors to compare, where table article_embeddings holds several encoders'.
-        model_run: Whose scores to use, where table article_class_scores holds several classifiers'.
+        model_run: Whose scores to use (default: those that were brought, or of the classifier that train_text_classifier trained last on
+            long articles; where table article_class_scores holds both, say which).
         as_of: Day of the vote, such as 2019-11-15 (default: today, UTC).
         device: Where to search; auto takes a GPU where there is one.
         precision: Of the product that finds candidates; the result is exact with each.
@@ -75,7 +77,9 @@ def reclassify_short_text(
     today = today_or(as_of)
     news, scores, embeddings = lake.read("news"), lake.read(SCORES), lake.read(EMBEDDINGS)
     encoder = the_one(embeddings, "encoder_id", encoder_id, table=EMBEDDINGS, built_by="encode_articles", things="vectors")
-    classifier = the_one(scores, "model_run", model_run, table=SCORES, built_by="train_text_classifier", things="scores")
+    superseded = _superseded(lake) if model_run is None and lake.exists(_CLASSIFIERS) else None
+    voters = scores if superseded is None else scores.join(F.broadcast(superseded), on="model_run", how="left_anti")
+    classifier = the_one(voters, "model_run", model_run, table=SCORES, built_by="train_text_classifier", things="scores")
     vectors = embeddings.where(F.col("encoder_id") == encoder)
     sure = vote.confident_long(news, scores.where(F.col("model_run") == classifier), min_score=min_score, short_chars=short_chars)
     with Frames() as frames, scratch(lake, scratch_folder) as files:
@@ -90,6 +94,13 @@ def reclassify_short_text(
         rows = vote.decided(texts, searched.join(wrong, on="news_id", how="left_anti"), cast, votes)
         rows = rows.select("*", F.lit(today).alias("as_of"), F.lit(encoder).alias("encoder_id"), F.lit(classifier).alias("model_run"))
         _write(lake, run, frames.keep(rows), str(today))
+
+
+def _superseded(lake: Lakehouse) -> DataFrame:
+    """model_run of the classifiers that no vote is to go by: all but the last that was trained on long articles."""
+    runs = lake.read(_CLASSIFIERS)
+    last = runs.where("trained_on = 'long'").orderBy(F.col("trained_at").desc_nulls_last(), "model_run").limit(1)
+    return runs.select("model_run").join(last.select("model_run"), on="model_run", how="left_anti")
 
 
 def _search(

@@ -3,6 +3,7 @@
 import secrets
 import shutil
 from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -199,6 +200,7 @@ def _save(
         "calibration_error": quality.calibration_error,
         "calibration": quality.calibration(),
         "layers": layers,
+        "trained_at": datetime.now(UTC),
     }
     schema = lake.schema(RUNS)
     summary = lake.spark.createDataFrame([tuple(one[name] for name in schema.names)], schema).coalesce(1)
