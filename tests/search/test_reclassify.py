@@ -5,10 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pyspark.sql import SparkSession
 
 from newslake.errors import UserError
 from newslake.jobrun import JobRun
 from newslake.lakehouse import Lakehouse
+from newslake.search import vote
 from newslake.search.reclassify import reclassify_short_text
 from tests.killing import commits, content
 from tests.search.frames import CLASSES, ENCODER, around, fill, long_articles, write_news, write_scores, write_vectors
@@ -100,7 +102,7 @@ def test_too_few_votes_and_stale_vectors_change_nothing(lake: Lakehouse) -> None
 def note_classifier(lake: Lakehouse, model_run: str, trained_on: str, day: int | None) -> None:
     """A row of text_classifiers."""
     trained_at = None if day is None else datetime(2019, 11, day, tzinfo=UTC)
-    row = (model_run, trained_on, "linear", ENCODER, list(CLASSES), 1, 5, 1.0, 0.0, 0.0, [], [], trained_at)
+    row: tuple[object, ...] = (model_run, trained_on, "linear", ENCODER, list(CLASSES), 1, 5, 1.0, 0.0, 0.0, [], [], trained_at)
     lake.merge("text_classifiers", lake.spark.createDataFrame([row], lake.schema("text_classifiers")))
 
 
@@ -123,9 +125,23 @@ def test_the_classifier_trained_last_on_long_articles_says_who_votes(lake: Lakeh
         reclassify(lake)
 
 
+def test_neighbours_of_the_own_class_keep_it(spark: SparkSession) -> None:
+    texts = [("S1", "h", "t", "sports"), ("S2", "h", "t", "sports"), ("S3", "h", "t", "autos"), ("S4", "h", "t", None)]
+    near = {"S1": "aaaas", "S2": "aaaam", "S3": "aaaas", "S4": "aaaas"}
+    names = {"a": "autos", "s": "sports", "m": "music"}
+    cast = [(n, [(f"L{i}", names[c], 0.9) for i, c in enumerate(found)], "autos", 4) for n, found in near.items()]
+    shape = "news_id string, neighbours array<struct<news_id: string, class: string, cosine: float>>, voted_class string, votes int"
+    rows = spark.createDataFrame(texts, "news_id string, content_hash string, text string, old_class string").coalesce(1)
+    given = rows, rows.select("news_id"), spark.createDataFrame(cast, shape).coalesce(1)
+    found = {row["news_id"]: row["decision"] for row in vote.decided(*given, needed=4, own_votes=0).collect()}
+    assert found == {"S1": "kept", "S2": "changed", "S3": "confirmed", "S4": "changed"}
+    assert {row["decision"] for row in vote.decided(*given, needed=4, own_votes=1).where("news_id = 'S1'").collect()} == {"changed"}
+
+
 MISTAKES: list[tuple[dict[str, Any], str]] = [
     ({"votes": 6}, "take at least 1, and no more votes than neighbours"),
     ({"votes": 2}, "is no majority"),
+    ({"own_votes": -1}, "--own-votes must be 0 or more"),
     ({"min_score": 0.99}, "no long article has both"),
     ({"short_chars": 3}, "table news holds no short text"),
     ({"encoder_id": "nope"}, f"it has {ENCODER}"),
