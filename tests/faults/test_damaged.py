@@ -8,7 +8,6 @@ import pytest
 from newslake.lakehouse import Lakehouse
 from tests.faults.common import import_texts, texts
 
-
 SLOW = pytest.mark.slow
 
 
