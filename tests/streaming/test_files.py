@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
@@ -20,6 +21,7 @@ from newslake.text.articles import encode_articles
 from newslake.topics.article_vectors import build_article_vectors
 from newslake.topics.assign import assign_topics
 from tests.killing import content
+from tests.serving.rows import held
 from tests.streaming import made
 from tests.streaming.conftest import TOPIC_MODEL, write_topic_model
 
@@ -58,7 +60,8 @@ def test_articles_of_a_folder(spark: SparkSession, lake: Lakehouse, small_model:
     write_topic_model(lake)
     # Older than the first file by a month: it is read all the same.
     put(folder, "b.jsonl", messages[half:], at=1_697_000_000)
-    second = articles(lake, folder, small_model, max_per_batch=1)
+    milvus = str(tmp_path / "vectors.db")
+    second = articles(lake, folder, small_model, max_per_batch=1, milvus=milvus)
     assert second.facts["topic_model"] == TOPIC_MODEL
     assert (first.rows_read or 0) + (second.rows_read or 0) == len(messages)
     assert articles(lake, folder, small_model).rows_read is None, "what was read is not read again"
@@ -67,6 +70,11 @@ def test_articles_of_a_folder(spark: SparkSession, lake: Lakehouse, small_model:
     assert {row[0]: (row[1], row[2]) for row in stored} == made.newest_articles(messages)
     bad = [m.value for m in messages if m.bad]
     assert sorted(bytes(row[0]) for row in lake.read("quarantine").select("raw").collect()) == sorted(bad)
+
+    served = {row["news_id"]: row["vector"] for row in lake.read("article_vectors").select("news_id", "vector").collect()}
+    sent = held(milvus)
+    assert sent.keys() == served.keys()
+    np.testing.assert_allclose([sent[key]["vector"] for key in served], list(served.values()), rtol=1e-6)
 
     # The batch jobs, over the same news.
     batch = Lakehouse(spark, str(tmp_path / "batch"))
