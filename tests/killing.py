@@ -22,7 +22,7 @@ def run_job(job: str, *arguments: str, **environment: str) -> subprocess.Complet
     return subprocess.run(_command(job, arguments), env=_environment(environment), cwd=PROJECT, capture_output=True, text=True, check=False)
 
 
-def kill_job(job: str, *arguments: str, when: Callable[[], bool], log: Path, timeout_s: float = 240.0) -> bool:
+def kill_job(job: str, *arguments: str, when: Callable[[], bool], log: Path, timeout_s: float = 900.0) -> bool:
     """Run jobs/<job>.py and SIGKILL it, its JVM and its Python workers as soon as `when()` is true.
 
     Args:
