@@ -190,7 +190,7 @@ def test_two_processes_that_create_a_table_at_once_both_succeed(lake: Lakehouse)
     assert lake.root is not None
     Path(lake.root).mkdir()
     racers = [subprocess.Popen([sys.executable, "-c", RACER, lake.root, name], stderr=subprocess.PIPE, text=True) for name in ("U1", "U2")]
-    errors = [racer.communicate(timeout=180)[1] for racer in racers]
+    errors = [racer.communicate(timeout=900)[1] for racer in racers]
     assert [racer.returncode for racer in racers] == [0, 0], "\n".join(error[-3000:] for error in errors)
     assert set(users(lake)) == {"U1", "U2"}
 

@@ -44,7 +44,7 @@ def made(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_same_names_and_bytes_whatever_the_cores_and_partitions(made: Path, tmp_path: Path) -> None:
     other = tmp_path / "other"
-    subprocess.run([sys.executable, "-c", ELSEWHERE, str(other), repr(SMALL)], check=True, timeout=300)
+    subprocess.run([sys.executable, "-c", ELSEWHERE, str(other), repr(SMALL)], check=True, timeout=900)
     assert hashes(other) == hashes(made)
 
 

@@ -57,7 +57,7 @@ class VespaParser:
         except Py4JJavaError as error:
             raise Refused(str(error.java_exception)) from None
         # The client counts an operation a moment after it is done.
-        seen, deadline = -1, time.monotonic() + 30
+        seen, deadline = -1, time.monotonic() + 120
         while time.monotonic() < deadline:
             stats = self._client.stats()
             found = int(stats.successes())

@@ -38,7 +38,7 @@ def test_each_task_takes_the_gpu_that_it_was_given(small_model: Path, tmp_path: 
     script.chmod(0o755)
     command = [sys.executable, "-m", "tests.text.gpu_cluster", str(small_model), str(script)]
     # The cluster's work folder goes where it starts.
-    made = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=400, check=False)
+    made = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=900, check=False)
     lines = [line for line in made.stdout.splitlines() if line.startswith("RESULT ")]
     assert lines, made.stderr[-3000:]
     found = json.loads(lines[0].removeprefix("RESULT "))
