@@ -169,9 +169,9 @@ class Lakehouse:
         Raises:
             ValueError: `rows` has no column, or one that the table lacks.
         """
-        if not rows.columns or not set(rows.columns) <= set(table_spec(table).schema().names):
-            raise ValueError(f"table {table}: rows are removed by columns of the table, not by {rows.columns}")
         spec = table_spec(table)
+        if not rows.columns or not set(rows.columns) <= set(spec.schema().names):
+            raise ValueError(f"table {table}: rows are removed by columns of the table, not by {rows.columns}")
         self.create(table)
         gone = self.read(table).join(rows.distinct(), on=rows.columns, how="left_semi").select(*spec.key)
         return self.merge(table, self.spark.createDataFrame([], spec.schema()), gone=gone).deleted
@@ -269,11 +269,11 @@ class Lakehouse:
 
 
 def _retrying(write: Callable[[], Result]) -> Result:
-    for attempt in range(_TRIES):
+    for attempt in range(_TRIES - 1):
         try:
             return write()
         except (PySparkException, Py4JJavaError) as error:
-            if attempt == _TRIES - 1 or not _CONFLICT.search(str(error)):
+            if not _CONFLICT.search(str(error)):
                 raise
             time.sleep(0.2 * 2**attempt)
-    raise AssertionError("the last try returns or raises")
+    return write()
