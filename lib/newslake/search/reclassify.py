@@ -52,8 +52,7 @@ def reclassify_short_text(
 
     What raises precision: more votes out of as many neighbours, --own-votes, and an index with many articles of every class: most wrong
     changes are of texts that speak of two subjects, their own and another, of which the other one's articles are the nearer. What finds
-    more of the wrong labels: more long articles near each text, and fewer votes; with --own-votes 0 --votes 16, a change was right more
-    often and over half as many again were found as by 18 votes alone.
+    more of the wrong labels: more long articles near each text, and fewer votes. docs/search.md has a table of what each rule reached.
 
     Args:
         min_score: Long articles vote whose classifier score is above this.
@@ -83,9 +82,8 @@ def reclassify_short_text(
     today = today_or(as_of)
     news, scores, embeddings = lake.read("news"), lake.read(SCORES), lake.read(EMBEDDINGS)
     encoder = the_one(embeddings, "encoder_id", encoder_id, table=EMBEDDINGS, built_by="encode_articles", things="vectors")
-    superseded = _superseded(lake) if model_run is None and lake.exists(_CLASSIFIERS) else None
-    voters = scores if superseded is None else scores.join(F.broadcast(superseded), on="model_run", how="left_anti")
-    classifier = the_one(voters, "model_run", model_run, table=SCORES, built_by="train_text_classifier", things="scores")
+    eligible = _current(lake, scores) if model_run is None else scores
+    classifier = the_one(eligible, "model_run", model_run, table=SCORES, built_by="train_text_classifier", things="scores")
     vectors = embeddings.where(F.col("encoder_id") == encoder)
     sure = vote.confident_long(news, scores.where(F.col("model_run") == classifier), min_score=min_score, short_chars=short_chars)
     with Frames() as frames, scratch(lake, scratch_folder) as files:
@@ -102,11 +100,14 @@ def reclassify_short_text(
         _write(lake, run, frames.keep(rows), str(today))
 
 
-def _superseded(lake: Lakehouse) -> DataFrame:
-    """model_run of the classifiers that no vote is to go by: all but the last that was trained on long articles."""
+def _current(lake: Lakehouse, scores: DataFrame) -> DataFrame:
+    """The scores without those of our classifiers, but for the last that was trained on long articles."""
+    if not lake.exists(_CLASSIFIERS):
+        return scores
     runs = lake.read(_CLASSIFIERS)
     last = runs.where("trained_on = 'long'").orderBy(F.col("trained_at").desc_nulls_last(), "model_run").limit(1)
-    return runs.select("model_run").join(last.select("model_run"), on="model_run", how="left_anti")
+    superseded = runs.select("model_run").join(last.select("model_run"), on="model_run", how="left_anti")
+    return scores.join(F.broadcast(superseded), on="model_run", how="left_anti")
 
 
 def _search(
