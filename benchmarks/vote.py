@@ -76,21 +76,24 @@ def ballots(lake: Lakehouse, truth: DataFrame) -> dict[str, np.ndarray]:
     return {"old": old, "true": true, "near": near, "classes": np.array(len(names))}
 
 
+def quality(old: np.ndarray, after: np.ndarray, true: np.ndarray) -> dict[str, float]:
+    """Precision of the changes, share of wrong labels corrected, accuracy before and after, of the texts' classes."""
+    changed, wrong, right = after != old, old != true, after == true
+    return {
+        "precision": float(right[changed].mean()) if changed.any() else float("nan"),
+        "recall": float((wrong & right).sum() / max(1, wrong.sum())),
+        "before": float(1 - wrong.mean()),
+        "after": float(right.mean()),
+    }
+
+
 def outcome(found: dict[str, np.ndarray], votes: int, neighbours: int, own_votes: int = MOST) -> dict[str, float]:
-    """Precision of the changes, share of wrong labels found, accuracy after: of one choice of settings."""
+    """The quality of one choice of settings."""
     counts = (found["near"][:, :neighbours, None] == np.arange(int(found["classes"]))).sum(1)
     voted, most = counts.argmax(1), counts.max(1)
     own = (found["near"][:, :neighbours] == found["old"][:, None]).sum(1)
     changed = (most >= votes) & (voted != found["old"]) & (own <= own_votes)
-    after = np.where(changed, voted, found["old"])
-    wrong = found["old"] != found["true"]
-    return {
-        "changed": float(changed.sum()),
-        "precision": float((voted == found["true"])[changed].mean()) if changed.any() else float("nan"),
-        "recall": float((changed & wrong & (voted == found["true"])).sum() / max(1, wrong.sum())),
-        "before": float(1 - wrong.mean()),
-        "after": float((after == found["true"]).mean()),
-    }
+    return quality(found["old"], np.where(changed, voted, found["old"]), found["true"])
 
 
 def table(found: dict[str, np.ndarray], own_votes: int, said: str) -> None:
@@ -108,22 +111,10 @@ def table(found: dict[str, np.ndarray], own_votes: int, said: str) -> None:
 
 
 def of_corpus(lake: Lakehouse, truth: DataFrame) -> dict[str, float]:
-    """What `outcome` says, of the corpus that the job wrote last."""
-    is_right, was_right = (F.col(name) == F.col("true_class") for name in ("class", "old_class"))
-    changed = F.col("decision") == "changed"
-    row = (
-        lake.read("short_text_corpus")
-        .join(truth, on="news_id", how="inner")
-        .agg(
-            F.avg(F.when(changed, is_right.cast("double"))).alias("precision"),
-            F.avg(F.when(~was_right, (changed & is_right).cast("double"))).alias("recall"),
-            F.avg(was_right.cast("double")).alias("before"),
-            F.avg(is_right.cast("double")).alias("after"),
-        )
-        .head()
-    )
-    assert row is not None
-    return {name: float(row[name]) for name in ("precision", "recall", "before", "after")}
+    """The quality of the corpus that the job wrote last."""
+    names = ("old_class", "class", "true_class")
+    rows: pd.DataFrame = lake.read("short_text_corpus").join(truth, on="news_id", how="inner").select(*names).toPandas()
+    return quality(*(rows[name].to_numpy() for name in names))
 
 
 def judge(measures: Measures, rule: str, got: dict[str, float]) -> None:
