@@ -11,13 +11,18 @@ from tests.faults.common import import_texts, texts
 SLOW = pytest.mark.slow
 
 
+def data_file(lake: Lakehouse) -> Path:
+    """The file that holds table news."""
+    return Path(unquote(urlsplit(lake.files("news")[0]).path))
+
+
 @pytest.mark.parametrize("damage", ["overwritten", pytest.param("cut short", marks=SLOW), pytest.param("gone", marks=SLOW)])
 def test_a_damaged_file_is_named_and_nothing_else_is_lost(
     damage: str, lake: Lakehouse, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     first, second = texts(tmp_path / "first.jsonl", 50), texts(tmp_path / "second.jsonl", 60)
     import_texts(lake, first, capsys)
-    file = Path(unquote(urlsplit(lake.files("news")[0]).path))
+    file = data_file(lake)
     whole = file.read_bytes()
     checksum = file.with_name(f".{file.name}.crc")
     checksum.unlink(missing_ok=True)  # else Hadoop tells by it, and where a copy lost it, Parquet must
@@ -44,7 +49,7 @@ def test_a_damaged_file_is_named_and_nothing_else_is_lost(
 def test_a_checksum_that_does_not_fit_is_damage_too(lake: Lakehouse, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     first, second = texts(tmp_path / "first.jsonl", 50), texts(tmp_path / "second.jsonl", 60)
     import_texts(lake, first, capsys)
-    file = Path(unquote(urlsplit(lake.files("news")[0]).path))
+    file = data_file(lake)
     whole = file.read_bytes()
     file.write_bytes(whole[:200] + bytes([whole[200] ^ 0xFF]) + whole[201:])
     status, [line] = import_texts(lake, second, capsys)

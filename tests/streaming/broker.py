@@ -18,6 +18,7 @@ import psutil
 import pyspark
 
 from newslake.local_spark import fetch_jars
+from tests.ports import free_port
 
 LOCK = Path(__file__).parent / "broker_jars.lock"
 HOME = Path(sys.prefix) / "kafka"
@@ -45,8 +46,8 @@ class Broker:
 
     def __init__(self, folder: Path, port: int | None = None) -> None:
         self.folder = folder
-        self.port = port or _free_port()
-        self._controller_port = _free_port()
+        self.port = port or free_port()
+        self._controller_port = free_port()
         self._pid_file = folder / "pid"
 
     @property
@@ -134,12 +135,6 @@ def _java() -> str:
     if found is None:
         raise RuntimeError("java is not on the PATH, and JAVA_HOME is not set")
     return found
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def main() -> None:

@@ -48,6 +48,11 @@ def train(lake: Lakehouse, **options: Any) -> JobRun:
     return run
 
 
+def results(lake: Lakehouse) -> list[tuple[int, int]]:
+    """Content of all that the job writes, but for when."""
+    return [content(lake.read(table), without=["trained_at"]) for table in TABLES]
+
+
 def test_scores_quality_and_rerun(lake: Lakehouse) -> None:
     fill(lake)
     run = train(lake)
@@ -69,10 +74,10 @@ def test_scores_quality_and_rerun(lake: Lakehouse) -> None:
     assert np.array(layer["weights"]).shape == (3, 16)
     logits = np.array(layer["weights"]) @ np.eye(16)[1] + np.array(layer["bias"])
     assert found["classes"][int(logits.argmax())] == "music"
-    before = [content(lake.read(table), without=["trained_at"]) for table in TABLES]
+    before = results(lake)
     assert train(lake).rows_written == {}
     assert train(lake, force=True).rows_written == run.rows_written
-    assert [content(lake.read(table), without=["trained_at"]) for table in TABLES] == before
+    assert results(lake) == before
     train(lake, network="hidden", hidden=8)
     assert lake.read("text_classifiers").count() == 2
 

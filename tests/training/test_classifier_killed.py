@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from newslake.lakehouse import Lakehouse
-from tests.killing import arguments_of, commits, content, data_files, kill_job
-from tests.training.test_classifier import OPTIONS, TABLES, fill, train
+from tests.killing import arguments_of, commits, data_files, kill_job
+from tests.training.test_classifier import OPTIONS, fill, results, train
 
 MOMENTS: dict[str, Callable[[Path], bool]] = {
     "staging half built": lambda root: any((root / "_staging").glob("*.tmp-*/classes/_SUCCESS")),
@@ -28,8 +28,7 @@ def check(lake: Lakehouse, tmp_path: Path, moment: Callable[[Path], bool]) -> No
     assert killed, f"ended undisturbed: {log.read_text()[-2000:]}"
     assert not lake.exists("text_classifiers") or lake.read("text_classifiers").isEmpty()
     train(lake)
-    whole = [[content(each.read(table), without=["trained_at"]) for table in TABLES] for each in (lake, undisturbed)]
-    assert whole[0] == whole[1]
+    assert results(lake) == results(undisturbed)
     assert lake.read("text_classifiers").count() == 1
 
 

@@ -1,7 +1,6 @@
 """Training nrms and dssm: new users and articles are ranked, a killed run goes on to the same result, several processes agree."""
 
 import os
-import socket
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from newslake.training.processes import Alone, Together
 from newslake.training.saved import load_saved, restore, save_model
 from newslake.training.train_settings import TrainSettings, settings_for
 from newslake.training.trainer import Trained, _Rate, train
+from tests.ports import free_port
 from tests.training.worlds import world
 
 SMALL: dict[str, Any] = {
@@ -176,10 +176,7 @@ def _one_of_two(rank: int, folder: str, clicks: int, port: int) -> None:
 
 def test_two_processes_with_uneven_shards_train_on_every_click_and_end(data: TrainingData, tmp_path: Path) -> None:
     # One row group of 400 clicks and one of the rest: the second process is out of clicks long before the first.
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    mp.spawn(_one_of_two, args=(str(tmp_path), 400, port), nprocs=2)
+    mp.spawn(_one_of_two, args=(str(tmp_path), 400, free_port()), nprocs=2)
     clicks = int(data.train.labels.sum())
     rows = [int((tmp_path / f"rows{rank}").read_text()) for rank in (0, 1)]
     assert rows == [400, clicks - 400]
