@@ -5,7 +5,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 LAKEHOUSE ?= lakehouse
 # Further options of jobs/run_pipeline.py, such as RUN_OPTIONS="--articles 300 --epochs 2".
 RUN_OPTIONS ?=
-# pytest-xdist: two workers, each with a Spark session of its own (about 6 GB in all). IN_PARALLEL= takes one.
+# pytest-xdist: two workers, each with a Spark session of its own (some 15 GB in all). IN_PARALLEL= takes one.
 IN_PARALLEL ?= --numprocesses 2 --dist loadfile
 KAFKA_PORT ?= 9092
 # The installer, pinned as everything else is: it checks each package against the hashes in requirements.lock.

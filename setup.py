@@ -40,7 +40,7 @@ RUNTIME = [
 
 TEST = [
     "pytest>=8",
-    # For machines with room for several Spark sessions (make test IN_PARALLEL=...).
+    # `make test` takes two workers, each with a Spark session of its own.
     "pytest-xdist>=3.6",
     "hypothesis>=6",
     "scikit-learn>=1.5",
