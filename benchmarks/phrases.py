@@ -104,8 +104,10 @@ def make(folder: Path, new: int, stored: int, seed: int) -> None:
 
 
 def generated(folder: Path, new: int, stored: int) -> Path:
-    """The folder of one data set, made in a process of its own, whose memory is not counted."""
+    """The folder of one data set, made once, in a process of its own, whose memory is not counted."""
     folder = folder / f"{new}-{stored}"
+    if folder.exists():
+        return folder
     folder.mkdir()
     process = multiprocessing.get_context("spawn").Process(target=make, args=(folder, new, stored, new + stored))
     process.start()

@@ -142,6 +142,7 @@ MISTAKES: list[tuple[dict[str, Any], str]] = [
     ({"votes": 6}, "take at least 1, and no more votes than neighbours"),
     ({"votes": 2}, "is no majority"),
     ({"own_votes": -1}, "--own-votes must be 0 or more"),
+    ({"whiten": 1.5}, "--whiten 1.5: take 0 to 1"),
     ({"min_score": 0.99}, "no long article has both"),
     ({"short_chars": 3}, "table news holds no short text"),
     ({"encoder_id": "nope"}, f"it has {ENCODER}"),

@@ -105,11 +105,11 @@ def plan_tasks(
     item_rows, query_rows = _rows(items), _rows(queries)
     fit = item_rows * (4 * dimension + _HELD_BYTES + 2 * dimension) <= held_mb * 2**20
     if queries_only or (fit and item_rows <= query_rows):
-        shares = tuple(Share(tuple(items), part, number == 0, True) for number, part in enumerate(_split(queries, tasks)))
+        shares = tuple(Share(tuple(items), part, number == 0, True) for number, part in enumerate(split_units(queries, tasks)))
         return Plan(shares, fit, False)
-    of_items = _split(items, tasks)
+    of_items = split_units(items, tasks)
     # Too few row groups of items for all tasks: the queries are shared too.
-    of_queries = _split(queries, -(-tasks // len(of_items)))
+    of_queries = split_units(queries, -(-tasks // len(of_items)))
     shares = tuple(
         Share(item_part, query_part, at_query == 0, at_item == 0)
         for at_item, item_part in enumerate(of_items)
@@ -118,7 +118,7 @@ def plan_tasks(
     return Plan(shares, False, len(of_items) > 1)
 
 
-def _split(units: Sequence[Unit], parts: int) -> list[tuple[Unit, ...]]:
+def split_units(units: Sequence[Unit], parts: int) -> list[tuple[Unit, ...]]:
     """At most `parts` shares of about as many rows each: the largest unit first, to the smallest share."""
     shares: list[list[Unit]] = [[] for _ in range(max(1, min(parts, len(units))))]
     sizes = [0] * len(shares)

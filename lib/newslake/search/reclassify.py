@@ -15,6 +15,7 @@ from newslake.search.knn import KnnSettings
 from newslake.search.nearest import nearest
 from newslake.search.scratch import Scratch, scratch
 from newslake.search.sides import EMBEDDINGS, embedding_side, quarantine, with_vector
+from newslake.search.whiten import whitened
 from newslake.texts import SHORT_CHARS
 
 VOTES, CORPUS, SCORES = "short_text_votes", "short_text_corpus", "article_class_scores"
@@ -29,6 +30,7 @@ def reclassify_short_text(
     neighbours: int = 20,
     votes: int = 18,
     own_votes: int | None = None,
+    whiten: float = 0.5,
     short_chars: int = SHORT_CHARS,
     encoder_id: str | None = None,
     model_run: str | None = None,
@@ -46,19 +48,22 @@ def reclassify_short_text(
     class table article_class_scores gives with a score above --min-score; scores come from jobs/train_text_classifier.py, or are
     brought with jobs/import_labels.py. Both need vectors: run jobs/encode_articles.py first.
 
-    Where enough of a text's nearest long articles (by cosine) are of one class other than its own, its class changes. Table
-    short_text_votes keeps the vote on every short text, changed or not, with its old class; table short_text_corpus holds the texts
-    with their corrected classes. Table news is not changed. Run again on the same day, the job replaces that day's votes.
+    Where enough of a text's nearest long articles (by cosine, of whitened vectors: see --whiten) are of one class other than its own,
+    its class changes. Table short_text_votes keeps the vote on every short text, changed or not, with its old class; table
+    short_text_corpus holds the texts with their corrected classes. Table news is not changed. Run again on the same day, the job
+    replaces that day's votes.
 
-    What raises precision: more votes out of as many neighbours, --own-votes, and an index with many articles of every class: most wrong
-    changes are of texts that speak of two subjects, their own and another, of which the other one's articles are the nearer. What finds
-    more of the wrong labels: more long articles near each text, and fewer votes. docs/search.md has a table of what each rule reached.
+    What raises precision: more votes out of as many neighbours, --own-votes, --whiten, and an index with many articles of every class:
+    most wrong changes are of texts that speak of two subjects, their own and another, of which the other one's articles are the
+    nearer. What finds more of the wrong labels: more long articles near each text, and fewer votes. docs/search.md has a table of what
+    each rule reached.
 
     Args:
         min_score: Long articles vote whose classifier score is above this.
         neighbours: Nearest long articles that vote on a text.
         votes: Of these, how many must agree on one class.
         own_votes: A text keeps its class where more than so many of its neighbours have it too (default: however many do).
+        whiten: How much less than in the plain cosine counts what all voters' vectors have in common: 0 (nothing less) to 1.
         short_chars: A text with at most this many characters is short; longer ones may vote.
         encoder_id: Whose vectors to compare, where table article_embeddings holds several encoders'.
         model_run: Whose scores to use (default: those that were brought, or of the classifier that train_text_classifier trained last on
@@ -76,6 +81,8 @@ def reclassify_short_text(
         raise UserError(f"--votes {votes} of --neighbours {neighbours} is no majority: two classes could win")
     if own_votes is not None and own_votes < 0:
         raise UserError("--own-votes must be 0 or more")
+    if not 0.0 <= whiten <= 1.0:
+        raise UserError(f"--whiten {whiten}: take 0 to 1")
     if short_chars < 1:
         raise UserError("--short-chars must be at least 1")
     settings = KnnSettings(device=device, precision=precision, chunk_rows=chunk_rows, query_rows=query_rows)
@@ -91,7 +98,7 @@ def reclassify_short_text(
         index = frames.keep(with_vector(sure, vectors))
         searched = frames.keep(with_vector(texts.select("news_id", "content_hash"), vectors))
         _report(run, texts, index, searched, encoder, classifier)
-        found = frames.keep(_search(lake, files, index, searched, encoder, neighbours, settings))
+        found = frames.keep(_search(lake, files, index, searched, encoder, neighbours, whiten, settings))
         quarantine(lake, run, found, sources={"query_id": EMBEDDINGS, "item_id": EMBEDDINGS})
         wrong = found.where(F.col("problem").isNotNull()).select(F.col("query_id").alias("news_id"))
         cast = vote.ballots(found.where(F.col("problem").isNull()), index)
@@ -111,10 +118,18 @@ def _current(lake: Lakehouse, scores: DataFrame) -> DataFrame:
 
 
 def _search(
-    lake: Lakehouse, files: Scratch, index: DataFrame, searched: DataFrame, encoder: str, neighbours: int, settings: KnnSettings
+    lake: Lakehouse,
+    files: Scratch,
+    index: DataFrame,
+    searched: DataFrame,
+    encoder: str,
+    neighbours: int,
+    whiten: float,
+    settings: KnnSettings,
 ) -> DataFrame:
     long = embedding_side(lake, encoder, files.write(index.select("news_id"), "long"))
     short = embedding_side(lake, encoder, files.write(searched.select("news_id"), "short"))
+    long, short = whitened(lake.spark, long, short, power=whiten)
     return nearest(lake.spark, short, long, k=neighbours, settings=settings)
 
 

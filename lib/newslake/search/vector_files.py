@@ -37,6 +37,22 @@ class Unit:
     rows: int
 
 
+@dataclass(frozen=True, eq=False)
+class Projection:
+    """A linear map of vectors, from one size to the same.
+
+    Attributes:
+        matrix: (d, d), by which rows are multiplied.
+    """
+
+    matrix: npt.NDArray[np.float64]
+
+    def __call__(self, vectors: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """(n, d) projected. In double precision, so that a row comes out the same whatever rows stand beside it."""
+        found: npt.NDArray[np.float32] = (vectors.astype(np.float64) @ self.matrix).astype(np.float32)
+        return found
+
+
 @dataclass(frozen=True)
 class VectorFiles:
     """One side of a search: Parquet files with an id and a vector in each row.
@@ -49,6 +65,7 @@ class VectorFiles:
         where: other columns of the files, and the one value that a row must have in each.
         only: files with a column of that id: only these ids take part. None: all.
         identity: what must be the same on both sides, such as encoder_id; vectors of different ones cannot be compared.
+        projection: what the vectors that can be searched go through as they are read; None: nothing.
     """
 
     files: tuple[str, ...]
@@ -58,6 +75,7 @@ class VectorFiles:
     only: tuple[str, ...] | None = None
     identity: Mapping[str, str] = field(default_factory=dict)
     weight_column: str | None = None
+    projection: Projection | None = None
 
     def units(self) -> list[Unit]:
         """The row groups of all files, from their footers."""
@@ -119,6 +137,7 @@ def chunks(
     for unit in units:
         for batch in _batches(side, unit):
             good = _checked(_selected(side, batch, only), side, dimension, zero_is_wrong, rejects)
+            vectors = good.vectors if side.projection is None else side.projection(good.vectors)
             start = 0
             while start < len(good.ids):
                 if filled == len(held):
@@ -127,7 +146,7 @@ def chunks(
                     # Filled in place, and handed on whole: joining batches afterwards would hold everything twice.
                     ids, held, weights, filled = [], np.empty((rows, dimension), np.float32), np.empty(rows), 0
                 stop = min(len(good.ids), start + len(held) - filled)
-                held[filled : filled + stop - start] = good.vectors[start:stop]
+                held[filled : filled + stop - start] = vectors[start:stop]
                 weights[filled : filled + stop - start] = good.weights[start:stop]
                 ids.append(good.ids[start:stop])
                 filled, start = filled + stop - start, stop
