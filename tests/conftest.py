@@ -25,8 +25,10 @@ _SMALL = {
     "spark.ui.enabled": "false",
     "spark.driver.memory": "2g",
     "spark.sql.sources.parallelPartitionDiscovery.parallelism": "2",
-    # Tests read many tiny tables: planning and code generation cost more than the rows.
-    "spark.sql.codegen.cache.maxEntries": "1000",
+    # Tests read many tiny tables, for which to generate and compile code costs more than to interpret the plan. Jobs that run as processes
+    # of their own (kills, streams, whole pipelines) generate code as they do for a user.
+    "spark.sql.codegen.wholeStage": "false",
+    "spark.sql.codegen.factoryMode": "NO_CODEGEN",
 }
 
 

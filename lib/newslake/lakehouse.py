@@ -5,13 +5,10 @@ Every write is one Delta commit, so a job killed at any moment leaves each table
 
 import copy
 import re
-import time
 import uuid
 from collections.abc import Callable, Mapping
-from typing import TypeVar
 
 from delta.tables import DeltaTable
-from py4j.protocol import Py4JJavaError
 from pyspark.errors import PySparkException
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
@@ -19,17 +16,12 @@ from pyspark.sql import types as T
 
 from newslake.errors import UserError
 from newslake.evolution import add_columns, missing_columns, refuse_unknown_columns, with_missing
+from newslake.retry import retrying
 from newslake.sqltext import differs, literal, quoted
 from newslake.tablespec import check_schema, table_spec
 from newslake.written import Written, written_by
 
-# What Delta raises where another run got there first; the write is tried again on the newer version.
-_CONFLICT = re.compile(
-    r"DELTA_(CONCURRENT|METADATA_CHANGED|PROTOCOL_CHANGED|CREATE_TABLE|TABLE_ALREADY)|ProtocolChanged|Concurrent\w*Exception|already exists"
-)
-_TRIES = 5
 _NOT_YET = re.compile(r"DELTA_(TABLE_NOT_FOUND|MISSING_DELTA_TABLE|PATH_DOES_NOT_EXIST|SCHEMA_NOT_SET)")
-Result = TypeVar("Result")
 SAFE_HOURS = 168
 """How long files stay that no version needs any more: Delta's own limit, longer than any run reads what it found at its start."""
 _IS_OLD, _IS_GONE = "__is_old", "__is_gone"
@@ -85,7 +77,7 @@ class Lakehouse:
         if table in self._current and self.exists(table):
             return False
         # Racing runs can meet after each saw no table: one of them fails, and finds the table when it tries again.
-        made = _retrying(lambda: self._create_or_evolve(table))
+        made = retrying(lambda: self._create_or_evolve(table))
         self._current.add(table)
         return made
 
@@ -105,7 +97,7 @@ class Lakehouse:
         rows = self._as_contract(table, rows)
         target = self._delta(table)
         key = table_spec(table).key
-        match = " AND ".join(f"old.{quoted(name)} = new.{quoted(name)}" for name in key)
+        match = _match(table)
         others = [field for field in rows.schema if field.name not in key]
         differ = " OR ".join(differs(field) for field in others)
 
@@ -132,6 +124,19 @@ class Lakehouse:
             merge.whenNotMatchedInsert(stays, values=every).execute()
 
         return self._written(table, write)
+
+    def update(self, table: str, rows: DataFrame) -> Written:
+        """Put the rows in place of those with their keys, all of which are there and differ. A row with a new key is left out.
+
+        Takes about half of what `merge` does, which has to look for what is new and what differs: Delta then goes through each file
+        once, beside a small set of rows, without sorting what it holds.
+
+        Raises:
+            SchemaMismatch: the columns are not the contract's.
+        """
+        rows = self._as_contract(table, rows).alias("new")
+        merge = self._delta(table).alias("old").merge(rows, _match(table)).whenMatchedUpdateAll()
+        return self._written(table, merge.execute)
 
     def replace(self, table: str, rows: DataFrame, *, where: Mapping[str, str]) -> Written:
         """Put `rows` in place of one slice of the table, such as `{"split": "train"}`, in one commit.
@@ -258,7 +263,7 @@ class Lakehouse:
         mark = f"newslake write {uuid.uuid4()}"
         self.spark.conf.set(_COMMIT_MARK, mark)
         try:
-            _retrying(write)
+            retrying(write)
         finally:
             self.spark.conf.unset(_COMMIT_MARK)
         history = self._delta(table).history(_RECENT_COMMITS)
@@ -268,12 +273,6 @@ class Lakehouse:
         return written_by(last["operationMetrics"])
 
 
-def _retrying(write: Callable[[], Result]) -> Result:
-    for attempt in range(_TRIES - 1):
-        try:
-            return write()
-        except (PySparkException, Py4JJavaError) as error:
-            if not _CONFLICT.search(str(error)):
-                raise
-            time.sleep(0.2 * 2**attempt)
-    return write()
+def _match(table: str) -> str:
+    """The SQL condition that two rows, `old` and `new`, have the same key."""
+    return " AND ".join(f"old.{quoted(name)} = new.{quoted(name)}" for name in table_spec(table).key)

@@ -52,6 +52,13 @@ def test_merge_without_update_leaves_known_keys_alone(lake: Lakehouse) -> None:
     assert users(lake) == {"U1": 1.0, "U2": 2.0}
 
 
+def test_update_changes_what_is_there_and_adds_nothing(lake: Lakehouse) -> None:
+    lake.merge("user_embeddings", vectors(lake, ("U1", 1.0), ("U2", 2.0)))
+    assert lake.update("user_embeddings", vectors(lake, ("U2", 2.5), ("U3", 3.0))) == Written(updated=1)
+    assert users(lake) == {"U1": 1.0, "U2": 2.5}
+    assert lake.update("user_embeddings", vectors(lake, ("U4", 4.0))) == Written()
+
+
 def test_merge_moves_a_row_to_another_key_in_one_commit(lake: Lakehouse) -> None:
     lake.merge("user_embeddings", vectors(lake, ("U1", 1.0), ("U2", 2.0), ("U3", 3.0)))
     gone = vectors(lake, ("U1", 0.0), ("U9", 0.0)).select("user_id", "model", "run_id")

@@ -1,5 +1,7 @@
 """encode_articles: the vector of every article that has none for its text and this encoder."""
 
+from dataclasses import dataclass
+
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
@@ -59,11 +61,13 @@ def encode_articles(
     lake.create(TABLE)
 
     todo = pending(news, vectors_of(lake, found))
-    articles, copyable, texts = _sizes(todo, vectors_of(lake, found))
-    run.progress(f"{articles:,} articles without a vector by {found.encoder_id}: {texts:,} texts to encode, {copyable:,} to copy")
-    copied = _copy(lake, todo, found) if copyable else 0
+    work = _work(todo, vectors_of(lake, found))
+    articles = work.copyable + work.outdated + work.new
+    told = f"{work.texts:,} texts to encode, {work.copyable:,} to copy"
+    run.progress(f"{articles:,} articles without a vector by {found.encoder_id}: {told}")
+    copied = _copy(lake, todo, found) if work.copyable else 0
     tasks = partitions or 2 * lake.spark.sparkContext.defaultParallelism
-    settled = copied + _encode(lake, run, todo, found, settings, texts=texts, slices=-(-texts // slice_rows), tasks=tasks)
+    settled = copied + _encode(lake, run, todo, found, settings, work, slices=-(-work.texts // slice_rows), tasks=tasks)
     run.wrote(TABLE, copied)
     run.fact("vectors copied from an earlier article", copied)
     if settled < articles:  # another job wrote news, or encoded, meanwhile
@@ -122,17 +126,30 @@ def copies(todo: DataFrame, vectors: DataFrame) -> DataFrame:
     )
 
 
-def _sizes(todo: DataFrame, vectors: DataFrame) -> tuple[int, int, int]:
-    """Articles to do, those among them whose text has a vector already, and distinct texts of the rest."""
-    known = vectors.select("content_hash").distinct().withColumn("known", F.lit(True))
-    row = (
-        todo.select("content_hash")
-        .join(known, on="content_hash", how="left")
-        .agg(F.count("*"), F.count("known"), F.countDistinct(F.when(F.col("known").isNull(), F.col("content_hash"))))
-        .head()
-    )
+@dataclass(frozen=True)
+class _Work:
+    """Articles whose very text has a vector under another id, others that have one of an older text, others without any, and the
+    distinct texts of these two."""
+
+    copyable: int
+    outdated: int
+    new: int
+    texts: int
+
+
+def _work(todo: DataFrame, vectors: DataFrame) -> _Work:
+    texts = vectors.select("content_hash").distinct().withColumn("known_text", F.lit(True))
+    ids = vectors.select("news_id").withColumn("known_id", F.lit(True))
+    rows = todo.select("news_id", "content_hash").join(texts, on="content_hash", how="left").join(ids, on="news_id", how="left")
+    new_text = F.col("known_text").isNull()
+    row = rows.agg(
+        F.count_if(~new_text),
+        F.count_if(new_text & F.col("known_id").isNotNull()),
+        F.count_if(new_text & F.col("known_id").isNull()),
+        F.countDistinct(F.when(new_text, F.col("content_hash"))),
+    ).head()
     assert row is not None
-    return int(row[0]), int(row[1]), int(row[2])
+    return _Work(*(int(count) for count in row))
 
 
 def _copy(lake: Lakehouse, todo: DataFrame, encoder: ResolvedEncoder) -> int:
@@ -145,8 +162,8 @@ def _encode(
     todo: DataFrame,
     encoder: ResolvedEncoder,
     settings: EmbedSettings,
+    work: _Work,
     *,
-    texts: int,
     slices: int,
     tasks: int,
 ) -> int:
@@ -165,18 +182,32 @@ def _encode(
             encoded = frames.keep(encoded)
             counted = encoded.agg(F.count("*"), F.count("error"), F.sum("token_count")).head()
             assert counted is not None
-            written = lake.merge(TABLE, vector_rows(encoded, encoder)).rows
+            written = _write(lake, vector_rows(encoded, encoder), vectors_of(lake, encoder), work)
             run.wrote(TABLE, written)
             settled += written
             if counted[1]:
                 settled += _reject(lake, run, articles, encoded.where(F.col("error").isNotNull()))
         done, failed, tokens = done + counted[0], failed + counted[1], tokens + int(counted[2] or 0)
         rate = done / max(run.seconds - began, 1e-9)
-        to_go = max(texts - done, 0) / rate if rate else 0.0
-        run.progress(f"slice {number + 1} of {slices}: {done:,} of {texts:,} texts, {rate:,.0f} a second, about {to_go:,.0f} s to go")
+        to_go = max(work.texts - done, 0) / rate if rate else 0.0
+        run.progress(f"slice {number + 1} of {slices}: {done:,} of {work.texts:,} texts, {rate:,.0f} a second, about {to_go:,.0f} s to go")
     run.fact("texts encoded", done - failed)
     run.fact("tokens", tokens)
     return settled
+
+
+def _write(lake: Lakehouse, rows: DataFrame, vectors: DataFrame, work: _Work) -> int:
+    """Write vectors, of which `todo` says that they are new or differ; returns how many there were.
+
+    What replaces an older vector and what is new go apart: each is about half the work of a merge that has to expect both.
+    """
+    if not work.outdated:
+        return lake.merge(TABLE, rows, update=False).rows
+    if not work.new:
+        return lake.update(TABLE, rows).rows
+    ids = vectors.select("news_id")
+    updated = lake.update(TABLE, rows.join(ids, on="news_id", how="left_semi")).rows
+    return updated + lake.merge(TABLE, rows.join(ids, on="news_id", how="left_anti"), update=False).rows
 
 
 def vector_rows(encoded: DataFrame, encoder: ResolvedEncoder) -> DataFrame:

@@ -1,0 +1,32 @@
+"""Writes that another run got in the way of are tried again."""
+
+import re
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from py4j.protocol import Py4JJavaError
+from pyspark.errors import PySparkException
+
+Result = TypeVar("Result")
+# What Delta raises where another run got there first; the write is tried again on the newer version.
+_CONFLICT = re.compile(
+    r"DELTA_(CONCURRENT|METADATA_CHANGED|PROTOCOL_CHANGED|CREATE_TABLE|TABLE_ALREADY)|ProtocolChanged|Concurrent\w*Exception|already exists"
+)
+_TRIES = 5
+
+
+def retrying(write: Callable[[], Result]) -> Result:
+    """What the write returns; it is tried again, a little later each time, where Delta says that another run was first.
+
+    Raises:
+        PySparkException, Py4JJavaError: whatever else the write raises, and what its last try raises.
+    """
+    for attempt in range(_TRIES - 1):
+        try:
+            return write()
+        except (PySparkException, Py4JJavaError) as error:
+            if not _CONFLICT.search(str(error)):
+                raise
+            time.sleep(0.2 * 2**attempt)
+    return write()
