@@ -78,14 +78,19 @@ class ResolvedEncoder:
     max_tokens: int
 
     @property
+    def model_id(self) -> str:
+        """Names the weights alone, and is how encoder_id begins: such as `all-MiniLM-L6-v2.1a2b3c4d`."""
+        name = re.sub(r"[^A-Za-z0-9._-]+", "-", self.name).strip(".-")[:80] or "encoder"
+        return f"{name}.{self.digest[:8]}"
+
+    @property
     def encoder_id(self) -> str:
         """Names weights, pooling, length, fields and long-text setting; letters, digits, dots and dashes only.
 
         Such as `all-MiniLM-L6-v2.1a2b3c4d.mean.512.title-abstract-body.summarize`; `.unit`, `.fp16` and `.bf16` follow where set.
         """
         spec = self.spec
-        name = re.sub(r"[^A-Za-z0-9._-]+", "-", self.name).strip(".-")[:80] or "encoder"
-        parts = [name, self.digest[:8], spec.pooling, str(self.max_tokens), "-".join(spec.fields), spec.long_text]
+        parts = [self.model_id, spec.pooling, str(self.max_tokens), "-".join(spec.fields), spec.long_text]
         parts += ["unit"] if spec.unit else []
         parts += [spec.precision] if spec.precision != "fp32" else []
         return ".".join(parts)

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 from newslake.errors import JobFailed, UserError
 from newslake.training.examples import TRAIN, VALID
 from newslake.training.staging import Staged
+from newslake.training.texts import StagedTexts, Texts, load_texts
 
 Ints = npt.NDArray[np.int64]
 
@@ -39,6 +40,7 @@ class Catalogue:
         vectors: (articles, size) float32 of the encoder, None where the model needs none.
         histories: (histories, most clicks) int32 article indices, latest first, -1 where a history is shorter; row 0 is empty.
         latest_history: (users,) int32 the history of each user at the latest impression.
+        texts: the articles' texts, where the encoder is tuned; None where its vectors are all that is read.
     """
 
     user_ids: pa.Array
@@ -51,6 +53,7 @@ class Catalogue:
     vectors: npt.NDArray[np.float32] | None = None
     histories: npt.NDArray[np.int32] | None = None
     latest_history: npt.NDArray[np.int32] | None = None
+    texts: Texts | None = None
 
 
 @dataclass(frozen=True)
@@ -90,15 +93,14 @@ class TrainingData:
     valid: Impressions
 
 
-def load_training_data(staged: Staged, vectors: Staged | None) -> TrainingData:
-    """The data in a staged folder, and the articles' vectors where a staged folder of them is given."""
-    return TrainingData(
-        load_catalogue(staged, vectors), staged.files("clicks"), load_impressions(staged, TRAIN), load_impressions(staged, VALID)
-    )
+def load_training_data(staged: Staged, vectors: Staged | None, texts: StagedTexts | None = None) -> TrainingData:
+    """The data in a staged folder, and the articles' vectors and texts where staged folders of them are given."""
+    catalogue = load_catalogue(staged, vectors, texts)
+    return TrainingData(catalogue, staged.files("clicks"), load_impressions(staged, TRAIN), load_impressions(staged, VALID))
 
 
-def load_catalogue(staged: Staged, vectors: Staged | None) -> Catalogue:
-    """Users and articles of a staged folder, with the articles' vectors where a staged folder of vectors is given."""
+def load_catalogue(staged: Staged, vectors: Staged | None, texts: StagedTexts | None = None) -> Catalogue:
+    """Users and articles of a staged folder, with the articles' vectors and texts where staged folders of them are given."""
     users = _table(staged.files("users"), ["user", "user_id", "history"], sort_by="user")
     articles = _table(staged.files("articles"), ["article", "news_id", "category", "subcategory", "entity"], sort_by="article")
     return Catalogue(
@@ -112,6 +114,7 @@ def load_catalogue(staged: Staged, vectors: Staged | None) -> Catalogue:
         vectors=None if vectors is None else _load_vectors(vectors, len(articles)),
         histories=_load_histories(staged),
         latest_history=users["history"].to_numpy(),
+        texts=None if texts is None else load_texts(texts.files("tokens"), len(articles), texts.encoder),
     )
 
 

@@ -12,12 +12,20 @@ from newslake.errors import UserError
 from newslake.training.data import load_training_data
 from newslake.training.processes import Together
 from newslake.training.staging import Staged
+from newslake.training.texts import StagedTexts
 from newslake.training.train_settings import TrainSettings
 from newslake.training.trainer import train
 
 
 def train_together(
-    spark: SparkSession, staged: Staged, vectors: Staged | None, settings: TrainSettings, *, device: str, checkpoint: Path
+    spark: SparkSession,
+    staged: Staged,
+    vectors: Staged | None,
+    settings: TrainSettings,
+    *,
+    device: str,
+    checkpoint: Path,
+    texts: StagedTexts | None = None,
 ) -> None:
     """Train in `settings.processes` processes, until the checkpoint says that training is finished.
 
@@ -26,7 +34,7 @@ def train_together(
 
     Args:
         spark: the session.
-        staged, vectors: as the trainer takes them.
+        staged, vectors, texts: as `data.load_training_data` takes them.
         settings: `batch_size` is shared by the processes.
         device: auto, cpu or cuda; with GPUs each process takes one.
         checkpoint: written by the first process after each epoch.
@@ -39,16 +47,24 @@ def train_together(
     gpus = device == "cuda" or (device == "auto" and torch.cuda.is_available())
     local = (spark.sparkContext.master or "").startswith("local")
     distributor = TorchDistributor(num_processes=settings.processes, local_mode=local, use_gpu=gpus)
-    distributor.run(train_one, str(staged.folder), dict(staged.sizes), vectors, settings, gpus, str(checkpoint))
+    distributor.run(train_one, str(staged.folder), dict(staged.sizes), vectors, settings, gpus, str(checkpoint), texts)
 
 
-def train_one(folder: str, sizes: dict[str, int], vectors: Staged | None, settings: TrainSettings, gpus: bool, checkpoint: str) -> None:
+def train_one(
+    folder: str,
+    sizes: dict[str, int],
+    vectors: Staged | None,
+    settings: TrainSettings,
+    gpus: bool,
+    checkpoint: str,
+    texts: StagedTexts | None = None,
+) -> None:
     """What each process does."""
     device = torch.device(f"cuda:{int(os.environ.get('LOCAL_RANK', '0')) % torch.cuda.device_count()}" if gpus else "cpu")
     dist.init_process_group("nccl" if gpus else "gloo")
     try:
         staged = Staged(Path(folder), Path(folder).name, sizes)
-        data = load_training_data(staged, vectors)
+        data = load_training_data(staged, vectors, texts)
 
         def tell(text: str) -> None:
             if dist.get_rank() == 0:

@@ -16,14 +16,18 @@ from pyspark.sql import types as T
 from newslake.errors import UserError
 from newslake.jobrun import JobRun
 from newslake.lakehouse import Lakehouse
+from newslake.text.articles import segments
 from newslake.training import examples
-from newslake.training.folders import uri, write
+from newslake.training.folders import parquet_files, uri, write
 from newslake.training.preparation import models_folder, staging_folder
 
 if TYPE_CHECKING:  # torch takes seconds to import: --help does without
+    import torch
+
     from newslake.training.data import Catalogue
     from newslake.training.models import HistoryModel
-    from newslake.training.saved import SavedModel
+    from newslake.training.saved import SavedModel, TunedEncoder
+    from newslake.training.texts import Texts
 
 _USERS_AT_ONCE = 512
 
@@ -36,6 +40,8 @@ def encode_users(
     add_clicks: bool = True,
     staging: str | None = None,
     model_folder: str | None = None,
+    encoder: str | None = None,
+    device: str = "auto",
 ) -> None:
     """Give every user of click_history and impressions a vector from the clicks known now, by a trained nrms or dssm.
 
@@ -47,21 +53,25 @@ def encode_users(
         add_clicks: Whether clicks in impressions count too, after the history that the user had then.
         staging: Folder for intermediate files that driver and executors see at the same path (default: _staging beside the tables).
         model_folder: Folder with trained models (default: _models beside the tables).
+        encoder: Where the encoder lies now, of a model that tuned one (default: where it lay then).
+        device: Where a tuned encoder reads the articles: auto, cpu, cuda or cuda:N.
     """
     from newslake.training.models import HistoryModel
     from newslake.training.results import through_parquet
     from newslake.training.saved import load_saved, restore
     from newslake.training.spark_evaluate import write_vectors
+    from newslake.training.trainer import torch_device
 
     saved = load_saved(models_folder(lake, model_folder, staging), model_run)
     check_encoder(lake, saved)
+    place = torch_device(device if saved.tuned else "cpu")
     scratch = staging_folder(lake, staging) / f"users.tmp-{secrets.token_hex(4)}"
     scratch.mkdir(parents=True)
     try:
-        catalogue = _articles(lake, saved, scratch)
+        catalogue = _articles(lake, saved, scratch, encoder)
         model = restore(saved, catalogue)
         assert isinstance(model, HistoryModel)  # check_encoder refuses the others
-        news, served = _article_vectors(model, len(catalogue.article_ids))
+        news, served = _article_vectors(model, len(catalogue.article_ids), place)
         files = write_vectors(scratch / "vectors", served, news)
         clicked = latest_clicks(lake.read("click_history"), lake.read("impressions") if add_clicks else None, length=saved.settings.history)
         index = lake.spark.read.parquet(uri(scratch / "index.parquet"))
@@ -154,8 +164,8 @@ def encoded(users: DataFrame, model: "HistoryModel", news: Path) -> DataFrame:
     return users.mapInArrow(encode, schema)
 
 
-def _articles(lake: Lakehouse, saved: "SavedModel", scratch: Path) -> "Catalogue":
-    """All articles that have a vector, numbered by id; their numbers are in scratch/index.parquet too."""
+def _articles(lake: Lakehouse, saved: "SavedModel", scratch: Path, encoder: str | None) -> "Catalogue":
+    """All articles that have a vector, numbered by id; their numbers are in scratch/index.parquet too. A tuned encoder reads texts."""
     from newslake.training.data import Catalogue, codes_of, flat_vectors
 
     vectors = lake.read("article_embeddings").where(F.col("encoder_id") == F.lit(saved.encoder_id)).select("news_id", "embedding")
@@ -173,14 +183,31 @@ def _articles(lake: Lakehouse, saved: "SavedModel", scratch: Path) -> "Catalogue
         vectors=flat_vectors(table["embedding"]),
         histories=np.full((1, saved.settings.history), -1, dtype=np.int32),
         latest_history=np.zeros(0, dtype=np.int32),
+        texts=_texts(lake, saved.tuned, saved, encoder, scratch, len(ids)) if saved.tuned else None,
     )
 
 
-def _article_vectors(model: "HistoryModel", articles: int) -> tuple[np.ndarray, np.ndarray]:
-    """(articles, dim) of the news tower, and as served."""
+def _texts(lake: Lakehouse, tuned: "TunedEncoder", saved: "SavedModel", encoder: str | None, scratch: Path, articles: int) -> "Texts":
+    """The texts of those articles, for a model that tuned its encoder."""
+    from newslake.training.texts import load_texts, tokenised, tuned_encoder
+
+    assert saved.encoder_id is not None  # check_encoder
+    found = tuned_encoder(encoder or tuned.model, saved.encoder_id, layers=saved.settings.tune_layers, max_tokens=tuned.text_tokens)
+    first, second = segments(found.spec.fields)
+    index = lake.spark.read.parquet(uri(scratch / "index.parquet"))
+    texts = lake.read("news").join(index, on="news_id", how="inner").select("article", first.alias("first"), second.alias("second"))
+    write(tokenised(texts, found), scratch / "texts")
+    return load_texts(parquet_files(scratch / "texts"), articles, found)
+
+
+def _article_vectors(model: "HistoryModel", articles: int, device: "torch.device") -> tuple[np.ndarray, np.ndarray]:
+    """(articles, dim) of the news tower, and as served. The model is on the CPU afterwards."""
     import torch
 
+    model.to(device)
     with torch.inference_mode():
-        parts = [model.news(part) for part in torch.arange(articles).split(8192)]
+        parts = [model.news(part.to(device)) for part in torch.arange(articles).split(8192)]
         news = torch.cat(parts)
-        return news.numpy(), model.as_candidate(news).numpy()
+        found = news.cpu().numpy(), model.as_candidate(news).cpu().numpy()
+    model.to("cpu")
+    return found

@@ -46,14 +46,17 @@ class Vectors:
 def all_vectors(model: Recommender, catalogue: Catalogue, device: torch.device, group: Alone | None = None) -> Vectors:
     """The vectors of all users (or histories) and articles: each encoded once, however many impressions there are.
 
-    Several processes share the histories, which are most of the work.
+    Several processes share the histories, which are most of the work, and the articles where each takes an encoder.
     """
     group = group or Alone()
     model.eval()
     articles = len(catalogue.article_ids)
     with torch.inference_mode():
         if isinstance(model, HistoryModel):
-            news = _in_chunks(model.news, range(articles), device)
+            if model.news.tuned is None:
+                news = _in_chunks(model.news, range(articles), device)
+            else:
+                news = group.whole(_in_chunks(model.news, group.share_of(articles), device), articles)
             read = partial(_read, model, news)
             count = len(model.histories)
             users = group.whole(_in_chunks(read, group.share_of(count), device, chunk=_HISTORY_CHUNK), count)

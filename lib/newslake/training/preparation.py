@@ -10,8 +10,10 @@ from newslake.errors import UserError
 from newslake.jobrun import JobRun
 from newslake.lakehouse import Lakehouse
 from newslake.options import the_one
+from newslake.text.spec import DEFAULT_MODEL
 from newslake.training.folders import uri
 from newslake.training.staging import Staged, stage, stage_vectors
+from newslake.training.texts import DEFAULT_TOKENS, StagedTexts, stage_texts, tuned_encoder
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,8 @@ class Inputs:
         impressions: file with the ids of the impressions to judge by, one a line; None: all of the splits.
         max_skips, max_history: see staging.stage.
         encoder_id: whose article embeddings; None: the only one there is.
+        tune_layers: last layers of the encoder to tune; 0: its vectors are all that is read, and no text is staged.
+        encoder, text_tokens: which encoder is tuned (it made the article embeddings), on so many tokens of a text.
     """
 
     train_splits: tuple[str, ...] = ("train",)
@@ -31,29 +35,35 @@ class Inputs:
     max_skips: int = 300
     max_history: int = 50
     encoder_id: str | None = None
+    tune_layers: int = 0
+    encoder: str = DEFAULT_MODEL
+    text_tokens: int = DEFAULT_TOKENS
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """What was staged: examples, and the vectors of an encoder where they are needed."""
+    """What was staged: examples, and the vectors and texts of an encoder where they are needed."""
 
     staged: Staged
     vectors: Staged | None
     encoder_id: str | None
+    texts: StagedTexts | None = None
 
 
 def prepare(lake: Lakehouse, run: JobRun, folder: Path, inputs: Inputs, *, with_vectors: bool) -> Prepared:
     """Stage what the inputs name, unless that has been done before.
 
     Raises:
-        UserError: a table, split, impression or encoder is not there.
+        UserError: a table, split, impression or encoder is not there, or the encoder to tune did not make the vectors.
     """
     if inputs.max_skips < 1 or inputs.max_history < 1:
         raise UserError("--max-skips, --max-history and --threads must be at least 1")
     impressions, click_history, news = (lake.read(name) for name in ("impressions", "click_history", "news"))
-    embeddings, encoder_id = None, None
+    embeddings, encoder_id, tuned = None, None, None
     if with_vectors:
         embeddings, encoder_id = lake.read("article_embeddings"), chosen_encoder(lake, inputs.encoder_id)
+        if inputs.tune_layers:
+            tuned = tuned_encoder(inputs.encoder, encoder_id, layers=inputs.tune_layers, max_tokens=inputs.text_tokens)
     if inputs.impressions is not None:
         impressions = only_listed(lake.spark, impressions, Path(inputs.impressions), inputs.eval_splits)
     sizes = {"max_skips": inputs.max_skips, "max_history": inputs.max_history}
@@ -63,7 +73,11 @@ def prepare(lake: Lakehouse, run: JobRun, folder: Path, inputs: Inputs, *, with_
         return Prepared(staged, None, None)
     vectors = stage_vectors(staged, lake.spark, embeddings, encoder_id=encoder_id)
     run.fact("articles without a vector", staged.sizes["articles"] - vectors.sizes["vectors"])
-    return Prepared(staged, vectors, encoder_id)
+    texts = None
+    if tuned is not None:
+        texts = stage_texts(staged, vectors, news, tuned)
+        run.fact("texts for the encoder", texts.sizes["texts"])
+    return Prepared(staged, vectors, encoder_id, texts)
 
 
 def chosen_encoder(lake: Lakehouse, encoder_id: str | None) -> str:

@@ -5,7 +5,9 @@ from typing import Literal
 from newslake.errors import UserError
 from newslake.jobrun import JobRun
 from newslake.lakehouse import Lakehouse
+from newslake.text.spec import DEFAULT_MODEL
 from newslake.training.preparation import Inputs, models_folder, prepare, staging_folder
+from newslake.training.texts import DEFAULT_TOKENS
 
 
 def train_recommender(
@@ -31,6 +33,10 @@ def train_recommender(
     dropout: float | None = None,
     temperature: float = 0.2,
     in_batch: float = 0.0,
+    tune_layers: int = 0,
+    tune_learning_rate: float = 2e-5,
+    encoder: str = DEFAULT_MODEL,
+    text_tokens: int = DEFAULT_TOKENS,
     train_splits: tuple[str, ...] = ("train",),
     eval_splits: tuple[str, ...] = ("dev",),
     impressions: str | None = None,
@@ -72,6 +78,11 @@ def train_recommender(
         dropout: Share of inputs put to 0 while training nrms and dssm.
         temperature: That dssm's cosines are divided by.
         in_batch: Weight that dssm gives each other click of a batch, as a skip beside those shown (0: none).
+        tune_layers: Last layers of the encoder that nrms and dssm train too, from the articles' texts (0: its vectors stay as they
+            are). Wants a GPU.
+        tune_learning_rate: Adam's, of those layers.
+        encoder: The encoder whose layers are tuned, as encode_articles takes it; it made the article embeddings.
+        text_tokens: Tokens of an article that the tuned encoder reads, special tokens counted.
         train_splits: Splits of impressions to train on.
         eval_splits: Splits to judge by.
         impressions: File with the ids of the impressions to judge by, one a line (default: all of eval-splits).
@@ -111,6 +122,8 @@ def train_recommender(
         dropout=dropout,
         temperature=temperature,
         in_batch=in_batch,
+        tune_layers=tune_layers,
+        tune_learning_rate=tune_learning_rate,
         processes=processes,
     )
     if threads < 1:
@@ -119,6 +132,8 @@ def train_recommender(
         raise UserError(f"--history {history}: only --max-history {max_history} clicks are staged")
     torch_device(device)
     place = Place(staging_folder(lake, staging), models_folder(lake, model_folder, staging), device, threads)
-    inputs = Inputs(tuple(train_splits), tuple(eval_splits), impressions, max_skips, max_history, encoder_id)
+    inputs = Inputs(
+        tuple(train_splits), tuple(eval_splits), impressions, max_skips, max_history, encoder_id, tune_layers, encoder, text_tokens
+    )
     prepared = prepare(lake, run, place.staging, inputs, with_vectors=model_class(model).needs_vectors)
     run.fact("training run", trained_run(lake, run, prepared, settings, place, force=force))

@@ -30,7 +30,8 @@ class Place:
 def run_id_of(prepared: Prepared, settings: TrainSettings) -> str:
     """The id of a run: the same data, settings and seed are the same run."""
     vectors = prepared.vectors
-    return combined({**settings.as_dict(), "data": prepared.staged.fingerprint, "vectors": vectors and vectors.fingerprint})
+    texts = {} if prepared.texts is None else {"texts": prepared.texts.fingerprint}
+    return combined({**settings.as_dict(), "data": prepared.staged.fingerprint, "vectors": vectors and vectors.fingerprint, **texts})
 
 
 def trained_run(lake: Lakehouse, run: JobRun, prepared: Prepared, settings: TrainSettings, place: Place, *, force: bool = False) -> str:
@@ -51,8 +52,9 @@ def trained_run(lake: Lakehouse, run: JobRun, prepared: Prepared, settings: Trai
         run.progress(f"{model}: {text}")
 
     if settings.processes > 1:
-        train_together(lake.spark, prepared.staged, prepared.vectors, settings, device=place.device, checkpoint=checkpoint)
-    data = load_training_data(prepared.staged, prepared.vectors)
+        staged, vectors, texts = prepared.staged, prepared.vectors, prepared.texts
+        train_together(lake.spark, staged, vectors, settings, device=place.device, checkpoint=checkpoint, texts=texts)
+    data = load_training_data(prepared.staged, prepared.vectors, prepared.texts)
     trained = train(data, settings, device=place.device, threads=place.threads, progress=tell, checkpoint=checkpoint)
     results.report(run, trained)
     save_model(place.models, trained.model, data.catalogue, settings, run_id=run_id, encoder_id=prepared.encoder_id)

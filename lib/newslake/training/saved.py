@@ -2,6 +2,7 @@
 
 <models>/<run_id>/model.safetensors
                   model.json            settings, encoder, sizes, the attributes' values; written last
+                  (of a tuned encoder only the layers that were tuned: the others are the encoder's own)
                   users.parquet, articles.parquet   ids in the order of their vectors, of models that know ids
 """
 
@@ -9,7 +10,7 @@ import json
 import os
 import secrets
 import shutil
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +21,20 @@ from safetensors.torch import load_file, save_file
 from newslake.errors import UserError
 from newslake.training.data import Catalogue
 from newslake.training.models import Recommender, build_model
+from newslake.training.texts import Texts
 from newslake.training.train_settings import TrainSettings
 
 FORMAT = 1
 _ATTRIBUTES = ("category", "subcategory", "entity")
+
+
+@dataclass(frozen=True)
+class TunedEncoder:
+    """The encoder that a model tuned the last layers of: how it was named, its digest, and the tokens that it reads of a text."""
+
+    model: str
+    digest: str
+    text_tokens: int
 
 
 @dataclass(frozen=True)
@@ -37,6 +48,7 @@ class SavedModel:
         encoder_id: whose article vectors it reads; None where it reads none.
         vector_size: of those; 0 where it reads none.
         attributes: the values of each attribute, by its name, in the order of their numbers.
+        tuned: the encoder that it has layers of; None where the vectors are all that it reads.
     """
 
     folder: Path
@@ -45,6 +57,7 @@ class SavedModel:
     encoder_id: str | None
     vector_size: int
     attributes: dict[str, tuple[str, ...]]
+    tuned: TunedEncoder | None = None
 
 
 def save_model(
@@ -72,6 +85,9 @@ def save_model(
             "vector_size": 0 if catalogue.vectors is None else int(catalogue.vectors.shape[1]),
             "attributes": {name: list(getattr(catalogue, name).names) for name in _ATTRIBUTES},
         }
+        if settings.tune_layers and catalogue.texts is not None:
+            encoder = catalogue.texts.encoder
+            about["tuned"] = asdict(TunedEncoder(encoder.spec.model, encoder.digest, encoder.max_tokens))
         (temporary / "model.json").write_text(json.dumps(about, indent=1, ensure_ascii=False), encoding="utf-8")
         shutil.rmtree(final, ignore_errors=True)
         os.rename(temporary, final)
@@ -104,14 +120,15 @@ def load_saved(models: Path, run_id: str | None) -> SavedModel:
         raise UserError(f"{folder}: a model in format {about['format']}, but this version reads {FORMAT}: train it again")
     attributes = {name: tuple(values) for name, values in about["attributes"].items()}
     settings = TrainSettings(**about["settings"])
-    return SavedModel(folder, about["run_id"], settings, about["encoder_id"], about["vector_size"], attributes)
+    tuned = TunedEncoder(**about["tuned"]) if "tuned" in about else None
+    return SavedModel(folder, about["run_id"], settings, about["encoder_id"], about["vector_size"], attributes, tuned)
 
 
 def restore(saved: SavedModel, catalogue: Catalogue) -> Recommender:
     """The model over a catalogue, whose attributes are numbered as the model's are (`data.codes_of` with `names`).
 
     Raises:
-        UserError: the catalogue's vectors have another size, or its attributes or ids are not the model's.
+        UserError: the catalogue's vectors have another size, or its attributes, ids or encoder are not the model's.
     """
     size = 0 if catalogue.vectors is None else int(catalogue.vectors.shape[1])
     if saved.vector_size and size != saved.vector_size:
@@ -119,6 +136,8 @@ def restore(saved: SavedModel, catalogue: Catalogue) -> Recommender:
     for name, values in saved.attributes.items():
         if getattr(catalogue, name).names != values:
             raise UserError(f"model run {saved.run_id} was trained on other values of {name} than these tables hold: train it again")
+    if saved.tuned is not None:
+        _check_texts(saved, catalogue.texts)
     for name in ("users", "articles"):
         file = saved.folder / f"{name}.parquet"
         ids = catalogue.user_ids if name == "users" else catalogue.article_ids
@@ -129,3 +148,16 @@ def restore(saved: SavedModel, catalogue: Catalogue) -> Recommender:
     model = build_model(saved.settings.model, catalogue, saved.settings.shape, seed=0)
     model.load_state_dict(load_file(str(saved.folder / "model.safetensors")))
     return model.eval()
+
+
+def _check_texts(saved: SavedModel, texts: Texts | None) -> None:
+    assert saved.tuned is not None
+    if texts is None:
+        raise UserError(f"model run {saved.run_id} reads the articles' texts by {saved.tuned.model}, and none are at hand")
+    if texts.encoder.digest != saved.tuned.digest:
+        raise UserError(
+            f"model run {saved.run_id} tuned layers of {saved.tuned.model}, but the encoder in {texts.encoder.folder} is another: give "
+            f"the right one with --encoder, or train again"
+        )
+    if texts.encoder.max_tokens != saved.tuned.text_tokens:
+        raise UserError(f"model run {saved.run_id} reads {saved.tuned.text_tokens} tokens of a text, not {texts.encoder.max_tokens}")

@@ -5,6 +5,7 @@
                             clicks              one click with its skips, fixed width: read through Petastorm
                             train, valid        one impression with its candidates: read through pyarrow, see data.py
                             vectors-<hash>      article index and embedding, by one encoder
+                            texts-<hash>        article index and tokens, where an encoder is tuned: see texts.py
                             manifest.json       sizes; written last
 Each folder is built under another name and renamed when complete, so a killed run leaves nothing that a later run takes
 for complete. Driver and executors must see `staging` at the same path: a local disk, or a mounted volume on a cluster.

@@ -31,7 +31,8 @@ class TrainSettings:
         schedule: of the learning rate: constant, or cosine, falling to 0 over all epochs.
         warmup: share of all steps over which the learning rate rises from 0.
         precision: of products; bf16 keeps weights in fp32 and takes products in bfloat16 (autocast).
-        history, heads, attributes, dropout, temperature, in_batch: see models.Shape.
+        history, heads, attributes, dropout, temperature, in_batch, tune_layers: see models.Shape.
+        tune_learning_rate: of the encoder's layers that are tuned; follows the same schedule.
         processes: that train together; each reads a part of the clicks.
     """
 
@@ -54,6 +55,8 @@ class TrainSettings:
     dropout: float = Shape.dropout
     temperature: float = Shape.temperature
     in_batch: float = Shape.in_batch
+    tune_layers: int = Shape.tune_layers
+    tune_learning_rate: float = 2e-5
     processes: int = 1
 
     def __post_init__(self) -> None:
@@ -61,8 +64,9 @@ class TrainSettings:
         for name in ("epochs", "patience", "dim", "batch_size", "skips", "processes"):
             if getattr(self, name) < 1:
                 raise UserError(f"--{name.replace('_', '-')} {getattr(self, name)}: must be at least 1")
-        if not 0 < self.learning_rate < float("inf"):
-            raise UserError(f"--learning-rate {self.learning_rate}: must be above 0")
+        for name in ("learning_rate", "tune_learning_rate"):
+            if not 0 < getattr(self, name) < float("inf"):
+                raise UserError(f"--{name.replace('_', '-')} {getattr(self, name)}: must be above 0")
         if not 0 <= self.weight_decay < float("inf"):
             raise UserError(f"--weight-decay {self.weight_decay}: must be 0 or more")
         if not 0 <= self.warmup < 1:
@@ -70,6 +74,10 @@ class TrainSettings:
         if self.processes > self.batch_size:
             raise UserError(f"--batch-size {self.batch_size} cannot be shared by --processes {self.processes}")
         assert self.shape.dim == self.dim  # checks the rest
+        if self.tune_layers and not model_class(self.model).reads_history:
+            raise UserError(
+                f"--tune-layers {self.tune_layers}: {self.model} does not read texts while it trains: take --model nrms or dssm"
+            )
 
     @property
     def shape(self) -> Shape:
@@ -82,8 +90,9 @@ class TrainSettings:
         return self.loss == "softmax" or model_class(self.model).reads_history
 
     def as_dict(self) -> dict[str, object]:
-        """The settings by name, for a run's id."""
-        return {**asdict(self), "recipe": RECIPE}
+        """The settings by name, for a run's id. Those of tuning only where the encoder is tuned."""
+        unused = () if self.tune_layers else ("tune_layers", "tune_learning_rate")
+        return {name: value for name, value in {**asdict(self), "recipe": RECIPE}.items() if name not in unused}
 
 
 def settings_for(model: str, **given: Any) -> TrainSettings:

@@ -20,6 +20,7 @@ from newslake.training.examples import TRAIN, VALID
 from newslake.training.feed import Block, ClickFeed
 from newslake.training.metrics import RankingMetrics
 from newslake.training.models import Recommender, build_model
+from newslake.training.optimizer import optimizer_for
 from newslake.training.processes import Alone
 from newslake.training.sampling import mixed
 from newslake.training.train_settings import TrainSettings
@@ -66,7 +67,7 @@ def train(
     """
     place, group = torch_device(device), group or Alone()
     model = build_model(settings.model, data.catalogue, settings.shape, seed=settings.seed).to(place)
-    optimizer = torch.optim.Adam(model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True)
+    optimizer = optimizer_for(model, settings)
     done = Progress()
     if checkpoint is not None and checkpoint.exists():
         done = load_checkpoint(checkpoint, model, optimizer)
@@ -193,7 +194,7 @@ def _train_epoch(
         if not group.average_gradients(parameters, weight):
             break
         for of_optimizer in optimizer.param_groups:
-            of_optimizer["lr"] = rate.at(trained)
+            of_optimizer["lr"] = rate.at(trained) * of_optimizer.get("share", 1.0)
         optimizer.step()
         trained += weight
     group.share_met(model)

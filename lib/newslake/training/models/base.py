@@ -41,6 +41,7 @@ class Shape:
         dropout: share of the numbers put to 0 while training, in models of histories.
         temperature: that cosines are divided by, in dssm.
         in_batch: weight in dssm's softmax of each other click of a batch, as a skip beside those that were shown; 0: none.
+        tune_layers: last layers of the texts' encoder that learn too, in models of histories; 0: its vectors are frozen.
     """
 
     dim: int = 50
@@ -50,6 +51,7 @@ class Shape:
     dropout: float = 0.0
     temperature: float = 0.2
     in_batch: float = 0.0
+    tune_layers: int = 0
 
     def __post_init__(self) -> None:
         for name in ("dim", "history", "heads"):
@@ -61,6 +63,8 @@ class Shape:
             raise UserError(f"--temperature {self.temperature}: must be above 0")
         if not 0.0 <= self.in_batch < float("inf"):
             raise UserError(f"--in-batch {self.in_batch}: must be 0 or more")
+        if self.tune_layers < 0:
+            raise UserError(f"--tune-layers {self.tune_layers}: must be 0 or more")
 
 
 class Recommender(nn.Module):

@@ -5,16 +5,18 @@ from torch import Tensor, nn
 
 from newslake.training.data import Catalogue
 from newslake.training.models.base import AttributeEmbedding, Shape
+from newslake.training.models.tuned import TunedText
 
 
 class NewsTower(nn.Module):
-    """An article's vector from its text's frozen embedding; with `shape.attributes`, from its attributes too.
+    """An article's vector from its text's embedding, frozen or (with `shape.tune_layers`) by an encoder that learns too; with
+    `shape.attributes`, from its attributes too.
 
     Attributes join as in NAML (Wu et al., "Neural News Recommendation with Attentive Multi-View Learning", IJCAI 2019): text,
     category, subcategory and first entity are views of one size, whose weighted sum is the vector, weighted by additive attention.
 
     Embeddings of one encoder share a large mean and have a scale of their own; they are centred and scaled by what the training
-    articles show, which is kept with the weights.
+    articles' frozen ones show, which is kept with the weights.
     """
 
     def __init__(self, catalogue: Catalogue, shape: Shape) -> None:
@@ -26,7 +28,8 @@ class NewsTower(nn.Module):
         self.text: Tensor
         self.mean: Tensor
         self.scale: Tensor
-        self.register_buffer("text", text, persistent=False)
+        if not shape.tune_layers:
+            self.register_buffer("text", text, persistent=False)
         self.register_buffer("mean", known.mean(dim=0))
         self.register_buffer("scale", 1.0 / known.std(correction=0).clamp(min=1e-6))
         self.dropout = nn.Dropout(shape.dropout)
@@ -37,6 +40,11 @@ class NewsTower(nn.Module):
             columns = (catalogue.category, catalogue.subcategory, catalogue.entity)
             self.views = nn.ModuleList(AttributeEmbedding(codes, shape.dim, scale=0.1) for codes in columns)
             self.attention = AdditiveAttention(shape.dim)
+        self.tuned: TunedText | None = None
+        if shape.tune_layers:
+            if catalogue.texts is None:
+                raise ValueError("to tune the encoder takes the articles' texts")
+            self.tuned = TunedText(catalogue.texts, shape.tune_layers)
 
     def note_met(self, articles: Tensor) -> None:
         """These articles are trained on from now."""
@@ -46,7 +54,8 @@ class NewsTower(nn.Module):
 
     def forward(self, articles: Tensor) -> Tensor:
         """(n, dim) vectors of articles (n,)."""
-        text = (nn.functional.embedding(articles, self.text) - self.mean) * self.scale
+        text = nn.functional.embedding(articles, self.text) if self.tuned is None else self.tuned(articles, self.mean)
+        text = (text - self.mean) * self.scale
         vectors: Tensor = self.from_text(self.dropout(text))
         if self.attention is not None:
             views = torch.stack([vectors, *(view(articles) for view in self.views)], dim=1)

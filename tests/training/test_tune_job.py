@@ -1,0 +1,114 @@
+"""train_recommender with --tune-layers, and encode_users after it, from tables to tables."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from pyspark.sql import SparkSession
+from pyspark.sql import functions as F
+
+from newslake.errors import UserError
+from newslake.jobrun import JobRun
+from newslake.lakehouse import Lakehouse
+from newslake.text.articles import encode_articles
+from newslake.training.encode_users import encode_users
+from newslake.training.preparation import models_folder, staging_folder
+from newslake.training.recommender import train_recommender
+from newslake.training.saved import load_saved
+from tests.text.conftest import WORDS, save_bert
+from tests.training import frames
+
+BEHAVIORS = frames.drawn_behaviors(3, with_history=True)
+OPTIONS: dict[str, Any] = {"model": "nrms", "epochs": 2, "dim": 8, "batch_size": 16, "history": 5}
+TUNED: dict[str, Any] = {**OPTIONS, "tune_layers": 1, "text_tokens": 16}
+
+
+def fill(lake: Lakehouse) -> None:
+    """The tables of `frames`, with articles that have a text: title and abstract in words that tell the article's kind."""
+    frames.fill(lake, BEHAVIORS)
+    random = np.random.default_rng(0)
+    rows = []
+    for number in range(60):
+        words = [str(word) for word in random.choice(WORDS[number % 3 :: 3], size=9)]
+        rows.append((f"N{number:03}", " ".join(words[:3]), " ".join(words[3:])))
+    texts = lake.spark.createDataFrame(rows, "news_id string, title string, abstract string")
+    news = lake.read("news").drop("title", "abstract", "content_hash").join(texts, on="news_id", how="inner")
+    # An article without any text: it goes to quarantine when the others are encoded.
+    bare = F.col("news_id") == "N050"
+    for name in ("title", "abstract"):
+        news = news.withColumn(name, F.when(bare, "").otherwise(F.col(name)))
+    news = news.withColumn("content_hash", F.sha2(F.concat_ws("|", "title", "abstract"), 256))
+    lake.merge("news", news.select(lake.read("news").columns).localCheckpoint())
+
+
+@pytest.fixture(scope="module")
+def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_bert(tmp_path_factory.mktemp("models") / "bert", layers=2, width=32, heads=4, seed=1)
+
+
+@pytest.fixture(scope="module")
+def trained(spark: SparkSession, encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Lakehouse, JobRun]:
+    lake = Lakehouse(spark, str(tmp_path_factory.mktemp("tuned") / "lakehouse"))
+    fill(lake)
+    encode_articles(lake, JobRun("encode_articles"), encoder=str(encoder))
+    run = JobRun("train_recommender")
+    train_recommender(lake, run, **TUNED, encoder=str(encoder))
+    return lake, run
+
+
+def vectors(lake: Lakehouse, table: str, key: str) -> dict[str, list[float]]:
+    return {row[key]: row["embedding"] for row in lake.read(table).collect()}
+
+
+def test_the_job_stages_texts_trains_and_is_not_done_twice(trained: tuple[Lakehouse, JobRun], encoder: Path) -> None:
+    lake, run = trained
+    assert run.facts["texts for the encoder"] == "59"
+    saved = load_saved(models_folder(lake, None, None), run.facts["training run"])
+    assert saved.tuned is not None
+    assert (saved.tuned.model, saved.tuned.text_tokens, saved.settings.tune_layers) == (str(encoder), 16, 1)
+    [texts] = staging_folder(lake, None).glob("*/texts-*")
+    before = texts.stat().st_mtime_ns
+    again = JobRun("train_recommender")
+    train_recommender(lake, again, **TUNED, encoder=str(encoder))
+    assert again.facts["training run"] == run.facts["training run"]
+    assert again.rows_written == {}
+    assert texts.stat().st_mtime_ns == before
+    served = vectors(lake, "user_embeddings", "user_id"), vectors(lake, "news_embeddings", "news_id")
+    assert {len(vector) for of_table in served for vector in of_table.values()} == {8}
+
+
+def test_encode_users_gives_the_vectors_of_training(trained: tuple[Lakehouse, JobRun], encoder: Path, tmp_path: Path) -> None:
+    lake, _ = trained
+    users, articles = vectors(lake, "user_embeddings", "user_id"), vectors(lake, "news_embeddings", "news_id")
+    history = frames.click_history(lake.spark, [("live", "1", "U99", "N000 N003", "")], lake.schema("click_history"))
+    lake.replace("click_history", history, where={"split": "live"})
+    encode_users(lake, JobRun("encode_users"), add_clicks=False, device="cpu")
+    found, of_articles = vectors(lake, "user_embeddings", "user_id"), vectors(lake, "news_embeddings", "news_id")
+    assert found.keys() == users.keys() | {"U99"}
+    assert all(found[user] == pytest.approx(users[user], abs=1e-4) for user in users)
+    assert all(of_articles[article] == pytest.approx(articles[article], abs=1e-4) for article in articles)
+    moved = encoder.rename(tmp_path / "bert")
+    try:
+        with pytest.raises(UserError, match="no such folder"):
+            encode_users(lake, JobRun("encode_users"), add_clicks=False, device="cpu")
+        again = JobRun("encode_users")
+        encode_users(lake, again, add_clicks=False, device="cpu", encoder=str(moved))
+        assert again.rows_written == {"user_embeddings": 0, "news_embeddings": 0}
+        other = save_bert(tmp_path / "other" / "bert", layers=2, width=32, heads=4, seed=2)
+        with pytest.raises(UserError, match="but the articles' vectors are by bert"):
+            encode_users(lake, again, add_clicks=False, device="cpu", encoder=str(other))
+    finally:
+        moved.rename(encoder)
+
+
+def test_what_cannot_be_tuned_is_refused_before_anything_is_staged(trained: tuple[Lakehouse, JobRun], encoder: Path) -> None:
+    lake, run = trained[0], JobRun("train_recommender")
+    staged = sorted(staging_folder(lake, None).rglob("*"))
+    with pytest.raises(UserError, match="--tune-layers 3: bert has 2 layers"):
+        train_recommender(lake, run, **{**TUNED, "tune_layers": 3}, encoder=str(encoder))
+    with pytest.raises(UserError, match="--encoder all-MiniLM-L6-v2 is all-MiniLM-L6-v2"):
+        train_recommender(lake, run, **TUNED)
+    with pytest.raises(UserError, match="content does not read texts"):
+        train_recommender(lake, run, **{**TUNED, "model": "content"}, encoder=str(encoder))
+    assert sorted(staging_folder(lake, None).rglob("*")) == staged
