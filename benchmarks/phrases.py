@@ -290,7 +290,7 @@ def main() -> None:
             whole_days(measures, spark, scratch, 4_000)
         else:
             seconds = matchers(measures, spark, scratch, {"all": 1_000_000, "datasketch": 100_000})
-            against_plain(measures, spark, scratch, [30_000, 100_000, 200_000], PLAIN_LIMIT_S)
+            against_plain(measures, spark, scratch, [30_000, 80_000, 100_000, 200_000], PLAIN_LIMIT_S)
             growth(measures, spark, scratch, (1_000_000, seconds), [(3_000_000, 10_000_000), (10_000_000, 10_000_000)])
             whole_days(measures, spark, scratch, 200_000)
     spark.stop()
