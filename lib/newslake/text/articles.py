@@ -14,6 +14,7 @@ from newslake.text.embed import Device, EmbedSettings, embed_column
 from newslake.text.spec import DEFAULT_MODEL, EncoderSpec, Field, LongText, Pooling, Precision, ResolvedEncoder, resolve
 
 TABLE = "article_embeddings"
+_BROADCAST_IDS = 200_000  # some 20 MB
 
 
 def encode_articles(
@@ -60,14 +61,13 @@ def encode_articles(
     run.rows_in(news.count())
     lake.create(TABLE)
 
-    todo = pending(news, vectors_of(lake, found))
-    work = _work(todo, vectors_of(lake, found))
+    work = _work(news, vectors_of(lake, found))
     articles = work.copyable + work.outdated + work.new
     told = f"{work.texts:,} texts to encode, {work.copyable:,} to copy"
     run.progress(f"{articles:,} articles without a vector by {found.encoder_id}: {told}")
-    copied = _copy(lake, todo, found) if work.copyable else 0
+    copied = _copy(lake, work, found) if work.copyable else 0
     tasks = partitions or 2 * lake.spark.sparkContext.defaultParallelism
-    settled = copied + _encode(lake, run, todo, found, settings, work, slices=-(-work.texts // slice_rows), tasks=tasks)
+    settled = copied + _encode(lake, run, news, found, settings, work, slices=-(-work.texts // slice_rows), tasks=tasks)
     run.wrote(TABLE, copied)
     run.fact("vectors copied from an earlier article", copied)
     if settled < articles:  # another job wrote news, or encoded, meanwhile
@@ -128,38 +128,52 @@ def copies(todo: DataFrame, vectors: DataFrame) -> DataFrame:
 
 @dataclass(frozen=True)
 class _Work:
-    """Articles whose very text has a vector under another id, others that have one of an older text, others without any, and the
-    distinct texts of these two."""
+    """What there is to do: articles without a vector for their present text.
 
+    Attributes:
+        ids: news_id, content_hash, copyable, outdated of each of them; computed.
+        copyable: how many have a text that has a vector under another id.
+        outdated: how many of the others have a vector of an older text.
+        new: how many of the others have none.
+        texts: distinct texts of these two.
+    """
+
+    ids: DataFrame
     copyable: int
     outdated: int
     new: int
     texts: int
 
+    def to_encode(self) -> DataFrame:
+        """news_id, content_hash, outdated of what is not copied; sent to every task where it is small beside table news."""
+        ids = self.ids.where(~F.col("copyable")).select("news_id", "content_hash", "outdated")
+        return F.broadcast(ids) if self.outdated + self.new <= _BROADCAST_IDS else ids
 
-def _work(todo: DataFrame, vectors: DataFrame) -> _Work:
+
+def _work(news: DataFrame, vectors: DataFrame) -> _Work:
     texts = vectors.select("content_hash").distinct().withColumn("known_text", F.lit(True))
-    ids = vectors.select("news_id").withColumn("known_id", F.lit(True))
-    rows = todo.select("news_id", "content_hash").join(texts, on="content_hash", how="left").join(ids, on="news_id", how="left")
-    new_text = F.col("known_text").isNull()
-    row = rows.agg(
-        F.count_if(~new_text),
-        F.count_if(new_text & F.col("known_id").isNotNull()),
-        F.count_if(new_text & F.col("known_id").isNull()),
-        F.countDistinct(F.when(new_text, F.col("content_hash"))),
-    ).head()
+    stored = vectors.select("news_id", F.col("content_hash").alias("encoded_hash"))
+    articles = news.select("news_id", "content_hash").join(stored, on="news_id", how="left")
+    todo = articles.where(F.col("encoded_hash").isNull() | (F.col("encoded_hash") != F.col("content_hash")))
+    known, old = F.col("known_text").isNotNull(), F.col("encoded_hash").isNotNull()
+    rows = todo.join(texts, on="content_hash", how="left")
+    # Computed once for all slices, and cut loose from the table that each slice changes.
+    ids = Frames().cut(rows.select("news_id", "content_hash", known.alias("copyable"), old.alias("outdated")))
+    copyable, outdated = F.col("copyable"), F.col("outdated")
+    texts_to_encode = F.countDistinct(F.when(~copyable, F.col("content_hash")))
+    row = ids.agg(F.count_if(copyable), F.count_if(~copyable & outdated), F.count_if(~copyable & ~outdated), texts_to_encode).head()
     assert row is not None
-    return _Work(*(int(count) for count in row))
+    return _Work(ids, *(int(count) for count in row))
 
 
-def _copy(lake: Lakehouse, todo: DataFrame, encoder: ResolvedEncoder) -> int:
-    return lake.merge(TABLE, copies(todo, vectors_of(lake, encoder))).rows
+def _copy(lake: Lakehouse, work: _Work, encoder: ResolvedEncoder) -> int:
+    return lake.merge(TABLE, copies(work.ids.where("copyable"), vectors_of(lake, encoder))).rows
 
 
 def _encode(
     lake: Lakehouse,
     run: JobRun,
-    todo: DataFrame,
+    news: DataFrame,
     encoder: ResolvedEncoder,
     settings: EmbedSettings,
     work: _Work,
@@ -173,6 +187,8 @@ def _encode(
     is met once in a run.
     """
     first, second = segments(encoder.spec.fields)
+    texts = news.select("news_id", "title", "abstract", "body", "content_hash")
+    todo = texts.join(work.to_encode().drop("outdated"), on=["news_id", "content_hash"], how="left_semi")
     began, settled, done, failed, tokens = run.seconds, 0, 0, 0, 0
     for number in range(slices):
         articles = todo.where(F.pmod(F.xxhash64("content_hash"), F.lit(slices)) == number)
@@ -182,7 +198,7 @@ def _encode(
             encoded = frames.keep(encoded)
             counted = encoded.agg(F.count("*"), F.count("error"), F.sum("token_count")).head()
             assert counted is not None
-            written = _write(lake, vector_rows(encoded, encoder), vectors_of(lake, encoder), work)
+            written = _write(lake, vector_rows(encoded, encoder), work)
             run.wrote(TABLE, written)
             settled += written
             if counted[1]:
@@ -196,8 +212,8 @@ def _encode(
     return settled
 
 
-def _write(lake: Lakehouse, rows: DataFrame, vectors: DataFrame, work: _Work) -> int:
-    """Write vectors, of which `todo` says that they are new or differ; returns how many there were.
+def _write(lake: Lakehouse, rows: DataFrame, work: _Work) -> int:
+    """Write vectors, all of which are new or differ; returns how many there were.
 
     What replaces an older vector and what is new go apart: each is about half the work of a merge that has to expect both.
     """
@@ -205,9 +221,9 @@ def _write(lake: Lakehouse, rows: DataFrame, vectors: DataFrame, work: _Work) ->
         return lake.merge(TABLE, rows, update=False).rows
     if not work.new:
         return lake.update(TABLE, rows).rows
-    ids = vectors.select("news_id")
-    updated = lake.update(TABLE, rows.join(ids, on="news_id", how="left_semi")).rows
-    return updated + lake.merge(TABLE, rows.join(ids, on="news_id", how="left_anti"), update=False).rows
+    old = work.to_encode().where("outdated").select("news_id")
+    updated = lake.update(TABLE, rows.join(old, on="news_id", how="left_semi")).rows
+    return updated + lake.merge(TABLE, rows.join(old, on="news_id", how="left_anti"), update=False).rows
 
 
 def vector_rows(encoded: DataFrame, encoder: ResolvedEncoder) -> DataFrame:
