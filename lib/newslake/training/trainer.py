@@ -100,7 +100,7 @@ def _train_epochs(
         for epoch, blocks in epochs:
             # What dropout draws depends on the epoch alone, so that a resumed run draws it too.
             torch.manual_seed(mixed(settings.seed, epoch, group.rank) >> 1)
-            rate = _Rate(settings, epoch, feed.rows * (1 if settings.grouped else 1 + settings.skips))
+            rate = _Rate(settings, epoch, int(group.total(feed.rows)[0]) * (1 if settings.grouped else 1 + settings.skips))
             loss, count = _train_epoch(model, optimizer, blocks, size, device, epoch, settings, rate, group)
             done.epoch = epoch
             done.examples += count
@@ -179,7 +179,7 @@ def _train_epoch(
     parameters = list(model.parameters())
     # Summed where it is: fetching each step's loss from a GPU would wait for the step.
     total = torch.zeros((), dtype=torch.float64, device=device)
-    trained, candidates = 0, 0
+    trained, by_all, candidates = 0, 0, 0
     batches = _batches(model, blocks, batch_size, device)
     while True:
         batch = next(batches, None)
@@ -191,12 +191,13 @@ def _train_epoch(
             loss.backward()
             total += loss.detach() * weight
             candidates += batch.articles.numel()
-        if not group.average_gradients(parameters, weight):
+        if not (whole := group.average_gradients(parameters, weight)):
             break
+        # By what all processes have trained on: with a rate of its own each would end with other weights.
         for of_optimizer in optimizer.param_groups:
-            of_optimizer["lr"] = rate.at(trained) * of_optimizer.get("share", 1.0)
+            of_optimizer["lr"] = rate.at(by_all) * of_optimizer.get("share", 1.0)
         optimizer.step()
-        trained += weight
+        trained, by_all = trained + weight, by_all + whole
     group.share_met(model)
     loss_sum, count, candidates_sum = group.total(float(total), trained, candidates)
     mean = loss_sum / max(count, 1)
