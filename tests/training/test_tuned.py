@@ -158,7 +158,7 @@ def test_an_architecture_whose_layers_are_no_list_is_refused(place: Path, data: 
     from transformers import AlbertConfig, AlbertModel
 
     shutil.copytree(place / "bert", tmp_path / "albert")
-    shape = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 32}
+    shape: dict[str, Any] = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 32}
     AlbertModel(AlbertConfig(vocab_size=150, embedding_size=16, **shape)).save_pretrained(tmp_path / "albert")
     found = resolve(EncoderSpec(str(tmp_path / "albert")))
     encoder = tuned_encoder(str(tmp_path / "albert"), found.encoder_id, layers=1, max_tokens=50)
@@ -171,7 +171,7 @@ def test_other_architectures_are_tuned_too(place: Path, tmp_path: Path, data: Tr
     from transformers import DistilBertConfig, DistilBertModel, MPNetConfig, MPNetModel, PreTrainedModel, RobertaConfig, RobertaModel
 
     shape: dict[str, Any] = {"hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 4, "intermediate_size": 64}
-    sizes = {"vocab_size": 150, "initializer_range": 0.2}
+    sizes: dict[str, Any] = {"vocab_size": 150, "initializer_range": 0.2}
     models: dict[str, PreTrainedModel] = {
         "distilbert": DistilBertModel(DistilBertConfig(dim=32, n_layers=3, n_heads=4, hidden_dim=64, **sizes)),
         "roberta": RobertaModel(RobertaConfig(max_position_embeddings=200, pad_token_id=0, **shape, **sizes)),
