@@ -69,7 +69,7 @@ def main() -> None:
         rows = impressions(spark, folder, count)
         with_scores = scored(rows, *files, reader="user")
         few = with_scores.where(f"impression_key < {sample}").orderBy("impression_key").toArrow()
-        of_sample = metrics_of(with_scores.where(f"impression_key < {sample}")).orderBy("impression_key").toPandas()
+        of_sample = metrics_of(with_scores.where(f"impression_key < {sample}")).orderBy("impression_key").toArrow()
 
         began = time.perf_counter()
         with PeakMemory() as memory:
@@ -79,16 +79,16 @@ def main() -> None:
     assert means is not None
     candidates = int(CANDIDATES * count)
     print(f"{means[0]:,} impressions, some {candidates:,} candidates: {seconds:.1f} s, peak {memory.peak_mib:,.0f} MiB; AUC {means[1]:.4f}")
-    scores, labels = (few[column].to_pylist() for column in ("scores", "labels"))
-    scores, labels = [np.array(s, np.float64) for s in scores], [np.array(label, np.int64) for label in labels]
+    scores = [np.array(of_one, np.float64) for of_one in few["scores"].to_pylist()]
+    labels = [np.array(of_one, np.int64) for of_one in few["labels"].to_pylist()]
     # One article twice in an impression is a tie, over which ours takes the mean; the loop's MRR does not.
     both = [i for i, score in enumerate(scores) if len(np.unique(score)) == len(score)]
-    of_sample = of_sample.iloc[both]
     scores, labels = [scores[i] for i in both], [labels[i] for i in both]
     began = time.perf_counter()
     expected = loop(scores, labels)
     peer = len(scores) / (time.perf_counter() - began)
-    furthest = float(np.abs(of_sample[list(METRICS)].to_numpy() - expected).max())
+    ours = np.stack([of_sample[metric].to_numpy() for metric in METRICS], axis=1)[both]
+    furthest = float(np.abs(ours - expected).max())
     offsets = np.concatenate(([0], np.cumsum([len(label) for label in labels])))
     began = time.perf_counter()
     impression_metrics(np.concatenate(scores).astype(np.float32), np.concatenate(labels), offsets)

@@ -7,7 +7,7 @@ the power is a setting, vectors are not centred (so that none loses its directio
 (ZCA, Bell and Sejnowski 1997), so that it depends on no choice of signs and varies smoothly with the data.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -77,12 +77,12 @@ def moments(spark: SparkSession, side: VectorFiles, units: list[Unit], dimension
     """Number and covariance (d, d) of the side's vectors at unit length; one pass, summed in double precision."""
     shares = split_units(units, min(_TASKS, spark.sparkContext.defaultParallelism))
 
-    def run(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    def run(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
             for number in batch.column(0).to_pylist():
                 rows, sums, products = _sums(side, shares[number], dimension)
-                columns = [[number], [rows], [sums], [products.ravel()]]
-                yield pa.RecordBatch.from_arrays([pa.array(c, f.type) for c, f in zip(columns, _ARROW, strict=True)], schema=_ARROW)
+                row = {"share": number, "rows": rows, "sums": sums, "products": products.ravel()}
+                yield pa.RecordBatch.from_pylist([row], schema=_ARROW)
 
     found = spark.range(0, len(shares), 1, len(shares)).mapInArrow(run, _SCHEMA).toArrow().sort_by("share")
     count = sum(found["rows"].to_pylist())
