@@ -12,6 +12,7 @@ from newslake.errors import UserError
 from newslake.jobrun import JobRun
 from newslake.lakehouse import Lakehouse
 from newslake.text.articles import encode_articles
+from newslake.training import staging
 from newslake.training.encode_users import encode_users
 from newslake.training.preparation import models_folder, staging_folder
 from newslake.training.recommender import train_recommender
@@ -112,3 +113,17 @@ def test_what_cannot_be_tuned_is_refused_before_anything_is_staged(trained: tupl
     with pytest.raises(UserError, match="content does not read texts"):
         train_recommender(lake, run, **{**TUNED, "model": "content"}, encoder=str(encoder))
     assert sorted(staging_folder(lake, None).rglob("*")) == staged
+
+
+@pytest.mark.slow
+def test_two_processes_of_the_distributor_tune_too(
+    trained: tuple[Lakehouse, JobRun], encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(staging, "CLICKS_PER_ROW_GROUP", 32)
+    lake, first = trained
+    run = JobRun("train_recommender")
+    train_recommender(lake, run, **TUNED, encoder=str(encoder), processes=2, device="cpu", staging=str(tmp_path / "staging"))
+    assert run.facts["training run"] != first.facts["training run"]
+    assert run.rows_written == first.rows_written
+    best = {row["run_id"]: row["auc"] for row in lake.read("model_metrics").where("best AND split = 'valid'").collect()}
+    assert best[run.facts["training run"]] == pytest.approx(best[first.facts["training run"]], abs=0.1)
