@@ -1,6 +1,6 @@
 """Judging a recommender: scores and metrics of a million impressions in Spark, against a loop of scikit-learn calls.
 
-The vectors are random, the labels drawn by them, some 37 candidates an impression. Ours reads impressions from Parquet, scores them from
+The vectors are random, the labels given by place, some 37 candidates an impression. Ours reads impressions from Parquet, scores them from
 two files of vectors, and takes AUC, MRR, nDCG@5 and nDCG@10 of each. The loop is given scores and labels in memory, and calls
 roc_auc_score and ndcg_score (scikit-learn has no MRR: numpy) for each impression of a sample.
 """
@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 import numpy as np
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 from sklearn.metrics import ndcg_score, roc_auc_score
 
@@ -29,13 +29,13 @@ def impressions(spark: SparkSession, folder: Path, count: int) -> DataFrame:
     """Written and read again: impression_key, user, articles, labels (one click or two, the rest skips)."""
     key = F.col("id")
 
-    def number(place: "F.Column | int", below: int) -> "F.Column":
-        return F.pmod(F.xxhash64(key, F.lit(place) if isinstance(place, int) else place), F.lit(below)).cast("int")
+    def number(place: Column, below: int) -> Column:
+        return F.pmod(F.xxhash64(key, place), F.lit(below)).cast("int")
 
-    places = F.sequence(F.lit(1), 2 + number(0, 2 * CANDIDATES - 3))
+    places = F.sequence(F.lit(1), 2 + number(F.lit(0), 2 * CANDIDATES - 3))
     rows = spark.range(0, count, 1, 4 * CORES).select(
         key.alias("impression_key"),
-        number(-1, USERS).alias("user"),
+        number(F.lit(-1), USERS).alias("user"),
         F.transform(places, lambda place: number(place, ARTICLES)).alias("articles"),
         F.transform(places, lambda place: ((place == 1) | (place % 30 == 0)).cast("tinyint")).alias("labels"),
     )

@@ -77,9 +77,10 @@ def ballots(lake: Lakehouse, truth: DataFrame) -> dict[str, np.ndarray]:
 
 
 def quality(old: np.ndarray, after: np.ndarray, true: np.ndarray) -> dict[str, float]:
-    """Precision of the changes, share of wrong labels corrected, accuracy before and after, of the texts' classes."""
+    """Number and precision of the changes, share of wrong labels corrected, accuracy before and after, of the texts' classes."""
     changed, wrong, right = after != old, old != true, after == true
     return {
+        "changes": float(changed.sum()),
         "precision": float(right[changed].mean()) if changed.any() else float("nan"),
         "recall": float((wrong & right).sum() / max(1, wrong.sum())),
         "before": float(1 - wrong.mean()),

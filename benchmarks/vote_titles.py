@@ -15,6 +15,7 @@ from newslake.search.knn import unit_rows
 from newslake.search.whiten import whitening
 from newslake.text.encoder import Encoder
 from newslake.text.spec import EncoderSpec, resolve
+from vote import outcome
 
 NEIGHBOURS, DRAWS, WRONG = 20, 20, 0.15
 POWERS = (0.0, 0.3, 0.5, 0.7)
@@ -31,25 +32,21 @@ def neighbours(short: np.ndarray, long: np.ndarray, power: float) -> np.ndarray:
     return found
 
 
-def outcome(near: np.ndarray, true: np.ndarray, classes: int, votes: int, own_votes: int) -> np.ndarray:
-    """Precision of the changes, share of wrong labels corrected, number of changes: means over the draws.
+def means(near: np.ndarray, true: np.ndarray, classes: int, votes: int, own_votes: int) -> dict[str, float]:
+    """What `vote.quality` says of one rule, as means over the draws.
 
     Args:
         near: (n, NEIGHBOURS) classes of the neighbours.
         true: (n,) classes.
     """
-    counts = (near[:, :, None] == np.arange(classes)).sum(axis=1)
-    voted, most = counts.argmax(axis=1), counts.max(axis=1)
     found = []
     for seed in range(DRAWS):
         random = np.random.default_rng(seed)
         others = (true + random.integers(1, classes, len(true))) % classes
         old = np.where(random.random(len(true)) < WRONG, others, true)
-        changed = (most >= votes) & (voted != old) & ((near == old[:, None]).sum(axis=1) <= own_votes)
-        right = voted == true
-        found.append((right[changed].mean(), (right & changed & (old != true)).sum() / (old != true).sum(), changed.sum()))
-    means: np.ndarray = np.mean(found, axis=0)
-    return means
+        ballots = {"old": old, "true": true, "near": near, "classes": np.array(classes)}
+        found.append(outcome(ballots, votes, NEIGHBOURS, own_votes))
+    return {name: float(np.mean([one[name] for one in found])) for name in found[0]}
 
 
 def main() -> None:
@@ -67,9 +64,9 @@ def main() -> None:
     for power in POWERS:
         near = true[neighbours(short, long, power)]
         for votes, own_votes in RULES:
-            precision, corrected, changes = outcome(near, true, len(names), votes, own_votes)
+            got = means(near, true, len(names), votes, own_votes)
             own = "any" if own_votes == NEIGHBOURS else own_votes
-            print(f"{power:>6}  {votes:>2}/{NEIGHBOURS}  {own:>9}  {precision:>9.3f}  {corrected:>9.3f}  {changes:>7.0f}")
+            print(f"{power:>6}  {votes:>2}/{NEIGHBOURS}  {own:>9}  {got['precision']:>9.3f}  {got['recall']:>9.3f}  {got['changes']:>7.0f}")
 
 
 if __name__ == "__main__":

@@ -16,35 +16,14 @@ from newslake.training.evaluate import all_vectors, evaluate
 from newslake.training.feed import ClickFeed
 from newslake.training.processes import Alone, Together
 from newslake.training.saved import load_saved, restore, save_model
-from newslake.training.train_settings import TrainSettings, settings_for
 from newslake.training.trainer import Trained, _Rate, train
 from tests.ports import free_port
-from tests.training.worlds import world
-
-SMALL: dict[str, Any] = {
-    "seed": 0,
-    "skips": 4,
-    "dim": 8,
-    "heads": 2,
-    "history": 5,
-    "epochs": 4,
-    "patience": 4,
-    "batch_size": 32,
-    "learning_rate": 0.01,
-}
+from tests.training.worlds import SMALL, settings, trained, world
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> TrainingData:
     return world(tmp_path_factory.mktemp("world"))
-
-
-def settings(model: str, **changed: Any) -> TrainSettings:
-    return settings_for(model, **{**SMALL, **changed})
-
-
-def trained(data: TrainingData, chosen: TrainSettings, **options: Any) -> Trained:
-    return train(data, chosen, device="cpu", **{"progress": lambda text: None, **options})
 
 
 def valid_aucs(found: Trained) -> list[float]:

@@ -17,7 +17,8 @@ from newslake.training.processes import Together
 from newslake.training.saved import load_saved, restore, save_model
 from newslake.training.trainer import train
 from tests.ports import free_port
-from tests.training.tuned_worlds import CPU, make_model, settings, small_world, texts_of, trained
+from tests.training.tuned_worlds import CPU, make_model, settings, small_world, texts_of
+from tests.training.worlds import trained
 
 
 @pytest.fixture(scope="module")

@@ -14,35 +14,19 @@ from newslake.text.spec import EncoderSpec, Pooling, resolve
 from newslake.training.data import Catalogue, TrainingData
 from newslake.training.models import HistoryModel, build_model
 from newslake.training.texts import Texts, _tokenise, load_texts, tuned_encoder
-from newslake.training.train_settings import TrainSettings, settings_for
-from newslake.training.trainer import Trained, train
+from newslake.training.train_settings import TrainSettings
 from tests.text.conftest import WORDS, save_bert
+from tests.training import worlds
 from tests.training.worlds import KINDS, world
 
 LAYERS = 3
-SMALL: dict[str, Any] = {
-    "seed": 0,
-    "skips": 4,
-    "dim": 8,
-    "heads": 2,
-    "history": 5,
-    "epochs": 2,
-    "patience": 4,
-    "batch_size": 32,
-    "learning_rate": 0.01,
-    "tune_layers": 1,
-    "tune_learning_rate": 1e-3,
-}
+TUNED: dict[str, Any] = {"epochs": 2, "tune_layers": 1, "tune_learning_rate": 1e-3}
 CPU = torch.device("cpu")
 Pair = tuple[str, str]
 
 
 def settings(model: str = "nrms", **changed: Any) -> TrainSettings:
-    return settings_for(model, **{**SMALL, **changed})
-
-
-def trained(data: TrainingData, chosen: TrainSettings, **options: Any) -> Trained:
-    return train(data, chosen, device="cpu", **{"progress": lambda text: None, **options})
+    return worlds.settings(model, **{**TUNED, **changed})
 
 
 def pairs(articles: int) -> list[Pair]:

@@ -1,14 +1,36 @@
 """A small world of readers for tests of the trainer: users like one kind of articles, and have histories that say which."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from newslake.training.data import Catalogue, Codes, Impressions, TrainingData
+from newslake.training.train_settings import TrainSettings, settings_for
+from newslake.training.trainer import Trained, train
 
 KINDS, SIZE, LENGTH = 3, 6, 5
+SMALL: dict[str, Any] = {
+    "seed": 0,
+    "skips": 4,
+    "dim": 8,
+    "heads": 2,
+    "history": 5,
+    "epochs": 4,
+    "patience": 4,
+    "batch_size": 32,
+    "learning_rate": 0.01,
+}
+
+
+def settings(model: str, **changed: Any) -> TrainSettings:
+    return settings_for(model, **{**SMALL, **changed})
+
+
+def trained(data: TrainingData, chosen: TrainSettings, **options: Any) -> Trained:
+    return train(data, chosen, device="cpu", **{"progress": lambda text: None, **options})
 
 
 def world(

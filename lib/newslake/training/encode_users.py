@@ -16,7 +16,6 @@ from pyspark.sql import types as T
 from newslake.errors import UserError
 from newslake.jobrun import JobRun
 from newslake.lakehouse import Lakehouse
-from newslake.text.articles import segments
 from newslake.training import examples
 from newslake.training.folders import parquet_files, uri, write
 from newslake.training.preparation import models_folder, staging_folder
@@ -26,7 +25,7 @@ if TYPE_CHECKING:  # torch takes seconds to import: --help does without
 
     from newslake.training.data import Catalogue
     from newslake.training.models import HistoryModel
-    from newslake.training.saved import SavedModel, TunedEncoder
+    from newslake.training.saved import SavedModel
     from newslake.training.texts import Texts
 
 _USERS_AT_ONCE = 512
@@ -183,20 +182,20 @@ def _articles(lake: Lakehouse, saved: "SavedModel", scratch: Path, encoder: str 
         vectors=flat_vectors(table["embedding"]),
         histories=np.full((1, saved.settings.history), -1, dtype=np.int32),
         latest_history=np.zeros(0, dtype=np.int32),
-        texts=_texts(lake, saved.tuned, saved, encoder, scratch, len(ids)) if saved.tuned else None,
+        texts=_texts(lake, saved, encoder, scratch, len(ids)) if saved.tuned else None,
     )
 
 
-def _texts(lake: Lakehouse, tuned: "TunedEncoder", saved: "SavedModel", encoder: str | None, scratch: Path, articles: int) -> "Texts":
+def _texts(lake: Lakehouse, saved: "SavedModel", encoder: str | None, scratch: Path, articles: int) -> "Texts":
     """The texts of those articles, for a model that tuned its encoder."""
-    from newslake.training.texts import load_texts, tokenised, tuned_encoder
+    from newslake.training.texts import load_texts, texts_of, tokenised, tuned_encoder
 
+    tuned = saved.tuned
+    assert tuned is not None
     assert saved.encoder_id is not None  # check_encoder
     found = tuned_encoder(encoder or tuned.model, saved.encoder_id, layers=saved.settings.tune_layers, max_tokens=tuned.text_tokens)
-    first, second = segments(found.spec.fields)
     index = lake.spark.read.parquet(uri(scratch / "index.parquet"))
-    texts = lake.read("news").join(index, on="news_id", how="inner").select("article", first.alias("first"), second.alias("second"))
-    write(tokenised(texts, found), scratch / "texts")
+    write(tokenised(index.join(texts_of(lake.read("news"), found), on="news_id", how="inner"), found), scratch / "texts")
     return load_texts(parquet_files(scratch / "texts"), articles, found)
 
 

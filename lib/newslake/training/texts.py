@@ -111,8 +111,7 @@ def stage_texts(staged: Staged, vectors: Staged, news: DataFrame, encoder: Resol
     Raises:
         JobFailed: rows written do not equal the texts that there are.
     """
-    first, second = segments(encoder.spec.fields)
-    texts = news.select("news_id", first.alias("first"), second.alias("second"))
+    texts = texts_of(news, encoder)
     parts = {"digest": encoder.digest, "max_tokens": encoder.max_tokens, "vectors": vectors.fingerprint}
     fingerprint = combined({"layout": _LAYOUT, "texts": content_fingerprint(texts), **parts})
     final = staged.folder / f"texts-{fingerprint}"
@@ -125,6 +124,12 @@ def stage_texts(staged: Staged, vectors: Staged, news: DataFrame, encoder: Resol
         return {"texts": row_count(parquet_files(temporary / "tokens"))}
 
     return StagedTexts(final, fingerprint, built_once(final, build), encoder)
+
+
+def texts_of(news: DataFrame, encoder: ResolvedEncoder) -> DataFrame:
+    """news_id, and the text as the encoder's pair of segments: first, second."""
+    first, second = segments(encoder.spec.fields)
+    return news.select("news_id", first.alias("first"), second.alias("second"))
 
 
 def tokenised(texts: DataFrame, encoder: ResolvedEncoder) -> DataFrame:

@@ -1,5 +1,6 @@
 """The encoder inside a model: its last layers are trained with the recommender, the others stay as they are."""
 
+import inspect
 from collections.abc import Iterator
 from typing import Any, Self
 
@@ -38,7 +39,7 @@ class TunedText(nn.Module):
         _freeze(self.model, stack[len(stack) - layers :])
         self._cls, self._unit = texts.encoder.spec.pooling == "cls", texts.encoder.spec.unit
         self._pad = int(getattr(self.model.config, "pad_token_id", None) or 0)
-        self._has_segments = "token_type_ids" in _arguments(self.model)
+        self._has_segments = "token_type_ids" in inspect.signature(self.model.forward).parameters
         self.tokens: Tensor
         self.segments: Tensor
         self.offsets: Tensor
@@ -117,9 +118,3 @@ def _freeze(model: nn.Module, tuned: nn.ModuleList) -> None:
             if id(weight) not in kept:
                 delattr(module, name)
                 module.register_buffer(name, weight.detach(), persistent=False)
-
-
-def _arguments(model: Any) -> set[str]:
-    import inspect
-
-    return set(inspect.signature(model.forward).parameters)
