@@ -20,7 +20,7 @@ from newslake.mind.generator import GeneratorSpec, generate
 from newslake.mind.parse import parse_behaviors
 from newslake.session import spark_session
 from newslake.text.articles import encode_articles
-from newslake.training.compare import compare_models
+from newslake.training.compare import WITH_CONTEXT, compare_models
 from newslake.training.metrics import impression_metrics
 
 CORES = len(os.sched_getaffinity(0))
@@ -60,7 +60,7 @@ def main() -> None:
         for job, options in (
             (parse_behaviors, {"train": [str(data / "train")], "dev": [str(data / "dev")]}),
             (encode_articles, {"fields": ("title", "abstract")}),
-            (compare_models, {"models": models}),
+            (compare_models, {"models": models, "context": True}),
         ):
             run = run_job(job, lake, options)
             print(f"{job.__name__}: {run.seconds:.0f} s: {run.summary()}", flush=True)
@@ -73,8 +73,10 @@ def main() -> None:
         measures.add(f"AUC of {model}", auc[model, "all"], auc["zero-shot", "all"], unit="AUC", better="higher", peer_name="zero-shot")
     for model in [model for model in models if model in ("dssm", "nrms")]:
         measures.add(f"AUC of {model}", auc[model, "all"], auc["content", "all"], unit="AUC", better="higher", peer_name="content")
-        share, whole = auc[model, "at_least_5_clicks"] - 0.5, truth["at_least_5_clicks"] - 0.5
-        measures.add(f"AUC - 0.5 of {model}, 5 clicks and more", share, whole, unit="AUC", better="higher", peer_name="true taste")
+        # With context: popularity and age of the candidates, known at the moment of showing. The true taste knows neither.
+        for shown in (model, f"{model}{WITH_CONTEXT}"):
+            share, whole = auc[shown, "at_least_5_clicks"] - 0.5, truth["at_least_5_clicks"] - 0.5
+            measures.add(f"AUC - 0.5 of {shown}, 5 clicks and more", share, whole, unit="AUC", better="higher", peer_name="true taste")
     measures.finish()
 
 

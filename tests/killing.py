@@ -15,6 +15,22 @@ from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
 PROJECT = Path(__file__).parent.parent
+# A process that is killed within its first minute spends half of it on compiling what it runs a few times: the JVM's first compiler
+# alone, plans interpreted and as few partitions as tests have come to the same commits sooner.
+_SHORT_LIVED = {
+    "SPARK_SUBMIT_OPTS": "-XX:TieredStopAtLevel=1",
+    "PYSPARK_SUBMIT_ARGS": " ".join(
+        f"--conf {setting}"
+        for setting in (
+            "spark.master=local[2]",
+            "spark.sql.shuffle.partitions=2",
+            "spark.databricks.delta.snapshotPartitions=1",
+            "spark.sql.codegen.wholeStage=false",
+            "spark.sql.codegen.factoryMode=NO_CODEGEN",
+        )
+    )
+    + " pyspark-shell",
+}
 
 
 def run_job(job: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -39,7 +55,7 @@ def kill_job(job: str, *arguments: str, when: Callable[[], bool], log: Path, tim
         TimeoutError: neither happened in time.
     """
     with log.open("w") as stderr:
-        process = subprocess.Popen(_command(job, arguments), env=_environment({}), cwd=PROJECT, stdout=stderr, stderr=stderr)
+        process = subprocess.Popen(_command(job, arguments), env=_environment(_SHORT_LIVED), cwd=PROJECT, stdout=stderr, stderr=stderr)
         deadline = time.monotonic() + timeout_s
         while process.poll() is None:
             if when():

@@ -52,7 +52,7 @@ def labels_in(split: str) -> list[str]:
 
 def test_every_click_and_impression_is_staged(staged: Staged) -> None:
     sizes = staged.sizes
-    assert sizes["clicks"] == labels_in("train").count("1") == sum(pq.read_table(file).num_rows for file in staged.files("clicks"))
+    assert sizes["clicks"] == labels_in("train").count("1") == sum(pq.read_table(file).num_rows for file in staged.click_files())
     assert sizes["candidates"] == len(labels_in("train")) + len(labels_in("dev"))
     assert sizes["train"] + sizes["valid"] == len(BEHAVIORS)
     assert sizes["articles_without_news"] == 2
@@ -84,10 +84,21 @@ def test_indices_begin_with_what_training_meets(staged: Staged) -> None:
     assert (catalogue.category.values == 0).sum() == 2  # the articles without a news row
 
 
-def test_clicks_have_one_width_and_what_is_needed_to_draw_from_them(staged: Staged) -> None:
-    table = pq.read_table(staged.files("clicks"))
-    assert {len(skips) for skips in table["skips"].to_pylist()} == {staged.sizes["width"]}
-    assert max(table["skip_count"].to_pylist()) == staged.sizes["width"]
+def test_clicks_are_padded_to_few_widths_and_have_what_is_needed_to_draw_from_them(
+    tables: Tables, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(staging, "CLICK_WIDTHS", (1, 2))
+    staged = staged_in(tmp_path, tables)
+    shortest = 0
+    for width in (1, 2, staged.sizes["width"]):
+        of_width = pq.read_table(staged.files(f"clicks-{width:05}"))
+        assert {len(skips) for skips in of_width["skips"].to_pylist()} == {width}
+        assert shortest < max(of_width["skip_count"].to_pylist()) <= width
+        assert min(of_width["skip_count"].to_pylist()) >= shortest, "the first width that holds all"
+        shortest = max(of_width["skip_count"].to_pylist())
+    assert shortest == staged.sizes["width"] > 2
+    table = pq.read_table(staged.click_files())
+    assert len(table) == staged.sizes["clicks"]
     assert staged.sizes["clicks_with_skips_left_out"] == 0
     assert len(set(table["click_id"].to_pylist())) == len(table)
 
@@ -111,7 +122,8 @@ def test_the_same_input_is_staged_alike_whatever_the_partitions(
     finally:
         spark.conf.set("spark.sql.shuffle.partitions", str(before))
     assert again.fingerprint == staged.fingerprint
-    for part in ("clicks", "train", "valid"):
+    assert pq.read_table(again.click_files()).equals(pq.read_table(staged.click_files()))
+    for part in ("train", "valid"):
         assert pq.read_table(again.files(part)).equals(pq.read_table(staged.files(part)))
     for part, key in (("users", "user"), ("articles", "article")):
         assert pq.read_table(again.files(part)).sort_by(key).equals(pq.read_table(staged.files(part)).sort_by(key))
@@ -127,7 +139,7 @@ def test_other_settings_are_staged_apart_in_row_groups_of_the_size_chosen(
     assert narrow.sizes["width"] == 2
     assert narrow.sizes["clicks"] == staged.sizes["clicks"]
     assert narrow.sizes["clicks_with_skips_left_out"] > 0
-    files = [pq.read_metadata(file) for file in narrow.files("clicks")]
+    files = [pq.read_metadata(file) for file in narrow.click_files()]
     assert len(files) == -(-narrow.sizes["clicks"] // 64)
     groups = [file.row_group(i).num_rows for file in files for i in range(file.num_row_groups)]
     assert sum(groups) == narrow.sizes["clicks"]

@@ -96,7 +96,7 @@ class TrainingData:
 def load_training_data(staged: Staged, vectors: Staged | None, texts: StagedTexts | None = None) -> TrainingData:
     """The data in a staged folder, and the articles' vectors and texts where staged folders of them are given."""
     catalogue = load_catalogue(staged, vectors, texts)
-    return TrainingData(catalogue, staged.files("clicks"), load_impressions(staged, TRAIN), load_impressions(staged, VALID))
+    return TrainingData(catalogue, staged.click_files(), load_impressions(staged, TRAIN), load_impressions(staged, VALID))
 
 
 def load_catalogue(staged: Staged, vectors: Staged | None, texts: StagedTexts | None = None) -> Catalogue:

@@ -187,6 +187,19 @@ def list_sizes(lists: DataFrame, *, max_skips: int) -> DataFrame:
     )
 
 
+def padded_to(widths: Sequence[int]) -> Column:
+    """Of `impression_lists`: the first of the widths, in ascending order, that holds all skips of the impression; else the last."""
+    skips = F.size(F.filter("labels", lambda label: label == 0))
+    fits = F.filter(F.array(*map(F.lit, widths)), lambda width: width >= skips)
+    return F.coalesce(F.get(fits, F.lit(0)), F.lit(widths[-1]))
+
+
+def clicks_by(lists: DataFrame, column: str) -> DataFrame:
+    """How many clicks the impressions of each value have: column, clicks. Values without a click are left out."""
+    clicks = F.size(F.filter("labels", lambda label: label == 1))
+    return lists.groupBy(column).agg(F.sum(clicks).alias("clicks")).where("clicks > 0")
+
+
 def clicks_with_skips(lists: DataFrame, *, width: int) -> DataFrame:
     """One row per click with the skips of its impression, padded to one width, as Petastorm needs them.
 

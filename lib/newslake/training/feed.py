@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from newslake.errors import JobFailed
@@ -48,7 +50,7 @@ class ClickFeed:
         skips: drawn per click and epoch; a click with fewer gives them all.
         batch_size: examples (or clicks); blocks hold whole batches, so that only an epoch's last batch is short.
         grouped: give Clicks, each with its skips, rather than Examples, shuffled one by one.
-        buffer_clicks: clicks that are shuffled together.
+        buffer_clicks: clicks that are shuffled together. A row group has impressions of one length: a buffer takes many.
         shard, shard_count: this process reads the row groups whose number leaves `shard` on division by `shard_count`.
 
     Attributes:
@@ -64,7 +66,7 @@ class ClickFeed:
         skips: int,
         batch_size: int,
         grouped: bool = False,
-        buffer_clicks: int = 16384,
+        buffer_clicks: int = 65536,
         shard: int = 0,
         shard_count: int = 1,
     ) -> None:
@@ -108,12 +110,9 @@ class ClickFeed:
     def blocks(self, epoch: int) -> Iterator[Block]:
         """One epoch's examples (or clicks) in shuffled blocks, read in this thread."""
         random = np.random.default_rng([self._seed & 0xFFFFFFFF, epoch, self._shard])
-        key = mixed(self._seed, epoch)
-        make = click_columns if self._grouped else example_columns
         rows, left = 0, None
-        for clicks in self._buffers(epoch):
-            rows += len(clicks["click_id"])
-            columns = make(clicks, key, self._skips)
+        for clicks, columns in self._buffers(epoch):
+            rows += clicks
             order = random.permutation(len(columns[0]))
             columns = tuple(column[order] for column in columns)
             if left is not None:  # goes first: it has been shuffled already
@@ -130,18 +129,23 @@ class ClickFeed:
     def _block(self, columns: Columns) -> Block:
         return Clicks(*tensors(columns)) if self._grouped else Examples(*tensors(columns))
 
-    def _buffers(self, epoch: int) -> Iterator[Arrays]:
-        """Clicks of several row groups at a time, `buffer_clicks` or a little more."""
-        parts: list[Arrays] = []
+    def _buffers(self, epoch: int) -> Iterator[tuple[int, Columns]]:
+        """Clicks of several row groups at a time, `buffer_clicks` or a little more: how many, and their columns.
+
+        Skips are drawn row group by row group: a click's hundreds of skips need not be copied to draw a few of them.
+        """
+        key = mixed(self._seed, epoch)
+        make = click_columns if self._grouped else example_columns
+        parts: list[Columns] = []
         held = 0
-        for group in read_row_groups(self._urls, COLUMNS, mixed(self._seed, epoch), self._shard, self._shard_count):
-            parts.append(group)
+        for group in read_row_groups(self._urls, COLUMNS, key, self._shard, self._shard_count):
+            parts.append(make(group, key, self._skips))
             held += len(group["click_id"])
             if held >= self._buffer_clicks:
-                yield _joined(parts)
+                yield held, _joined(parts)
                 parts, held = [], 0
         if parts:
-            yield _joined(parts)
+            yield held, _joined(parts)
 
 
 def read_row_groups(urls: list[str], columns: Sequence[str], seed: int, shard: int = 0, shard_count: int = 1) -> Iterator[Arrays]:
@@ -154,7 +158,7 @@ def read_row_groups(urls: list[str], columns: Sequence[str], seed: int, shard: i
         filesystem,
         paths,
         schema_fields=[f"^{name}$" for name in columns],
-        worker_class=ArrowReaderWorker,
+        worker_class=_RowGroupWorker,
         reader_pool=_SequentialPool(),
         is_batched_reader=True,
         seed=seed & 0xFFFFFFFF,
@@ -171,6 +175,35 @@ def read_row_groups(urls: list[str], columns: Sequence[str], seed: int, shard: i
         reader.join()
 
 
+class _RowGroupWorker(ArrowReaderWorker):
+    """Gives a column of lists as one array. Petastorm's own way there, an array for each list, takes as long as all the rest."""
+
+    @staticmethod
+    def new_results_queue_reader() -> "_RowGroups":
+        return _RowGroups()
+
+
+class _RowGroups:
+    batched_output = True
+
+    def read_next(self, pool: Any, schema: Any, ngram: Any) -> Any:
+        try:
+            table = pool.get_results()
+        except EmptyResultError:
+            raise StopIteration from None
+        return schema.make_namedtuple(**{name: _array(name, table.column(name).combine_chunks()) for name in table.column_names})
+
+
+def _array(name: str, column: pa.Array) -> npt.NDArray[Any]:
+    if not pa.types.is_list(column.type):
+        return column.to_numpy(zero_copy_only=False)
+    values = column.flatten().to_numpy(zero_copy_only=False)
+    width = len(values) // max(1, len(column))
+    if (np.diff(column.offsets.to_numpy()) != width).any():
+        raise JobFailed(f"the lists of {name} have several lengths: remove the staging folder and run again")
+    return values.reshape(len(column), width)
+
+
 class _SequentialPool(DummyPool):
     """Reads in the thread that asks, so that a seed gives one order.
 
@@ -178,6 +211,11 @@ class _SequentialPool(DummyPool):
     row group is queued in between, it waits for ever. (Its thread pool ends early there, and the rows are lost.) Asked first,
     "done" means that everything has been queued.
     """
+
+    def __init__(self) -> None:
+        super().__init__()
+        # How many row groups are queued (by number, not read yet): with few, who queues them sleeps 10 ms whenever those are waiting.
+        self.workers_count = 1_000_000
 
     def get_results(self) -> Any:
         while not self._results_queue:
@@ -193,8 +231,8 @@ class _SequentialPool(DummyPool):
         return self._results_queue.pop(0)
 
 
-def _joined(parts: list[Arrays]) -> Arrays:
-    return {name: np.concatenate([part[name] for part in parts]) for name in COLUMNS}
+def _joined(parts: list[Columns]) -> Columns:
+    return tuple(np.concatenate(column) for column in zip(*parts, strict=True))
 
 
 def _row_groups(file: str) -> list[int]:

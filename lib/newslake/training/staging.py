@@ -2,7 +2,7 @@
 
     <staging>/<fingerprint>/articles, users     index and id (and attributes; a user's latest history), one row each
                             histories           one distinct list of a user's latest clicks, by index
-                            clicks              one click with its skips, fixed width: read through Petastorm
+                            clicks-<width>      one click with its skips, padded to the width: read through Petastorm
                             train, valid        one impression with its candidates: read through pyarrow, see data.py
                             vectors-<hash>      article index and embedding, by one encoder
                             texts-<hash>        article index and tokens, where an encoder is tuned: see texts.py
@@ -28,11 +28,14 @@ from newslake.training.fingerprint import combined, content_fingerprint
 from newslake.training.folders import built_once, parquet_files, row_count, uri, write, written
 
 # Part of every fingerprint: raise it when what is staged from the same input changes.
-LAYOUT = 2
+LAYOUT = 3
 # Rows of a row group of `clicks`. Petastorm shuffles and shards by row group, so a shard is even to within one, and a
 # shuffle buffer mixes several; smaller ones cost more to open than to read.
 CLICKS_PER_ROW_GROUP = 4096
 CLICKS_PER_FILE = 64 * CLICKS_PER_ROW_GROUP
+# Clicks are padded to the first of these that holds all their skips, or to the longest there is: most impressions are short and a few
+# ten times as long, and to read padding takes as long as to read skips.
+CLICK_WIDTHS = (16, 32, 64, 128)
 IMPRESSIONS_PER_FILE = 1_000_000
 
 
@@ -47,6 +50,10 @@ class Staged:
     def files(self, part: str) -> list[str]:
         """The Parquet files of one part, in the order of their rows."""
         return parquet_files(self.folder / part)
+
+    def click_files(self) -> list[str]:
+        """The Parquet files of the clicks, the shortest lists first."""
+        return [file for folder in sorted(self.folder.glob("clicks-*")) for file in parquet_files(folder)]
 
 
 def stage(
@@ -179,7 +186,7 @@ def _build(
         files = _files_for(sizes[role], IMPRESSIONS_PER_FILE)
         write(examples.in_fixed_order(of_role, "impression_key", files=files), temporary / role)
         _check_rows(temporary / role, sizes[role])
-    _write_clicks(lists.where(F.col("role") == examples.TRAIN), sizes["clicks"], sizes["width"], temporary / "clicks")
+    _write_clicks(lists.where(F.col("role") == examples.TRAIN), sizes["clicks"], sizes["width"], temporary)
     shutil.rmtree(temporary / "tmp")
     return sizes
 
@@ -195,14 +202,25 @@ def _candidates_by_role(shown: DataFrame, splits: Mapping[str, str]) -> dict[str
     return there
 
 
-def _write_clicks(train_lists: DataFrame, clicks: int, width: int, folder: Path) -> None:
-    rows = examples.in_fixed_order(
-        examples.clicks_with_skips(train_lists, width=width), "click_id", files=_files_for(clicks, CLICKS_PER_FILE)
-    )
+def _write_clicks(train_lists: DataFrame, clicks: int, longest: int, folder: Path) -> None:
+    widths = [*(width for width in CLICK_WIDTHS if width < longest), longest]
+    by_width = train_lists.withColumn("width", examples.padded_to(widths))
+    there = {row["width"]: int(row["clicks"]) for row in examples.clicks_by(by_width, "width").collect()}
+    if sum(there.values()) != clicks:
+        raise JobFailed(f"staged {sum(there.values()):,} clicks, but there are {clicks:,}")
+    for width, of_width in there.items():
+        rows = examples.clicks_with_skips(by_width.where(F.col("width") == width), width=width)
+        rows = examples.in_fixed_order(rows, "click_id", files=_files_for(of_width, CLICKS_PER_FILE))
+        part = folder / f"clicks-{width:05}"
+        write(rows, part, **_click_options(width))
+        _check_rows(part, of_width)
+
+
+def _click_options(width: int) -> dict[str, str]:
     # Parquet ends a row group when what it has buffered reaches block.size. Without a dictionary, and with pages that are
     # not closed (and so not compressed) before that, this is what the numbers take: so the size sets the number of rows.
     group_bytes = CLICKS_PER_ROW_GROUP * (8 + 4 * 4 + 4 * width)
-    options = {
+    return {
         "parquet.block.size": str(group_bytes),
         "parquet.page.size": str(2 * group_bytes),
         "parquet.page.row.count.limit": str(2 * CLICKS_PER_ROW_GROUP),
@@ -210,8 +228,6 @@ def _write_clicks(train_lists: DataFrame, clicks: int, width: int, folder: Path)
         "parquet.enable.dictionary": "false",
         "compression": "zstd",
     }
-    write(rows, folder, **options)
-    _check_rows(folder, clicks)
 
 
 def _indexed(rows: DataFrame, key: str, index: str, scratch: Path) -> DataFrame:
