@@ -9,7 +9,7 @@ PARTITIONED BY (model, run_id)
 COMMENT 'One row is the vector of an article by one trained model'
 TBLPROPERTIES (
   'newslake.key' = 'news_id, model, run_id',
-  'newslake.written_by' = 'train_recommender',
+  'newslake.written_by' = 'train_recommender, or encode_users',
   'delta.constraints.embedding_not_empty' = 'size(embedding) > 0',
   'delta.enableDeletionVectors' = 'false'
 )
