@@ -5,11 +5,12 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import psutil
+import pytest
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
@@ -72,6 +73,15 @@ def kill_job(job: str, *arguments: str, when: Callable[[], bool], log: Path, tim
 def arguments_of(options: Mapping[str, Any]) -> list[str]:
     """A job function's options as its command line takes them."""
     return [text for name, value in options.items() for text in (f"--{name.replace('_', '-')}", str(value))]
+
+
+def moments(names: Iterable[Any], *, quick: Any) -> list[Any]:
+    """For pytest's parametrize: the moments, of which `make test` tries `quick` and `make test-slow` the others."""
+    found = [
+        pytest.param(*(name if isinstance(name, tuple) else (name,)), marks=() if name == quick else pytest.mark.slow) for name in names
+    ]
+    assert sum(not param.marks for param in found) == 1
+    return found
 
 
 def commits(table: Path) -> int:

@@ -17,7 +17,7 @@ from newslake.pipeline.purge import needed, parse_horizon, purge_news
 from newslake.serving.export import export_articles
 from newslake.serving.milvus import default_uri
 from newslake.topics.article_vectors import build_article_vectors
-from tests.killing import commits, kill_job
+from tests.killing import commits, kill_job, moments
 from tests.pipeline.aged import DAYS, HORIZON, NEEDED, OLD, PER_ARTICLE, TODAY, counts, fill, ids, rows
 from tests.serving.rows import article_vectors, held
 
@@ -156,11 +156,6 @@ def check_kill(lake: Lakehouse, tmp_path: Path, moment: str) -> None:
     assert {table: ids(lake, table) for table in PER_ARTICLE} == dict.fromkeys(PER_ARTICLE, young | NEEDED)
 
 
-def test_killed_between_milvus_and_the_tables(lake: Lakehouse, tmp_path: Path) -> None:
-    check_kill(lake, tmp_path, "out of article_vectors")
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("moment", MOMENTS)
+@pytest.mark.parametrize("moment", moments(MOMENTS, quick="out of article_vectors"))
 def test_killed_at_any_moment(lake: Lakehouse, tmp_path: Path, moment: str) -> None:
     check_kill(lake, tmp_path, moment)

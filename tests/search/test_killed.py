@@ -10,7 +10,7 @@ from newslake.jobrun import JobRun
 from newslake.lakehouse import Lakehouse
 from newslake.search.newsfeed import rank_newsfeed
 from newslake.search.reclassify import reclassify_short_text
-from tests.killing import arguments_of, commits, content, data_files, kill_job
+from tests.killing import arguments_of, commits, content, data_files, kill_job, moments
 from tests.search import frames, test_newsfeed, test_reclassify
 
 Moment = Callable[[Path], bool]
@@ -61,21 +61,11 @@ def check_feed(lake: Lakehouse, tmp_path: Path, moment: Moment) -> None:
     check(lake, tmp_path, moment, test_newsfeed.fill, rank_newsfeed, options, ("newsfeed", "article_ctr"))
 
 
-def test_vote_killed_between_its_tables(lake: Lakehouse, tmp_path: Path) -> None:
-    check_vote(lake, tmp_path, VOTE["votes committed, corpus not"])
-
-
-def test_newsfeed_killed_between_its_tables(lake: Lakehouse, tmp_path: Path) -> None:
-    check_feed(lake, tmp_path, FEED["rates committed, feeds not"])
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("moment", VOTE)
+@pytest.mark.parametrize("moment", moments(VOTE, quick="votes committed, corpus not"))
 def test_vote_killed_at_any_moment(lake: Lakehouse, tmp_path: Path, moment: str) -> None:
     check_vote(lake, tmp_path, VOTE[moment])
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("moment", FEED)
+@pytest.mark.parametrize("moment", moments(FEED, quick="rates committed, feeds not"))
 def test_newsfeed_killed_at_any_moment(lake: Lakehouse, tmp_path: Path, moment: str) -> None:
     check_feed(lake, tmp_path, FEED[moment])

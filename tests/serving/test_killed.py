@@ -10,7 +10,7 @@ from newslake.lakehouse import Lakehouse
 from newslake.serving.job import export_vectors
 from newslake.serving.milvus import default_uri
 from newslake.serving.sync import TABLE
-from tests.killing import commits, kill_job
+from tests.killing import commits, kill_job, moments
 from tests.serving.rows import USERS, article_vectors, held, user_vectors
 
 ARTICLES = [(f"N{n:03}", f"2019-11-{10 + n % 10}", f"text {n}") for n in range(60)]
@@ -61,11 +61,6 @@ def check_kill(lake: Lakehouse, tmp_path: Path, moment: str) -> None:
     assert what_is_there(lake) == what_is_there(undisturbed)
 
 
-def test_killed_between_slices(lake: Lakehouse, tmp_path: Path) -> None:
-    check_kill(lake, tmp_path, "two slices noted")
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("moment", MOMENTS)
+@pytest.mark.parametrize("moment", moments(MOMENTS, quick="two slices noted"))
 def test_killed_at_any_moment(lake: Lakehouse, tmp_path: Path, moment: str) -> None:
     check_kill(lake, tmp_path, moment)

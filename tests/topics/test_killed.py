@@ -11,7 +11,7 @@ from newslake.lakehouse import Lakehouse
 from newslake.topics.article_vectors import build_article_vectors
 from newslake.topics.assign import assign_topics
 from newslake.topics.fit import fit_topics
-from tests.killing import arguments_of, commits, content, data_files, kill_job
+from tests.killing import arguments_of, commits, content, data_files, kill_job, moments
 from tests.topics.conftest import FIT, articles, write_news
 from tests.topics.test_article_vectors import embed
 
@@ -73,12 +73,6 @@ def check_kill(lake: Lakehouse, tmp_path: Path, job: str, moment: Moment) -> Non
     assert tables(lake) == tables(undisturbed)
 
 
-def test_fit_topics_killed_between_its_two_tables(lake: Lakehouse, tmp_path: Path) -> None:
-    job, moment = "fit_topics", "terms committed, topics not"
-    check_kill(lake, tmp_path, job, MOMENTS[job, moment])
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(("job", "moment"), MOMENTS)
+@pytest.mark.parametrize(("job", "moment"), moments(MOMENTS, quick=("fit_topics", "terms committed, topics not")))
 def test_killed_at_any_moment(lake: Lakehouse, tmp_path: Path, job: str, moment: str) -> None:
     check_kill(lake, tmp_path, job, MOMENTS[job, moment])

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from newslake.lakehouse import Lakehouse
-from tests.killing import arguments_of, commits, data_files, kill_job
+from tests.killing import arguments_of, commits, data_files, kill_job, moments
 from tests.training.test_classifier import OPTIONS, fill, results, train
 
 MOMENTS: dict[str, Callable[[Path], bool]] = {
@@ -32,11 +32,6 @@ def check(lake: Lakehouse, tmp_path: Path, moment: Callable[[Path], bool]) -> No
     assert lake.read("text_classifiers").count() == 1
 
 
-def test_killed_between_its_tables(lake: Lakehouse, tmp_path: Path) -> None:
-    check(lake, tmp_path, MOMENTS["scores committed, the run not"])
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("moment", MOMENTS)
+@pytest.mark.parametrize("moment", moments(MOMENTS, quick="scores committed, the run not"))
 def test_killed_at_any_moment(lake: Lakehouse, tmp_path: Path, moment: str) -> None:
     check(lake, tmp_path, MOMENTS[moment])
