@@ -1,10 +1,54 @@
-"""Intermediate frames that are read more than once."""
+"""Frames of rows that the driver has, and intermediate frames that are read more than once."""
 
+from collections.abc import Iterable, Sequence
+from numbers import Integral
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
+import pyarrow as pa
 from pyspark import StorageLevel
-from pyspark.sql import DataFrame
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import types as T
+from pyspark.sql.pandas.types import to_arrow_schema
+
+
+def frame_of(spark: SparkSession, rows: Iterable[Sequence[Any]], schema: T.StructType | str) -> DataFrame:
+    """Rows that the driver has, as a frame that is part of the plan.
+
+    What `createDataFrame` makes of a list is read by a Python worker each time that the frame is: some 0.2 s for a single row.
+
+    Args:
+        spark: the session.
+        rows: a value for each column, structs as tuples or mappings; a datetime without a zone is UTC.
+        schema: the columns, or their DDL.
+
+    Raises:
+        ValueError: a row is too short or long, a column that takes no NULL has one, or one of whole numbers another value.
+        pyarrow.ArrowException: a value is not of its column's type.
+    """
+    contract = T.StructType.fromDDL(schema) if isinstance(schema, str) else schema
+    assert isinstance(contract, T.StructType)
+    table = pa.Table.from_pylist([_arrow(row, contract) for row in rows], schema=to_arrow_schema(contract))
+    return spark.createDataFrame(table, schema=contract)
+
+
+def _arrow(value: Any, kind: T.DataType) -> Any:
+    """The value as pyarrow takes one of this type."""
+    if value is None:
+        return None
+    if isinstance(kind, T.StructType):
+        parts = [value.get(name) for name in kind.names] if isinstance(value, dict) else value
+        made = {field.name: _arrow(part, field.dataType) for field, part in zip(kind, parts, strict=True)}
+        if lacking := [field.name for field in kind if not field.nullable and made[field.name] is None]:
+            raise ValueError(f"no value for {', '.join(lacking)}, which must have one")
+        return made
+    if isinstance(kind, T.ArrayType) and not isinstance(kind.elementType, T.FractionalType):  # vectors are long
+        return [_arrow(element, kind.elementType) for element in value]
+    if isinstance(kind, T.IntegralType) and not isinstance(value, Integral):
+        raise ValueError(f"{value!r} is no whole number")  # pyarrow would cut it to one
+    if isinstance(kind, T.MapType):
+        return list(value.items())
+    return value
 
 
 class Frames:
