@@ -16,6 +16,7 @@ from pyspark.sql import types as T
 
 from newslake.errors import UserError
 from newslake.evolution import add_columns, missing_columns, refuse_unknown_columns, with_missing
+from newslake.frames import frame_of
 from newslake.retry import retrying
 from newslake.sqltext import differs, literal, quoted
 from newslake.tablespec import check_schema, table_spec
@@ -26,6 +27,7 @@ SAFE_HOURS = 168
 """How long files stay that no version needs any more: Delta's own limit, longer than any run reads what it found at its start."""
 _IS_OLD, _IS_GONE = "__is_old", "__is_gone"
 _COMMIT_MARK = "spark.databricks.delta.commitInfo.userMetadata"
+_EMPTY_IS_NULL = "spark.databricks.delta.convertEmptyToNullForStringPartitionCol"
 _RECENT_COMMITS = 20  # how far back to look for our own commit among those of runs beside us
 
 
@@ -41,6 +43,7 @@ class Lakehouse:
         self.root = root.rstrip("/") if root is not None else None
         self._names = [quoted(part) for part in (catalog, schema) if part is not None]
         self._current: set[str] = set()  # tables whose columns were seen to be the contract's
+        self._unwritten: set[str] = set()  # tables that were made by this object, and not written by it yet
 
     def in_session(self, spark: SparkSession) -> "Lakehouse":
         """The same tables by another session, such as that of a stream's batch: a frame belongs to one, and writes by its settings."""
@@ -79,6 +82,8 @@ class Lakehouse:
         # Racing runs can meet after each saw no table: one of them fails, and finds the table when it tries again.
         made = retrying(lambda: self._create_or_evolve(table))
         self._current.add(table)
+        if made:
+            self._unwritten.add(table)
         return made
 
     def merge(self, table: str, rows: DataFrame, *, update: bool = True, gone: DataFrame | None = None) -> Written:
@@ -103,7 +108,7 @@ class Lakehouse:
 
         def write() -> None:
             new = rows.alias("new")
-            if update and others:
+            if update and others and table not in self._unwritten:
                 # Only rows that are new or differ take part: Delta rewrites every file that holds a matching key, so
                 # without this a rerun on the same input would rewrite the table.
                 old = target.toDF().withColumn(_IS_OLD, F.lit(True)).alias("old")
@@ -151,7 +156,10 @@ class Lakehouse:
         rows = self._as_contract(table, rows)
         condition = " AND ".join(f"{quoted(name)} = {literal(value)}" for name, value in where.items())
         self.create(table)
-        return self._written(table, lambda: self._save(table, rows, mode="overwrite", replaceWhere=condition))
+        # Delta copies every row once to make NULL of an empty text that names a partition, lest it slip past NOT NULL. It cannot where
+        # the slice says which partition it is: Delta compares every row with that.
+        settings = {_EMPTY_IS_NULL: "false"} if set(table_spec(table).partitions) <= set(where) else {}
+        return self._written(table, lambda: self._save(table, rows, mode="overwrite", replaceWhere=condition), settings)
 
     def append_once(self, table: str, rows: DataFrame, *, app_id: str, version: int = 0) -> Written:
         """Append the rows unless this (app_id, version), or a later version of the app_id, was appended before.
@@ -179,7 +187,7 @@ class Lakehouse:
             raise ValueError(f"table {table}: rows are removed by columns of the table, not by {rows.columns}")
         self.create(table)
         gone = self.read(table).join(rows.distinct(), on=rows.columns, how="left_semi").select(*spec.key)
-        return self.merge(table, self.spark.createDataFrame([], spec.schema()), gone=gone).deleted
+        return self.merge(table, frame_of(self.spark, [], spec.schema()), gone=gone).deleted
 
     def vacuum(self, table: str, *, hours: float) -> None:
         """Delete files in the table's folder that no version of the last `hours` holds and no write of that time left behind.
@@ -239,9 +247,11 @@ class Lakehouse:
 
     def _delta(self, table: str) -> DeltaTable:
         self.create(table)
-        if self.root is not None:
-            return DeltaTable.forPath(self.spark, f"{self.root}/{table}")
-        return DeltaTable.forName(self.spark, self._identifier(table))
+        if self.root is None:
+            return DeltaTable.forName(self.spark, self._identifier(table))
+        path = f"{self.root}/{table}"
+        # Created by another run at this moment, its log may have begun and show no commit yet.
+        return retrying(lambda: DeltaTable.forPath(self.spark, path), on=_NOT_YET)
 
     def _as_contract(self, table: str, rows: DataFrame) -> DataFrame:
         contract = table_spec(table).schema()
@@ -255,17 +265,21 @@ class Lakehouse:
         else:
             writer.saveAsTable(self._identifier(table))
 
-    def _written(self, table: str, write: Callable[[], object]) -> Written:
-        """Run one write and read from the table's history what it did; a write that Delta ignored did nothing.
+    def _written(self, table: str, write: Callable[[], object], settings: Mapping[str, str] | None = None) -> Written:
+        """Run one write under some settings and read from the table's history what it did; a write that Delta ignored did nothing.
 
         The commit is found by a mark of its own: another run may have written the same table meanwhile.
         """
         mark = f"newslake write {uuid.uuid4()}"
-        self.spark.conf.set(_COMMIT_MARK, mark)
+        with_mark = {**(settings or {}), _COMMIT_MARK: mark}
+        for name, value in with_mark.items():
+            self.spark.conf.set(name, value)
         try:
             retrying(write)
+            self._unwritten.discard(table)
         finally:
-            self.spark.conf.unset(_COMMIT_MARK)
+            for name in with_mark:
+                self.spark.conf.unset(name)
         history = self._delta(table).history(_RECENT_COMMITS)
         last = history.where(F.col("userMetadata") == mark).select("operationMetrics").head()
         if last is None:

@@ -16,8 +16,12 @@ _CONFLICT = re.compile(
 _TRIES = 5
 
 
-def retrying(write: Callable[[], Result]) -> Result:
+def retrying(write: Callable[[], Result], *, on: re.Pattern[str] = _CONFLICT) -> Result:
     """What the write returns; it is tried again, a little later each time, where Delta says that another run was first.
+
+    Args:
+        write: what to try.
+        on: what an error says that is worth another try.
 
     Raises:
         PySparkException, Py4JJavaError: whatever else the write raises, and what its last try raises.
@@ -26,7 +30,7 @@ def retrying(write: Callable[[], Result]) -> Result:
         try:
             return write()
         except (PySparkException, Py4JJavaError) as error:
-            if not _CONFLICT.search(str(error)):
+            if not on.search(str(error)):
                 raise
             time.sleep(0.2 * 2**attempt)
     return write()

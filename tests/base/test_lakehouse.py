@@ -15,16 +15,17 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from newslake.errors import SchemaMismatch, UserError
+from newslake.frames import frame_of
 from newslake.lakehouse import SAFE_HOURS, Lakehouse, Written
+from tests.killing import SHORT_LIVED
 
 REFUSED = (PySparkException, Py4JJavaError)  # PySpark does not convert all of Delta's exceptions
 
 
 def vectors(lake: Lakehouse, *rows: tuple[str, float], model: str = "mf", run_id: str = "r1") -> DataFrame:
     """Rows of user_embeddings, with one-dimensional vectors."""
-    return lake.spark.createDataFrame(
-        [(user, model, run_id, [value]) for user, value in rows], "user_id string, model string, run_id string, embedding array<float>"
-    )
+    values = [(user, model, run_id, [value]) for user, value in rows]
+    return frame_of(lake.spark, values, "user_id string, model string, run_id string, embedding array<float>")
 
 
 def users(lake: Lakehouse) -> dict[str, float]:
@@ -121,7 +122,7 @@ def test_delete_says_how_many(lake: Lakehouse) -> None:
 
 
 def test_all_differences_of_a_schema_are_told_at_once(lake: Lakehouse) -> None:
-    wrong = lake.spark.createDataFrame([("U1", 1, "x")], "user_id string, model int, surprise string")
+    wrong = frame_of(lake.spark, [("U1", 1, "x")], "user_id string, model int, surprise string")
     with pytest.raises(SchemaMismatch) as refusal:
         lake.merge("user_embeddings", wrong)
     message = str(refusal.value)
@@ -181,11 +182,12 @@ def test_a_lakehouse_is_either_a_folder_or_names(spark: SparkSession, arguments:
 RACER = """
 import sys, time
 from pathlib import Path
+from newslake.frames import frame_of
 from newslake.lakehouse import Lakehouse
 from newslake.session import spark_session
 spark = spark_session("racer", master="local[1]", extra={"spark.ui.enabled": "false", "spark.driver.memory": "512m"})
 lake = Lakehouse(spark, sys.argv[1])
-rows = spark.createDataFrame([(sys.argv[2], "mf", "r", [1.0])], "user_id string, model string, run_id string, embedding array<float>")
+rows = frame_of(spark, [(sys.argv[2], "mf", "r", [1.0])], "user_id string, model string, run_id string, embedding array<float>")
 Path(sys.argv[1], "ready-" + sys.argv[2]).touch()
 while len(list(Path(sys.argv[1]).glob("ready-*"))) < 2:
     time.sleep(0.01)
@@ -196,7 +198,8 @@ lake.merge("user_embeddings", rows)
 def test_two_processes_that_create_a_table_at_once_both_succeed(lake: Lakehouse) -> None:
     assert lake.root is not None
     Path(lake.root).mkdir()
-    racers = [subprocess.Popen([sys.executable, "-c", RACER, lake.root, name], stderr=subprocess.PIPE, text=True) for name in ("U1", "U2")]
+    commands = [[sys.executable, "-c", RACER, lake.root, name] for name in ("U1", "U2")]
+    racers = [subprocess.Popen(command, env={**os.environ, **SHORT_LIVED}, stderr=subprocess.PIPE, text=True) for command in commands]
     errors = [racer.communicate(timeout=900)[1] for racer in racers]
     assert [racer.returncode for racer in racers] == [0, 0], "\n".join(error[-3000:] for error in errors)
     assert set(users(lake)) == {"U1", "U2"}
@@ -205,7 +208,7 @@ def test_two_processes_that_create_a_table_at_once_both_succeed(lake: Lakehouse)
 def test_remove_deletes_what_agrees_with_a_row(lake: Lakehouse) -> None:
     lake.merge("user_embeddings", vectors(lake, ("U1", 1.0), ("U2", 2.0), ("U3", 3.0)))
     lake.merge("user_embeddings", vectors(lake, ("U1", 1.0), run_id="r2"))
-    gone = lake.spark.createDataFrame([("U1",), ("U1",), ("U9",), (None,)], "user_id string")
+    gone = frame_of(lake.spark, [("U1",), ("U1",), ("U9",), (None,)], "user_id string")
     assert lake.remove("user_embeddings", gone) == 2
     assert users(lake) == {"U2": 2.0, "U3": 3.0}
     both = vectors(lake, ("U2", 2.0)).select("user_id", "run_id")
