@@ -1,13 +1,12 @@
-"""Set up pip's pyspark for newslake on one machine: the jars of Delta and Kafka, and the settings of conf/spark/local.conf.
+"""Set up pip's pyspark for newslake on one machine: jars of Delta and Kafka, settings of conf/spark/local.conf, an archive of classes.
 
-`python -m newslake.local_spark` puts both inside the pyspark of the active environment, so that plain `spark-submit` and
+`python -m newslake.local_spark` puts them inside the pyspark of the active environment, so that plain `spark-submit` and
 `python jobs/<job>.py` find them without a flag and without the network. A cluster or Databricks brings its own.
 """
 
 import hashlib
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
 from importlib import resources
@@ -15,6 +14,7 @@ from pathlib import Path
 
 import pyspark
 
+from newslake.class_archive import archive_classes, submit
 from newslake.errors import JobFailed
 
 
@@ -38,8 +38,9 @@ def set_up(spark_home: Path) -> list[str]:
     fetched = fetch_jars(spark_home / "jars", (source / "jars.lock").read_text(encoding="utf-8"), "conf/spark/jars.lock", spark_home)
     conf = spark_home / "conf"
     conf.mkdir(exist_ok=True)
-    (conf / "spark-defaults.conf").write_text((source / "local.conf").read_text(encoding="utf-8"), encoding="utf-8")
     (conf / "log4j2.properties").write_text((source / "log4j2.properties").read_text(encoding="utf-8"), encoding="utf-8")
+    settings = archive_classes(spark_home, (source / "local.conf").read_text(encoding="utf-8"))
+    (conf / "spark-defaults.conf").write_text(settings, encoding="utf-8")
     return fetched
 
 
@@ -91,19 +92,12 @@ def _fetch(folder: Path, missing: dict[str, tuple[str, str]], lock_name: str, sp
     with tempfile.TemporaryDirectory() as scratch:
         script = Path(scratch) / "resolve.py"
         script.write_text(_RESOLVE, encoding="utf-8")
-        command = [str(spark_home / "bin" / "spark-submit"), "--master", "local[1]", "--conf", f"spark.jars.ivy={scratch}/ivy"]
+        arguments = ["--master", "local[1]", "--conf", f"spark.jars.ivy={scratch}/ivy"]
         if settings := os.environ.get("NEWSLAKE_IVY_SETTINGS"):
-            command += ["--conf", f"spark.jars.ivySettings={settings}"]
+            arguments += ["--conf", f"spark.jars.ivySettings={settings}"]
         # A home of its own: Ivy trips over a POM that lies in the user's Maven folder without its jar.
-        environment = {
-            **os.environ,
-            "SPARK_HOME": str(spark_home),
-            "SPARK_SUBMIT_OPTS": f"-Duser.home={scratch}",
-            "PYSPARK_PYTHON": sys.executable,
-            "PYSPARK_DRIVER_PYTHON": sys.executable,
-        }
-        command += [str(script), *(coordinate for coordinate, _ in missing.values())]
-        result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        coordinates = (coordinate for coordinate, _ in missing.values())
+        result = submit(spark_home, *arguments, str(script), *coordinates, SPARK_SUBMIT_OPTS=f"-Duser.home={scratch}")
         said = [line.removeprefix("REASON ") for line in result.stdout.splitlines() if line.startswith("REASON ")]
         said += [line.strip() for line in result.stderr.splitlines() if "ERROR" in line or "Exception" in line]
         for name, (coordinate, digest) in missing.items():
