@@ -10,9 +10,9 @@ Whole epochs are trained in one process and in two (one thread each, gloo, by Sp
 
 import os
 import random
-import tempfile
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,8 +20,7 @@ import pyarrow.parquet as pq
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from common import Measures, bench_arguments
-from newslake.mind.generator import GeneratorSpec
+from common import Measures
 from newslake.session import spark_session
 from newslake.training.batches import Clicks
 from newslake.training.checkpoint import Progress, load_checkpoint
@@ -32,7 +31,7 @@ from newslake.training.models import build_model
 from newslake.training.staging import Staged
 from newslake.training.train_settings import TrainSettings, settings_for
 from newslake.training.trainer import train
-from train import staged_folders, timed
+from train_content import timed
 
 HISTORY, SKIPS, BATCH, TITLE = 50, 4, 128, 30
 
@@ -132,56 +131,36 @@ def together(master: str, staged: Staged, vectors: Staged, settings: TrainSettin
     return load_checkpoint(file, model, torch.optim.Adam(model.parameters()))
 
 
-def last_auc(progress: Progress) -> float:
-    """Valid AUC after the last epoch."""
-    return progress.metrics[-1].ranking.auc or 0.0
-
-
-def main() -> None:
-    """Make the data, feed and train each way, print the table."""
-    arguments = bench_arguments("Feeding and training of nrms against a MIND iterator, a DataLoader, and itself in two processes.")
-    impressions, epochs = (8_300, 1) if arguments.small else (61_000, 2)
-    spec = GeneratorSpec(
-        articles=impressions // 4, users=impressions // 7, impressions=impressions, body_share=0.0, short_texts=0, truth=False
-    )
+def measure(measures: Measures, folder: Path, folders: tuple[Staged, Staged], data: TrainingData, *, small: bool) -> None:
+    """Feed and train each way, add to the table."""
+    epochs = 1 if small else 2
     torch.set_num_threads(1)
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        spark = spark_session("newslake benchmark: train", master="local[*]", extra={"spark.ui.enabled": "false"})
-        spark.sparkContext.setLogLevel("ERROR")
-        folders = staged_folders(spark, folder, spec)
-        spark.stop()
-        data = load_training_data(*folders)
-        clicks = int(data.train.labels.sum())
-        start = time.perf_counter()
-        iterator = MindIterator(folder)
-        parsing = time.perf_counter() - start
-        timed(our_feeding(data))  # the first read is of cold files
-        ours, peer = timed(our_feeding(data)), timed(iterator.batches())
-        loader = timed(iter(DataLoader(PlainDataset(data), batch_size=BATCH, shuffle=True)))
+    measure_feeding(measures, folder, data)
+    settings = settings_for("nrms", seed=0, skips=SKIPS, epochs=epochs, patience=epochs, history=HISTORY)
+    alone = train(data, settings, device="cpu", threads=1, progress=lambda text: print(f"one process: {text}", flush=True))
+    both = together("local[2]", *folders, replace(settings, processes=2), folder / "two.pt")
+    one, two = (run.metrics[-1].ranking.auc or 0.0 for run in (alone, both))
+    print(f"valid AUC after {epochs} epochs: one process {one:.4f}, two {two:.4f}; {os.cpu_count()} cores")
+    measures.add("nrms: waiting for data", alone.waited / alone.seconds, 0.10, unit="of the epoch", better="lower", peer_name="the bound")
+    clicks = int(data.train.labels.sum()) * epochs
+    rates = clicks / both.seconds, clicks / alone.seconds
+    measures.add("nrms: whole epochs, two processes", *rates, unit="clicks/s", better="higher", peer_name="one process")
 
-        settings = settings_for("nrms", seed=0, skips=SKIPS, epochs=epochs, patience=epochs, history=HISTORY)
-        alone = train(data, settings, device="cpu", threads=1, progress=lambda text: print(f"one process: {text}", flush=True))
-        two = settings_for("nrms", seed=0, skips=SKIPS, epochs=epochs, patience=epochs, history=HISTORY, processes=2)
-        both = together("local[2]", *folders, two, folder / "two.pt")
-    auc = alone.metrics[-1].ranking.auc or 0.0
-    print(f"valid AUC after {epochs} epochs: one process {auc:.4f}, two {last_auc(both):.4f}; {os.cpu_count()} cores")
-    measures = Measures(f"Feeding and training nrms, {clicks:,} clicks", arguments.json)
+
+def measure_feeding(measures: Measures, folder: Path, data: TrainingData) -> None:
+    """One epoch's clicks with their histories, without a model."""
+    clicks = int(data.train.labels.sum())
+    start = time.perf_counter()
+    iterator = MindIterator(folder)
+    parsing = time.perf_counter() - start
+    timed(our_feeding(data))  # the first read is of cold files
+    ours, peer = timed(our_feeding(data)), timed(iterator.batches())
+    loader = timed(iter(DataLoader(PlainDataset(data), batch_size=BATCH, shuffle=True)))
     # Ours reads its files in every epoch; the iterator reads them once, keeps their lines as lists, and goes through those afterwards.
     peers = (
         ("an epoch from files", "MIND iterator", parsing + peer),
         ("an epoch", "MIND iterator, its lines in memory", peer),
         ("an epoch", "DataLoader, its clicks in memory", loader),
     )
-    for what, peer_name, seconds in peers:
-        measures.add(
-            f"feeding {what} / {peer_name}", clicks / ours, clicks / seconds, unit="clicks/s", better="higher", peer_name=peer_name
-        )
-    measures.add("waiting for data", alone.waited / alone.seconds, 0.10, unit="of the epoch", better="lower", peer_name="the bound")
-    rates = clicks * epochs / both.seconds, clicks * epochs / alone.seconds
-    measures.add("whole epochs, two processes", *rates, unit="clicks/s", better="higher", peer_name="one process")
-    measures.finish()
-
-
-if __name__ == "__main__":
-    main()
+    for what, name, seconds in peers:
+        measures.add(f"nrms: feeding {what} / {name}", clicks / ours, clicks / seconds, unit="clicks/s", better="higher", peer_name=name)
