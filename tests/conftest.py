@@ -11,6 +11,7 @@ from pyspark.sql import SparkSession
 from newslake.jobrun import JobRun
 from newslake.lakehouse import Lakehouse
 from newslake.session import spark_session
+from tests.killing import SMALL
 
 os.environ["TZ"] = "UTC"
 time.tzset()
@@ -19,16 +20,16 @@ time.tzset()
 os.environ["HF_HUB_OFFLINE"] = "1"
 
 _SMALL = {
-    "spark.sql.shuffle.partitions": "2",
+    **SMALL,
     "spark.default.parallelism": "2",
-    "spark.databricks.delta.snapshotPartitions": "1",
     "spark.ui.enabled": "false",
     "spark.driver.memory": "2g",
     "spark.sql.sources.parallelPartitionDiscovery.parallelism": "2",
-    # Tests read many tiny tables, for which to generate and compile code costs more than to interpret the plan. Jobs that run as processes
-    # of their own (kills, streams, whole pipelines) generate code as they do for a user.
-    "spark.sql.codegen.wholeStage": "false",
-    "spark.sql.codegen.factoryMode": "NO_CODEGEN",
+    # Most of what tests run is soon over: four times as many calls before the JVM's second compiler takes a method saves a tenth.
+    "spark.driver.extraJavaOptions": " ".join(
+        f"-XX:Tier4{threshold}Threshold={calls}"
+        for threshold, calls in (("Invocation", 20_000), ("MinInvocation", 5_000), ("Compile", 30_000), ("BackEdge", 200_000))
+    ),
 }
 
 

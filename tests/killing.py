@@ -16,20 +16,19 @@ from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
 PROJECT = Path(__file__).parent.parent
+# Tests read many tiny tables, for which to generate and compile code costs more than to interpret the plan. Jobs that run to their end
+# as processes of their own (streams, whole pipelines) generate code as they do for a user.
+SMALL = {
+    "spark.sql.shuffle.partitions": "2",
+    "spark.databricks.delta.snapshotPartitions": "1",
+    "spark.sql.codegen.wholeStage": "false",
+    "spark.sql.codegen.factoryMode": "NO_CODEGEN",
+}
 # A process that is killed within its first minute spends half of it on compiling what it runs a few times: the JVM's first compiler
-# alone, plans interpreted and as few partitions as tests have come to the same commits sooner.
-_SHORT_LIVED = {
+# alone, and what tests set otherwise, come to the same commits sooner.
+SHORT_LIVED = {
     "SPARK_SUBMIT_OPTS": "-XX:TieredStopAtLevel=1",
-    "PYSPARK_SUBMIT_ARGS": " ".join(
-        f"--conf {setting}"
-        for setting in (
-            "spark.master=local[2]",
-            "spark.sql.shuffle.partitions=2",
-            "spark.databricks.delta.snapshotPartitions=1",
-            "spark.sql.codegen.wholeStage=false",
-            "spark.sql.codegen.factoryMode=NO_CODEGEN",
-        )
-    )
+    "PYSPARK_SUBMIT_ARGS": " ".join(f"--conf {name}={value}" for name, value in {"spark.master": "local[2]", **SMALL}.items())
     + " pyspark-shell",
 }
 
@@ -56,7 +55,7 @@ def kill_job(job: str, *arguments: str, when: Callable[[], bool], log: Path, tim
         TimeoutError: neither happened in time.
     """
     with log.open("w") as stderr:
-        process = subprocess.Popen(_command(job, arguments), env=_environment(_SHORT_LIVED), cwd=PROJECT, stdout=stderr, stderr=stderr)
+        process = subprocess.Popen(_command(job, arguments), env=_environment(SHORT_LIVED), cwd=PROJECT, stdout=stderr, stderr=stderr)
         deadline = time.monotonic() + timeout_s
         while process.poll() is None:
             if when():

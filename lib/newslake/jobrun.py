@@ -10,9 +10,9 @@ from datetime import UTC, datetime
 
 from py4j.protocol import Py4JJavaError
 from pyspark.sql import DataFrame
-from pyspark.sql import functions as F
 
 from newslake.errors import UserError
+from newslake.frames import frame_of
 from newslake.lakehouse import Lakehouse
 from newslake.settings import Profile
 
@@ -134,4 +134,4 @@ def _row(lake: Lakehouse, run: JobRun, outcome: str, message: str | None) -> Dat
         outcome,
         message,
     )
-    return lake.spark.createDataFrame([values], contract).coalesce(1).select(*(F.col(name) for name in contract.names))
+    return frame_of(lake.spark, [values], contract)

@@ -4,6 +4,7 @@ from datetime import datetime
 
 from pyspark.sql import DataFrame
 
+from newslake.frames import frame_of
 from newslake.lakehouse import Lakehouse, Written
 from newslake.quarantine import rejected
 
@@ -12,7 +13,7 @@ WHEN = datetime(2026, 1, 2, 3, 4, 5)
 
 
 def rejections(lake: Lakehouse, *rows: tuple[str | None, int | None, str | None, bytes | None, str]) -> DataFrame:
-    return rejected(lake.spark.createDataFrame([(*row, WHEN) for row in rows], COLUMNS), job="test_job")
+    return rejected(frame_of(lake.spark, [(*row, WHEN) for row in rows], COLUMNS), job="test_job")
 
 
 def test_bytes_are_kept_as_they_came(lake: Lakehouse) -> None:

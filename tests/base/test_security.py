@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from newslake.frames import frame_of
 from newslake.jobrun import JobRun, first_line
 from newslake.lakehouse import Lakehouse
 
@@ -43,7 +44,8 @@ def test_nothing_that_is_read_is_run(path: Path) -> None:
 
 def test_names_with_quotes_and_values_with_paths_stay_where_they_belong(lake: Lakehouse, tmp_path: Path) -> None:
     odd = Lakehouse(lake.spark, f"{tmp_path}/la`ke 'h\"ouse; DROP TABLE x --")
-    rows = lake.spark.createDataFrame(
+    rows = frame_of(
+        lake.spark,
         [("../../outside", "/etc/passwd", "../../../outside", [1.0]), ("U'; --", "m`", "r\\", [2.0])],
         "user_id string, model string, run_id string, embedding array<float>",
     )

@@ -8,6 +8,7 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 from newslake.errors import JobFailed
+from newslake.frames import frame_of
 from newslake.vectors import joined, joined_with_nothing, norm, scaled, unit, vector_size, weighted_mean
 
 SCHEMA = "id int, a array<float>, b array<float>"
@@ -15,7 +16,7 @@ SCHEMA = "id int, a array<float>, b array<float>"
 
 def test_unit_norm_and_scaled_are_numpys(spark: SparkSession) -> None:
     made = np.random.default_rng(1).normal(size=(20, 7)).astype(np.float32)
-    rows = spark.createDataFrame([(i, row.tolist(), None) for i, row in enumerate(made)], SCHEMA)
+    rows = frame_of(spark, [(i, row.tolist(), None) for i, row in enumerate(made)], SCHEMA)
     found = rows.select("id", unit(F.col("a")), norm(F.col("a")), scaled(F.col("a"), F.col("id") + 0.5)).orderBy("id").collect()
     lengths = np.linalg.norm(made.astype(np.float64), axis=1)
     np.testing.assert_allclose([row[2] for row in found], lengths, rtol=1e-14)
@@ -26,7 +27,7 @@ def test_unit_norm_and_scaled_are_numpys(spark: SparkSession) -> None:
 
 def test_what_has_no_direction_has_no_unit_vector(spark: SparkSession) -> None:
     vectors = [None, [], [0.0, 0.0], [1.0, None], [math.nan, 1.0], [math.inf, 1.0], [3e38, 3e38]]
-    rows = spark.createDataFrame([(i, vector, [1.0]) for i, vector in enumerate(vectors)], SCHEMA)
+    rows = frame_of(spark, [(i, vector, [1.0]) for i, vector in enumerate(vectors)], SCHEMA)
     found = rows.select(unit(F.col("a")), joined(F.col("a"), F.col("b")), joined(F.col("b"), F.col("a"))).orderBy("id").collect()
     for row in found[:-1]:
         assert tuple(row) == (None, None, None)
@@ -37,7 +38,7 @@ def test_what_has_no_direction_has_no_unit_vector(spark: SparkSession) -> None:
 def test_cosine_of_joined_vectors_is_the_weighted_sum_of_both_cosines(spark: SparkSession, share: float) -> None:
     generator = np.random.default_rng(2)
     texts, topics = generator.normal(size=(12, 6)), generator.normal(size=(12, 3)) * 40
-    rows = spark.createDataFrame([(i, a.tolist(), b.tolist()) for i, (a, b) in enumerate(zip(texts, topics, strict=True))], SCHEMA)
+    rows = frame_of(spark, [(i, a.tolist(), b.tolist()) for i, (a, b) in enumerate(zip(texts, topics, strict=True))], SCHEMA)
     found = np.array([row[0] for row in rows.orderBy("id").select(joined(F.col("a"), F.col("b"), share)).collect()])
     assert found.shape == (12, 9)
     np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1.0, rtol=1e-6)
@@ -46,7 +47,7 @@ def test_cosine_of_joined_vectors_is_the_weighted_sum_of_both_cosines(spark: Spa
 
 
 def test_without_topics_the_text_decides(spark: SparkSession) -> None:
-    rows = spark.createDataFrame([(1, [3.0, 4.0], None), (2, [0.0], None), (3, None, None)], SCHEMA)
+    rows = frame_of(spark, [(1, [3.0, 4.0], None), (2, [0.0], None), (3, None, None)], SCHEMA)
     found = [row[0] for row in rows.orderBy("id").select(joined_with_nothing(F.col("a"), 3)).collect()]
     np.testing.assert_allclose(found[0], [0.6, 0.8, 0.0, 0.0, 0.0], rtol=1e-6)
     assert found[1:] == [None, None]
@@ -63,14 +64,14 @@ def test_weighted_mean_is_numpys(spark: SparkSession) -> None:
         ([[1.0, 2.0]], [1.0, 1.0]),
         ([[1.0, None]], [1.0]),
     ]
-    rows = spark.createDataFrame([(vectors.tolist(), weights), *unusable], "v array<array<float>>, w array<double>").coalesce(1)
+    rows = frame_of(spark, [(vectors.tolist(), weights), *unusable], "v array<array<float>>, w array<double>").coalesce(1)
     found = [row[0] for row in rows.select(weighted_mean(F.col("v"), F.col("w"))).collect()]
     np.testing.assert_allclose(found[0], np.average(vectors.astype(np.float64), axis=0, weights=weights), rtol=1e-6)
     assert found[1:] == [None] * len(unusable)
 
 
 def test_mixed_sizes_are_refused(spark: SparkSession) -> None:
-    rows = spark.createDataFrame([(1, [1.0, 2.0], None), (2, [1.0], None)], SCHEMA)
+    rows = frame_of(spark, [(1, [1.0, 2.0], None), (2, [1.0], None)], SCHEMA)
     assert vector_size(rows.where("id = 1"), "a", "table x") == 2
     assert vector_size(rows.where("id = 0"), "a", "table x") is None
     with pytest.raises(JobFailed, match="table x: vectors of 1 and of 2 entries are mixed"):

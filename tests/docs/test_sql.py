@@ -13,6 +13,7 @@ from pyspark.sql import SparkSession
 from pyspark.sql import types as T
 
 from newslake.errors import UserError
+from newslake.frames import frame_of
 from newslake.jobrun import JobRun
 from newslake.lakehouse import Lakehouse
 from newslake.pipeline.views import VIEWS, create_views, make_views, script
@@ -216,7 +217,7 @@ def build(lake: Lakehouse, table: str) -> None:
     open_ended = T.StructType([T.StructField(field.name, field.dataType) for field in contract])
     empty: dict[str, Any] = {field.name: {} if isinstance(field.dataType, T.MapType) else None for field in contract}
     rows = [tuple({**empty, **row}[name] for name in contract.names) for row in ROWS[table]]
-    lake.spark.createDataFrame(rows, open_ended).coalesce(1).write.format("delta").mode("append").save(f"{lake.root}/{table}")
+    frame_of(lake.spark, rows, open_ended).coalesce(1).write.format("delta").mode("append").save(f"{lake.root}/{table}")
 
 
 @pytest.fixture(scope="module")

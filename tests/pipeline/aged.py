@@ -39,7 +39,7 @@ def rows(lake: Lakehouse, table: str, *given: Mapping[str, object]) -> DataFrame
     """
     partitions = table_spec(table).partitions
     empty = {"string": "''", "timestamp": f"timestamp'{TODAY}'", "date": f"date'{TODAY}'", "boolean": "false"}
-    frames = []
+    made = []
     for values in given:
         columns = []
         for field in lake.schema(table):
@@ -54,11 +54,8 @@ def rows(lake: Lakehouse, table: str, *given: Mapping[str, object]) -> DataFrame
             else:
                 column = F.expr(empty.get(kind, "array()" if kind.startswith("array") else "0"))
             columns.append(column.cast(field.dataType).alias(field.name))
-        frames.append(lake.spark.range(1).select(*columns))
-    whole = frames[0]
-    for frame in frames[1:]:
-        whole = whole.union(frame)
-    return whole
+        made.append(F.struct(*columns))
+    return lake.spark.range(0, 1, 1, 1).select(F.inline(F.array(*made)))
 
 
 def fill(lake: Lakehouse) -> None:

@@ -5,8 +5,8 @@ from datetime import date, datetime
 from typing import Any
 
 from pyspark.sql import DataFrame
-from pyspark.sql import functions as F
 
+from newslake.frames import frame_of
 from newslake.lakehouse import Lakehouse
 
 HOSTILE = "<script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\">\u202e & 'storm' \"x\""
@@ -23,7 +23,7 @@ def frame(lake: Lakehouse, table: str, rows: Sequence[dict[str, Any]]) -> DataFr
     """Rows of a table's contract."""
     contract = lake.schema(table)
     values = [tuple(row.get(name) for name in contract.names) for row in rows]
-    return lake.spark.createDataFrame(values, contract).coalesce(1).select(*(F.col(name) for name in contract.names))
+    return frame_of(lake.spark, values, contract)
 
 
 def job_runs() -> list[dict[str, Any]]:

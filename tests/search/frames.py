@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from pyspark.sql import functions as F
 
+from newslake.frames import frame_of
 from newslake.lakehouse import Lakehouse
 
 CLASSES = ("autos", "music", "sports")
@@ -21,7 +22,7 @@ def around(class_name: str, seed: int, spread: float = 0.2) -> list[float]:
 
 def write_news(lake: Lakehouse, rows: Sequence[tuple[str, str | None, str]]) -> None:
     """news_id, category, title."""
-    frame = lake.spark.createDataFrame(list(rows), "news_id string, category string, title string")
+    frame = frame_of(lake.spark, list(rows), "news_id string, category string, title string")
     contract = lake.schema("news")
     given = {"news_id": F.col("news_id"), "category": F.col("category"), "title": F.col("title"), "content_hash": F.sha2("title", 256)}
     columns = [given.get(field.name, F.lit(None).cast(field.dataType)).alias(field.name) for field in contract]
@@ -30,9 +31,7 @@ def write_news(lake: Lakehouse, rows: Sequence[tuple[str, str | None, str]]) -> 
 
 def write_vectors(lake: Lakehouse, vectors: Mapping[str, Vector], *, encoder: str = ENCODER, stale: Sequence[str] = ()) -> None:
     """Vectors of articles that are in table news, made from their present text but for the stale ones."""
-    frame = lake.spark.createDataFrame(
-        [(k, list(v)) for k, v in vectors.items() if v is not None], "news_id string, embedding array<float>"
-    )
+    frame = frame_of(lake.spark, [(k, list(v)) for k, v in vectors.items() if v is not None], "news_id string, embedding array<float>")
     hashes = lake.read("news").select("news_id", "content_hash")
     found = frame.join(hashes, on="news_id", how="inner")
     found = found.withColumn("content_hash", F.when(F.col("news_id").isin(list(stale)), "stale").otherwise(F.col("content_hash")))
@@ -43,7 +42,7 @@ def write_vectors(lake: Lakehouse, vectors: Mapping[str, Vector], *, encoder: st
 def write_scores(lake: Lakehouse, scores: Mapping[str, tuple[str, float]], *, model_run: str = "brought") -> None:
     """Class and score of articles."""
     rows = [(news_id, model_run, name, score, None) for news_id, (name, score) in scores.items()]
-    lake.merge("article_class_scores", lake.spark.createDataFrame(rows, lake.schema("article_class_scores")))
+    lake.merge("article_class_scores", frame_of(lake.spark, rows, lake.schema("article_class_scores")))
 
 
 def long_articles(each: int) -> dict[str, str]:

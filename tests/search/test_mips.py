@@ -10,6 +10,7 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 from newslake.errors import JobFailed
+from newslake.frames import frame_of
 from newslake.search.mips import item_column, item_rows, largest_norm, query_column, query_rows
 
 
@@ -42,7 +43,7 @@ def test_distance_ranks_as_the_inner_product(seed: int, items: int, queries: int
 
 def test_columns_are_the_same_as_rows(spark: SparkSession) -> None:
     offered = np.array([[3.0, 4.0], [1.0, 0.0], [0.0, 0.0]], np.float32)
-    frame = spark.createDataFrame([(i, row.tolist()) for i, row in enumerate(offered)], "i int, v array<float>")
+    frame = frame_of(spark, [(i, row.tolist()) for i, row in enumerate(offered)], "i int, v array<float>")
     largest = largest_norm(frame, "v")
     assert largest == 5.0
     found = (
@@ -54,6 +55,6 @@ def test_columns_are_the_same_as_rows(spark: SparkSession) -> None:
 
 
 def test_no_item_and_no_length(spark: SparkSession) -> None:
-    assert largest_norm(spark.createDataFrame([], "v array<float>"), "v") == 0.0
+    assert largest_norm(frame_of(spark, [], "v array<float>"), "v") == 0.0
     with pytest.raises(JobFailed, match="a vector is not finite"):
-        largest_norm(spark.createDataFrame([([math.inf],)], "v array<float>"), "v")
+        largest_norm(frame_of(spark, [([math.inf],)], "v array<float>"), "v")

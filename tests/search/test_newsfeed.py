@@ -9,6 +9,7 @@ import pytest
 from pyspark.sql import functions as F
 
 from newslake.errors import UserError
+from newslake.frames import frame_of
 from newslake.jobrun import JobRun
 from newslake.lakehouse import Lakehouse
 from newslake.search import ctr
@@ -47,7 +48,7 @@ def fill(lake: Lakehouse, shown: Sequence[Shown] = SHOWN) -> None:
     spark = lake.spark
     schema = lake.schema("news")
     news = [(n, c, HOUR - timedelta(hours=age)) for n, c, age, _ in ARTICLES]
-    rows = spark.createDataFrame(news, "news_id string, category string, published_at timestamp")
+    rows = frame_of(spark, news, "news_id string, category string, published_at timestamp")
     rows = rows.withColumns({"title": F.lit("a title"), "content_hash": F.col("news_id")})
     lake.merge(
         "news", rows.select(*(F.col(f.name) if f.name in rows.columns else F.lit(None).cast(f.dataType).alias(f.name) for f in schema))
@@ -56,15 +57,15 @@ def fill(lake: Lakehouse, shown: Sequence[Shown] = SHOWN) -> None:
         ("live", f"I{i}", 0, user, HOUR - timedelta(hours=age), HOUR, news_id, clicked)
         for i, (user, news_id, age, clicked) in enumerate(shown)
     ]
-    lake.merge("impressions", spark.createDataFrame(seen, lake.schema("impressions")))
+    lake.merge("impressions", frame_of(spark, seen, lake.schema("impressions")))
     history = [("live", "I0", "U2", HOUR - timedelta(hours=1), ["N4", "N99"]), ("live", "I9", "U1", HOUR + timedelta(hours=1), ["N1"])]
-    lake.merge("click_history", spark.createDataFrame(history, lake.schema("click_history")))
+    lake.merge("click_history", frame_of(spark, history, lake.schema("click_history")))
     vectors = [((HOUR - timedelta(hours=age)).date(), n, "E", "T", v, "hash") for n, _, age, v in ARTICLES if v is not None]
-    lake.merge("article_vectors", spark.createDataFrame(vectors, lake.schema("article_vectors")))
+    lake.merge("article_vectors", frame_of(spark, vectors, lake.schema("article_vectors")))
     days = [date(2019, 11, 14), date(2019, 11, 15), date(2019, 11, 16)]  # a day's vectors hold at its start
     users = [(days[0], "U9", 0, "P", "E", "T", 1.0, SPORTS), (days[2], "U8", 0, "P", "E", "T", 1.0, SPORTS)]
     users += [(days[1], "U1", group, "P", "E", "T", 1.0, vector) for group, vector in enumerate((SPORTS, MUSIC))]
-    lake.merge("user_vectors", spark.createDataFrame(users, lake.schema("user_vectors")))
+    lake.merge("user_vectors", frame_of(spark, users, lake.schema("user_vectors")))
 
 
 def rank(lake: Lakehouse, **options: Any) -> JobRun:
@@ -164,12 +165,13 @@ def test_smoothing_is_kleinmans(lake: Lakehouse) -> None:
     # Categories of many articles whose rates vary much: the strength is estimated, and little is left of chance.
     counted = [(f"N{c}{i}", c, 1 + (i * (3 if c == "a" else 1)) % 10, 20) for c in ("a", "b") for i in range(12)]
     spark = lake.spark
-    found = spark.createDataFrame(
+    found = frame_of(
+        spark,
         [(n, k, m, float(k), float(m)) for n, _, k, m in counted],
         "news_id string, clicks long, impressions long, recent_clicks double, recent_impressions double",
     )
-    categories = spark.createDataFrame(
-        [(n, c) for n, c, *_ in counted] + [("NEW", "a"), ("ODD", "z"), ("NONE", None)], "news_id string, category string"
+    categories = frame_of(
+        spark, [(n, c) for n, c, *_ in counted] + [("NEW", "a"), ("ODD", "z"), ("NONE", None)], "news_id string, category string"
     )
     rates = {row["news_id"]: row for row in ctr.estimated(categories, found, categories).collect()}
     total, shown = sum(k for _, _, k, _ in counted), sum(m for *_, m in counted)

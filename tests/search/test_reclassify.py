@@ -8,6 +8,7 @@ import pytest
 from pyspark.sql import SparkSession
 
 from newslake.errors import UserError
+from newslake.frames import frame_of
 from newslake.jobrun import JobRun
 from newslake.lakehouse import Lakehouse
 from newslake.search import vote
@@ -103,7 +104,7 @@ def note_classifier(lake: Lakehouse, model_run: str, trained_on: str, day: int |
     """A row of text_classifiers."""
     trained_at = None if day is None else datetime(2019, 11, day, tzinfo=UTC)
     row: tuple[object, ...] = (model_run, trained_on, "linear", ENCODER, list(CLASSES), 1, 5, 1.0, 0.0, 0.0, [], [], trained_at)
-    lake.merge("text_classifiers", lake.spark.createDataFrame([row], lake.schema("text_classifiers")))
+    lake.merge("text_classifiers", frame_of(lake.spark, [row], lake.schema("text_classifiers")))
 
 
 def test_the_classifier_trained_last_on_long_articles_says_who_votes(lake: Lakehouse) -> None:
@@ -131,8 +132,8 @@ def test_neighbours_of_the_own_class_keep_it(spark: SparkSession) -> None:
     names = {"a": "autos", "s": "sports", "m": "music"}
     cast = [(n, [(f"L{i}", names[c], 0.9) for i, c in enumerate(found)], "autos", 4) for n, found in near.items()]
     shape = "news_id string, neighbours array<struct<news_id: string, class: string, cosine: float>>, voted_class string, votes int"
-    rows = spark.createDataFrame(texts, "news_id string, content_hash string, text string, old_class string").coalesce(1)
-    given = rows, rows.select("news_id"), spark.createDataFrame(cast, shape).coalesce(1)
+    rows = frame_of(spark, texts, "news_id string, content_hash string, text string, old_class string").coalesce(1)
+    given = rows, rows.select("news_id"), frame_of(spark, cast, shape).coalesce(1)
     found = {row["news_id"]: row["decision"] for row in vote.decided(*given, needed=4, own_votes=0).collect()}
     assert found == {"S1": "kept", "S2": "changed", "S3": "confirmed", "S4": "changed"}
     assert {row["decision"] for row in vote.decided(*given, needed=4, own_votes=1).where("news_id = 'S1'").collect()} == {"changed"}

@@ -6,6 +6,7 @@ from typing import Any
 import pyarrow as pa
 from pyspark.sql import DataFrame
 
+from newslake.frames import frame_of
 from newslake.lakehouse import Lakehouse
 from newslake.serving.milvus import ARTICLES, USERS, Kind, collection_name, opened
 
@@ -32,8 +33,8 @@ def hash_of(text: str) -> int:
 def article_vectors(lake: Lakehouse, articles: Iterable[Article], *, encoder_id: str = "e1", topic_model: str = "t1") -> DataFrame:
     """Rows of article_vectors."""
     rows = [(day, news_id, encoder_id, topic_model, vector_of(text), text) for news_id, day, text in articles]
-    frame = lake.spark.createDataFrame(
-        rows, "news_date string, news_id string, encoder_id string, topic_model string, vector array<float>, inputs_hash string"
+    frame = frame_of(
+        lake.spark, rows, "news_date string, news_id string, encoder_id string, topic_model string, vector array<float>, inputs_hash string"
     )
     return frame.withColumn("news_date", frame.news_date.cast("date"))
 
@@ -41,7 +42,8 @@ def article_vectors(lake: Lakehouse, articles: Iterable[Article], *, encoder_id:
 def user_vectors(lake: Lakehouse, day: str, users: Iterable[tuple[str, int, str, float]]) -> DataFrame:
     """Rows of user_vectors: user_id, tag_group, phrase_id, weight."""
     rows = [(day, user, group, phrase, "e1", "t1", weight, vector_of(user + phrase)) for user, group, phrase, weight in users]
-    frame = lake.spark.createDataFrame(
+    frame = frame_of(
+        lake.spark,
         rows,
         "as_of string, user_id string, tag_group int, phrase_id string, encoder_id string, topic_model string, weight double,"
         " vector array<float>",

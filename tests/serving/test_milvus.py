@@ -11,6 +11,7 @@ import pytest
 from pyspark.sql import functions as F
 
 from newslake.errors import JobFailed, UserError
+from newslake.frames import frame_of
 from newslake.jobrun import JobRun
 from newslake.lakehouse import Lakehouse
 from newslake.serving.export import export_articles, export_users
@@ -68,7 +69,7 @@ def test_articles_are_sent_once_changed_ones_again_and_gone_ones_leave(lake: Lak
 
 def test_a_micro_batch_looks_at_its_own_articles_only(lake: Lakehouse) -> None:
     lake.merge("article_vectors", article_vectors(lake, [(f"N{n}", "2019-11-10", f"text {n}") for n in range(4)]))
-    only = lake.spark.createDataFrame([("N1",), ("N2",), ("N2",), ("N99",)], "news_id string")
+    only = frame_of(lake.spark, [("N1",), ("N2",), ("N2",), ("N99",)], "news_id string")
     assert export(lake, only=only)[0] == Synced(sent=2)
     assert held(default_uri(lake)).keys() == {"N1", "N2"}
     lake.delete("article_vectors", "news_id IN ('N1', 'N3')")

@@ -10,6 +10,7 @@ import pytest
 from pyspark.sql import SparkSession
 
 from newslake.errors import JobFailed, UserError
+from newslake.frames import frame_of
 from newslake.jobrun import JobRun, recorded
 from newslake.lakehouse import Lakehouse
 from newslake.serving.files import new_folder
@@ -162,7 +163,7 @@ def test_nothing_is_written_from_vectors_that_vespa_would_take_and_get_wrong(
 
 
 def test_a_folder_is_there_as_a_whole_or_as_it_was(lake: Lakehouse, tmp_path: Path) -> None:
-    lines = lake.spark.createDataFrame([("2", "b"), ("1", "a")], "id string, value string")
+    lines = frame_of(lake.spark, [("2", "b"), ("1", "a")], "id string, value string")
     for failing in (True, False, True):
         try:
             with new_folder(lake.spark, f"{tmp_path}/feeds/run") as folder:

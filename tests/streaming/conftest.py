@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from newslake.frames import frame_of
 from newslake.lakehouse import Lakehouse
 from tests.streaming.broker import Broker
 from tests.text.conftest import save_bert
@@ -32,10 +33,10 @@ def write_topic_model(lake: Lakehouse, name: str = TOPIC_MODEL) -> None:
     """Two topics over a few words, as fit_topics leaves a model, without the fitting."""
     heads = [(name, i, ["storm", "goal"], [0.6, 0.4], [1.0 - i, float(i), 0.5], 0.5, 9, "2019-11-01 00:00:00") for i in range(2)]
     names = "topic_model string, topic_id int, terms array<string>, term_weights array<double>, vector array<float>, prior double"
-    made = lake.spark.createDataFrame(heads, f"{names}, articles bigint, fitted_at string")
+    made = frame_of(lake.spark, heads, f"{names}, articles bigint, fitted_at string")
     terms = [(name, term, i, 9, counts, [1.0, 0.0, 0.0]) for i, (term, counts) in enumerate(_TERMS.items())]
     of_terms = "topic_model string, term string, term_index int, articles bigint, topic_counts array<double>, vector array<float>"
-    rows = lake.spark.createDataFrame(terms, of_terms)
+    rows = frame_of(lake.spark, terms, of_terms)
     for table, given in (("topic_terms", rows), ("topics", made)):
         contract = lake.schema(table)
         known = [field for field in contract if field.name in given.columns]

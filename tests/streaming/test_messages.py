@@ -11,6 +11,7 @@ import pytest
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from newslake.frames import frame_of
 from newslake.streaming import article_messages, event_messages
 from newslake.streaming.article_messages import newest, read_articles, refuse_purged, settled
 from newslake.streaming.event_messages import NEEDS, read_events
@@ -88,7 +89,7 @@ def as_messages(spark: SparkSession, given: Sequence[bytes | str | dict[str, Any
     texts = [json.dumps(one) if isinstance(one, dict) else one for one in given]
     raw = [text.encode() if isinstance(text, str) else text for text in texts]
     rows = [("topic t", place, None if one is None else bytearray(one)) for place, one in enumerate(raw)]
-    made = spark.createDataFrame(rows, "source string, place bigint, raw binary")
+    made = frame_of(spark, rows, "source string, place bigint, raw binary")
     return made.withColumn("arrived_at", F.timestamp_seconds(F.lit(1_700_000_000) + F.col("place")))
 
 

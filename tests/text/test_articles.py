@@ -9,6 +9,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from newslake.errors import UserError
+from newslake.frames import frame_of
 from newslake.jobrun import JobRun
 from newslake.lakehouse import Lakehouse
 from newslake.mind.news import content_hash
@@ -35,7 +36,7 @@ ARTICLES: list[Article] = [
 
 def write_news(lake: Lakehouse, articles: Sequence[Article]) -> None:
     """Put articles into table news, with the hash of their text."""
-    rows = lake.spark.createDataFrame(list(articles), "news_id string, title string, abstract string, body string")
+    rows = frame_of(lake.spark, list(articles), "news_id string, title string, abstract string, body string")
     rows = rows.withColumn("content_hash", content_hash())
     contract = lake.schema("news")
     known = {field.name: F.col(field.name) if field.name in rows.columns else F.lit(None).cast(field.dataType) for field in contract}
@@ -146,7 +147,7 @@ def test_an_article_at_which_the_model_raises_loses_no_other(lake: Lakehouse, ga
 
 
 def test_fields(lake: Lakehouse) -> None:
-    rows = lake.spark.createDataFrame([("t", None, "b"), (None, "a", ""), ("t", "a", "b")], "title string, abstract string, body string")
+    rows = frame_of(lake.spark, [("t", None, "b"), (None, "a", ""), ("t", "a", "b")], "title string, abstract string, body string")
 
     def made(*fields: str) -> list[tuple[str, str]]:
         first, second = segments(fields)  # type: ignore[arg-type]

@@ -10,6 +10,7 @@ from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
 from newslake.errors import JobFailed, UserError
+from newslake.frames import frame_of
 from newslake.text import embed
 from newslake.text.embed import EMBEDDED, NO_TEXT, EmbedSettings, device_of, embed_column
 from newslake.text.encoder import Encoder
@@ -21,7 +22,7 @@ def test_vectors_in_order_with_the_other_columns(spark: SparkSession, small_mode
     resolved = resolve(EncoderSpec(str(small_model)))
     generator = np.random.default_rng(1)
     texts = [" ".join(generator.choice(WORDS, size=size)) for size in generator.integers(1, 60, size=300)]
-    rows = spark.createDataFrame([(i, t, t[::-1]) for i, t in enumerate(texts)], "n int, text string, `other one` string").coalesce(1)
+    rows = frame_of(spark, [(i, t, t[::-1]) for i, t in enumerate(texts)], "n int, text string, `other one` string").coalesce(1)
     made = embed_column(rows, "text", None, resolved, output="made", settings=EmbedSettings(chunk_rows=70))
     assert made.columns == ["n", "other one", "made"]
     assert made.schema["made"].dataType == EMBEDDED
@@ -44,7 +45,7 @@ def test_a_failure_is_its_own_rows(spark: SparkSession, gaps_model: Path) -> Non
         ("e", "rain", None),
         ("f", "y" * 101, ""),
     ]
-    rows = spark.createDataFrame(texts, "id string, first string, second string").coalesce(1)
+    rows = frame_of(spark, texts, "id string, first string, second string").coalesce(1)
     # Bytes that are no UTF-8 would kill the worker that reads them as text.
     broken = rows.limit(1).select(F.lit("g").alias("id"), F.expr("cast(x'7261696eff' as string)").alias("first"), F.lit("").alias("second"))
     made = embed_column(rows.union(broken), "first", "second", resolved, settings=EmbedSettings(max_chars=100))

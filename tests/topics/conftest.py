@@ -10,6 +10,7 @@ import pytest
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
+from newslake.frames import frame_of
 from newslake.jobrun import JobRun
 from newslake.lakehouse import Lakehouse
 from newslake.mind.news import content_hash
@@ -42,7 +43,7 @@ def articles(each: int = 12) -> list[Article]:
 def write_news(lake: Lakehouse, rows: Sequence[Article]) -> None:
     """Put articles into table news, with the hash of their text."""
     names = "news_id string, title string, abstract string, body string, published string"
-    made = lake.spark.createDataFrame(list(rows), names).withColumn("content_hash", content_hash())
+    made = frame_of(lake.spark, list(rows), names).withColumn("content_hash", content_hash())
     made = made.withColumn("published_at", F.col("published").cast("timestamp")).drop("published")
     contract = lake.schema("news")
     known = {field.name: F.col(field.name) if field.name in made.columns else F.lit(None).cast(field.dataType) for field in contract}

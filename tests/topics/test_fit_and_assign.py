@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from newslake.errors import JobFailed, UserError
+from newslake.frames import frame_of
 from newslake.jobrun import JobRun
 from newslake.lakehouse import Lakehouse
 from newslake.topics.assign import assign, assign_topics, latest_model, load_model
@@ -120,8 +121,10 @@ def test_a_refit_is_a_version_beside_the_old_one(modelled: Lakehouse) -> None:
 
 def test_the_step_works_on_a_micro_batch_without_any_table(modelled: Lakehouse) -> None:
     model = load_model(modelled)
-    batch = modelled.spark.createDataFrame(
-        [("x", about("money", 9), None, None, "hash")], "news_id string, title string, abstract string, body string, content_hash string"
+    batch = frame_of(
+        modelled.spark,
+        [("x", about("money", 9), None, None, "hash")],
+        "news_id string, title string, abstract string, body string, content_hash string",
     )
     (row,) = assign(batch, model).collect()
     assert (row["news_id"], row["content_hash"], len(row["topic_ids"]), len(row["weights"])) == ("x", "hash", 2, 2)

@@ -3,6 +3,7 @@
 import pytest
 from pyspark.sql import SparkSession
 
+from newslake.frames import frame_of
 from newslake.topics.words import MAX_CHARS, article_text, terms, with_terms
 
 
@@ -36,8 +37,8 @@ def test_a_megabyte_is_read_to_a_bound() -> None:
 
 
 def test_terms_in_spark_keep_the_other_columns_and_survive_broken_bytes(spark: SparkSession) -> None:
-    rows = spark.createDataFrame(
-        [("a", "Team wins", None, "Goal"), ("b", None, "", None)], "id string, title string, abstract string, body string"
+    rows = frame_of(
+        spark, [("a", "Team wins", None, "Goal"), ("b", None, "", None)], "id string, title string, abstract string, body string"
     )
     broken = rows.limit(1).selectExpr("'c' AS id", "cast(x'7261696eff' as string) AS title", "'' AS abstract", "'' AS body")
     given = rows.union(broken).coalesce(1).select("id", article_text().alias("text"))

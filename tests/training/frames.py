@@ -12,6 +12,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
+from newslake.frames import frame_of
 from newslake.lakehouse import Lakehouse
 
 NOON = datetime(2019, 11, 11, 12, 0, 0, tzinfo=UTC).replace(tzinfo=None)
@@ -29,13 +30,13 @@ def impressions(spark: SparkSession, behaviors: list[Behavior], schema: T.Struct
             news_id, _, label = candidate.partition("-")
             clicked = {"1": True, "0": False, "": None}[label]
             rows.append((split, impression_id, position, user_id, NOON, NOON, news_id, clicked))
-    return spark.createDataFrame(rows, schema)
+    return frame_of(spark, rows, schema)
 
 
 def click_history(spark: SparkSession, behaviors: list[Behavior], schema: T.StructType) -> DataFrame:
     """The table click_history."""
     rows = [(split, impression_id, user_id, NOON, history.split()) for split, impression_id, user_id, history, _ in behaviors]
-    return spark.createDataFrame(rows, schema)
+    return frame_of(spark, rows, schema)
 
 
 def news(spark: SparkSession, rows: Sequence[NewsRow], schema: T.StructType) -> DataFrame:
@@ -44,12 +45,12 @@ def news(spark: SparkSession, rows: Sequence[NewsRow], schema: T.StructType) -> 
         (n, c, s, n, None, None, None, [(field, w, "O", w, 1.0, [0], [w]) for field, w in entities], None, None, "hash")
         for n, c, s, entities in rows
     ]
-    return spark.createDataFrame(full, schema)
+    return frame_of(spark, full, schema)
 
 
 def embeddings(spark: SparkSession, vectors: dict[str, list[float]], schema: T.StructType, encoder_id: str = "test") -> DataFrame:
     """The table article_embeddings."""
-    return spark.createDataFrame([(news_id, encoder_id, "hash", 3, vector) for news_id, vector in vectors.items()], schema)
+    return frame_of(spark, [(news_id, encoder_id, "hash", 3, vector) for news_id, vector in vectors.items()], schema)
 
 
 def drawn_behaviors(

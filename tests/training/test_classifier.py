@@ -10,6 +10,7 @@ from pyspark.sql import functions as F
 from sklearn.metrics import accuracy_score, log_loss, precision_recall_fscore_support
 
 from newslake.errors import UserError
+from newslake.frames import frame_of
 from newslake.jobrun import JobRun
 from newslake.lakehouse import Lakehouse
 from newslake.training.classifier import train_text_classifier
@@ -33,7 +34,7 @@ def fill(lake: Lakehouse, *, texts: int = 60, random_labels: bool = False, copie
         vector = np.eye(16, dtype=np.float32)[i % 3] * (0.0 if random_labels else 6.0) + random.standard_normal(16)
         label = CLASSES[random.integers(3)] if random_labels else CLASSES[i % 3]
         rows += [(f"N{i:03}-{copy}", label, f"text {i} " * 60, [float(x) for x in vector]) for copy in range(copies)]
-    frame = lake.spark.createDataFrame(rows, "news_id string, category string, title string, embedding array<float>")
+    frame = frame_of(lake.spark, rows, "news_id string, category string, title string, embedding array<float>")
     frame = frame.withColumn("content_hash", F.sha2("title", 256))
     columns = [F.col(f.name) if f.name in frame.columns else F.lit(None).cast(f.dataType).alias(f.name) for f in lake.schema("news")]
     lake.merge("news", frame.select(*columns))

@@ -10,6 +10,7 @@ from pyspark.sql import functions as F
 from sklearn.metrics import ndcg_score, roc_auc_score
 
 from newslake.errors import UserError
+from newslake.frames import frame_of
 from newslake.jobrun import JobRun
 from newslake.lakehouse import Lakehouse
 from newslake.training.compare import compare_models, comparison_rows
@@ -32,7 +33,7 @@ def test_metrics_in_spark_are_scikit_learns(spark: SparkSession, tmp_path: Path)
     for key in range(60):
         shown = random.choice(40, int(random.integers(2, 20)), replace=False).tolist()
         rows.append((key, int(random.integers(7)), shown, [int(x) for x in random.random(len(shown)) < 0.3]))
-    frame = spark.createDataFrame(rows, "impression_key bigint, user int, articles array<int>, labels array<tinyint>").repartition(3)
+    frame = frame_of(spark, rows, "impression_key bigint, user int, articles array<int>, labels array<tinyint>").repartition(3)
     with_scores = scored(frame, *write_vectors(tmp_path / "vectors", users, articles), reader="user")
     scores = {row["impression_key"]: row["scores"] for row in with_scores.collect()}
     found = {row["impression_key"]: row for row in metrics_of(with_scores.select("impression_key", "scores", "labels")).collect()}
@@ -54,7 +55,7 @@ def test_the_bootstrap_counts_are_poisson_and_the_sums_those_of_weighted_rows(sp
     assert [(counts == n).mean() for n in (0, 1, 2)] == pytest.approx([np.exp(-1), np.exp(-1), np.exp(-1) / 2], abs=0.01)
     values = np.random.default_rng(0).random((2, 400, 4))
     rows = [(f"m{m}", int(key), *(float(x) for x in values[m, key])) for m in range(2) for key in keys]
-    frame = spark.createDataFrame(rows, f"model string, impression_key bigint, {', '.join(f'{name} double' for name in METRICS)}")
+    frame = frame_of(spark, rows, f"model string, impression_key bigint, {', '.join(f'{name} double' for name in METRICS)}")
     found = {(row["model"], row["resample"]): row for row in bootstrap_sums(frame.repartition(3), resamples=200, seed=1).collect()}
     assert len(found) == 2 * 201
     for m in range(2):
@@ -181,6 +182,6 @@ def test_latest_clicks_are_the_latest_history_and_what_came_since(spark: SparkSe
     older = older.withColumn("occurred_at", F.lit(NOON) - F.expr("INTERVAL 1 DAY"))
     found = {row["user_id"]: row["recent"] for row in latest_clicks(history.unionByName(older), shown, length=3).collect()}
     assert found == {"U1": ["N4", "N3", "N2"], "U2": ["N2", "N1"], "U3": []}
-    index = spark.createDataFrame([("N4", 4), ("N2", 2)], "news_id string, article int")
+    index = frame_of(spark, [("N4", 4), ("N2", 2)], "news_id string, article int")
     rows = indexed(latest_clicks(history, shown, length=3), index).collect()
     assert {row["user_id"]: row["articles"] for row in rows} == {"U1": [4, 2], "U2": [2], "U3": []}

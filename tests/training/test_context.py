@@ -7,6 +7,7 @@ import pytest
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
+from newslake.frames import frame_of
 from newslake.training.context import PRIOR_SHARE, PRIOR_SHOWN, fit_weights, moments
 from tests.training.frames import NOON
 
@@ -20,10 +21,10 @@ def test_nothing_of_the_same_moment_or_later_gets_in(spark: SparkSession) -> Non
         ("dev", "4", 0, "N1", NOON + timedelta(hours=3), True),
         ("test", "5", 0, "N1", NOON + timedelta(hours=4), None),
     ]
-    shown = spark.createDataFrame(
-        rows, "split string, impression_id string, position int, news_id string, occurred_at timestamp, clicked boolean"
+    shown = frame_of(
+        spark, rows, "split string, impression_id string, position int, news_id string, occurred_at timestamp, clicked boolean"
     )
-    news = spark.createDataFrame([("N1", NOON - timedelta(hours=1)), ("N2", None)], "news_id string, published_at timestamp")
+    news = frame_of(spark, [("N1", NOON - timedelta(hours=1)), ("N2", None)], "news_id string, published_at timestamp")
     found = {(row["impression_id"], row["position"]): row for row in moments(shown, news).collect()}
 
     def popularity(clicks: int, shown: int) -> float:

@@ -7,6 +7,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
+from newslake.frames import frame_of
 from newslake.tablespec import table_spec
 from newslake.training import examples
 from newslake.training.folders import written
@@ -100,9 +101,9 @@ def test_indices_are_contiguous_and_the_same_whatever_the_partitions(spark: Spar
 
 @pytest.fixture(scope="module")
 def lists(spark: SparkSession, shown: DataFrame) -> DataFrame:
-    user_index = spark.createDataFrame([(f"U{i}", i) for i in range(1, 6)], "user_id string, user int")
-    article_index = spark.createDataFrame([(f"N{i}", i) for i in range(1, 11)], "news_id string, article int")
-    histories = spark.createDataFrame([("train", "1", 4), ("dev", "1", 5)], "split string, impression_id string, history int")
+    user_index = frame_of(spark, [(f"U{i}", i) for i in range(1, 6)], "user_id string, user int")
+    article_index = frame_of(spark, [(f"N{i}", i) for i in range(1, 11)], "news_id string, article int")
+    histories = frame_of(spark, [("train", "1", 4), ("dev", "1", 5)], "split string, impression_id string, history int")
     return examples.impression_lists(shown, user_index, article_index, histories).cache()
 
 
@@ -128,7 +129,7 @@ def test_histories_are_the_latest_clicks_once_each_numbered_without_gaps(spark: 
     spread = written(examples.spread_by_range(examples.distinct_histories(recent), "history_key"), tmp_path / "spread")
     numbered = written(examples.with_index(spread, "history_key", "history"), tmp_path / "numbered")
     assert sorted(row["history"] for row in numbered.collect()) == [0, 1, 2]
-    index = spark.createDataFrame([("N2", 20), ("N3", 30)], "news_id string, article int")
+    index = frame_of(spark, [("N2", 20), ("N3", 30)], "news_id string, article int")
     lists = {row["history"]: row["articles"] for row in examples.history_lists(numbered, index).collect()}
     assert sorted(lists.values()) == [[20, 30], [30, 20]]  # the list of nothing known is empty, and has no row
     of_user = {row["user_id"]: row["history"] for row in examples.with_history(examples.users(shown, recent), numbered).collect()}

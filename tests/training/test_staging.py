@@ -13,6 +13,7 @@ from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
 from newslake.errors import JobFailed, UserError
+from newslake.frames import frame_of
 from newslake.tablespec import table_spec
 from newslake.training import staging
 from newslake.training.data import load_catalogue, load_impressions
@@ -202,7 +203,7 @@ def test_a_damaged_folder_is_noticed(staged: Staged, tables: Tables, tmp_path: P
 
 
 def test_fingerprints_tell_content_not_order(spark: SparkSession) -> None:
-    rows = spark.createDataFrame([(1, None, [1.0]), (None, 1, [2.0]), (3, 4, None)], "a int, b int, c array<float>")
+    rows = frame_of(spark, [(1, None, [1.0]), (None, 1, [2.0]), (3, 4, None)], "a int, b int, c array<float>")
     print_of = content_fingerprint(rows)
     assert content_fingerprint(rows.orderBy(F.desc("a")).repartition(3)) == print_of
     assert content_fingerprint(rows.select("b", "a", "c")) != print_of

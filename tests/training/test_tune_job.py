@@ -9,6 +9,7 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 from newslake.errors import UserError
+from newslake.frames import frame_of
 from newslake.jobrun import JobRun
 from newslake.lakehouse import Lakehouse
 from newslake.text.articles import encode_articles
@@ -33,7 +34,7 @@ def fill(lake: Lakehouse) -> None:
     for number in range(60):
         words = [str(word) for word in random.choice(WORDS[number % 3 :: 3], size=9)]
         rows.append((f"N{number:03}", " ".join(words[:3]), " ".join(words[3:])))
-    texts = lake.spark.createDataFrame(rows, "news_id string, title string, abstract string")
+    texts = frame_of(lake.spark, rows, "news_id string, title string, abstract string")
     news = lake.read("news").drop("title", "abstract", "content_hash").join(texts, on="news_id", how="inner")
     # An article without any text: it goes to quarantine when the others are encoded.
     bare = F.col("news_id") == "N050"

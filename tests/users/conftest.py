@@ -6,6 +6,7 @@ from typing import Any
 
 from pyspark.sql import functions as F
 
+from newslake.frames import frame_of
 from newslake.lakehouse import Lakehouse
 from newslake.text.spec import EncoderSpec, resolve
 from newslake.users.sets import phrase_id, phrase_text, tag_set
@@ -25,12 +26,12 @@ def fill(lake: Lakehouse, table: str, rows: Sequence[dict[str, Any]]) -> None:
     values = [tuple(row.get(name) for name in contract.names) for row in rows]
     for field in contract:
         field.nullable = True
-    lake.merge(table, lake.spark.createDataFrame(values, contract))
+    lake.merge(table, frame_of(lake.spark, values, contract))
 
 
 def fill_phrases(lake: Lakehouse, as_of: str, phrases: Sequence[tuple[str, Sequence[str]]], encoder: str = "e") -> None:
     """Rows of user_phrases: (user, tags), in one tag group."""
-    rows = lake.spark.createDataFrame([(user, list(tags)) for user, tags in phrases], "user_id string, tags array<string>")
+    rows = frame_of(lake.spark, [(user, list(tags)) for user, tags in phrases], "user_id string, tags array<string>")
     rows = rows.select(
         F.lit(as_of).cast("date").alias("as_of"),
         "user_id",

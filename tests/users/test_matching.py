@@ -11,7 +11,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from newslake.errors import UserError
-from newslake.frames import Frames
+from newslake.frames import Frames, frame_of
 from newslake.users.matching import Matcher, candidates, exact, matcher
 from newslake.users.matching.candidates import meetings
 from newslake.users.matching.exact import ExactMatcher
@@ -34,7 +34,7 @@ def frame(spark: SparkSession, sets: Iterable[TagSet], seed: int = 0) -> DataFra
     """Sets as a column of tags, each in some order."""
     shuffled = random.Random(seed)
     rows = [(shuffled.sample(sorted(one), len(one)),) for one in sets]
-    return spark.createDataFrame(rows, "tags array<string>")
+    return frame_of(spark, rows, "tags array<string>")
 
 
 def ids(spark: SparkSession, *sides: Iterable[TagSet]) -> dict[str, TagSet]:
@@ -167,8 +167,10 @@ ODD: list[TagSet] = [
 @pytest.mark.parametrize("name", ["exact", "minhash", "datasketch"])
 def test_odd_sets(spark: SparkSession, name: str) -> None:
     """Empty sets match nothing, one tag is a set, a separator inside a tag is no separator, repeats do not count."""
-    new = spark.createDataFrame(
-        [([],), (None,), (["one", "one"],), (["b", "a", None, ""],), (["é", "e\u0301", "経済", "中国", "中国"],)], "tags array<string>"
+    new = frame_of(
+        spark,
+        [([],), (None,), (["one", "one"],), (["b", "a", None, ""],), (["é", "e\u0301", "経済", "中国", "中国"],)],
+        "tags array<string>",
     )
     stored = frame(spark, [*ODD[:2], ODD[2], *ODD[3:]])
     names = ids(spark, ODD)
@@ -188,7 +190,7 @@ def test_no_side_at_all(spark: SparkSession) -> None:
 
 
 def test_phrase_ids_sort_as_set_hashes_do_and_text_has_one_order(spark: SparkSession) -> None:
-    rows = spark.createDataFrame([([f"t{i}", "x"],) for i in range(200)] + [(["x", "t1", "x"],), (["x", "t1"],)], "tags array<string>")
+    rows = frame_of(spark, [([f"t{i}", "x"],) for i in range(200)] + [(["x", "t1", "x"],), (["x", "t1"],)], "tags array<string>")
     found = rows.select(phrase_id(F.col("tags")).alias("id"), phrase_text(F.col("tags")).alias("text")).collect()
     assert {len(row["id"]) for row in found} == {32}
     assert found[1] == found[200] == found[201]

@@ -8,6 +8,7 @@ import pytest
 from pyspark.sql import functions as F
 
 from newslake.errors import UserError
+from newslake.frames import frame_of
 from newslake.jobrun import JobRun
 from newslake.lakehouse import Lakehouse
 from newslake.users.sets import phrase_id
@@ -31,7 +32,7 @@ def world(lake: Lakehouse) -> None:
     fill_phrases(lake, DAY, PHRASES, encoder="e")
     ids = {
         row[1][0]: row[0]
-        for row in lake.spark.createDataFrame([([tag],) for tag in STORED], "tags array<string>")
+        for row in frame_of(lake.spark, [([tag],) for tag in STORED], "tags array<string>")
         .select(phrase_id(F.col("tags")), "tags")
         .collect()
     }

@@ -18,6 +18,7 @@ from pyspark.sql import DataFrame, SparkSession, Window
 from pyspark.sql import functions as F
 
 from newslake.errors import UserError
+from newslake.frames import frame_of
 from newslake.search.knn import Items, KnnSettings, TopK
 from newslake.search.vector_files import Rejects, Rows, Unit, VectorFiles, chunks
 
@@ -89,7 +90,7 @@ def nearest(
     item_units, query_units = items.units(), queries.units()
     dimension = items.dimension(item_units)
     if dimension is None or not query_units:
-        return spark.createDataFrame([], SCHEMA)
+        return frame_of(spark, [], SCHEMA)
     wanted = tasks or spark.sparkContext.defaultParallelism
     plan = plan_tasks(item_units, query_units, dimension=dimension, tasks=wanted, held_mb=held_mb, queries_only=by_query_id)
     search = _Search(queries, items, plan, k, dimension, settings, by_query_id, uuid4().hex)

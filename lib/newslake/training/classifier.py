@@ -13,6 +13,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from newslake.errors import UserError
+from newslake.frames import frame_of
 from newslake.jobrun import JobRun
 from newslake.lakehouse import Lakehouse
 from newslake.texts import SHORT_CHARS, is_long
@@ -186,7 +187,7 @@ def _save(
     by_class = [
         (model_run, name, *row[:6], None if row[6] is None else names[row[6]]) for name, row in zip(names, quality.by_class(), strict=True)
     ]
-    rows = lake.spark.createDataFrame(by_class, lake.schema(CLASSES)).coalesce(1)
+    rows = frame_of(lake.spark, by_class, lake.schema(CLASSES)).coalesce(1)
     run.wrote(CLASSES, lake.replace(CLASSES, rows, where=where).rows)
     layers = [(weights.tolist(), bias.tolist()) for weights, bias in model.layers()]
     one = {
@@ -203,7 +204,7 @@ def _save(
         "trained_at": datetime.now(UTC),
     }
     schema = lake.schema(RUNS)
-    summary = lake.spark.createDataFrame([tuple(one[name] for name in schema.names)], schema).coalesce(1)
+    summary = frame_of(lake.spark, [tuple(one[name] for name in schema.names)], schema).coalesce(1)
     run.wrote(RUNS, lake.replace(RUNS, summary, where=where).rows)
     run.fact("held-out accuracy", f"{quality.accuracy:.4f}")
     run.fact("calibration error", f"{quality.calibration_error:.4f}")

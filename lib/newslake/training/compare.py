@@ -13,7 +13,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from newslake.errors import UserError
-from newslake.frames import Frames
+from newslake.frames import Frames, frame_of
 from newslake.jobrun import JobRun
 from newslake.lakehouse import Lakehouse
 from newslake.training.fingerprint import combined
@@ -106,7 +106,7 @@ def compare_models(
             rows = comparison_rows(sums, runs, first, combined({"data": prepared.staged.fingerprint, "runs": runs, "resamples": resamples}))
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-    frame = lake.spark.createDataFrame([tuple(vars(row).values()) for row in rows], lake.schema(TABLE)).coalesce(1)
+    frame = frame_of(lake.spark, [tuple(vars(row).values()) for row in rows], lake.schema(TABLE)).coalesce(1)
     run.wrote(TABLE, lake.replace(TABLE, frame, where={"comparison_id": rows[0].comparison_id}).rows)
     run.fact("comparison", rows[0].comparison_id)
     print(as_text(rows))

@@ -179,7 +179,7 @@ def _articles(lake: Lakehouse, saved: "SavedModel", scratch: Path, encoder: str 
         article_ids=ids,
         articles_in_training=0,
         **codes,
-        vectors=flat_vectors(table["embedding"]),
+        vectors=flat_vectors(table["embedding"]).copy(),  # Arrow's memory may not be written, of which torch warns
         histories=np.full((1, saved.settings.history), -1, dtype=np.int32),
         latest_history=np.zeros(0, dtype=np.int32),
         texts=_texts(lake, saved, encoder, scratch, len(ids)) if saved.tuned else None,

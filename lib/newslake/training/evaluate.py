@@ -40,7 +40,7 @@ class Vectors:
         if not self.of_histories:
             return self.users
         assert catalogue.latest_history is not None
-        return self.users[torch.from_numpy(catalogue.latest_history).long().to(self.users.device)]
+        return self.users[torch.tensor(catalogue.latest_history, dtype=torch.long, device=self.users.device)]
 
 
 def all_vectors(model: Recommender, catalogue: Catalogue, device: torch.device, group: Alone | None = None) -> Vectors:

@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from newslake.frames import frame_of
 from newslake.jobrun import JobRun
 from newslake.lakehouse import Lakehouse
 from newslake.training.checkpoint import EpochMetrics
@@ -84,7 +85,7 @@ def metric_rows(lake: Lakehouse, metrics: list[EpochMetrics], *, best_epoch: int
         )
         for of_epoch in metrics
     ]
-    return lake.spark.createDataFrame(rows, contract).coalesce(1)
+    return frame_of(lake.spark, rows, contract).coalesce(1)
 
 
 def through_parquet(spark: SparkSession, file: Path, key: str, ids: pa.Array, vectors: npt.NDArray[np.float32]) -> DataFrame:

@@ -4,7 +4,7 @@ from pyspark.ml.feature import IDF, CountVectorizer, StopWordsRemover
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
-from newslake.frames import Frames
+from newslake.frames import Frames, frame_of
 from newslake.topics.words import article_text, with_terms
 from newslake.users.events import as_tag
 
@@ -46,7 +46,7 @@ def term_rarity(news: DataFrame, most: int) -> DataFrame | None:
             return None
         idf = IDF(inputCol="counts", outputCol="weighted").fit(counter.transform(read)).idf.toArray()
     pairs = [(term, float(value)) for term, value in zip(counter.vocabulary, idf, strict=True)]
-    return news.sparkSession.createDataFrame(pairs, "term string, idf double")
+    return frame_of(news.sparkSession, pairs, "term string, idf double")
 
 
 def best_keywords(news: DataFrame, rarity: DataFrame, most: int) -> DataFrame:
