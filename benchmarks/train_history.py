@@ -137,14 +137,19 @@ def measure(measures: Measures, folder: Path, folders: tuple[Staged, Staged], da
     torch.set_num_threads(1)
     measure_feeding(measures, folder, data)
     settings = settings_for("nrms", seed=0, skips=SKIPS, epochs=epochs, patience=epochs, history=HISTORY)
-    alone = train(data, settings, device="cpu", threads=1, progress=lambda text: print(f"one process: {text}", flush=True))
-    both = together("local[2]", *folders, replace(settings, processes=2), folder / "two.pt")
-    one, two = (run.metrics[-1].ranking.auc or 0.0 for run in (alone, both))
-    print(f"valid AUC after {epochs} epochs: one process {one:.4f}, two {two:.4f}; {os.cpu_count()} cores")
-    measures.add("nrms: waiting for data", alone.waited / alone.seconds, 0.10, unit="of the epoch", better="lower", peer_name="the bound")
     clicks = int(data.train.labels.sum()) * epochs
-    rates = clicks / both.seconds, clicks / alone.seconds
-    measures.add("nrms: whole epochs, two processes", *rates, unit="clicks/s", better="higher", peer_name="one process")
+    # The default, and the batch of which two processes' halves are as large as that.
+    for batch_size in (settings.batch_size, 2 * settings.batch_size):
+        of_size = replace(settings, batch_size=batch_size)
+        alone = train(data, of_size, device="cpu", threads=1, progress=lambda text: print(f"one process: {text}", flush=True))
+        both = together("local[2]", *folders, replace(of_size, processes=2), folder / f"two-{batch_size}.pt")
+        one, two = (run.metrics[-1].ranking.auc or 0.0 for run in (alone, both))
+        print(f"batches of {batch_size}, valid AUC after {epochs} epochs: one process {one:.4f}, two {two:.4f}; {os.cpu_count()} cores")
+        if batch_size == settings.batch_size:
+            waited = alone.waited / alone.seconds
+            measures.add("nrms: waiting for data", waited, 0.10, unit="of the epoch", better="lower", peer_name="the bound")
+        what, rates = f"nrms: whole epochs, two processes, batches of {batch_size}", (clicks / both.seconds, clicks / alone.seconds)
+        measures.add(what, *rates, unit="clicks/s", better="higher", peer_name="one process")
 
 
 def measure_feeding(measures: Measures, folder: Path, data: TrainingData) -> None:

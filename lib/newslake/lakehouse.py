@@ -106,7 +106,7 @@ class Lakehouse:
         others = [field for field in rows.schema if field.name not in key]
         differ = " OR ".join(differs(field) for field in others)
 
-        def write() -> None:
+        def write() -> DataFrame:
             new = rows.alias("new")
             if update and others and table not in self._unwritten:
                 # Only rows that are new or differ take part: Delta rewrites every file that holds a matching key, so
@@ -120,15 +120,14 @@ class Lakehouse:
             merge = target.alias("old").merge(new, match)
             if gone is None:
                 merge = merge.whenMatchedUpdateAll() if update and others else merge
-                merge.whenNotMatchedInsertAll().execute()
-                return
+                return merge.whenNotMatchedInsertAll().execute()
             stays = f"new.{_IS_GONE} IS NULL"
             every: dict[str, str | Column] = {quoted(field.name): f"new.{quoted(field.name)}" for field in rows.schema}
             merge = merge.whenMatchedDelete(f"new.{_IS_GONE}")
             merge = merge.whenMatchedUpdate(stays, set=every) if update and others else merge
-            merge.whenNotMatchedInsert(stays, values=every).execute()
+            return merge.whenNotMatchedInsert(stays, values=every).execute()
 
-        return self._written(table, write)
+        return self._merged(table, write)
 
     def update(self, table: str, rows: DataFrame) -> Written:
         """Put the rows in place of those with their keys, all of which are there and differ. A row with a new key is left out.
@@ -141,7 +140,7 @@ class Lakehouse:
         """
         rows = self._as_contract(table, rows).alias("new")
         merge = self._delta(table).alias("old").merge(rows, _match(table)).whenMatchedUpdateAll()
-        return self._written(table, merge.execute)
+        return self._merged(table, merge.execute)
 
     def replace(self, table: str, rows: DataFrame, *, where: Mapping[str, str]) -> Written:
         """Put `rows` in place of one slice of the table, such as `{"split": "train"}`, in one commit.
@@ -264,6 +263,12 @@ class Lakehouse:
             writer.save(f"{self.root}/{table}")
         else:
             writer.saveAsTable(self._identifier(table))
+
+    def _merged(self, table: str, merge: Callable[[], DataFrame]) -> Written:
+        """Run one merge; Delta answers with what it did."""
+        [did] = retrying(merge).collect()
+        self._unwritten.discard(table)
+        return Written(inserted=did["num_inserted_rows"], updated=did["num_updated_rows"], deleted=did["num_deleted_rows"])
 
     def _written(self, table: str, write: Callable[[], object], settings: Mapping[str, str] | None = None) -> Written:
         """Run one write under some settings and read from the table's history what it did; a write that Delta ignored did nothing.

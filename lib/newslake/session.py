@@ -7,6 +7,8 @@ from importlib import resources
 
 from pyspark.sql import SparkSession
 
+from newslake import python_workers
+
 # What every session needs wherever it runs; everything else is a matter of the machine and lives in conf/spark/*.conf.
 _ALWAYS = {
     "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
@@ -23,6 +25,7 @@ _ALWAYS = {
     "spark.databricks.delta.merge.materializeSource": "all",
     # What goes to a Python worker at once is bounded in rows by default, and long articles are not.
     "spark.sql.execution.arrow.maxBytesPerBatch": str(16 * 2**20),
+    "spark.python.daemon.module": python_workers.MODULE,
 }
 
 

@@ -19,6 +19,7 @@ from pyspark.sql import functions as F
 
 from newslake.errors import UserError
 from newslake.frames import frame_of
+from newslake.python_workers import map_with_torch
 from newslake.search.knn import Items, KnnSettings, TopK
 from newslake.search.vector_files import Rejects, Rows, Unit, VectorFiles, chunks
 
@@ -95,7 +96,7 @@ def nearest(
     plan = plan_tasks(item_units, query_units, dimension=dimension, tasks=wanted, held_mb=held_mb, queries_only=by_query_id)
     search = _Search(queries, items, plan, k, dimension, settings, by_query_id, uuid4().hex)
     count = len(plan.shares)
-    found = spark.range(0, count, 1, count).mapInArrow(partial(_run, search), SCHEMA)
+    found = map_with_torch(spark.range(0, count, 1, count), partial(_run, search), SCHEMA)
     return _merged(found, k) if plan.merge else found
 
 

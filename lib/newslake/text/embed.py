@@ -16,6 +16,7 @@ from pyspark.sql import types as T
 from pyspark.sql.pandas.types import to_arrow_schema
 
 from newslake.errors import JobFailed, UserError
+from newslake.python_workers import map_with_torch
 from newslake.text.spec import ResolvedEncoder
 
 if TYPE_CHECKING:  # torch is for the workers
@@ -96,7 +97,7 @@ def embed_column(
         texts.append(_bounded(F.coalesce(second, F.lit("")), settings).alias(_SECOND))
     given = rows.select(*(F.col(_quoted(name)) for name in others), *texts)
     schema = T.StructType([*(given.schema[name] for name in others), T.StructField(output, EMBEDDED)])
-    return given.mapInArrow(partial(_embed, encoder, settings, schema), schema)
+    return map_with_torch(given, partial(_embed, encoder, settings, schema), schema)
 
 
 def _bounded(text: "str | F.Column", settings: EmbedSettings) -> "F.Column":

@@ -16,6 +16,7 @@ from pyspark.sql import types as T
 from newslake.errors import UserError
 from newslake.jobrun import JobRun
 from newslake.lakehouse import Lakehouse
+from newslake.python_workers import map_with_torch
 from newslake.training import examples
 from newslake.training.folders import parquet_files, uri, write
 from newslake.training.preparation import models_folder, staging_folder
@@ -160,7 +161,7 @@ def encoded(users: DataFrame, model: "HistoryModel", news: Path) -> DataFrame:
             lists = pa.ListArray.from_arrays(offsets, pa.array(vectors.ravel()))
             yield pa.RecordBatch.from_arrays([batch.column("user_id"), lists], names=["user_id", "embedding"])
 
-    return users.mapInArrow(encode, schema)
+    return map_with_torch(users, encode, schema)
 
 
 def _articles(lake: Lakehouse, saved: "SavedModel", scratch: Path, encoder: str | None) -> "Catalogue":

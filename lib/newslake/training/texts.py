@@ -20,6 +20,7 @@ from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
 from newslake.errors import JobFailed, UserError
+from newslake.python_workers import map_with_torch
 from newslake.text.articles import segments
 from newslake.text.spec import DEFAULT_MODEL, EncoderSpec, ResolvedEncoder, resolve
 from newslake.text.weights import token_limit
@@ -139,7 +140,7 @@ def tokenised(texts: DataFrame, encoder: ResolvedEncoder) -> DataFrame:
     """
     columns = [F.make_valid_utf8(F.col(name)).alias(name) for name in ("first", "second")]
     given = texts.select(F.col("article").cast("int").alias("article"), *columns)
-    return given.mapInArrow(partial(_tokenise, encoder), _TOKENS)
+    return map_with_torch(given, partial(_tokenise, encoder), _TOKENS)
 
 
 def load_texts(files: list[str], articles: int, encoder: ResolvedEncoder) -> Texts:
