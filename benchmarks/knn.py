@@ -22,7 +22,8 @@ from pyspark.sql import functions as F
 from common import Measures, PeakMemory, bench_arguments, sgemm_gflops
 from newslake.lakehouse import Lakehouse
 from newslake.mind.generator import GeneratorSpec, generate
-from newslake.search.knn import Items, KnnSettings, TopK
+from newslake.search.knn import Items, TopK
+from newslake.search.knn_settings import KnnSettings
 from newslake.search.nearest import nearest
 from newslake.search.product import resolved, rounded
 from newslake.search.vector_files import VectorFiles, ahead, chunks, table_files

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from newslake.search.knn import unit_rows
+from newslake.search.unit_rows import unit_rows
 from newslake.search.whiten import whitening
 from newslake.text.encoder import Encoder
 from newslake.text.spec import EncoderSpec, resolve

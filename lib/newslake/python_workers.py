@@ -32,7 +32,7 @@ def map_with_torch(rows: DataFrame, function: Callable[[Batches], Iterator[pa.Re
     environment = rows.sparkSession.sparkContext.environment  # of the workers; a function takes it along as it is now
     environment[_WITH_TORCH] = "1"
     try:
-        return rows.mapInArrow(function, schema)  # type: ignore[arg-type]
+        return rows.mapInArrow(function, schema)
     finally:
         del environment[_WITH_TORCH]
 

@@ -1,6 +1,7 @@
 """The house's rules, read from the sources themselves: who may import whom, and that jobs hold no logic."""
 
 import ast
+import subprocess
 import sys
 from pathlib import Path
 
@@ -48,6 +49,19 @@ def test_imports_go_one_way(path: Path) -> None:
     allowed = BASE if room is None else BASE | {room} | MAY_USE.get(room, set())
     assert rooms_used(path) <= allowed
     assert not any(name == "jobs" or name.startswith("jobs.") for name in imported(path))
+
+
+def test_no_job_loads_torch_before_it_knows_what_to_do() -> None:
+    # It takes seconds, which --help and a mistyped option need not.
+    script = f"""
+import runpy, sys
+for job in {[str(path) for path in JOBS]}:
+    runpy.run_path(job)
+    loaded = {{"torch", "transformers"}} & set(sys.modules)
+    assert not loaded, (job, loaded)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))

@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from newslake.errors import UserError
-from newslake.search.knn import Items, KnnSettings, TopK, top_k
+from newslake.search.knn import Items, TopK, top_k
+from newslake.search.knn_settings import KnnSettings
 from newslake.search.product import exact, search_device
 from tests.search.brute import brute_force, unit
 

@@ -11,7 +11,7 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 from newslake.errors import UserError
-from newslake.search.knn import KnnSettings
+from newslake.search.knn_settings import KnnSettings
 from newslake.search.nearest import nearest, plan_tasks
 from newslake.search.vector_files import NO_LENGTH, NO_WEIGHT, NOT_FINITE, NULL_VECTOR, Rejects, Unit, VectorFiles, chunks
 from tests.search.brute import brute_force, unit

@@ -12,8 +12,7 @@ import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -23,61 +22,12 @@ import torch
 from torch import Tensor
 
 from newslake.errors import UserError
-from newslake.search.product import Block, Bounds, Floats, Precision, exact, resolved, rounded, search_device
+from newslake.search.knn_settings import KnnSettings
+from newslake.search.product import Block, Bounds, exact, resolved, rounded, search_device
 from newslake.search.running_best import NONE, Keys, candidates, keys_of, merged, rows_of, scores_of
+from newslake.search.unit_rows import Floats, unit_rows
 
-Metric = Literal["cosine", "ip"]
-
-_ROWS_AT_ONCE = 256  # what is done to them then happens in the L2 cache
-_SAFE = (1e-24, 1e30)
 _GROUP_WIDTHS = (64, 32, 16, 8, 4, 2, 1)
-
-
-@dataclass(frozen=True)
-class KnnSettings:
-    """How to search. Nothing here but `metric` changes the result.
-
-    Attributes:
-        metric: cosine (vectors are brought to unit length first) or ip, the inner product.
-        precision: of the product that finds the candidates; auto takes bf16 where the CPU or GPU multiplies it natively.
-        device: auto (a GPU where there is one), cpu or cuda.
-        threads: query tiles searched at once, each by one thread.
-        tile_rows: queries of a tile. A tile's scores for a block should fit the last-level cache.
-        block_rows: items of a block.
-        chunk_rows: items read and held at a time: about 10 bytes a number for a moment, then 6.
-        query_rows: queries held at a time.
-    """
-
-    metric: Metric = "cosine"
-    precision: Precision = "auto"
-    device: str = "auto"
-    threads: int = 1
-    tile_rows: int = 512
-    block_rows: int = 4096
-    chunk_rows: int = 32_768
-    query_rows: int = 32_768
-
-    def __post_init__(self) -> None:
-        for name in ("threads", "tile_rows", "block_rows", "chunk_rows", "query_rows"):
-            if getattr(self, name) < 1:
-                raise UserError(f"--{name.replace('_', '-')} must be at least 1, not {getattr(self, name)}")
-
-
-def unit_rows(vectors: Floats, order: npt.NDArray[np.int64] | None = None) -> Floats:
-    """Each row at length 1, in float32, in the given order of rows; a row depends on itself alone. Rows of zero length become NaN."""
-    rows = np.arange(len(vectors)) if order is None else order
-    found = np.empty((len(rows), vectors.shape[1]), np.float32)
-    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
-        for start in range(0, len(rows), _ROWS_AT_ONCE):
-            part = found[start : start + _ROWS_AT_ONCE]
-            np.take(vectors, rows[start : start + _ROWS_AT_ONCE], axis=0, out=part, mode="clip")
-            squares = np.einsum("ij,ij->i", part, part)
-            odd = ~((squares > _SAFE[0]) & (squares < _SAFE[1]))  # where float32 would under- or overflow
-            if odd.any():
-                part[odd] /= np.abs(part[odd]).max(axis=1, keepdims=True)
-                squares[odd] = np.einsum("ij,ij->i", part[odd], part[odd])
-            part /= np.sqrt(squares)[:, None]
-    return found
 
 
 class Items:

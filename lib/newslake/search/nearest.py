@@ -8,7 +8,7 @@ vote. Memory is bounded by KnnSettings either way, whatever the number of items 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import numpy as np
@@ -20,8 +20,11 @@ from pyspark.sql import functions as F
 from newslake.errors import UserError
 from newslake.frames import frame_of
 from newslake.python_workers import map_with_torch
-from newslake.search.knn import Items, KnnSettings, TopK
+from newslake.search.knn_settings import KnnSettings
 from newslake.search.vector_files import Rejects, Rows, Unit, VectorFiles, chunks
+
+if TYPE_CHECKING:  # torch is for the workers
+    from newslake.search.knn import Items, TopK
 
 SCHEMA = "query_id string, item_id string, score float, rank int, problem string"
 _ARROW = pa.schema(
@@ -169,6 +172,8 @@ def _run(search: _Search, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.Reco
 
 
 def _share(search: _Search, share: Share, settings: KnnSettings) -> Iterator[pa.RecordBatch]:
+    from newslake.search.knn import Items, TopK
+
     cosine = settings.metric == "cosine"
     bad_queries: list[Rejects] = []
     bad_items: list[Rejects] = []
@@ -197,10 +202,10 @@ def _share(search: _Search, share: Share, settings: KnnSettings) -> Iterator[pa.
         yield from _rejected(bad_queries, "query_id")
 
 
-_cache: dict[str, tuple[list[Items], list[Rejects]]] = {}
+_cache: "dict[str, tuple[list[Items], list[Rejects]]]" = {}
 
 
-def _held(token: str, read: Callable[[], Iterator[Items]], rejects: list[Rejects]) -> list[Items]:
+def _held(token: str, read: "Callable[[], Iterator[Items]]", rejects: list[Rejects]) -> "list[Items]":
     """The items of this search, read once by each Python worker; those of the search before make room. `rejects` is filled."""
     if token not in _cache:
         _cache.clear()
@@ -210,7 +215,7 @@ def _held(token: str, read: Callable[[], Iterator[Items]], rejects: list[Rejects
     return _cache[token][0]
 
 
-def _results(part: Rows, best: TopK, *, by_query_id: bool) -> Iterator[pa.RecordBatch]:
+def _results(part: Rows, best: "TopK", *, by_query_id: bool) -> Iterator[pa.RecordBatch]:
     rows, item_ids, scores = best.result()
     ranks: pa.Array
     if by_query_id:

@@ -12,7 +12,7 @@ from newslake.jobrun import JobRun
 from newslake.lakehouse import Lakehouse
 from newslake.options import the_one
 from newslake.search import ctr, feed
-from newslake.search.knn import KnnSettings
+from newslake.search.knn_settings import KnnSettings
 from newslake.search.nearest import nearest
 from newslake.search.scratch import Scratch, scratch
 from newslake.search.sides import quarantine

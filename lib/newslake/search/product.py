@@ -20,9 +20,9 @@ import torch
 from torch import Tensor
 
 from newslake.errors import UserError
+from newslake.search.knn_settings import Precision
+from newslake.search.unit_rows import Floats
 
-Precision = Literal["auto", "fp32", "bf16"]
-Floats = npt.NDArray[np.float32]
 Rows = npt.NDArray[np.int64]
 
 _PAIRS_AT_ONCE = 256  # rows gathered at a time: both sides stay in the L2 cache

@@ -5,7 +5,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from newslake.search.product import Floats
+from newslake.search.unit_rows import Floats
 
 Keys = npt.NDArray[np.int64]
 

@@ -15,9 +15,8 @@ import numpy.typing as npt
 import pyarrow as pa
 from pyspark.sql import SparkSession
 
-from newslake.python_workers import map_with_torch
-from newslake.search.knn import unit_rows
 from newslake.search.nearest import split_units
+from newslake.search.unit_rows import unit_rows
 from newslake.search.vector_files import Projection, Unit, VectorFiles, chunks
 
 _CHUNK_ROWS = 8192
@@ -85,7 +84,7 @@ def moments(spark: SparkSession, side: VectorFiles, units: list[Unit], dimension
                 row = {"share": number, "rows": rows, "sums": sums, "products": products.ravel()}
                 yield pa.RecordBatch.from_pylist([row], schema=_ARROW)
 
-    found = map_with_torch(spark.range(0, len(shares), 1, len(shares)), run, _SCHEMA).toArrow().sort_by("share")
+    found = spark.range(0, len(shares), 1, len(shares)).mapInArrow(run, _SCHEMA).toArrow().sort_by("share")
     count = sum(found["rows"].to_pylist())
     sums, products = np.zeros(dimension), np.zeros((dimension, dimension))
     for place in range(len(found)):  # in order: sums of floats depend on it

@@ -1,0 +1,39 @@
+"""How to search. Apart from the search, since who plans one does not load PyTorch."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from newslake.errors import UserError
+
+Metric = Literal["cosine", "ip"]
+Precision = Literal["auto", "fp32", "bf16"]
+
+
+@dataclass(frozen=True)
+class KnnSettings:
+    """How to search. Nothing here but `metric` changes the result.
+
+    Attributes:
+        metric: cosine (vectors are brought to unit length first) or ip, the inner product.
+        precision: of the product that finds the candidates; auto takes bf16 where the CPU or GPU multiplies it natively.
+        device: auto (a GPU where there is one), cpu or cuda.
+        threads: query tiles searched at once, each by one thread.
+        tile_rows: queries of a tile. A tile's scores for a block should fit the last-level cache.
+        block_rows: items of a block.
+        chunk_rows: items read and held at a time: about 10 bytes a number for a moment, then 6.
+        query_rows: queries held at a time.
+    """
+
+    metric: Metric = "cosine"
+    precision: Precision = "auto"
+    device: str = "auto"
+    threads: int = 1
+    tile_rows: int = 512
+    block_rows: int = 4096
+    chunk_rows: int = 32_768
+    query_rows: int = 32_768
+
+    def __post_init__(self) -> None:
+        for name in ("threads", "tile_rows", "block_rows", "chunk_rows", "query_rows"):
+            if getattr(self, name) < 1:
+                raise UserError(f"--{name.replace('_', '-')} must be at least 1, not {getattr(self, name)}")
