@@ -137,7 +137,7 @@ def measure(measures: Measures, folder: Path, folders: tuple[Staged, Staged], da
     measure_feeding(measures, folder, data)
     settings = settings_for("nrms", seed=0, skips=SKIPS, epochs=1, patience=1, history=HISTORY)
     # The default, and the batch of which two processes' halves are as large as that.
-    for batch_size in (settings.batch_size, 2 * settings.batch_size):
+    for batch_size in (settings.batch_size,) if small else (settings.batch_size, 2 * settings.batch_size):
         measure_processes(measures, folder, folders, data, replace(settings, batch_size=batch_size), rounds=1 if small else 2)
 
 
