@@ -145,16 +145,15 @@ def measure_processes(
     measures: Measures, folder: Path, folders: tuple[Staged, Staged], data: TrainingData, settings: TrainSettings, *, rounds: int
 ) -> None:
     """One process and two in turn, an epoch each; the better time of each counts, since what else a machine does only slows one down."""
-    ones, twos = [], []
+    ones, twos, of_size = [], [], f"batches of {settings.batch_size}"
     for number in range(rounds):
         ones.append(train(data, settings, device="cpu", threads=1, progress=lambda text: print(f"one process: {text}", flush=True)))
         checkpoint = folder / f"two-{settings.batch_size}-{number}.pt"
         twos.append(together("local[2]", *folders, replace(settings, processes=2), checkpoint))
-        print(f"batches of {settings.batch_size}: {ones[-1].seconds:.1f} s, two processes {twos[-1].seconds:.1f} s", flush=True)
+        print(f"{of_size}: {ones[-1].seconds:.1f} s, two processes {twos[-1].seconds:.1f} s", flush=True)
     one, two = min(ones, key=lambda run: run.seconds), min(twos, key=lambda run: run.seconds)
     aucs = [run.metrics[-1].ranking.auc or 0.0 for run in (one, two)]
-    print(f"batches of {settings.batch_size}, valid AUC: one process {aucs[0]:.4f}, two {aucs[1]:.4f}; {os.cpu_count()} cores")
-    of_size = f"batches of {settings.batch_size}"
+    print(f"{of_size}, valid AUC: one process {aucs[0]:.4f}, two {aucs[1]:.4f}; {os.cpu_count()} cores")
     measures.add(
         f"nrms: waiting for data, {of_size}", one.waited / one.seconds, 0.10, unit="of the epoch", better="lower", peer_name="the bound"
     )

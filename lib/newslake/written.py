@@ -19,14 +19,13 @@ class Written:
 
 
 def written_by(metrics: Mapping[str, str]) -> Written:
-    """What one commit did.
+    """What one commit of an append, an overwrite or a deletion did. (A merge answers with its own counts.)
 
     Args:
         metrics: operationMetrics of its entry in the table's history.
     """
     counts = {name: int(value) for name, value in metrics.items() if value.lstrip("-").isdigit()}
     return Written(
-        inserted=counts.get("numTargetRowsInserted", counts.get("numOutputRows", 0)),
-        updated=counts.get("numTargetRowsUpdated", 0),
-        deleted=counts.get("numTargetRowsDeleted", counts.get("numDeletedRows", 0)),
+        inserted=counts.get("numOutputRows", 0),
+        deleted=counts.get("numDeletedRows", 0),
     )

@@ -12,7 +12,7 @@ from pyspark.sql import SparkSession
 from newslake import python_workers
 from newslake.python_workers import map_with_torch
 
-SCHEMA = "pid bigint, daemon bigint, command string, has_torch boolean"
+SCHEMA = "daemon bigint, command string, has_torch boolean"
 
 
 def parents(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -20,7 +20,7 @@ def parents(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     for _ in batches:
         daemon = psutil.Process(os.getppid())
         has_torch = any("libtorch" in mapped.path for mapped in daemon.memory_maps())
-        row = {"pid": os.getpid(), "daemon": daemon.pid, "command": " ".join(daemon.cmdline()), "has_torch": has_torch}
+        row = {"daemon": daemon.pid, "command": " ".join(daemon.cmdline()), "has_torch": has_torch}
         yield pa.RecordBatch.from_pylist([row])
 
 

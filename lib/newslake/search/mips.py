@@ -9,14 +9,12 @@ them as well: what an index made for either can use.
 import math
 
 import numpy as np
-import numpy.typing as npt
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from newslake.errors import JobFailed
+from newslake.search.unit_rows import Floats
 from newslake.vectors import norm
-
-Floats = npt.NDArray[np.float32]
 
 
 def largest_norm(items: DataFrame, column: str) -> float:
