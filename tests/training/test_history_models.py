@@ -11,10 +11,10 @@ from newslake.errors import UserError
 from newslake.training.baseline import zero_shot
 from newslake.training.batches import Clicks
 from newslake.training.data import Catalogue, Codes
+from newslake.training.epoch import batch_loss
 from newslake.training.evaluate import all_vectors
 from newslake.training.models import HistoryModel, Shape, build_model
 from newslake.training.train_settings import settings_for
-from newslake.training.trainer import batch_loss
 
 ARTICLES, HISTORIES, LENGTH, SIZE = 30, 8, 6, 5
 NAMES = ("nrms", "dssm")
@@ -45,6 +45,21 @@ def make_model(name: str, **shape: Any) -> HistoryModel:
     assert isinstance(model, HistoryModel)
     torch.nn.init.normal_(model.nobody, generator=torch.Generator().manual_seed(0))
     return model
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_is_looked_up_before_a_step_is_what_the_step_after_it_needs(name: str) -> None:
+    model = make_model(name, attributes=True, dropout=0.5).train()
+    users, articles = torch.arange(HISTORIES), torch.arange(HISTORIES * 3).view(HISTORIES, 3)
+    shown = torch.ones_like(articles, dtype=torch.bool)
+    torch.manual_seed(0)
+    looked_up = model.look_up(users, articles)
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.add_(0.1)
+    ahead = model.batch_logits(users, articles, shown, looked_up)
+    torch.manual_seed(0)
+    assert torch.equal(ahead, model.batch_logits(users, articles, shown))
 
 
 @pytest.mark.parametrize("attributes", [False, True])

@@ -12,11 +12,12 @@ import torch.multiprocessing as mp
 
 from newslake.errors import JobFailed, UserError
 from newslake.training.data import TrainingData
+from newslake.training.epoch import Rate
 from newslake.training.evaluate import all_vectors, evaluate
 from newslake.training.feed import ClickFeed
 from newslake.training.processes import Alone, Together
 from newslake.training.saved import load_saved, restore, save_model
-from newslake.training.trainer import Trained, _Rate, train
+from newslake.training.trainer import Trained, train
 from tests.ports import free_port
 from tests.training.worlds import SMALL, settings, trained, world
 
@@ -116,12 +117,12 @@ def test_a_saved_model_is_refused_where_sizes_or_values_differ(data: TrainingDat
 
 
 def test_the_rate_rises_falls_and_is_the_same_after_a_resume() -> None:
-    rates = _Rate(settings("nrms", schedule="cosine", warmup=0.25, learning_rate=1.0), 1, 100)
+    rates = Rate(settings("nrms", schedule="cosine", warmup=0.25, learning_rate=1.0), 1, 100)
     assert [rates.at(n) for n in (0, 50, 100)] == [0.0, pytest.approx(0.5), pytest.approx(1.0)]
-    last = _Rate(settings("nrms", schedule="cosine", warmup=0.25, learning_rate=1.0), 4, 100)
+    last = Rate(settings("nrms", schedule="cosine", warmup=0.25, learning_rate=1.0), 4, 100)
     assert 0 < last.at(50) < 0.1
     assert last.at(1000) == pytest.approx(0.0)
-    constant = _Rate(settings("nrms", schedule="constant"), 3, 100)
+    constant = Rate(settings("nrms", schedule="constant"), 3, 100)
     assert constant.at(10) == SMALL["learning_rate"]
 
 
@@ -169,7 +170,7 @@ def test_two_processes_with_uneven_shards_train_on_every_click_and_end(data: Tra
 
 def test_alone_nothing_is_said() -> None:
     group = Alone()
-    assert group.average_gradients([], 7) == 7
+    assert group.average_gradients([], 7)() == 7
     assert group.total(1.0, 2.0) == [1.0, 2.0]
     assert group.agree(True)
 

@@ -14,9 +14,10 @@ from sklearn.metrics import ndcg_score, roc_auc_score
 from torch import Tensor
 
 from newslake.errors import JobFailed, UserError
-from newslake.training import models, trainer
+from newslake.training import models
 from newslake.training.batches import Examples
 from newslake.training.data import Catalogue, Codes, Impressions, TrainingData
+from newslake.training.epoch import Rate, train_epoch
 from newslake.training.evaluate import Vectors, all_vectors, evaluate, scores
 from newslake.training.models import Defaults, Recommender, Shape
 from newslake.training.processes import Alone
@@ -204,8 +205,8 @@ def test_one_step_is_adams_on_the_mean_cross_entropy(data: TrainingData) -> None
     block = Examples(torch.tensor([0, 1, 2]), torch.tensor([3, 4, 5]), torch.tensor([1.0, 0.0, 1.0]))
     ours = torch.optim.Adam(model.parameters(), lr=0.01, weight_decay=0.1, fused=True)
     settings = replace(SETTINGS, model="mf")
-    told = (torch.device("cpu"), 1, settings, trainer._Rate(replace(settings, learning_rate=0.01), 1, 3), Alone())
-    loss, count = trainer._train_epoch(model, ours, iter([block]), 128, *told)
+    told = (torch.device("cpu"), 1, settings, Rate(replace(settings, learning_rate=0.01), 1, 3), Alone())
+    loss, count = train_epoch(model, ours, iter([block]), 128, *told)
     plain = torch.optim.Adam(reference.parameters(), lr=0.01, weight_decay=0.1)
     expected = torch.nn.functional.binary_cross_entropy(torch.sigmoid(reference(block.users, block.articles)), block.labels)
     expected.backward()

@@ -14,11 +14,11 @@ from newslake.errors import UserError
 from newslake.text.spec import EncoderSpec, Pooling, resolve
 from newslake.training.batches import Clicks
 from newslake.training.data import TrainingData
+from newslake.training.epoch import batch_loss
 from newslake.training.models import build_model
 from newslake.training.models.tuned import TunedText
 from newslake.training.optimizer import optimizer_for
 from newslake.training.texts import tuned_encoder
-from newslake.training.trainer import batch_loss
 from tests.training.tuned_worlds import frozen_of, make_model, settings, small_world, texts_of, with_texts
 
 

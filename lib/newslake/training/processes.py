@@ -1,6 +1,6 @@
 """What processes that train together say to each other. Alone, nothing."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import torch
 import torch.distributed as dist
@@ -15,13 +15,17 @@ class Alone:
     rank = 0
     size = 1
 
-    def average_gradients(self, parameters: Iterable[nn.Parameter], weight: int) -> int:
-        """Make gradients those of the mean loss over all processes' parts of a batch; returns the size of the whole.
+    def average_gradients(self, parameters: Iterable[nn.Parameter], weight: int) -> Callable[[], int]:
+        """Begin to make gradients those of the mean loss over all processes' parts of a batch.
 
-        Before, each process's gradients are those of its own mean. A process that has nothing left takes part with weight 0;
-        0 is returned once that is true of all, so uneven parts neither wait for each other for ever nor end early.
+        Before, each process's gradients are those of its own mean. A process that has nothing left takes part with weight 0.
+
+        Returns:
+            What ends it, and returns the size of the whole batch: 0 once no process has anything left, so uneven parts neither
+            wait for each other for ever nor end early. Until then the gradients are not to be read; what is done meanwhile costs
+            nothing where one process is slower than another.
         """
-        return weight
+        return lambda: weight
 
     def total(self, *numbers: float) -> list[float]:
         """Sums over all processes."""
@@ -50,20 +54,25 @@ class Together(Alone):
         self.rank, self.size = dist.get_rank(), dist.get_world_size()
         self._device = device
 
-    def average_gradients(self, parameters: Iterable[nn.Parameter], weight: int) -> int:
+    def average_gradients(self, parameters: Iterable[nn.Parameter], weight: int) -> Callable[[], int]:
         """See Alone. One message a step: all gradients and the weight in one row of numbers."""
         used = list(parameters)
         parts = [torch.zeros_like(p).view(-1) if p.grad is None else p.grad.view(-1) * weight for p in used]
         row = torch.cat([*parts, torch.tensor([float(weight)], device=self._device)])
-        dist.all_reduce(row)
-        whole = int(row[-1])
-        if whole:
-            row /= whole
-            start = 0
-            for p in used:
-                p.grad = row[start : start + p.numel()].view_as(p)
-                start += p.numel()
-        return whole
+        sent = dist.all_reduce(row, async_op=True)
+
+        def end() -> int:
+            sent.wait()
+            whole = int(row[-1])
+            if whole:
+                row.div_(whole)
+                start = 0
+                for p in used:
+                    p.grad = row[start : start + p.numel()].view_as(p)
+                    start += p.numel()
+            return whole
+
+        return end
 
     def total(self, *numbers: float) -> list[float]:
         """See Alone."""

@@ -1,6 +1,5 @@
 """The training loop: a plain function of staged files and settings, without Spark, so that a distributor can call it too."""
 
-import math
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -9,15 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
-from newslake.errors import JobFailed, UserError
-from newslake.training.batches import Clicks, Examples
+from newslake.errors import UserError
 from newslake.training.checkpoint import EpochMetrics, Progress, load_checkpoint, save_checkpoint
 from newslake.training.data import TrainingData
+from newslake.training.epoch import Rate, train_epoch
 from newslake.training.evaluate import Vectors, all_vectors, evaluate
 from newslake.training.examples import TRAIN, VALID
-from newslake.training.feed import Block, ClickFeed
+from newslake.training.feed import ClickFeed
 from newslake.training.metrics import RankingMetrics
 from newslake.training.models import Recommender, build_model
 from newslake.training.optimizer import optimizer_for
@@ -100,8 +98,8 @@ def _train_epochs(
         for epoch, blocks in epochs:
             # What dropout draws depends on the epoch alone, so that a resumed run draws it too.
             torch.manual_seed(mixed(settings.seed, epoch, group.rank) >> 1)
-            rate = _Rate(settings, epoch, int(group.total(feed.rows)[0]) * (1 if settings.grouped else 1 + settings.skips))
-            loss, count = _train_epoch(model, optimizer, blocks, size, device, epoch, settings, rate, group)
+            rate = Rate(settings, epoch, int(group.total(feed.rows)[0]) * (1 if settings.grouped else 1 + settings.skips))
+            loss, count = train_epoch(model, optimizer, blocks, size, device, epoch, settings, rate, group)
             done.epoch = epoch
             done.examples += count
             vectors = all_vectors(model, data.catalogue, device, group)
@@ -128,22 +126,6 @@ def _judge(
     progress(_report(done.epoch, settings.epochs, loss, on_train, on_valid, best=best))
 
 
-class _Rate:
-    """The learning rate at each step of an epoch, by how many examples (or clicks) of all epochs have been trained on."""
-
-    def __init__(self, settings: TrainSettings, epoch: int, per_epoch: int) -> None:
-        self._settings, self._before, self._per_epoch = settings, epoch - 1, max(per_epoch, 1)
-
-    def at(self, trained: int) -> float:
-        settings = self._settings
-        share = (self._before + min(trained / self._per_epoch, 1.0)) / settings.epochs
-        if share < settings.warmup:
-            return settings.learning_rate * share / settings.warmup
-        if settings.schedule == "constant":
-            return settings.learning_rate
-        return settings.learning_rate * 0.5 * (1.0 + math.cos(math.pi * (share - settings.warmup) / (1.0 - settings.warmup)))
-
-
 def torch_device(name: str) -> torch.device:
     """The device of that name; `auto` is a GPU where there is one.
 
@@ -161,75 +143,6 @@ def torch_device(name: str) -> torch.device:
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise UserError(f"--device {name}: this machine has {torch.cuda.device_count()} GPUs that torch can use")
     return device
-
-
-def _train_epoch(
-    model: Recommender,
-    optimizer: torch.optim.Optimizer,
-    blocks: Iterator[Block],
-    batch_size: int,
-    device: torch.device,
-    epoch: int,
-    settings: TrainSettings,
-    rate: _Rate,
-    group: Alone,
-) -> tuple[float, int]:
-    """One pass over the examples; their mean loss and number."""
-    model.train()
-    parameters = list(model.parameters())
-    # Summed where it is: fetching each step's loss from a GPU would wait for the step.
-    total = torch.zeros((), dtype=torch.float64, device=device)
-    trained, by_all, candidates = 0, 0, 0
-    batches = _batches(model, blocks, batch_size, device)
-    while True:
-        batch = next(batches, None)
-        weight = 0 if batch is None else len(batch)
-        optimizer.zero_grad(set_to_none=True)
-        if batch is not None:
-            with torch.autocast(device.type, dtype=torch.bfloat16, enabled=settings.precision == "bf16"):
-                loss = batch_loss(model, batch, settings)
-            loss.backward()
-            total += loss.detach() * weight
-            candidates += batch.articles.numel()
-        if not (whole := group.average_gradients(parameters, weight)):
-            break
-        # By what all processes have trained on: with a rate of its own each would end with other weights.
-        for of_optimizer in optimizer.param_groups:
-            of_optimizer["lr"] = rate.at(by_all) * of_optimizer.get("share", 1.0)
-        optimizer.step()
-        trained, by_all = trained + weight, by_all + whole
-    group.share_met(model)
-    loss_sum, count, candidates_sum = group.total(float(total), trained, candidates)
-    mean = loss_sum / max(count, 1)
-    if not math.isfinite(mean):
-        raise JobFailed(f"the loss became {mean} in epoch {epoch}: try a lower --learning-rate")
-    return mean, int(candidates_sum)
-
-
-def _batches(model: Recommender, blocks: Iterator[Block], batch_size: int, device: torch.device) -> Iterator[Block]:
-    for block in blocks:
-        articles = block.articles[block.shown] if isinstance(block, Clicks) else block.articles
-        model.note_met(block.users.to(device), articles.to(device))
-        yield from block.batches(batch_size, device)
-
-
-def batch_loss(model: Recommender, batch: Block, settings: TrainSettings) -> Tensor:
-    """The mean loss of a batch, a scalar: of its examples, or of its clicks."""
-    bce = torch.nn.functional.binary_cross_entropy_with_logits
-    if isinstance(batch, Examples):
-        # Binary cross-entropy of the sigmoid, as in the tutorial, in the form that does not overflow.
-        return bce(model(batch.users, batch.articles), batch.labels)
-    logits = model.batch_logits(_readers(model, batch), batch.articles, batch.shown).float()
-    target = torch.zeros(len(logits), dtype=torch.long, device=logits.device)
-    if settings.loss == "softmax":
-        return torch.nn.functional.cross_entropy(logits, target)
-    logits = logits[:, : batch.shown.shape[1]]
-    labels = torch.nn.functional.one_hot(target, logits.shape[1]).float()
-    return bce(logits[batch.shown], labels[batch.shown])
-
-
-def _readers(model: Recommender, batch: Clicks) -> Tensor:
-    return batch.histories if model.reads_history else batch.users
 
 
 def _report(epoch: int, epochs: int, loss: float, on_train: RankingMetrics, on_valid: RankingMetrics, *, best: bool) -> str:

@@ -8,11 +8,11 @@ import torch
 
 from newslake.errors import UserError
 from newslake.training.data import Catalogue
-from newslake.training.models.base import Defaults, IdEmbedding, Recommender, Shape
+from newslake.training.models.base import Defaults, IdEmbedding, LookedUp, Recommender, Shape
 from newslake.training.models.by_id import ContentModel, MatrixFactorization
 from newslake.training.models.history import DSSM, NRMS, HistoryModel
 
-__all__ = ["MODELS", "Defaults", "HistoryModel", "IdEmbedding", "Recommender", "Shape", "build_model", "model_class"]
+__all__ = ["MODELS", "Defaults", "HistoryModel", "IdEmbedding", "LookedUp", "Recommender", "Shape", "build_model", "model_class"]
 
 MODELS: dict[str, type[Recommender]] = {
     "mf": MatrixFactorization,

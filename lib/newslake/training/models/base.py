@@ -67,6 +67,23 @@ class Shape:
             raise UserError(f"--tune-layers {self.tune_layers}: must be 0 or more")
 
 
+@dataclass(frozen=True)
+class LookedUp:
+    """What of a batch of n clicks depends on no weight, so that it can be had while the step before is under way.
+
+    Attributes:
+        history: (n, k) places in `distinct` of what each user clicked, latest first; -1 where there is none.
+        candidates: (n, 1 + skips) places in `distinct` of the articles shown.
+        distinct: (articles,) indices of the batch's articles, each once.
+        text: (articles, size) what the news tower reads of their texts; None where that depends on weights too.
+    """
+
+    history: Tensor
+    candidates: Tensor
+    distinct: Tensor
+    text: Tensor | None
+
+
 class Recommender(nn.Module):
     """What all models share. A subclass gives the vectors of users and of articles.
 
@@ -98,19 +115,24 @@ class Recommender(nn.Module):
         """(n,) logits of a click, for n pairs of user (or history) and article."""
         return (self.user_vectors(users) * self.article_vectors(articles)).sum(dim=1)
 
-    def pairs(self, users: Tensor, articles: Tensor) -> tuple[Tensor, Tensor]:
+    def look_up(self, users: Tensor, articles: Tensor) -> LookedUp | None:
+        """What depends on no weight, for `pairs` of the same users and articles; None where there is nothing of the kind."""
+        return None
+
+    def pairs(self, users: Tensor, articles: Tensor, looked_up: LookedUp | None = None) -> tuple[Tensor, Tensor]:
         """Vectors for training: (n, dim) of users (or histories) (n,), and (n, k, dim) of the articles (n, k) shown to each."""
         return self.user_vectors(users), self.article_vectors(articles.reshape(-1)).reshape(*articles.shape, -1)
 
-    def batch_logits(self, users: Tensor, articles: Tensor, shown: Tensor) -> Tensor:
+    def batch_logits(self, users: Tensor, articles: Tensor, shown: Tensor, looked_up: LookedUp | None = None) -> Tensor:
         """(n, m) logits of n clicks: column 0 is the click, the others what was not clicked, -inf where there is none.
 
         Args:
             users: (n,) indices of users (or histories).
             articles: (n, 1 + skips), the clicked one first.
             shown: (n, 1 + skips) False where an impression had fewer skips.
+            looked_up: what `look_up` gave for them, where it was asked before.
         """
-        of_users, of_articles = self.pairs(users, articles)
+        of_users, of_articles = self.pairs(users, articles, looked_up)
         logits = torch.einsum("nd,nkd->nk", of_users, of_articles)
         return logits.masked_fill(~shown, -torch.inf)
 

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from newslake.errors import UserError
 from newslake.training.data import Catalogue
-from newslake.training.models.base import Defaults, Recommender, Shape
+from newslake.training.models.base import Defaults, LookedUp, Recommender, Shape
 from newslake.training.models.towers import AdditiveAttention, NewsTower, SelfAttention
 
 
@@ -70,16 +70,21 @@ class HistoryModel(Recommender):
         found = self.read(nn.functional.embedding(clicked.clamp(min=0), news), readable)
         return self.as_user(torch.where(empty.unsqueeze(1), self.nobody.to(found.dtype), found))
 
-    def pairs(self, users: Tensor, articles: Tensor) -> tuple[Tensor, Tensor]:
-        """See Recommender; each distinct article among histories and candidates is encoded once."""
+    def look_up(self, users: Tensor, articles: Tensor) -> LookedUp:
+        """See Recommender; each distinct article among histories and candidates is there once."""
         clicked = self.histories[users]
         longest = max(1, int((clicked >= 0).sum(dim=1).max())) if len(clicked) else 1
         clicked = clicked[:, :longest]
         distinct, place = torch.unique(torch.cat((clicked.reshape(-1), articles.reshape(-1))).clamp(min=0), return_inverse=True)
-        news = self.news(distinct)
         of_history = torch.where(clicked >= 0, place[: clicked.numel()].view_as(clicked), -1)
-        candidates = nn.functional.embedding(place[clicked.numel() :].view_as(articles), self.as_candidate(news))
-        return self.users_of(of_history, news), candidates
+        text = None if self.news.tuned is not None else self.news.text_of(distinct)
+        return LookedUp(of_history, place[clicked.numel() :].view_as(articles), distinct, text)
+
+    def pairs(self, users: Tensor, articles: Tensor, looked_up: LookedUp | None = None) -> tuple[Tensor, Tensor]:
+        """See Recommender."""
+        found = looked_up or self.look_up(users, articles)
+        news = self.news(found.distinct, found.text)
+        return self.users_of(found.history, news), nn.functional.embedding(found.candidates, self.as_candidate(news))
 
 
 class NRMS(HistoryModel):
@@ -136,9 +141,9 @@ class DSSM(HistoryModel):
         """See HistoryModel."""
         return nn.functional.normalize(self.article_tower(vectors), dim=-1) * self.length
 
-    def batch_logits(self, users: Tensor, articles: Tensor, shown: Tensor) -> Tensor:
+    def batch_logits(self, users: Tensor, articles: Tensor, shown: Tensor, looked_up: LookedUp | None = None) -> Tensor:
         """See Recommender. What the same user clicked, here or in the history, and the click itself are no skips."""
-        of_users, of_articles = self.pairs(users, articles)
+        of_users, of_articles = self.pairs(users, articles, looked_up)
         logits = torch.einsum("nd,nkd->nk", of_users, of_articles).masked_fill(~shown, -torch.inf)
         if not self.in_batch:
             return logits

@@ -52,11 +52,15 @@ class NewsTower(nn.Module):
             assert isinstance(view, AttributeEmbedding)
             view.note_met(articles)
 
-    def forward(self, articles: Tensor) -> Tensor:
-        """(n, dim) vectors of articles (n,)."""
+    def text_of(self, articles: Tensor) -> Tensor:
+        """(n, size) what is read of the texts of articles (n,), which depends on weights only where the encoder learns."""
         text = nn.functional.embedding(articles, self.text) if self.tuned is None else self.tuned(articles, self.mean)
-        text = (text - self.mean) * self.scale
-        vectors: Tensor = self.from_text(self.dropout(text))
+        read: Tensor = self.dropout((text - self.mean) * self.scale)
+        return read
+
+    def forward(self, articles: Tensor, text: Tensor | None = None) -> Tensor:
+        """(n, dim) vectors of articles (n,); `text` (n, size) is what `text_of` gives for them, where it was asked before."""
+        vectors: Tensor = self.from_text(self.text_of(articles) if text is None else text)
         if self.attention is not None:
             views = torch.stack([vectors, *(view(articles) for view in self.views)], dim=1)
             vectors = self.attention(views)
