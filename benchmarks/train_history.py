@@ -138,28 +138,33 @@ def measure(measures: Measures, folder: Path, folders: tuple[Staged, Staged], da
     settings = settings_for("nrms", seed=0, skips=SKIPS, epochs=1, patience=1, history=HISTORY)
     # The default, and the batch of which two processes' halves are as large as that.
     for batch_size in (settings.batch_size,) if small else (settings.batch_size, 2 * settings.batch_size):
-        measure_processes(measures, folder, folders, data, replace(settings, batch_size=batch_size), rounds=1 if small else 2)
+        measure_processes(measures, folder, folders, data, replace(settings, batch_size=batch_size), rounds=1 if small else 3)
 
 
 def measure_processes(
     measures: Measures, folder: Path, folders: tuple[Staged, Staged], data: TrainingData, settings: TrainSettings, *, rounds: int
 ) -> None:
-    """One process and two in turn, an epoch each; the better time of each counts, since what else a machine does only slows one down."""
+    """One process and two in turn, an epoch each, by the sum of the rounds: what else a machine does falls on both."""
     ones, twos, of_size = [], [], f"batches of {settings.batch_size}"
     for number in range(rounds):
         ones.append(train(data, settings, device="cpu", threads=1, progress=lambda text: print(f"one process: {text}", flush=True)))
         checkpoint = folder / f"two-{settings.batch_size}-{number}.pt"
         twos.append(together("local[2]", *folders, replace(settings, processes=2), checkpoint))
-        print(f"{of_size}: {ones[-1].seconds:.1f} s, two processes {twos[-1].seconds:.1f} s", flush=True)
-    one, two = min(ones, key=lambda run: run.seconds), min(twos, key=lambda run: run.seconds)
-    aucs = [run.metrics[-1].ranking.auc or 0.0 for run in (one, two)]
+        ratio = ones[-1].seconds / twos[-1].seconds
+        print(f"{of_size}: {ones[-1].seconds:.1f} s, two processes {twos[-1].seconds:.1f} s: {ratio:.2f}x", flush=True)
+    one, two = (sum(run.seconds for run in runs) for runs in (ones, twos))
+    waited, clicks = sum(run.waited for run in ones), rounds * int(data.train.labels.sum())
+    aucs = [runs[-1].metrics[-1].ranking.auc or 0.0 for runs in (ones, twos)]
     print(f"{of_size}, valid AUC: one process {aucs[0]:.4f}, two {aucs[1]:.4f}; {os.cpu_count()} cores")
+    measures.add(f"nrms: waiting for data, {of_size}", waited / one, 0.10, unit="of the epoch", better="lower", peer_name="the bound")
     measures.add(
-        f"nrms: waiting for data, {of_size}", one.waited / one.seconds, 0.10, unit="of the epoch", better="lower", peer_name="the bound"
+        f"nrms: whole epochs, two processes, {of_size}",
+        clicks / two,
+        clicks / one,
+        unit="clicks/s",
+        better="higher",
+        peer_name="one process",
     )
-    clicks = int(data.train.labels.sum())
-    rates = clicks / two.seconds, clicks / one.seconds
-    measures.add(f"nrms: whole epochs, two processes, {of_size}", *rates, unit="clicks/s", better="higher", peer_name="one process")
 
 
 def measure_feeding(measures: Measures, folder: Path, data: TrainingData) -> None:
