@@ -70,7 +70,9 @@ def main() -> None:
     print(f"ranking by the true taste: AUC {truth['all']:.4f}, users with five or more earlier clicks {truth['at_least_5_clicks']:.4f}")
     measures = Measures(f"Recommenders, {size:,} impressions", arguments.json)
     # mf knows users and articles by id alone: without context it is at chance on what training never saw, as the tutorial's is.
-    beside_zero_shot = [model for model in models if model != "zero-shot"] + [f"mf{WITH_CONTEXT}"] * ("mf" in models)
+    beside_zero_shot = [model for model in models if model != "zero-shot"]
+    if "mf" in models:
+        beside_zero_shot.append(f"mf{WITH_CONTEXT}")
     for model in beside_zero_shot:
         measures.add(f"AUC of {model}", auc[model, "all"], auc["zero-shot", "all"], unit="AUC", better="higher", peer_name="zero-shot")
     for model in [model for model in models if model in ("dssm", "nrms")]:
