@@ -23,6 +23,9 @@ SMALL = {
     "spark.databricks.delta.snapshotPartitions": "1",
     "spark.sql.codegen.wholeStage": "false",
     "spark.sql.codegen.factoryMode": "NO_CODEGEN",
+    # Every query tells its plan to a UI that is off, and each commit what all commits add up to: a tenth of so small a job.
+    "spark.sql.debug.maxToStringFields": "0",
+    "spark.databricks.delta.writeChecksumFile.enabled": "false",
 }
 # A process that is killed within its first minute spends half of it on compiling what it runs a few times: the JVM's first compiler
 # alone, and what tests set otherwise, come to the same commits sooner.

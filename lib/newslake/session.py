@@ -26,6 +26,9 @@ _ALWAYS = {
     # What goes to a Python worker at once is bounded in rows by default, and long articles are not.
     "spark.sql.execution.arrow.maxBytesPerBatch": str(16 * 2**20),
     "spark.python.daemon.module": python_workers.MODULE,
+    # Python tells the JVM the line of every column function, four calls over a socket for one; a message that quotes it helps who
+    # writes a job, not who runs it.
+    "spark.python.sql.dataFrameDebugging.enabled": "false",
 }
 
 
