@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from newslake.text.attention import attention_of_any_shape
 from newslake.text.weights import OFFSET_POSITIONS, WEIGHTS, model_config
 
 _FAMILIES = ("bert", "roberta", "xlm-roberta")
@@ -97,13 +98,14 @@ class PackedBert:
     def _attention(self, qkv: Tensor, groups: Groups) -> Tensor:
         context = torch.empty((qkv.shape[0], self.hidden_size), dtype=qkv.dtype, device=qkv.device)
         start = 0
-        for length, count in groups:
-            end = start + length * count
-            shape = (count, length, 3, self._heads, self.hidden_size // self._heads)
-            q, k, v = qkv[start:end].view(shape).permute(2, 0, 3, 1, 4).unbind(0)
-            attended = F.scaled_dot_product_attention(q, k, v)
-            context[start:end].view(count, length, self._heads, -1).copy_(attended.transpose(1, 2))
-            start = end
+        with attention_of_any_shape(self._device):
+            for length, count in groups:
+                end = start + length * count
+                shape = (count, length, 3, self._heads, self.hidden_size // self._heads)
+                q, k, v = qkv[start:end].view(shape).permute(2, 0, 3, 1, 4).unbind(0)
+                attended = F.scaled_dot_product_attention(q, k, v)
+                context[start:end].view(count, length, self._heads, -1).copy_(attended.transpose(1, 2))
+                start = end
         return context
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from newslake.text.attention import attention_of_any_shape
 from newslake.text.tokens import TokenisedText, Tokenizer
 
 
@@ -33,7 +34,8 @@ class PaddedModel:
         inputs = {"input_ids": self._padded([text.ids for text in texts], longest, self._tokenizer.pad_id), "attention_mask": mask}
         if self._tokenizer.has_segments:
             inputs["token_type_ids"] = self._padded([text.segments for text in texts], longest, 0)
-        hidden = self._model(**inputs).last_hidden_state
+        with attention_of_any_shape(self._device):
+            hidden = self._model(**inputs).last_hidden_state
         if first_only:
             return hidden[:, 0]
         weights = mask[:, :, None].to(torch.float32)

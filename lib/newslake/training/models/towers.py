@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from newslake.text.attention import attention_of_any_shape
 from newslake.training.data import Catalogue
 from newslake.training.models.base import AttributeEmbedding, Shape
 from newslake.training.models.tuned import TunedText
@@ -113,6 +114,7 @@ class SelfAttention(nn.Module):
         """(n, k, dim) out of vectors (n, k, dim); `there` (n, k) says which are read, at least one of each row."""
         n, k, dim = vectors.shape
         query, key, value = self.inputs(vectors).view(n, k, 3, self.heads, dim // self.heads).permute(2, 0, 3, 1, 4)
-        found = nn.functional.scaled_dot_product_attention(query, key, value, attn_mask=there[:, None, None, :])
+        with attention_of_any_shape(query.device):
+            found = nn.functional.scaled_dot_product_attention(query, key, value, attn_mask=there[:, None, None, :])
         out: Tensor = vectors + self.output(found.transpose(1, 2).reshape(n, k, dim))
         return out

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from newslake.errors import UserError
+from newslake.text.attention import attention_of_any_shape
 from newslake.text.spec import ResolvedEncoder
 from newslake.training.texts import Texts
 
@@ -82,7 +83,8 @@ class TunedText(nn.Module):
         inputs = {"input_ids": torch.where(there, self.tokens[at].long(), self._pad), "attention_mask": there.long()}
         if self._has_segments:
             inputs["token_type_ids"] = torch.where(there, self.segments[at].long(), 0)
-        hidden: Tensor = self.model(**inputs).last_hidden_state
+        with attention_of_any_shape(articles.device):
+            hidden: Tensor = self.model(**inputs).last_hidden_state
         if self._cls:
             vectors = hidden[:, 0].float()
         else:
