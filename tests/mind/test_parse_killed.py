@@ -1,9 +1,11 @@
 """parse_behaviors killed with SIGKILL: its rerun makes the tables of a run that nobody disturbed."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from pyspark.sql import SparkSession
 
 from newslake.jobrun import JobRun
 from newslake.lakehouse import Lakehouse
@@ -47,29 +49,51 @@ def parse(lake: Lakehouse, folder: Path) -> JobRun:
     return run
 
 
-def check_kill(lake: Lakehouse, tmp_path: Path, moment: Moment) -> None:
+@dataclass(frozen=True)
+class Expected:
+    """What a run that nobody disturbed reports and leaves.
+
+    Attributes:
+        mind: the folder of its files.
+        options: a job's options for them.
+        run: its own report.
+        tables: count and hash of each table.
+    """
+
+    mind: Path
+    options: list[str]
+    run: JobRun
+    tables: dict[str, tuple[int, int]]
+
+
+@pytest.fixture(scope="module")
+def expected(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Expected:
+    """A run that nobody kills."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    options, lake = mind_files(folder / "mind"), Lakehouse(spark, str(folder / "lakehouse"))
+    run = parse(lake, folder / "mind")
+    return Expected(folder / "mind", options, run, {table: content(lake.read(table)) for table in TABLES})
+
+
+def check_kill(lake: Lakehouse, expected: Expected, tmp_path: Path, moment: Moment) -> None:
     """Kill a run at the moment; what it leaves can be read; a rerun completes it, and one more changes nothing."""
-    options = mind_files(tmp_path / "mind")
-    undisturbed = Lakehouse(lake.spark, str(tmp_path / "undisturbed"))
-    expected = parse(undisturbed, tmp_path / "mind")
-    wanted = {table: content(undisturbed.read(table)) for table in TABLES}
     root, log = Path(str(lake.root)), tmp_path / "log"
-    killed = kill_job("parse_behaviors", "--lakehouse", str(root), *options, when=lambda: moment(root), log=log)
+    killed = kill_job("parse_behaviors", "--lakehouse", str(root), *expected.options, when=lambda: moment(root), log=log)
     assert killed, f"ended undisturbed: {log.read_text()[-2000:]}"
     left = {table: content(lake.read(table)) for table in TABLES if lake.exists(table)}
-    assert left != wanted, "killed too late to show anything"
-    rerun = parse(lake, tmp_path / "mind")
-    assert {table: content(lake.read(table)) for table in TABLES} == wanted
-    assert (rerun.rows_read, rerun.rows_rejected, rerun.facts) == (expected.rows_read, expected.rows_rejected, expected.facts)
+    assert left != expected.tables, "killed too late to show anything"
+    rerun, wanted = parse(lake, expected.mind), expected.run
+    assert {table: content(lake.read(table)) for table in TABLES} == expected.tables
+    assert (rerun.rows_read, rerun.rows_rejected, rerun.facts) == (wanted.rows_read, wanted.rows_rejected, wanted.facts)
     for table, key in (("impressions", ["split", "impression_id", "position"]), ("click_history", ["split", "impression_id"])):
         assert lake.read(table).groupBy(*key).count().where("count > 1").isEmpty()
 
 
-def test_killed_between_impressions_and_history(lake: Lakehouse, tmp_path: Path) -> None:
-    check_kill(lake, tmp_path, MOMENTS["impressions of train committed"])
+def test_killed_between_impressions_and_history(lake: Lakehouse, expected: Expected, tmp_path: Path) -> None:
+    check_kill(lake, expected, tmp_path, MOMENTS["impressions of train committed"])
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("moment", MOMENTS)
-def test_killed_at_any_moment(lake: Lakehouse, tmp_path: Path, moment: str) -> None:
-    check_kill(lake, tmp_path, MOMENTS[moment])
+def test_killed_at_any_moment(lake: Lakehouse, expected: Expected, tmp_path: Path, moment: str) -> None:
+    check_kill(lake, expected, tmp_path, MOMENTS[moment])

@@ -5,12 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pyspark.sql import SparkSession
 
 from newslake.jobrun import JobRun
 from newslake.lakehouse import Lakehouse
 from newslake.search.newsfeed import rank_newsfeed
 from newslake.search.reclassify import reclassify_short_text
-from tests.killing import arguments_of, commits, content, data_files, kill_job, moments
+from tests.killing import Undisturbed, arguments_of, commits, content, data_files, kill_job, moments, undisturbed_run
 from tests.search import frames, test_newsfeed, test_reclassify
 
 Moment = Callable[[Path], bool]
@@ -26,46 +27,61 @@ FEED: dict[str, Moment] = {
 }
 
 
+VOTE_OPTIONS, VOTE_TABLES = test_reclassify.OPTIONS, ("short_text_votes", "short_text_corpus")
+FEED_OPTIONS: dict[str, Any] = {"hour": "2019-11-15T08", "per_vector": 3, "feed_size": 4}
+FEED_TABLES = ("newsfeed", "article_ctr")
+
+
+def rerun(lake: Lakehouse, job: Callable[..., None], options: dict[str, Any]) -> None:
+    """A run that nobody kills."""
+    job(lake, JobRun(job.__name__), **options)
+
+
+@pytest.fixture(scope="module")
+def voted(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
+    """A vote that nobody disturbed."""
+    folder = tmp_path_factory.mktemp("vote")
+    return undisturbed_run(
+        spark,
+        folder,
+        lambda lake: frames.fill(lake, test_reclassify.SHORT),
+        lambda lake: rerun(lake, reclassify_short_text, VOTE_OPTIONS),
+    )
+
+
+@pytest.fixture(scope="module")
+def ranked(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
+    """Feeds that nobody disturbed."""
+    folder = tmp_path_factory.mktemp("feed")
+    return undisturbed_run(spark, folder, test_newsfeed.fill, lambda lake: rerun(lake, rank_newsfeed, FEED_OPTIONS))
+
+
 def check(
     lake: Lakehouse,
+    undisturbed: Undisturbed,
     tmp_path: Path,
     moment: Moment,
-    fill: Callable[[Lakehouse], None],
     job: Callable[..., None],
     options: dict[str, Any],
     tables: Sequence[str],
 ) -> None:
     """Kill a run at the moment; what it wrote is readable, and a rerun completes it to what an undisturbed run makes."""
-    undisturbed = Lakehouse(lake.spark, str(tmp_path / "undisturbed"))
-    for each in (lake, undisturbed):
-        fill(each)
-    name, root, log = job.__name__, Path(str(lake.root)), tmp_path / "log"
-    job(undisturbed, JobRun(name), **options)
-    killed = kill_job(name, "--lakehouse", str(root), *arguments_of(options), when=lambda: moment(root), log=log)
+    root, log = undisturbed.begin(lake), tmp_path / "log"
+    killed = kill_job(job.__name__, "--lakehouse", str(root), *arguments_of(options), when=lambda: moment(root), log=log)
     assert killed, f"ended undisturbed: {log.read_text()[-2000:]}"
     for table in tables:
         assert not lake.exists(table) or lake.read(table).count() >= 0
-    job(lake, JobRun(name), **options)
-    expected = [content(undisturbed.read(table)) for table in tables]
+    rerun(lake, job, options)
+    expected = [content(undisturbed.lake.read(table)) for table in tables]
     assert [content(lake.read(table)) for table in tables] == expected
     assert all(rows for rows, _ in expected)
 
 
-def check_vote(lake: Lakehouse, tmp_path: Path, moment: Moment) -> None:
-    options, tables = test_reclassify.OPTIONS, ("short_text_votes", "short_text_corpus")
-    check(lake, tmp_path, moment, lambda each: frames.fill(each, test_reclassify.SHORT), reclassify_short_text, options, tables)
-
-
-def check_feed(lake: Lakehouse, tmp_path: Path, moment: Moment) -> None:
-    options = {"hour": "2019-11-15T08", "per_vector": 3, "feed_size": 4}
-    check(lake, tmp_path, moment, test_newsfeed.fill, rank_newsfeed, options, ("newsfeed", "article_ctr"))
-
-
 @pytest.mark.parametrize("moment", moments(VOTE, quick="votes committed, corpus not"))
-def test_vote_killed_at_any_moment(lake: Lakehouse, tmp_path: Path, moment: str) -> None:
-    check_vote(lake, tmp_path, VOTE[moment])
+def test_vote_killed_at_any_moment(lake: Lakehouse, voted: Undisturbed, tmp_path: Path, moment: str) -> None:
+    check(lake, voted, tmp_path, VOTE[moment], reclassify_short_text, VOTE_OPTIONS, VOTE_TABLES)
 
 
 @pytest.mark.parametrize("moment", moments(FEED, quick="rates committed, feeds not"))
-def test_newsfeed_killed_at_any_moment(lake: Lakehouse, tmp_path: Path, moment: str) -> None:
-    check_feed(lake, tmp_path, FEED[moment])
+def test_newsfeed_killed_at_any_moment(lake: Lakehouse, ranked: Undisturbed, tmp_path: Path, moment: str) -> None:
+    check(lake, ranked, tmp_path, FEED[moment], rank_newsfeed, FEED_OPTIONS, FEED_TABLES)

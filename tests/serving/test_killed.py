@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from pyspark.sql import SparkSession
 
 from newslake.jobrun import JobRun
 from newslake.lakehouse import Lakehouse
@@ -40,13 +41,25 @@ def export(lake: Lakehouse) -> JobRun:
     return run
 
 
-def check_kill(lake: Lakehouse, tmp_path: Path, moment: str) -> None:
+@pytest.fixture(scope="module")
+def undisturbed(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> tuple[object, ...]:
+    """What is there after an export that nobody kills, of what the articles become."""
+    lake = Lakehouse(spark, str(tmp_path_factory.mktemp("undisturbed") / "lakehouse"))
+    fill(lake, [*ARTICLES[1:50], *CHANGED])
+    export(lake)
+    return what_is_there(lake)
+
+
+def fill(lake: Lakehouse, articles: list[tuple[str, str, str]]) -> None:
+    """Vectors of these articles and of seven users."""
+    lake.merge("article_vectors", article_vectors(lake, articles))
+    lake.merge("user_vectors", user_vectors(lake, "2019-11-15", [(f"U{n}", 0, "p", 1.0) for n in range(7)]))
+
+
+@pytest.mark.parametrize("moment", moments(MOMENTS, quick="two slices noted"))
+def test_killed_at_any_moment(lake: Lakehouse, undisturbed: tuple[object, ...], tmp_path: Path, moment: str) -> None:
     """Kill an export at the moment; meanwhile some articles change and one goes; the rerun ends where an undisturbed one does."""
-    undisturbed = Lakehouse(lake.spark, str(tmp_path / "undisturbed"))
-    lake.merge("article_vectors", article_vectors(lake, ARTICLES))
-    undisturbed.merge("article_vectors", article_vectors(lake, [*ARTICLES[1:50], *CHANGED]))
-    for each in (lake, undisturbed):
-        each.merge("user_vectors", user_vectors(each, "2019-11-15", [(f"U{n}", 0, "p", 1.0) for n in range(7)]))
+    fill(lake, ARTICLES)
     root, log = Path(str(lake.root)), tmp_path / "log"
     options = [f"--{name.replace('_', '-')}={value}" for name, value in OPTIONS.items()]
     assert kill_job("export_vectors", "--lakehouse", str(root), *options, when=lambda: MOMENTS[moment](root), log=log), (
@@ -57,10 +70,4 @@ def check_kill(lake: Lakehouse, tmp_path: Path, moment: str) -> None:
     rerun = export(lake)
     if moment in ("two slices noted", "articles done"):
         assert rerun.rows_written[TABLE] < len(ARTICLES) + 7, "what was noted is not sent again"
-    export(undisturbed)
-    assert what_is_there(lake) == what_is_there(undisturbed)
-
-
-@pytest.mark.parametrize("moment", moments(MOMENTS, quick="two slices noted"))
-def test_killed_at_any_moment(lake: Lakehouse, tmp_path: Path, moment: str) -> None:
-    check_kill(lake, tmp_path, moment)
+    assert what_is_there(lake) == undisturbed

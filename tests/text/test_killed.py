@@ -4,13 +4,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from pyspark.sql import DataFrame
+from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from newslake.jobrun import JobRun
 from newslake.lakehouse import Lakehouse
 from newslake.text.articles import encode_articles
-from tests.killing import commits, content, data_files, kill_job
+from tests.killing import Undisturbed, commits, content, data_files, kill_job, undisturbed_run
 from tests.text.conftest import UNEMBEDDED
 from tests.text.test_articles import Article, write_news
 
@@ -43,13 +43,16 @@ def encode(lake: Lakehouse, model: Path) -> None:
     encode_articles(lake, JobRun("encode_articles"), encoder=str(model), slice_rows=SLICE_ROWS)
 
 
-def check_kill(lake: Lakehouse, model: Path, tmp_path: Path, moment: Moment) -> None:
+@pytest.fixture(scope="module")
+def undisturbed(spark: SparkSession, gaps_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
+    """A run that nobody kills."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    return undisturbed_run(spark, folder, lambda lake: write_news(lake, ARTICLES), lambda lake: encode(lake, gaps_model))
+
+
+def check_kill(lake: Lakehouse, undisturbed: Undisturbed, model: Path, tmp_path: Path, moment: Moment) -> None:
     """Kill a run at the moment; its tables are readable and hold no article twice; a rerun completes them."""
-    undisturbed = Lakehouse(lake.spark, str(tmp_path / "undisturbed"))
-    for each in (lake, undisturbed):
-        write_news(each, ARTICLES)
-    encode(undisturbed, model)
-    root, log = Path(str(lake.root)), tmp_path / "log"
+    root, log = undisturbed.begin(lake), tmp_path / "log"
     options = ("--lakehouse", str(root), "--encoder", str(model), "--slice-rows", str(SLICE_ROWS))
     assert kill_job("encode_articles", *options, when=lambda: moment(root), log=log), f"ended undisturbed: {log.read_text()[-2000:]}"
     if lake.exists("article_embeddings"):
@@ -57,16 +60,16 @@ def check_kill(lake: Lakehouse, model: Path, tmp_path: Path, moment: Moment) -> 
         assert left.count() <= len(ARTICLES) - FAILING
         assert left.groupBy("news_id", "encoder_id").count().where("count > 1").isEmpty()
     encode(lake, model)
-    assert tables(lake) == tables(undisturbed)
+    assert tables(lake) == tables(undisturbed.lake)
     assert lake.read("article_embeddings").count() == len(ARTICLES) - FAILING
     assert lake.read("quarantine").agg(F.countDistinct("record_id")).head() == (FAILING,)
 
 
-def test_killed_between_slices(lake: Lakehouse, gaps_model: Path, tmp_path: Path) -> None:
-    check_kill(lake, gaps_model, tmp_path, MOMENTS["two slices committed"])
+def test_killed_between_slices(lake: Lakehouse, undisturbed: Undisturbed, gaps_model: Path, tmp_path: Path) -> None:
+    check_kill(lake, undisturbed, gaps_model, tmp_path, MOMENTS["two slices committed"])
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("moment", MOMENTS)
-def test_killed_at_any_moment(lake: Lakehouse, gaps_model: Path, tmp_path: Path, moment: str) -> None:
-    check_kill(lake, gaps_model, tmp_path, MOMENTS[moment])
+def test_killed_at_any_moment(lake: Lakehouse, undisturbed: Undisturbed, gaps_model: Path, tmp_path: Path, moment: str) -> None:
+    check_kill(lake, undisturbed, gaps_model, tmp_path, MOMENTS[moment])

@@ -1,21 +1,24 @@
 """fit_topics, assign_topics and build_article_vectors killed with SIGKILL: a rerun makes the tables of undisturbed runs."""
 
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
+from pyspark.sql import SparkSession
 
 from newslake.jobrun import JobRun
 from newslake.lakehouse import Lakehouse
 from newslake.topics.article_vectors import build_article_vectors
 from newslake.topics.assign import assign_topics
 from newslake.topics.fit import fit_topics
-from tests.killing import arguments_of, commits, content, data_files, kill_job, moments
+from tests.killing import Undisturbed, arguments_of, commits, content, data_files, kill_job, moments, undisturbed_run
 from tests.topics.conftest import FIT, articles, write_news
 from tests.topics.test_article_vectors import embed
 
 TABLES = ("topics", "topic_terms", "article_topics", "article_vectors")
+JOBS: tuple[Callable[..., None], ...] = (fit_topics, assign_topics, build_article_vectors)
 SLICE_ROWS = 12  # three slices of vectors
 Moment = Callable[[Path], bool]
 MOMENTS: dict[tuple[str, str], Moment] = {
@@ -39,13 +42,9 @@ def options(job: str) -> dict[str, Any]:
     return of[job]
 
 
-def jobs(lake: Lakehouse, last: str) -> None:
-    """All jobs up to one of them."""
-    each: tuple[Callable[..., None], ...] = (fit_topics, assign_topics, build_article_vectors)
-    for job in each:
-        job(lake, JobRun(job.__name__), **options(job.__name__))
-        if job.__name__ == last:
-            return
+def run(lake: Lakehouse, job: Callable[..., None]) -> None:
+    """One run of a job with its options."""
+    job(lake, JobRun(job.__name__), **options(job.__name__))
 
 
 def tables(lake: Lakehouse) -> dict[str, tuple[int, int]]:
@@ -53,26 +52,39 @@ def tables(lake: Lakehouse) -> dict[str, tuple[int, int]]:
     return {table: content(lake.read(table), without=["fitted_at"]) for table in TABLES if lake.exists(table)}
 
 
-def check_kill(lake: Lakehouse, tmp_path: Path, job: str, moment: Moment) -> None:
+@pytest.fixture(scope="module")
+def undisturbed(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Undisturbed]:
+    """For each job, a run that nobody kills, after those of the jobs before it."""
+
+    @cache
+    def up_to(job: str) -> Undisturbed:
+        def fill(lake: Lakehouse) -> None:
+            write_news(lake, articles(10))
+            embed(lake)
+            for earlier in JOBS[: [known.__name__ for known in JOBS].index(job)]:
+                run(lake, earlier)
+
+        [this] = [known for known in JOBS if known.__name__ == job]
+        return undisturbed_run(spark, tmp_path_factory.mktemp(job), fill, lambda lake: run(lake, this))
+
+    return up_to
+
+
+def check_kill(lake: Lakehouse, undisturbed: Undisturbed, tmp_path: Path, job: str, moment: Moment) -> None:
     """Kill a run of the job at the moment; what is left is readable, and a rerun completes it."""
-    undisturbed = Lakehouse(lake.spark, str(tmp_path / "undisturbed"))
-    order = ["fit_topics", "assign_topics", "build_article_vectors"]
-    for each in (lake, undisturbed):
-        write_news(each, articles(10))
-        embed(each)
-    jobs(undisturbed, job)
-    if job != order[0]:
-        jobs(lake, order[order.index(job) - 1])
-    root, log = Path(str(lake.root)), tmp_path / "log"
+    root, log = undisturbed.begin(lake), tmp_path / "log"
     assert kill_job(job, "--lakehouse", str(root), *arguments_of(options(job)), when=lambda: moment(root), log=log), (
         f"ended undisturbed: {log.read_text()[-2000:]}"
     )
-    left = tables(lake)
-    assert set(left) <= set(tables(undisturbed))
-    jobs(lake, job)
-    assert tables(lake) == tables(undisturbed)
+    left, wanted = tables(lake), tables(undisturbed.lake)
+    assert set(left) <= set(wanted)
+    for known in JOBS:
+        run(lake, known)
+        if known.__name__ == job:
+            break
+    assert tables(lake) == wanted
 
 
 @pytest.mark.parametrize(("job", "moment"), moments(MOMENTS, quick=("fit_topics", "terms committed, topics not")))
-def test_killed_at_any_moment(lake: Lakehouse, tmp_path: Path, job: str, moment: str) -> None:
-    check_kill(lake, tmp_path, job, MOMENTS[job, moment])
+def test_killed_at_any_moment(lake: Lakehouse, undisturbed: Callable[[str], Undisturbed], tmp_path: Path, job: str, moment: str) -> None:
+    check_kill(lake, undisturbed(job), tmp_path, job, MOMENTS[job, moment])

@@ -4,9 +4,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from pyspark.sql import SparkSession
 
 from newslake.lakehouse import Lakehouse
-from tests.killing import arguments_of, commits, data_files, kill_job, moments
+from tests.killing import Undisturbed, arguments_of, commits, data_files, kill_job, moments, undisturbed_run
 from tests.training.test_classifier import OPTIONS, fill, results, train
 
 MOMENTS: dict[str, Callable[[Path], bool]] = {
@@ -17,21 +18,20 @@ MOMENTS: dict[str, Callable[[Path], bool]] = {
 }
 
 
-def check(lake: Lakehouse, tmp_path: Path, moment: Callable[[Path], bool]) -> None:
-    """Kill a run at the moment; a rerun completes it to what an undisturbed run makes."""
-    undisturbed = Lakehouse(lake.spark, str(tmp_path / "undisturbed"))
-    for each in (lake, undisturbed):
-        fill(each)
-    train(undisturbed)
-    root, log = Path(str(lake.root)), tmp_path / "log"
-    killed = kill_job("train_text_classifier", "--lakehouse", str(root), *arguments_of(OPTIONS), when=lambda: moment(root), log=log)
-    assert killed, f"ended undisturbed: {log.read_text()[-2000:]}"
-    assert not lake.exists("text_classifiers") or lake.read("text_classifiers").isEmpty()
-    train(lake)
-    assert results(lake) == results(undisturbed)
-    assert lake.read("text_classifiers").count() == 1
+@pytest.fixture(scope="module")
+def undisturbed(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
+    """A run that nobody kills."""
+    return undisturbed_run(spark, tmp_path_factory.mktemp("undisturbed"), fill, train)
 
 
 @pytest.mark.parametrize("moment", moments(MOMENTS, quick="scores committed, the run not"))
-def test_killed_at_any_moment(lake: Lakehouse, tmp_path: Path, moment: str) -> None:
-    check(lake, tmp_path, MOMENTS[moment])
+def test_killed_at_any_moment(lake: Lakehouse, undisturbed: Undisturbed, tmp_path: Path, moment: str) -> None:
+    """Kill a run at the moment; a rerun completes it to what an undisturbed run makes."""
+    root, log = undisturbed.begin(lake), tmp_path / "log"
+    options = ("--lakehouse", str(root), *arguments_of(OPTIONS))
+    killed = kill_job("train_text_classifier", *options, when=lambda: MOMENTS[moment](root), log=log)
+    assert killed, f"ended undisturbed: {log.read_text()[-2000:]}"
+    assert not lake.exists("text_classifiers") or lake.read("text_classifiers").isEmpty()
+    train(lake)
+    assert results(lake) == results(undisturbed.lake)
+    assert lake.read("text_classifiers").count() == 1

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 from newslake.errors import UserError
@@ -15,7 +16,7 @@ from newslake.text.spec import EncoderSpec, resolve
 from newslake.users.encode import decisions, encode_tag_phrases
 from newslake.users.matching.exact import ExactMatcher
 from newslake.users.sets import phrase_id
-from tests.killing import commits, content, kill_job
+from tests.killing import Undisturbed, commits, content, kill_job, undisturbed_run
 from tests.text.conftest import UNEMBEDDED, WORDS
 from tests.users.conftest import fill_phrases
 from tests.users.test_matching import frame, sets_of
@@ -138,14 +139,22 @@ def test_mistakes(lake: Lakehouse, small_model: Path) -> None:
             encode(lake, **{"as_of": "2019-11-15", "model": small_model, **options})  # type: ignore[arg-type]
 
 
-def kill_and_rerun(lake: Lakehouse, model: Path, tmp_path: Path, commit: int) -> None:
-    """Kill the second day's run when the store has so many commits; the rerun makes the tables of an undisturbed run."""
+@pytest.fixture(scope="module")
+def undisturbed(spark: SparkSession, small_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
+    """A run that nobody kills."""
     many = [("u1", [word, f"number{i}"]) for i in range(30) for word in WORDS[:2]]
-    undisturbed = Lakehouse(lake.spark, str(tmp_path / "undisturbed"))
-    for each in (lake, undisturbed):
-        fill_phrases(each, "2019-11-15", [*DAY1, *many])
-    encode(undisturbed, "2019-11-15", model, slice_rows=16)
-    root = Path(str(lake.root))
+    folder = tmp_path_factory.mktemp("undisturbed")
+    return undisturbed_run(
+        spark,
+        folder,
+        lambda lake: fill_phrases(lake, "2019-11-15", [*DAY1, *many]),
+        lambda lake: encode(lake, "2019-11-15", small_model, slice_rows=16),
+    )
+
+
+def kill_and_rerun(lake: Lakehouse, undisturbed: Undisturbed, model: Path, tmp_path: Path, commit: int) -> None:
+    """Kill a run when the store has so many commits; the rerun makes the tables of an undisturbed run."""
+    root = undisturbed.begin(lake)
     options = ("--lakehouse", str(root), "--as-of", "2019-11-15", "--encoder", str(model), "--slice-rows", "16")
     killed = kill_job("encode_tag_phrases", *options, when=lambda: commits(root / "tag_phrases") >= commit, log=tmp_path / "log")
     assert killed, (tmp_path / "log").read_text()[-2000:]
@@ -153,14 +162,14 @@ def kill_and_rerun(lake: Lakehouse, model: Path, tmp_path: Path, commit: int) ->
         assert lake.read("tag_phrases").groupBy("phrase_id").count().where("count > 1").isEmpty()
     encode(lake, "2019-11-15", model, slice_rows=16)
     for table in ("tag_phrases", "tag_phrase_matches"):
-        assert content(lake.read(table)) == content(undisturbed.read(table))
+        assert content(lake.read(table)) == content(undisturbed.lake.read(table))
 
 
-def test_killed_between_slices(lake: Lakehouse, small_model: Path, tmp_path: Path) -> None:
-    kill_and_rerun(lake, small_model, tmp_path, 2)
+def test_killed_between_slices(lake: Lakehouse, undisturbed: Undisturbed, small_model: Path, tmp_path: Path) -> None:
+    kill_and_rerun(lake, undisturbed, small_model, tmp_path, 2)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("commit", [1, 3, 5])
-def test_killed_at_other_moments(lake: Lakehouse, small_model: Path, tmp_path: Path, commit: int) -> None:
-    kill_and_rerun(lake, small_model, tmp_path, commit)
+def test_killed_at_other_moments(lake: Lakehouse, undisturbed: Undisturbed, small_model: Path, tmp_path: Path, commit: int) -> None:
+    kill_and_rerun(lake, undisturbed, small_model, tmp_path, commit)

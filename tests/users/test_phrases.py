@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 from newslake.errors import UserError
@@ -17,7 +18,7 @@ from newslake.text.encoder import Encoder
 from newslake.text.spec import EncoderSpec, resolve
 from newslake.users.groups import PhraseSettings, groups_of, phrases_of, quantised
 from newslake.users.phrases import build_phrases
-from tests.killing import commits, content, kill_job
+from tests.killing import Undisturbed, commits, content, kill_job, undisturbed_run
 from tests.text.conftest import UNEMBEDDED, WORDS
 from tests.users.conftest import fill
 
@@ -140,27 +141,35 @@ def test_mistakes(lake: Lakehouse, small_model: Path) -> None:
             build(lake, small_model, **options)
 
 
-def kill_and_rerun(lake: Lakehouse, model: Path, tmp_path: Path, table: str, commit: int) -> None:
+@pytest.fixture(scope="module")
+def undisturbed(spark: SparkSession, small_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
+    """A run that nobody kills."""
+
+    def fill(lake: Lakehouse) -> None:
+        tags(lake, *((f"u{i % 7}", f"{WORDS[i % 20]} {i % 30}", 1.0 + i) for i in range(60)))
+
+    return undisturbed_run(spark, tmp_path_factory.mktemp("undisturbed"), fill, lambda lake: build(lake, small_model, slice_rows=8))
+
+
+def kill_and_rerun(lake: Lakehouse, undisturbed: Undisturbed, model: Path, tmp_path: Path, table: str, commit: int) -> None:
     """Kill a run at a commit of one of its tables; the rerun makes the tables of an undisturbed run."""
-    undisturbed = Lakehouse(lake.spark, str(tmp_path / "undisturbed"))
-    for each in (lake, undisturbed):
-        tags(each, *((f"u{i % 7}", f"{WORDS[i % 20]} {i % 30}", 1.0 + i) for i in range(60)))
-    build(undisturbed, model, slice_rows=8)
-    root = Path(str(lake.root))
+    root = undisturbed.begin(lake)
     options = ("--lakehouse", str(root), "--as-of", DAY, "--encoder", str(model), "--slice-rows", "8")
     assert kill_job("build_phrases", *options, when=lambda: commits(root / table) >= commit, log=tmp_path / "log"), (
         tmp_path / "log"
     ).read_text()
     build(lake, model, slice_rows=8)
     for name in ("tag_embeddings", "user_phrases"):
-        assert content(lake.read(name)) == content(undisturbed.read(name))
+        assert content(lake.read(name)) == content(undisturbed.lake.read(name))
 
 
-def test_killed_between_slices(lake: Lakehouse, small_model: Path, tmp_path: Path) -> None:
-    kill_and_rerun(lake, small_model, tmp_path, "tag_embeddings", 3)
+def test_killed_between_slices(lake: Lakehouse, undisturbed: Undisturbed, small_model: Path, tmp_path: Path) -> None:
+    kill_and_rerun(lake, undisturbed, small_model, tmp_path, "tag_embeddings", 3)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("table", "commit"), [("tag_embeddings", 1), ("tag_embeddings", 7), ("user_phrases", 1)])
-def test_killed_at_other_moments(lake: Lakehouse, small_model: Path, tmp_path: Path, table: str, commit: int) -> None:
-    kill_and_rerun(lake, small_model, tmp_path, table, commit)
+def test_killed_at_other_moments(
+    lake: Lakehouse, undisturbed: Undisturbed, small_model: Path, tmp_path: Path, table: str, commit: int
+) -> None:
+    kill_and_rerun(lake, undisturbed, small_model, tmp_path, table, commit)

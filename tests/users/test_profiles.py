@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 from newslake.errors import UserError
@@ -16,7 +17,7 @@ from newslake.jobrun import JobRun
 from newslake.lakehouse import Lakehouse
 from newslake.users.keywords import SHARES, best_keywords, term_rarity
 from newslake.users.profiles import build_profiles
-from tests.killing import commits, content, kill_job
+from tests.killing import Undisturbed, commits, content, kill_job, undisturbed_run
 from tests.users.conftest import fill
 
 TABLES = ("user_tags", "user_topics", "user_articles")
@@ -282,14 +283,25 @@ def test_mistakes(lake: Lakehouse, tmp_path: Path) -> None:
     assert not lake.exists("user_tags")
 
 
-def kill_and_rerun(lake: Lakehouse, tmp_path: Path, table: str, commit: int) -> None:
+def build_two_days(lake: Lakehouse) -> None:
+    """A run that nobody kills."""
+    build(lake, DAY - timedelta(days=1), through=DAY.isoformat(), keywords=0)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
+    """Two days that nobody disturbed."""
+
+    def fill(lake: Lakehouse) -> None:
+        fill_world(lake)
+        fill_topics(lake, "m", "10 00:00")
+
+    return undisturbed_run(spark, tmp_path_factory.mktemp("undisturbed"), fill, build_two_days)
+
+
+def kill_and_rerun(lake: Lakehouse, undisturbed: Undisturbed, tmp_path: Path, table: str, commit: int) -> None:
     """Kill a run of two days at a commit of one of its tables; the rerun makes the tables of an undisturbed run."""
-    undisturbed = Lakehouse(lake.spark, str(tmp_path / "undisturbed"))
-    for each in (lake, undisturbed):
-        fill_world(each)
-        fill_topics(each, "m", "10 00:00")
-    build(undisturbed, DAY - timedelta(days=1), through=DAY.isoformat(), keywords=0)
-    root = Path(str(lake.root))
+    root = undisturbed.begin(lake)
     options = ("--lakehouse", str(root), "--as-of", "2019-11-14", "--through", "2019-11-15", "--keywords", "0")
     assert kill_job("build_profiles", *options, when=lambda: commits(root / table) >= commit, log=tmp_path / "log"), (
         tmp_path / "log"
@@ -297,16 +309,16 @@ def kill_and_rerun(lake: Lakehouse, tmp_path: Path, table: str, commit: int) -> 
     for name in TABLES:
         if lake.exists(name):
             lake.read(name).count()
-    build(lake, DAY - timedelta(days=1), through=DAY.isoformat(), keywords=0)
+    build_two_days(lake)
     for name in TABLES:
-        assert content(lake.read(name)) == content(undisturbed.read(name))
+        assert content(lake.read(name)) == content(undisturbed.lake.read(name))
 
 
-def test_killed_between_the_tables_of_a_day(lake: Lakehouse, tmp_path: Path) -> None:
-    kill_and_rerun(lake, tmp_path, "user_tags", 2)
+def test_killed_between_the_tables_of_a_day(lake: Lakehouse, undisturbed: Undisturbed, tmp_path: Path) -> None:
+    kill_and_rerun(lake, undisturbed, tmp_path, "user_tags", 2)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("table", "commit"), [("user_tags", 1), ("user_topics", 2), ("user_articles", 2), ("user_tags", 3)])
-def test_killed_at_other_moments(lake: Lakehouse, tmp_path: Path, table: str, commit: int) -> None:
-    kill_and_rerun(lake, tmp_path, table, commit)
+def test_killed_at_other_moments(lake: Lakehouse, undisturbed: Undisturbed, tmp_path: Path, table: str, commit: int) -> None:
+    kill_and_rerun(lake, undisturbed, tmp_path, table, commit)

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 from newslake.errors import UserError
@@ -14,7 +15,7 @@ from newslake.lakehouse import Lakehouse
 from newslake.users.sets import phrase_id
 from newslake.users.user_vectors import build_user_vectors
 from newslake.vectors import TOPIC_SHARE
-from tests.killing import content, data_files, kill_job
+from tests.killing import Undisturbed, content, data_files, kill_job, undisturbed_run
 from tests.users.conftest import fill, fill_phrases
 from tests.users.test_profiles import FITTED, at
 
@@ -118,32 +119,27 @@ def test_mistakes(lake: Lakehouse) -> None:
             build(lake, **options)
 
 
-def kill_and_rerun(lake: Lakehouse, tmp_path: Path, files: int) -> None:
+@pytest.fixture(scope="module")
+def undisturbed(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
+    """A run that nobody kills."""
+    return undisturbed_run(spark, tmp_path_factory.mktemp("undisturbed"), world, build)
+
+
+def kill_and_rerun(lake: Lakehouse, undisturbed: Undisturbed, tmp_path: Path, files: int) -> None:
     """Kill a run once the table has so many files, committed or not; the rerun makes the table of an undisturbed run."""
-    undisturbed = Lakehouse(lake.spark, str(tmp_path / "undisturbed"))
-    for each in (lake, undisturbed):
-        world(each)
-    build(undisturbed)
-    root = Path(str(lake.root))
-    table = root / "user_vectors"
-    killed = kill_job(
-        "build_user_vectors",
-        "--lakehouse",
-        str(root),
-        "--as-of",
-        DAY,
-        when=lambda: table.exists() and data_files(table) >= files,
-        log=tmp_path / "log",
-    )
-    assert killed, (tmp_path / "log").read_text()
+    root = undisturbed.begin(lake)
+    table, log = root / "user_vectors", tmp_path / "log"
+    options = ("--lakehouse", str(root), "--as-of", DAY)
+    killed = kill_job("build_user_vectors", *options, when=lambda: table.exists() and data_files(table) >= files, log=log)
+    assert killed, log.read_text()
     build(lake)
-    assert content(lake.read("user_vectors")) == content(undisturbed.read("user_vectors"))
+    assert content(lake.read("user_vectors")) == content(undisturbed.lake.read("user_vectors"))
 
 
-def test_killed_as_it_writes(lake: Lakehouse, tmp_path: Path) -> None:
-    kill_and_rerun(lake, tmp_path, 1)
+def test_killed_as_it_writes(lake: Lakehouse, undisturbed: Undisturbed, tmp_path: Path) -> None:
+    kill_and_rerun(lake, undisturbed, tmp_path, 1)
 
 
 @pytest.mark.slow
-def test_killed_once_the_table_is_there(lake: Lakehouse, tmp_path: Path) -> None:
-    kill_and_rerun(lake, tmp_path, 0)
+def test_killed_once_the_table_is_there(lake: Lakehouse, undisturbed: Undisturbed, tmp_path: Path) -> None:
+    kill_and_rerun(lake, undisturbed, tmp_path, 0)
