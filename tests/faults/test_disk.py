@@ -16,7 +16,7 @@ def here(spark: SparkSession, tmp_path: Path) -> Lakehouse:
 
 
 def test_a_full_disk_is_one_line_and_the_rerun_completes(here: Lakehouse, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    few, many = texts(tmp_path / "few.jsonl", 5), texts(tmp_path / "many.jsonl", 3_000, words=120)
+    few, many = texts(tmp_path / "few.jsonl", 5), texts(tmp_path / "many.jsonl", 3_000, words=600)
     with disk(tmp_path / "disk", "1m"):
         assert import_texts(here, few, capsys) == (0, [])
         status, said = import_texts(here, many, capsys)
