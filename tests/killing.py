@@ -55,8 +55,7 @@ class Undisturbed:
     def begin(self, lake: Lakehouse) -> Path:
         """Give an empty lakehouse the tables before the run; returns its folder. A Delta table does not know where it lies."""
         root = Path(str(lake.root))
-        if self.before.exists():
-            shutil.copytree(self.before, root)
+        shutil.copytree(self.before, root)
         return root
 
 
@@ -66,8 +65,7 @@ def undisturbed_run(
     """Fill a lakehouse, keep a copy of it, and run the job."""
     lake = Lakehouse(spark, str(folder / "after"))
     fill(lake)
-    if (folder / "after").exists():
-        shutil.copytree(folder / "after", folder / "before")
+    shutil.copytree(folder / "after", folder / "before")
     job(lake)
     return Undisturbed(folder / "before", lake)
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import cache
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from tests.topics.conftest import FIT, articles, write_news
 from tests.topics.test_article_vectors import embed
 
 TABLES = ("topics", "topic_terms", "article_topics", "article_vectors")
-JOBS: tuple[Callable[..., None], ...] = (fit_topics, assign_topics, build_article_vectors)
+JOBS: dict[str, Callable[..., None]] = {job.__name__: job for job in (fit_topics, assign_topics, build_article_vectors)}
 SLICE_ROWS = 12  # three slices of vectors
 Moment = Callable[[Path], bool]
 MOMENTS: dict[tuple[str, str], Moment] = {
@@ -42,9 +43,9 @@ def options(job: str) -> dict[str, Any]:
     return of[job]
 
 
-def run(lake: Lakehouse, job: Callable[..., None]) -> None:
+def run(lake: Lakehouse, job: str) -> None:
     """One run of a job with its options."""
-    job(lake, JobRun(job.__name__), **options(job.__name__))
+    JOBS[job](lake, JobRun(job), **options(job))
 
 
 def tables(lake: Lakehouse) -> dict[str, tuple[int, int]]:
@@ -61,11 +62,10 @@ def undisturbed(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -
         def fill(lake: Lakehouse) -> None:
             write_news(lake, articles(10))
             embed(lake)
-            for earlier in JOBS[: [known.__name__ for known in JOBS].index(job)]:
+            for earlier in takewhile(lambda name: name != job, JOBS):
                 run(lake, earlier)
 
-        [this] = [known for known in JOBS if known.__name__ == job]
-        return undisturbed_run(spark, tmp_path_factory.mktemp(job), fill, lambda lake: run(lake, this))
+        return undisturbed_run(spark, tmp_path_factory.mktemp(job), fill, lambda lake: run(lake, job))
 
     return up_to
 
@@ -80,7 +80,7 @@ def check_kill(lake: Lakehouse, undisturbed: Undisturbed, tmp_path: Path, job: s
     assert set(left) <= set(wanted)
     for known in JOBS:
         run(lake, known)
-        if known.__name__ == job:
+        if known == job:
             break
     assert tables(lake) == wanted
 

@@ -10,7 +10,7 @@ from pyspark.sql import SparkSession
 from newslake.jobrun import JobRun
 from newslake.lakehouse import Lakehouse
 from newslake.training.recommender import train_recommender
-from tests.killing import commits, content, data_files, kill_job
+from tests.killing import Undisturbed, arguments_of, commits, content, data_files, kill_job, undisturbed_run
 from tests.training import frames
 
 BEHAVIORS = frames.drawn_behaviors(5)
@@ -29,24 +29,25 @@ MOMENTS: dict[str, Callable[[Path], bool]] = {
 }
 
 
-@pytest.fixture(scope="module")
-def undisturbed(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[int, int]]:
-    """What the tables hold after a run that nobody disturbed."""
-    lake = Lakehouse(spark, str(tmp_path_factory.mktemp("undisturbed") / "lakehouse"))
-    frames.fill(lake, BEHAVIORS, frames.drawn_vectors(5))
+def train(lake: Lakehouse) -> None:
+    """A run that nobody kills."""
     train_recommender(lake, JobRun("train_recommender"), **OPTIONS)
-    return {table: content(lake.read(table)) for table in TABLES}
+
+
+@pytest.fixture(scope="module")
+def undisturbed(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
+    """A run that nobody disturbed."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    return undisturbed_run(spark, folder, lambda lake: frames.fill(lake, BEHAVIORS, frames.drawn_vectors(5)), train)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("moment", MOMENTS)
-def test_a_killed_run_is_completed_by_its_rerun(
-    lake: Lakehouse, undisturbed: dict[str, tuple[int, int]], tmp_path: Path, moment: str
-) -> None:
-    frames.fill(lake, BEHAVIORS, frames.drawn_vectors(5))
-    root, log = Path(str(lake.root)), tmp_path / "log"
-    options = ("--lakehouse", str(root), "--model", "content", "--epochs", "2", "--dim", "8")
+def test_a_killed_run_is_completed_by_its_rerun(lake: Lakehouse, undisturbed: Undisturbed, tmp_path: Path, moment: str) -> None:
+    root, log = undisturbed.begin(lake), tmp_path / "log"
+    options = ("--lakehouse", str(root), *arguments_of(OPTIONS))
     assert kill_job("train_recommender", *options, when=lambda: MOMENTS[moment](root), log=log), log.read_text()[-2000:]
     assert not lake.exists("model_metrics") or lake.read("model_metrics").isEmpty()
-    train_recommender(lake, JobRun("train_recommender"), **OPTIONS)
-    assert {table: content(lake.read(table)) for table in TABLES} == undisturbed
+    train(lake)
+    for table in TABLES:
+        assert content(lake.read(table)) == content(undisturbed.lake.read(table))

@@ -84,7 +84,8 @@ class PackedBert:
         x = F.embedding(ids, self._words) + F.embedding(segments, self._segments) + F.embedding(positions, self._positions)
         x = self._norm(x, self._embedding_norm)
         for number, (qkv, out, norm_1, up, down, norm_2) in enumerate(self._layers):
-            context = self._attention(qkv(x), groups)
+            with attention_of_any_shape(self._device):
+                context = self._attention(qkv(x), groups)
             if first_only and number == len(self._layers) - 1:
                 firsts = _first_tokens(groups).to(self._device)
                 context, x = context[firsts], x[firsts]
@@ -98,14 +99,13 @@ class PackedBert:
     def _attention(self, qkv: Tensor, groups: Groups) -> Tensor:
         context = torch.empty((qkv.shape[0], self.hidden_size), dtype=qkv.dtype, device=qkv.device)
         start = 0
-        with attention_of_any_shape(self._device):
-            for length, count in groups:
-                end = start + length * count
-                shape = (count, length, 3, self._heads, self.hidden_size // self._heads)
-                q, k, v = qkv[start:end].view(shape).permute(2, 0, 3, 1, 4).unbind(0)
-                attended = F.scaled_dot_product_attention(q, k, v)
-                context[start:end].view(count, length, self._heads, -1).copy_(attended.transpose(1, 2))
-                start = end
+        for length, count in groups:
+            end = start + length * count
+            shape = (count, length, 3, self._heads, self.hidden_size // self._heads)
+            q, k, v = qkv[start:end].view(shape).permute(2, 0, 3, 1, 4).unbind(0)
+            attended = F.scaled_dot_product_attention(q, k, v)
+            context[start:end].view(count, length, self._heads, -1).copy_(attended.transpose(1, 2))
+            start = end
         return context
 
 
