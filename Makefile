@@ -5,7 +5,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 LAKEHOUSE ?= lakehouse
 # Further options of jobs/run_pipeline.py, such as RUN_OPTIONS="--articles 300 --epochs 2".
 RUN_OPTIONS ?=
-# pytest-xdist: two workers, each with a Spark session of its own (some 15 GB in all). IN_PARALLEL= takes one.
+# pytest-xdist: two workers, each with a session of its own in one JVM (some 12 GB in all). IN_PARALLEL= takes one.
 IN_PARALLEL ?= --numprocesses 2 --dist loadfile
 KAFKA_PORT ?= 9092
 # The installer, pinned as everything else is: it checks each package against the hashes in requirements.lock.
@@ -57,12 +57,14 @@ lock: $(READY) ## Resolve requirements.lock anew from setup.py
 clean: ## Remove .venv and what tools leave behind (never the tables)
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis lib/*.egg-info
 
+# --compile-bytecode: where PYTHONDONTWRITEBYTECODE is set, as in many containers, every process that imports PyTorch would spend
+# some 10 s on compiling it.
 $(READY): requirements.lock setup.py conf/spark/jars.lock conf/spark/local.conf conf/spark/log4j2.properties
 	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || { echo "newslake needs Python 3.11; say which: make PYTHON=/path/to/python3.11 ..." >&2; exit 2; }
 	@command -v java >/dev/null || { echo "newslake needs Java 17 (Spark runs on it): install it, or put it on PATH" >&2; exit 2; }
 	"$(PYTHON)" -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes --requirement requirements.lock
+	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --require-hashes --requirement requirements.lock
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	$(BIN)/python -m newslake.local_spark
 	@touch $(READY)

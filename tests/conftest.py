@@ -1,4 +1,4 @@
-"""One Spark session for the whole run, as small as it goes; every test has tables of its own."""
+"""One JVM with Spark for the whole run, as small as it goes, in which each worker has a session; every test has tables of its own."""
 
 import os
 import time
@@ -10,8 +10,8 @@ from pyspark.sql import SparkSession
 
 from newslake.jobrun import JobRun
 from newslake.lakehouse import Lakehouse
-from newslake.session import spark_session
 from tests.killing import SMALL
+from tests.one_jvm import shared_session
 
 os.environ["TZ"] = "UTC"
 time.tzset()
@@ -23,10 +23,14 @@ _SMALL = {
     **SMALL,
     "spark.default.parallelism": "2",
     "spark.ui.enabled": "false",
-    "spark.driver.memory": "2g",
+    "spark.driver.memory": "3g",
+    # Delta keeps what it knows of 10,000 tables for an hour, some 2 MB for each; tests are done with theirs within minutes.
+    "spark.databricks.delta.delta.log.cacheSize": "64",
     "spark.sql.sources.parallelPartitionDiscovery.parallelism": "2",
     # Most of what tests run is soon over: four times as many calls before the JVM's second compiler takes a method saves a tenth.
-    "spark.driver.extraJavaOptions": " ".join(
+    # What so many different queries compile to does not fit in Java's default of 240 MB.
+    "spark.driver.extraJavaOptions": "-XX:ReservedCodeCacheSize=480m "
+    + " ".join(
         f"-XX:Tier4{threshold}Threshold={calls}"
         for threshold, calls in (("Invocation", 20_000), ("MinInvocation", 5_000), ("Compile", 30_000), ("BackEdge", 200_000))
     ),
@@ -34,13 +38,19 @@ _SMALL = {
 
 
 @pytest.fixture(scope="session")
-def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
-    """The session of the run: two cores, two shuffle partitions, no UI."""
-    warehouse = {"spark.sql.warehouse.dir": str(tmp_path_factory.mktemp("warehouse"))}
-    session = spark_session("newslake tests", master="local[2]", extra={**_SMALL, **warehouse})
-    session.sparkContext.setLogLevel("ERROR")
-    yield session
-    session.stop()
+def run_folder(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Path:
+    """A folder that all workers of the run share."""
+    folder = tmp_path_factory.getbasetemp()
+    return folder.parent if hasattr(request.config, "workerinput") else folder
+
+
+@pytest.fixture(scope="session")
+def spark(run_folder: Path) -> Iterator[SparkSession]:
+    """This worker's session in the JVM of the run: two shuffle partitions, no UI."""
+    warehouse = {"spark.sql.warehouse.dir": str(run_folder / "warehouse")}
+    with shared_session(run_folder, "local[2]", {**_SMALL, **warehouse}) as session:
+        session.sparkContext.setLogLevel("ERROR")
+        yield session
 
 
 @pytest.fixture

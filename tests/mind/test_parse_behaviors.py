@@ -2,7 +2,7 @@
 
 import gzip
 import json
-import shutil
+import tempfile
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from pyspark.sql import Row
+from pyspark.sql import Row, SparkSession
 
 from newslake.errors import UserError
 from newslake.jobrun import JobRun
@@ -295,22 +295,20 @@ def oracle(lines: list[str]) -> tuple[dict[str, list[tuple[str, bool]]], int, in
     return {key: parsed for key, (_, parsed) in used.items()}, duplicates, rejected
 
 
-@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(lines=LINES)
-def test_any_lines_end_where_a_plain_parser_puts_them(lake: Lakehouse, tmp_path: Path, lines: list[str]) -> None:
-    assert lake.root is not None
-    for table in TABLES:
-        shutil.rmtree(Path(lake.root) / table, ignore_errors=True)
-    lake.spark.catalog.clearCache()
-    run = parse(lake, train=[split(tmp_path / "train", behaviors="\n".join(lines).encode() + b"\n")])
-    expected, duplicates, rejected = oracle(lines)
-    found: dict[str, list[tuple[str, bool]]] = {}
-    for _, impression_id, _, _, news_id, clicked in shown(lake):
-        found.setdefault(str(impression_id), []).append((str(news_id), bool(clicked)))
-    assert found == expected
-    assert run.rows_rejected == rejected
-    assert run.facts["behaviors lines that are exact duplicates"] == str(duplicates)
-    assert run.rows_read == len(lines)
+@settings(max_examples=4, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(lines=st.fixed_dictionaries({"train": LINES, "dev": LINES}))
+def test_any_lines_end_where_a_plain_parser_puts_them(spark: SparkSession, tmp_path: Path, lines: dict[str, list[str]]) -> None:
+    folder = Path(tempfile.mkdtemp(dir=tmp_path))
+    lake = Lakehouse(spark, str(folder / "lakehouse"))
+    run = parse(lake, **{of: [split(folder / of, behaviors="\n".join(some).encode() + b"\n")] for of, some in lines.items()})
+    found: dict[str, dict[str, list[tuple[str, bool]]]] = {of: {} for of in lines}
+    for of, impression_id, _, _, news_id, clicked in shown(lake):
+        found[str(of)].setdefault(str(impression_id), []).append((str(news_id), bool(clicked)))
+    expected = {of: oracle(some) for of, some in lines.items()}  # an id is one split's: neither sees the other's lines
+    assert found == {of: used for of, (used, _, _) in expected.items()}
+    assert run.rows_rejected == sum(rejected for _, _, rejected in expected.values())
+    assert run.facts["behaviors lines that are exact duplicates"] == str(sum(duplicates for _, duplicates, _ in expected.values()))
+    assert run.rows_read == sum(map(len, lines.values()))
 
 
 def test_entities_survive_as_they_were(lake: Lakehouse, tmp_path: Path) -> None:
