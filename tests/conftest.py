@@ -27,21 +27,25 @@ _SMALL = {
     # Delta keeps what it knows of 10,000 tables for an hour, some 2 MB for each; tests are done with theirs within minutes.
     "spark.databricks.delta.delta.log.cacheSize": "64",
     "spark.sql.sources.parallelPartitionDiscovery.parallelism": "2",
-    # Most of what tests run is soon over: four times as many calls before the JVM's second compiler takes a method saves a tenth.
-    # What so many different queries compile to does not fit in Java's default of 240 MB.
-    "spark.driver.extraJavaOptions": "-XX:ReservedCodeCacheSize=480m "
-    + " ".join(
-        f"-XX:Tier4{threshold}Threshold={calls}"
-        for threshold, calls in (("Invocation", 20_000), ("MinInvocation", 5_000), ("Compile", 30_000), ("BackEdge", 200_000))
+    "spark.driver.extraJavaOptions": " ".join(
+        [
+            # What so many different queries compile to nearly fills Java's default of 240 MB.
+            "-XX:ReservedCodeCacheSize=480m",
+            # Most of what tests run is soon over: four times as many calls before the JVM's second compiler takes a method saves a tenth.
+            "-XX:Tier4InvocationThreshold=20000",
+            "-XX:Tier4MinInvocationThreshold=5000",
+            "-XX:Tier4CompileThreshold=30000",
+            "-XX:Tier4BackEdgeThreshold=200000",
+        ]
     ),
 }
 
 
 @pytest.fixture(scope="session")
-def run_folder(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Path:
+def run_folder(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
     """A folder that all workers of the run share."""
     folder = tmp_path_factory.getbasetemp()
-    return folder.parent if hasattr(request.config, "workerinput") else folder
+    return folder if worker_id == "master" else folder.parent
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""One JVM for all workers of a test run (pytest-xdist): it loads and compiles what tests run once, which is a fifth of their time.
+"""One JVM for all workers of a test run (pytest-xdist): what they all run is loaded and compiled once, not once for each.
 
 Each worker has a session of its own in it, with settings and temporary views; the SparkContext, its task slots, the names in the metastore
 and the queries that are kept in memory are shared.
@@ -76,9 +76,7 @@ def _session_beside(gateway: Mapping[str, str]) -> SparkSession:
         for name in gateway:
             del os.environ[name]  # the jobs that tests start have JVMs of their own
     jvm: Any = there.jvm
-    context = jvm.org.apache.spark.SparkContext.getOrCreate()
-    java_context = jvm.org.apache.spark.api.java.JavaSparkContext.fromSparkContext(context)
-    spark_context = SparkContext(gateway=there, jsc=java_context, conf=SparkConf(_jconf=context.conf()))
     theirs = jvm.org.apache.spark.sql.classic.SparkSession.getDefaultSession().get()
-    SparkSession(spark_context, theirs.newSession())
+    context = jvm.org.apache.spark.api.java.JavaSparkContext.fromSparkContext(theirs.sparkContext())
+    SparkSession(SparkContext(gateway=there, jsc=context, conf=SparkConf(_jconf=context.getConf())), theirs.newSession())
     return spark_session(_APP)  # as ever: it finds the session that this process has now
