@@ -12,5 +12,6 @@ TBLPROPERTIES (
   'newslake.key' = 'split, impression_id',
   'newslake.written_by' = 'parse_behaviors',
   'delta.dataSkippingStatsColumns' = 'occurred_at',
+  'parquet.enable.dictionary#news_ids.list.element' = 'false',
   'delta.enableDeletionVectors' = 'false'
 )
