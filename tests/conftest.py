@@ -27,17 +27,8 @@ _SMALL = {
     # Delta keeps what it knows of 10,000 tables for an hour, some 2 MB for each; tests are done with theirs within minutes.
     "spark.databricks.delta.delta.log.cacheSize": "64",
     "spark.sql.sources.parallelPartitionDiscovery.parallelism": "2",
-    "spark.driver.extraJavaOptions": " ".join(
-        [
-            # What so many different queries compile to nearly fills Java's default of 240 MB.
-            "-XX:ReservedCodeCacheSize=480m",
-            # Most of what tests run is soon over: four times as many calls before the JVM's second compiler takes a method saves a tenth.
-            "-XX:Tier4InvocationThreshold=20000",
-            "-XX:Tier4MinInvocationThreshold=5000",
-            "-XX:Tier4CompileThreshold=30000",
-            "-XX:Tier4BackEdgeThreshold=200000",
-        ]
-    ),
+    # What so many different queries compile to nearly fills Java's default of 240 MB.
+    "spark.driver.extraJavaOptions": "-XX:ReservedCodeCacheSize=480m",
 }
 
 

@@ -2,22 +2,17 @@
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import psutil
-import pytest
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
-
-from newslake.lakehouse import Lakehouse
 
 PROJECT = Path(__file__).parent.parent
 # Tests read many tiny tables, for which to generate and compile code costs more than to interpret the plan. Jobs that run to their end
@@ -38,36 +33,6 @@ SHORT_LIVED = {
     "PYSPARK_SUBMIT_ARGS": " ".join(f"--conf {name}={value}" for name, value in {"spark.master": "local[2]", **SMALL}.items())
     + " pyspark-shell",
 }
-
-
-@dataclass(frozen=True)
-class Undisturbed:
-    """The tables that a job starts from, and those after a run that nobody disturbed: made once for all moments of a kill.
-
-    Attributes:
-        before: folder of the tables before the run.
-        lake: the tables after it.
-    """
-
-    before: Path
-    lake: Lakehouse
-
-    def begin(self, lake: Lakehouse) -> Path:
-        """Give an empty lakehouse the tables before the run; returns its folder. A Delta table does not know where it lies."""
-        root = Path(str(lake.root))
-        shutil.copytree(self.before, root)
-        return root
-
-
-def undisturbed_run(
-    spark: SparkSession, folder: Path, fill: Callable[[Lakehouse], object], job: Callable[[Lakehouse], object]
-) -> Undisturbed:
-    """Fill a lakehouse, keep a copy of it, and run the job."""
-    lake = Lakehouse(spark, str(folder / "after"))
-    fill(lake)
-    shutil.copytree(folder / "after", folder / "before")
-    job(lake)
-    return Undisturbed(folder / "before", lake)
 
 
 def run_job(job: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -109,15 +74,6 @@ def kill_job(job: str, *arguments: str, when: Callable[[], bool], log: Path, tim
 def arguments_of(options: Mapping[str, Any]) -> list[str]:
     """A job function's options as its command line takes them."""
     return [text for name, value in options.items() for text in (f"--{name.replace('_', '-')}", str(value))]
-
-
-def moments(names: Iterable[Any], *, quick: Any) -> list[Any]:
-    """For pytest's parametrize: the moments, of which `make test` tries `quick` and `make test-slow` the others."""
-    found = [
-        pytest.param(*(name if isinstance(name, tuple) else (name,)), marks=() if name == quick else pytest.mark.slow) for name in names
-    ]
-    assert sum(not param.marks for param in found) == 1
-    return found
 
 
 def commits(table: Path) -> int:

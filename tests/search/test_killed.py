@@ -1,6 +1,6 @@
 """reclassify_short_text and rank_newsfeed killed with SIGKILL: a rerun makes the tables of a run that nobody disturbed."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +11,10 @@ from newslake.jobrun import JobRun
 from newslake.lakehouse import Lakehouse
 from newslake.search.newsfeed import rank_newsfeed
 from newslake.search.reclassify import reclassify_short_text
-from tests.killing import Undisturbed, arguments_of, commits, content, data_files, kill_job, moments, undisturbed_run
+from tests.killing import arguments_of, commits, data_files
 from tests.search import frames, test_newsfeed, test_reclassify
+from tests.undisturbed import Moment, Undisturbed, content_of, kill_and_rerun, one_and_all, undisturbed_run
 
-Moment = Callable[[Path], bool]
 VOTE: dict[str, Moment] = {
     "searching": lambda root: any((root / "_scratch").glob("*/short/_SUCCESS")),
     "votes written, not committed": lambda root: data_files(root / "short_text_votes") > 0,
@@ -46,6 +46,7 @@ def voted(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Undi
         folder,
         lambda lake: frames.fill(lake, test_reclassify.SHORT),
         lambda lake: rerun(lake, reclassify_short_text, VOTE_OPTIONS),
+        content_of(*VOTE_TABLES),
     )
 
 
@@ -53,35 +54,23 @@ def voted(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Undi
 def ranked(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
     """Feeds that nobody disturbed."""
     folder = tmp_path_factory.mktemp("feed")
-    return undisturbed_run(spark, folder, test_newsfeed.fill, lambda lake: rerun(lake, rank_newsfeed, FEED_OPTIONS))
+    look = content_of(*FEED_TABLES)
+    return undisturbed_run(spark, folder, test_newsfeed.fill, lambda lake: rerun(lake, rank_newsfeed, FEED_OPTIONS), look)
 
 
 def check(
-    lake: Lakehouse,
-    undisturbed: Undisturbed,
-    tmp_path: Path,
-    moment: Moment,
-    job: Callable[..., None],
-    options: dict[str, Any],
-    tables: Sequence[str],
+    lake: Lakehouse, undisturbed: Undisturbed, tmp_path: Path, moments: dict[str, Moment], job: Callable[..., None], options: dict[str, Any]
 ) -> None:
-    """Kill a run at the moment; what it wrote is readable, and a rerun completes it to what an undisturbed run makes."""
-    root, log = undisturbed.begin(lake), tmp_path / "log"
-    killed = kill_job(job.__name__, "--lakehouse", str(root), *arguments_of(options), when=lambda: moment(root), log=log)
-    assert killed, f"ended undisturbed: {log.read_text()[-2000:]}"
-    for table in tables:
-        assert not lake.exists(table) or lake.read(table).count() >= 0
-    rerun(lake, job, options)
-    expected = [content(undisturbed.lake.read(table)) for table in tables]
-    assert [content(lake.read(table)) for table in tables] == expected
-    assert all(rows for rows, _ in expected)
+    """Kill a run at each moment in turn; a rerun completes it to what an undisturbed run makes."""
+    kill_and_rerun(undisturbed, lake, moments, (job.__name__, arguments_of(options)), tmp_path)
+    assert all(rows for rows, _ in undisturbed.after.values())
 
 
-@pytest.mark.parametrize("moment", moments(VOTE, quick="votes committed, corpus not"))
-def test_vote_killed_at_any_moment(lake: Lakehouse, voted: Undisturbed, tmp_path: Path, moment: str) -> None:
-    check(lake, voted, tmp_path, VOTE[moment], reclassify_short_text, VOTE_OPTIONS, VOTE_TABLES)
+@pytest.mark.parametrize("moments", one_and_all(VOTE, quick="votes committed, corpus not"))
+def test_vote_killed(lake: Lakehouse, voted: Undisturbed, tmp_path: Path, moments: dict[str, Moment]) -> None:
+    check(lake, voted, tmp_path, moments, reclassify_short_text, VOTE_OPTIONS)
 
 
-@pytest.mark.parametrize("moment", moments(FEED, quick="rates committed, feeds not"))
-def test_newsfeed_killed_at_any_moment(lake: Lakehouse, ranked: Undisturbed, tmp_path: Path, moment: str) -> None:
-    check(lake, ranked, tmp_path, FEED[moment], rank_newsfeed, FEED_OPTIONS, FEED_TABLES)
+@pytest.mark.parametrize("moments", one_and_all(FEED, quick="rates committed, feeds not"))
+def test_newsfeed_killed(lake: Lakehouse, ranked: Undisturbed, tmp_path: Path, moments: dict[str, Moment]) -> None:
+    check(lake, ranked, tmp_path, moments, rank_newsfeed, FEED_OPTIONS)

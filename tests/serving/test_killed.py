@@ -1,6 +1,5 @@
 """export_vectors killed with SIGKILL: its rerun leaves Milvus and vector_exports as a run that nobody disturbed."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,15 +10,15 @@ from newslake.lakehouse import Lakehouse
 from newslake.serving.job import export_vectors
 from newslake.serving.milvus import default_uri
 from newslake.serving.sync import TABLE
-from tests.killing import commits, kill_job, moments
+from tests.killing import arguments_of, commits
 from tests.serving.rows import USERS, article_vectors, held, user_vectors
+from tests.undisturbed import Moment, Undisturbed, kill_and_rerun, one_and_all
 
 ARTICLES = [(f"N{n:03}", f"2019-11-{10 + n % 10}", f"text {n}") for n in range(60)]
 CHANGED = [(f"N{n:03}", f"2019-11-{10 + n % 10}", f"another text {n}") for n in range(50, 60)]
 OPTIONS = {"batch_rows": 5, "slice_rows": 20}
 
 # An export writes vector_exports three times (60 articles, 20 a slice) after it is created, and once for the users.
-Moment = Callable[[Path], bool]
 MOMENTS: dict[str, Moment] = {
     "collection made": lambda root: (root / "_milvus" / "newslake.db").exists(),
     "vector_exports created, first slice on its way": lambda root: commits(root / TABLE) >= 1,
@@ -41,33 +40,36 @@ def export(lake: Lakehouse) -> JobRun:
     return run
 
 
-@pytest.fixture(scope="module")
-def undisturbed(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> tuple[object, ...]:
-    """What is there after an export that nobody kills, of what the articles become."""
-    lake = Lakehouse(spark, str(tmp_path_factory.mktemp("undisturbed") / "lakehouse"))
-    fill(lake, [*ARTICLES[1:50], *CHANGED])
-    export(lake)
-    return what_is_there(lake)
-
-
 def fill(lake: Lakehouse, articles: list[tuple[str, str, str]]) -> None:
     """Vectors of these articles and of seven users."""
     lake.merge("article_vectors", article_vectors(lake, articles))
     lake.merge("user_vectors", user_vectors(lake, "2019-11-15", [(f"U{n}", 0, "p", 1.0) for n in range(7)]))
 
 
-@pytest.mark.parametrize("moment", moments(MOMENTS, quick="two slices noted"))
-def test_killed_at_any_moment(lake: Lakehouse, undisturbed: tuple[object, ...], tmp_path: Path, moment: str) -> None:
-    """Kill an export at the moment; meanwhile some articles change and one goes; the rerun ends where an undisturbed one does."""
-    fill(lake, ARTICLES)
-    root, log = Path(str(lake.root)), tmp_path / "log"
-    options = [f"--{name.replace('_', '-')}={value}" for name, value in OPTIONS.items()]
-    assert kill_job("export_vectors", "--lakehouse", str(root), *options, when=lambda: MOMENTS[moment](root), log=log), (
-        f"ended undisturbed: {log.read_text()[-2000:]}"
-    )
+@pytest.fixture(scope="module")
+def undisturbed(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
+    """The vectors before, and what is there after an export that nobody kills, of what the articles become."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    before, after = (Lakehouse(spark, str(folder / name)) for name in ("before", "after"))
+    fill(before, ARTICLES)
+    fill(after, [*ARTICLES[1:50], *CHANGED])
+    export(after)
+    return Undisturbed(folder / "before", what_is_there, what_is_there(after), rerun)
+
+
+def left(lake: Lakehouse) -> None:
+    """What a kill leaves can be read."""
+    assert not lake.exists(TABLE) or lake.read(TABLE).count() <= len(ARTICLES) + 7
+
+
+def rerun(lake: Lakehouse) -> None:
+    """Some articles change and one goes; then a run that nobody kills."""
     lake.merge("article_vectors", article_vectors(lake, CHANGED))
     lake.delete("article_vectors", f"news_id = '{ARTICLES[0][0]}'")
-    rerun = export(lake)
-    if moment in ("two slices noted", "articles done"):
-        assert rerun.rows_written[TABLE] < len(ARTICLES) + 7, "what was noted is not sent again"
-    assert what_is_there(lake) == undisturbed
+    assert export(lake).rows_written[TABLE] < len(ARTICLES) + 7, "what was noted is not sent again"
+
+
+@pytest.mark.parametrize("moments", one_and_all(MOMENTS, quick="two slices noted"))
+def test_killed(lake: Lakehouse, undisturbed: Undisturbed, tmp_path: Path, moments: dict[str, Moment]) -> None:
+    command = ("export_vectors", arguments_of(OPTIONS))
+    kill_and_rerun(undisturbed, lake, moments, command, tmp_path, left=left)

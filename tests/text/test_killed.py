@@ -1,6 +1,5 @@
 """encode_articles killed with SIGKILL: its rerun makes the tables of a run that nobody disturbed."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,9 +9,10 @@ from pyspark.sql import functions as F
 from newslake.jobrun import JobRun
 from newslake.lakehouse import Lakehouse
 from newslake.text.articles import encode_articles
-from tests.killing import Undisturbed, commits, content, data_files, kill_job, undisturbed_run
+from tests.killing import commits, content, data_files
 from tests.text.conftest import UNEMBEDDED
 from tests.text.test_articles import Article, write_news
+from tests.undisturbed import Moment, Undisturbed, kill_and_rerun, undisturbed_run
 
 FAILING = 3
 # Four slices of texts, some of them of two articles; texts that fail, so that quarantine is written too.
@@ -22,7 +22,6 @@ ARTICLES += [(f"P{i:03}", f"{UNEMBEDDED} {i}", "", None) for i in range(FAILING)
 SLICE_ROWS = 16
 SLICES = 4
 
-Moment = Callable[[Path], bool]
 MOMENTS: dict[str, Moment] = {
     "table created": lambda lakehouse: commits(lakehouse / "article_embeddings") == 1,
     "files of the first slice written, not committed": lambda lakehouse: data_files(lakehouse / "article_embeddings") > 0,
@@ -47,29 +46,30 @@ def encode(lake: Lakehouse, model: Path) -> None:
 def undisturbed(spark: SparkSession, gaps_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
     """A run that nobody kills."""
     folder = tmp_path_factory.mktemp("undisturbed")
-    return undisturbed_run(spark, folder, lambda lake: write_news(lake, ARTICLES), lambda lake: encode(lake, gaps_model))
+    return undisturbed_run(spark, folder, lambda lake: write_news(lake, ARTICLES), lambda lake: encode(lake, gaps_model), tables)
 
 
-def check_kill(lake: Lakehouse, undisturbed: Undisturbed, model: Path, tmp_path: Path, moment: Moment) -> None:
-    """Kill a run at the moment; its tables are readable and hold no article twice; a rerun completes them."""
-    root, log = undisturbed.begin(lake), tmp_path / "log"
-    options = ("--lakehouse", str(root), "--encoder", str(model), "--slice-rows", str(SLICE_ROWS))
-    assert kill_job("encode_articles", *options, when=lambda: moment(root), log=log), f"ended undisturbed: {log.read_text()[-2000:]}"
+def left(lake: Lakehouse) -> None:
+    """What a kill leaves is readable and holds no article twice."""
     if lake.exists("article_embeddings"):
-        left = lake.read("article_embeddings")
-        assert left.count() <= len(ARTICLES) - FAILING
-        assert left.groupBy("news_id", "encoder_id").count().where("count > 1").isEmpty()
-    encode(lake, model)
-    assert tables(lake) == tables(undisturbed.lake)
+        rows = lake.read("article_embeddings")
+        assert rows.count() <= len(ARTICLES) - FAILING
+        assert rows.groupBy("news_id", "encoder_id").count().where("count > 1").isEmpty()
+
+
+def check_kill(lake: Lakehouse, undisturbed: Undisturbed, model: Path, tmp_path: Path, moment: str) -> None:
+    """Kill a run at the moment; a rerun completes its tables."""
+    options = ("--encoder", str(model), "--slice-rows", str(SLICE_ROWS))
+    kill_and_rerun(undisturbed, lake, {moment: MOMENTS[moment]}, ("encode_articles", options), tmp_path, left=left)
     assert lake.read("article_embeddings").count() == len(ARTICLES) - FAILING
     assert lake.read("quarantine").agg(F.countDistinct("record_id")).head() == (FAILING,)
 
 
 def test_killed_between_slices(lake: Lakehouse, undisturbed: Undisturbed, gaps_model: Path, tmp_path: Path) -> None:
-    check_kill(lake, undisturbed, gaps_model, tmp_path, MOMENTS["two slices committed"])
+    check_kill(lake, undisturbed, gaps_model, tmp_path, "two slices committed")
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("moment", MOMENTS)
 def test_killed_at_any_moment(lake: Lakehouse, undisturbed: Undisturbed, gaps_model: Path, tmp_path: Path, moment: str) -> None:
-    check_kill(lake, undisturbed, gaps_model, tmp_path, MOMENTS[moment])
+    check_kill(lake, undisturbed, gaps_model, tmp_path, moment)

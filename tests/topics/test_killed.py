@@ -14,22 +14,28 @@ from newslake.lakehouse import Lakehouse
 from newslake.topics.article_vectors import build_article_vectors
 from newslake.topics.assign import assign_topics
 from newslake.topics.fit import fit_topics
-from tests.killing import Undisturbed, arguments_of, commits, content, data_files, kill_job, moments, undisturbed_run
+from tests.killing import arguments_of, commits, data_files
 from tests.topics.conftest import FIT, articles, write_news
 from tests.topics.test_article_vectors import embed
+from tests.undisturbed import Moment, Undisturbed, content_of, kill_and_rerun, undisturbed_run
 
 TABLES = ("topics", "topic_terms", "article_topics", "article_vectors")
 JOBS: dict[str, Callable[..., None]] = {job.__name__: job for job in (fit_topics, assign_topics, build_article_vectors)}
 SLICE_ROWS = 12  # three slices of vectors
-Moment = Callable[[Path], bool]
-MOMENTS: dict[tuple[str, str], Moment] = {
-    ("fit_topics", "tables created"): lambda root: commits(root / "topics") == 1,
-    ("fit_topics", "terms committed, topics not"): lambda root: commits(root / "topic_terms") == 2,
-    ("assign_topics", "files written, not committed"): lambda root: data_files(root / "article_topics") > 0,
-    ("assign_topics", "committed"): lambda root: commits(root / "article_topics") == 2,
-    ("build_article_vectors", "files of the first slice written"): lambda root: data_files(root / "article_vectors") > 0,
-    ("build_article_vectors", "one slice committed"): lambda root: commits(root / "article_vectors") == 2,
-    ("build_article_vectors", "last slice committed"): lambda root: commits(root / "article_vectors") == 4,
+MOMENTS: dict[str, dict[str, Moment]] = {
+    "fit_topics": {
+        "tables created": lambda root: commits(root / "topics") == 1,
+        "terms committed, topics not": lambda root: commits(root / "topic_terms") == 2,
+    },
+    "assign_topics": {
+        "files written, not committed": lambda root: data_files(root / "article_topics") > 0,
+        "committed": lambda root: commits(root / "article_topics") == 2,
+    },
+    "build_article_vectors": {
+        "files of the first slice written": lambda root: data_files(root / "article_vectors") > 0,
+        "one slice committed": lambda root: commits(root / "article_vectors") == 2,
+        "last slice committed": lambda root: commits(root / "article_vectors") == 4,
+    },
 }
 
 
@@ -43,14 +49,10 @@ def options(job: str) -> dict[str, Any]:
     return of[job]
 
 
-def run(lake: Lakehouse, job: str) -> None:
-    """One run of a job with its options."""
-    JOBS[job](lake, JobRun(job), **options(job))
-
-
-def tables(lake: Lakehouse) -> dict[str, tuple[int, int]]:
-    """What the tables hold that are there, to the last bit."""
-    return {table: content(lake.read(table), without=["fitted_at"]) for table in TABLES if lake.exists(table)}
+def run(lake: Lakehouse, *jobs: str) -> None:
+    """Jobs with their options, one after another."""
+    for job in jobs:
+        JOBS[job](lake, JobRun(job), **options(job))
 
 
 @pytest.fixture(scope="module")
@@ -59,32 +61,25 @@ def undisturbed(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -
 
     @cache
     def up_to(job: str) -> Undisturbed:
+        earlier = tuple(takewhile(lambda name: name != job, JOBS))
+
         def fill(lake: Lakehouse) -> None:
             write_news(lake, articles(10))
             embed(lake)
-            for earlier in takewhile(lambda name: name != job, JOBS):
-                run(lake, earlier)
+            run(lake, *earlier)
 
-        return undisturbed_run(spark, tmp_path_factory.mktemp(job), fill, lambda lake: run(lake, job))
+        look = content_of(*TABLES, without=["fitted_at"])
+        return undisturbed_run(spark, tmp_path_factory.mktemp(job), fill, lambda lake: run(lake, *earlier, job), look)
 
     return up_to
 
 
-def check_kill(lake: Lakehouse, undisturbed: Undisturbed, tmp_path: Path, job: str, moment: Moment) -> None:
-    """Kill a run of the job at the moment; what is left is readable, and a rerun completes it."""
-    root, log = undisturbed.begin(lake), tmp_path / "log"
-    assert kill_job(job, "--lakehouse", str(root), *arguments_of(options(job)), when=lambda: moment(root), log=log), (
-        f"ended undisturbed: {log.read_text()[-2000:]}"
-    )
-    left, wanted = tables(lake), tables(undisturbed.lake)
-    assert set(left) <= set(wanted)
-    for known in JOBS:
-        run(lake, known)
-        if known == job:
-            break
-    assert tables(lake) == wanted
+def test_killed_between_terms_and_topics(lake: Lakehouse, undisturbed: Callable[[str], Undisturbed], tmp_path: Path) -> None:
+    moment, command = "terms committed, topics not", ("fit_topics", arguments_of(FIT))
+    kill_and_rerun(undisturbed("fit_topics"), lake, {moment: MOMENTS["fit_topics"][moment]}, command, tmp_path)
 
 
-@pytest.mark.parametrize(("job", "moment"), moments(MOMENTS, quick=("fit_topics", "terms committed, topics not")))
-def test_killed_at_any_moment(lake: Lakehouse, undisturbed: Callable[[str], Undisturbed], tmp_path: Path, job: str, moment: str) -> None:
-    check_kill(lake, undisturbed(job), tmp_path, job, MOMENTS[job, moment])
+@pytest.mark.slow
+@pytest.mark.parametrize("job", JOBS)
+def test_killed_at_each_moment_in_turn(lake: Lakehouse, undisturbed: Callable[[str], Undisturbed], tmp_path: Path, job: str) -> None:
+    kill_and_rerun(undisturbed(job), lake, MOMENTS[job], (job, arguments_of(options(job))), tmp_path)

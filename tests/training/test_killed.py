@@ -1,6 +1,5 @@
 """train_recommender killed with SIGKILL: its rerun makes the tables of a run that nobody disturbed."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,15 +9,16 @@ from pyspark.sql import SparkSession
 from newslake.jobrun import JobRun
 from newslake.lakehouse import Lakehouse
 from newslake.training.recommender import train_recommender
-from tests.killing import Undisturbed, arguments_of, commits, content, data_files, kill_job, undisturbed_run
+from tests.killing import arguments_of, commits, data_files
 from tests.training import frames
+from tests.undisturbed import Moment, Undisturbed, content_of, kill_and_rerun, undisturbed_run
 
 BEHAVIORS = frames.drawn_behaviors(5)
 OPTIONS: dict[str, Any] = {"model": "content", "epochs": 2, "dim": 8}
 TABLES = ("user_embeddings", "news_embeddings", "model_metrics")
 
 
-MOMENTS: dict[str, Callable[[Path], bool]] = {
+MOMENTS: dict[str, Moment] = {
     "staging half built": lambda root: any((root / "_staging").glob("*.tmp-*/articles/_SUCCESS")),
     "staged, not trained": lambda root: any((root / "_staging").glob("*/manifest.json")),
     "an epoch trained, others not": lambda root: any((root / "_staging" / "checkpoints").glob("*.pt")),
@@ -27,6 +27,11 @@ MOMENTS: dict[str, Callable[[Path], bool]] = {
     "user vectors committed, article vectors not": lambda root: commits(root / "user_embeddings") >= 2,
     "vectors committed, metrics not": lambda root: commits(root / "news_embeddings") >= 2,
 }
+
+
+def fill(lake: Lakehouse) -> None:
+    """The tables that the job reads."""
+    frames.fill(lake, BEHAVIORS, frames.drawn_vectors(5))
 
 
 def train(lake: Lakehouse) -> None:
@@ -38,16 +43,14 @@ def train(lake: Lakehouse) -> None:
 def undisturbed(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
     """A run that nobody disturbed."""
     folder = tmp_path_factory.mktemp("undisturbed")
-    return undisturbed_run(spark, folder, lambda lake: frames.fill(lake, BEHAVIORS, frames.drawn_vectors(5)), train)
+    return undisturbed_run(spark, folder, fill, train, content_of(*TABLES))
+
+
+def left(lake: Lakehouse) -> None:
+    """A run that was killed has no metrics yet."""
+    assert not lake.exists("model_metrics") or lake.read("model_metrics").isEmpty()
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("moment", MOMENTS)
-def test_a_killed_run_is_completed_by_its_rerun(lake: Lakehouse, undisturbed: Undisturbed, tmp_path: Path, moment: str) -> None:
-    root, log = undisturbed.begin(lake), tmp_path / "log"
-    options = ("--lakehouse", str(root), *arguments_of(OPTIONS))
-    assert kill_job("train_recommender", *options, when=lambda: MOMENTS[moment](root), log=log), log.read_text()[-2000:]
-    assert not lake.exists("model_metrics") or lake.read("model_metrics").isEmpty()
-    train(lake)
-    for table in TABLES:
-        assert content(lake.read(table)) == content(undisturbed.lake.read(table))
+def test_a_run_killed_at_each_moment_in_turn_is_completed(lake: Lakehouse, undisturbed: Undisturbed, tmp_path: Path) -> None:
+    kill_and_rerun(undisturbed, lake, MOMENTS, ("train_recommender", arguments_of(OPTIONS)), tmp_path, left=left)

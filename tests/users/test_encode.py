@@ -16,8 +16,9 @@ from newslake.text.spec import EncoderSpec, resolve
 from newslake.users.encode import decisions, encode_tag_phrases
 from newslake.users.matching.exact import ExactMatcher
 from newslake.users.sets import phrase_id
-from tests.killing import Undisturbed, commits, content, kill_job, undisturbed_run
+from tests.killing import commits, content
 from tests.text.conftest import UNEMBEDDED, WORDS
+from tests.undisturbed import Moment, Undisturbed, content_of, kill_and_rerun, one_and_all, undisturbed_run
 from tests.users.conftest import fill_phrases
 from tests.users.test_matching import frame, sets_of
 
@@ -139,6 +140,14 @@ def test_mistakes(lake: Lakehouse, small_model: Path) -> None:
             encode(lake, **{"as_of": "2019-11-15", "model": small_model, **options})  # type: ignore[arg-type]
 
 
+MOMENTS: dict[str, Moment] = {
+    "store created": lambda root: commits(root / "tag_phrases") >= 1,
+    "one slice committed": lambda root: commits(root / "tag_phrases") >= 2,
+    "two slices committed": lambda root: commits(root / "tag_phrases") >= 3,
+    "four slices committed": lambda root: commits(root / "tag_phrases") >= 5,
+}
+
+
 @pytest.fixture(scope="module")
 def undisturbed(spark: SparkSession, small_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
     """A run that nobody kills."""
@@ -149,27 +158,17 @@ def undisturbed(spark: SparkSession, small_model: Path, tmp_path_factory: pytest
         folder,
         lambda lake: fill_phrases(lake, "2019-11-15", [*DAY1, *many]),
         lambda lake: encode(lake, "2019-11-15", small_model, slice_rows=16),
+        content_of("tag_phrases", "tag_phrase_matches"),
     )
 
 
-def kill_and_rerun(lake: Lakehouse, undisturbed: Undisturbed, model: Path, tmp_path: Path, commit: int) -> None:
-    """Kill a run when the store has so many commits; the rerun makes the tables of an undisturbed run."""
-    root = undisturbed.begin(lake)
-    options = ("--lakehouse", str(root), "--as-of", "2019-11-15", "--encoder", str(model), "--slice-rows", "16")
-    killed = kill_job("encode_tag_phrases", *options, when=lambda: commits(root / "tag_phrases") >= commit, log=tmp_path / "log")
-    assert killed, (tmp_path / "log").read_text()[-2000:]
+def left(lake: Lakehouse) -> None:
+    """The store that a kill leaves is readable and has no phrase twice."""
     if lake.exists("tag_phrases"):
         assert lake.read("tag_phrases").groupBy("phrase_id").count().where("count > 1").isEmpty()
-    encode(lake, "2019-11-15", model, slice_rows=16)
-    for table in ("tag_phrases", "tag_phrase_matches"):
-        assert content(lake.read(table)) == content(undisturbed.lake.read(table))
 
 
-def test_killed_between_slices(lake: Lakehouse, undisturbed: Undisturbed, small_model: Path, tmp_path: Path) -> None:
-    kill_and_rerun(lake, undisturbed, small_model, tmp_path, 2)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("commit", [1, 3, 5])
-def test_killed_at_other_moments(lake: Lakehouse, undisturbed: Undisturbed, small_model: Path, tmp_path: Path, commit: int) -> None:
-    kill_and_rerun(lake, undisturbed, small_model, tmp_path, commit)
+@pytest.mark.parametrize("moments", one_and_all(MOMENTS, quick="one slice committed"))
+def test_killed(lake: Lakehouse, undisturbed: Undisturbed, small_model: Path, tmp_path: Path, moments: dict[str, Moment]) -> None:
+    options = ("--as-of", "2019-11-15", "--encoder", str(small_model), "--slice-rows", "16")
+    kill_and_rerun(undisturbed, lake, moments, ("encode_tag_phrases", options), tmp_path, left=left)

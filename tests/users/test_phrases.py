@@ -18,8 +18,9 @@ from newslake.text.encoder import Encoder
 from newslake.text.spec import EncoderSpec, resolve
 from newslake.users.groups import PhraseSettings, groups_of, phrases_of, quantised
 from newslake.users.phrases import build_phrases
-from tests.killing import Undisturbed, commits, content, kill_job, undisturbed_run
+from tests.killing import commits, content
 from tests.text.conftest import UNEMBEDDED, WORDS
+from tests.undisturbed import Moment, Undisturbed, content_of, kill_and_rerun, one_and_all, undisturbed_run
 from tests.users.conftest import fill
 
 DAY = "2019-11-15"
@@ -141,6 +142,14 @@ def test_mistakes(lake: Lakehouse, small_model: Path) -> None:
             build(lake, small_model, **options)
 
 
+MOMENTS: dict[str, Moment] = {
+    "table of tags created": lambda root: commits(root / "tag_embeddings") >= 1,
+    "two slices committed": lambda root: commits(root / "tag_embeddings") >= 3,
+    "six slices committed": lambda root: commits(root / "tag_embeddings") >= 7,
+    "phrases about to be written": lambda root: commits(root / "user_phrases") >= 1,
+}
+
+
 @pytest.fixture(scope="module")
 def undisturbed(spark: SparkSession, small_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
     """A run that nobody kills."""
@@ -148,28 +157,11 @@ def undisturbed(spark: SparkSession, small_model: Path, tmp_path_factory: pytest
     def fill(lake: Lakehouse) -> None:
         tags(lake, *((f"u{i % 7}", f"{WORDS[i % 20]} {i % 30}", 1.0 + i) for i in range(60)))
 
-    return undisturbed_run(spark, tmp_path_factory.mktemp("undisturbed"), fill, lambda lake: build(lake, small_model, slice_rows=8))
+    look = content_of("tag_embeddings", "user_phrases")
+    return undisturbed_run(spark, tmp_path_factory.mktemp("undisturbed"), fill, lambda lake: build(lake, small_model, slice_rows=8), look)
 
 
-def kill_and_rerun(lake: Lakehouse, undisturbed: Undisturbed, model: Path, tmp_path: Path, table: str, commit: int) -> None:
-    """Kill a run at a commit of one of its tables; the rerun makes the tables of an undisturbed run."""
-    root = undisturbed.begin(lake)
-    options = ("--lakehouse", str(root), "--as-of", DAY, "--encoder", str(model), "--slice-rows", "8")
-    assert kill_job("build_phrases", *options, when=lambda: commits(root / table) >= commit, log=tmp_path / "log"), (
-        tmp_path / "log"
-    ).read_text()
-    build(lake, model, slice_rows=8)
-    for name in ("tag_embeddings", "user_phrases"):
-        assert content(lake.read(name)) == content(undisturbed.lake.read(name))
-
-
-def test_killed_between_slices(lake: Lakehouse, undisturbed: Undisturbed, small_model: Path, tmp_path: Path) -> None:
-    kill_and_rerun(lake, undisturbed, small_model, tmp_path, "tag_embeddings", 3)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(("table", "commit"), [("tag_embeddings", 1), ("tag_embeddings", 7), ("user_phrases", 1)])
-def test_killed_at_other_moments(
-    lake: Lakehouse, undisturbed: Undisturbed, small_model: Path, tmp_path: Path, table: str, commit: int
-) -> None:
-    kill_and_rerun(lake, undisturbed, small_model, tmp_path, table, commit)
+@pytest.mark.parametrize("moments", one_and_all(MOMENTS, quick="two slices committed"))
+def test_killed(lake: Lakehouse, undisturbed: Undisturbed, small_model: Path, tmp_path: Path, moments: dict[str, Moment]) -> None:
+    options = ("--as-of", DAY, "--encoder", str(small_model), "--slice-rows", "8")
+    kill_and_rerun(undisturbed, lake, moments, ("build_phrases", options), tmp_path)

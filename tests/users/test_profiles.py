@@ -3,6 +3,7 @@
 import json
 import math
 import random
+import shutil
 from collections import defaultdict
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -17,7 +18,8 @@ from newslake.jobrun import JobRun
 from newslake.lakehouse import Lakehouse
 from newslake.users.keywords import SHARES, best_keywords, term_rarity
 from newslake.users.profiles import build_profiles
-from tests.killing import Undisturbed, commits, content, kill_job, undisturbed_run
+from tests.killing import commits, content
+from tests.undisturbed import Moment, Undisturbed, content_of, kill_and_rerun, one_and_all, undisturbed_run
 from tests.users.conftest import fill
 
 TABLES = ("user_tags", "user_topics", "user_articles")
@@ -75,6 +77,21 @@ def fill_world(lake: Lakehouse, seed: int = 0) -> None:
     for table, rows in (("news", list(NEWS)), ("impressions", impressions), ("click_history", histories)):
         mixed.shuffle(rows)
         fill(lake, table, rows)
+
+
+@pytest.fixture(scope="module")
+def world(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the tables of fill_world."""
+    lake = Lakehouse(spark, str(tmp_path_factory.mktemp("world") / "lakehouse"))
+    fill_world(lake)
+    return Path(str(lake.root))
+
+
+@pytest.fixture
+def filled(lake: Lakehouse, world: Path) -> Lakehouse:
+    """A lakehouse with a copy of them, of the test's own."""
+    shutil.copytree(world, str(lake.root))
+    return lake
 
 
 def fill_topics(lake: Lakehouse, model: str, fitted: str) -> None:
@@ -146,8 +163,8 @@ def expected_tags(articles: dict[tuple[str, str], float]) -> dict[tuple[str, str
     return dict(found)
 
 
-def test_weights_are_the_decayed_sums_over_all_events(lake: Lakehouse) -> None:
-    fill_world(lake)
+def test_weights_are_the_decayed_sums_over_all_events(filled: Lakehouse) -> None:
+    lake = filled
     fill_topics(lake, "old", "10 00:00")
     fill_topics(lake, "new", "11 00:00")
     runs = [build(lake, DAY - timedelta(days=1), **EXACT), build(lake, DAY, **EXACT)]
@@ -168,11 +185,12 @@ def test_weights_are_the_decayed_sums_over_all_events(lake: Lakehouse) -> None:
     assert runs[0].facts["articles read that lack a row in news, 2019-11-14"] == "1"
 
 
-def test_the_same_weights_whatever_the_order_and_the_number_of_runs(lake: Lakehouse, tmp_path: Path) -> None:
+def test_the_same_weights_whatever_the_order_and_the_number_of_runs(filled: Lakehouse, tmp_path: Path) -> None:
+    lake = filled
     other = Lakehouse(lake.spark, str(tmp_path / "other"))
     options: dict[str, Any] = {"keywords": 0, "skip_weight": 0.1, "window_hours": 100.0}
-    for each, seed in ((lake, 0), (other, 1)):
-        fill_world(each, seed)
+    fill_world(other, seed=1)
+    for each in (lake, other):
         fill_topics(each, "m", "10 00:00")
         build(each, **options)
     before = [content(lake.read(table)) for table in TABLES]
@@ -182,8 +200,8 @@ def test_the_same_weights_whatever_the_order_and_the_number_of_runs(lake: Lakeho
     assert [content(lake.read(table)) for table in TABLES] == before
 
 
-def test_a_day_built_again_replaces_it_and_through_the_later_ones(lake: Lakehouse) -> None:
-    fill_world(lake)
+def test_a_day_built_again_replaces_it_and_through_the_later_ones(filled: Lakehouse) -> None:
+    lake = filled
     build(lake, DAY - timedelta(days=1), through=DAY.isoformat(), **EXACT)
     before = weights(lake, "user_tags", DAY, "user_id", "tag")
     stale = build(lake, DAY - timedelta(days=1), half_life_days=1.0, **EXACT)
@@ -196,8 +214,8 @@ def test_a_day_built_again_replaces_it_and_through_the_later_ones(lake: Lakehous
     assert lake.read("user_topics").isEmpty()
 
 
-def test_skips_bounds_and_the_clock(lake: Lakehouse) -> None:
-    fill_world(lake)
+def test_skips_bounds_and_the_clock(filled: Lakehouse) -> None:
+    lake = filled
     plain = build(lake, clock="occurrence", window_hours=1000, **EXACT)
     assert plain.rows_read == 9
     without = weights(lake, "user_tags", DAY, "user_id", "tag")
@@ -214,8 +232,8 @@ def test_skips_bounds_and_the_clock(lake: Lakehouse) -> None:
         assert sorted((-weight, tag) for (who, tag), weight in kept.items() if who == user) == best
 
 
-def test_interests_and_queries_from_lines_and_from_tables(lake: Lakehouse, tmp_path: Path) -> None:
-    fill_world(lake)
+def test_interests_and_queries_from_lines_and_from_tables(filled: Lakehouse, tmp_path: Path) -> None:
+    lake = filled
     interests = [
         {"user_id": "u1", "interest": " Jazz\tMusic ", "weight": 0.5, "stated_at": "2019-11-14T00:00:00Z"},
         {"user_id": "u4", "interest": "sports", "stated_at": "2019-11-13T00:00:00Z"},
@@ -264,10 +282,10 @@ def test_keywords_are_those_of_highest_tf_idf(lake: Lakehouse) -> None:
     assert term_rarity(news.limit(0), 100) is None
 
 
-def test_mistakes(lake: Lakehouse, tmp_path: Path) -> None:
+def test_mistakes(lake: Lakehouse, world: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="table news is not there yet"):
         build(lake)
-    fill_world(lake)
+    shutil.copytree(world, str(lake.root), dirs_exist_ok=True)
     for options, message in (
         ({"through": "2019-11-01"}, "lies before --as-of"),
         ({"half_life_days": 0.0}, "--half-life-days"),
@@ -288,37 +306,27 @@ def build_two_days(lake: Lakehouse) -> None:
     build(lake, DAY - timedelta(days=1), through=DAY.isoformat(), keywords=0)
 
 
+MOMENTS: dict[str, Moment] = {
+    "first table created": lambda root: commits(root / "user_tags") >= 1,
+    "tags of the first day committed": lambda root: commits(root / "user_tags") >= 2,
+    "topics of the first day committed": lambda root: commits(root / "user_topics") >= 2,
+    "articles of the first day committed": lambda root: commits(root / "user_articles") >= 2,
+    "tags of the second day committed": lambda root: commits(root / "user_tags") >= 3,
+}
+
+
 @pytest.fixture(scope="module")
-def undisturbed(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
+def undisturbed(spark: SparkSession, world: Path, tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
     """Two days that nobody disturbed."""
 
     def fill(lake: Lakehouse) -> None:
-        fill_world(lake)
+        shutil.copytree(world, str(lake.root))
         fill_topics(lake, "m", "10 00:00")
 
-    return undisturbed_run(spark, tmp_path_factory.mktemp("undisturbed"), fill, build_two_days)
+    return undisturbed_run(spark, tmp_path_factory.mktemp("undisturbed"), fill, build_two_days, content_of(*TABLES))
 
 
-def kill_and_rerun(lake: Lakehouse, undisturbed: Undisturbed, tmp_path: Path, table: str, commit: int) -> None:
-    """Kill a run of two days at a commit of one of its tables; the rerun makes the tables of an undisturbed run."""
-    root = undisturbed.begin(lake)
-    options = ("--lakehouse", str(root), "--as-of", "2019-11-14", "--through", "2019-11-15", "--keywords", "0")
-    assert kill_job("build_profiles", *options, when=lambda: commits(root / table) >= commit, log=tmp_path / "log"), (
-        tmp_path / "log"
-    ).read_text()
-    for name in TABLES:
-        if lake.exists(name):
-            lake.read(name).count()
-    build_two_days(lake)
-    for name in TABLES:
-        assert content(lake.read(name)) == content(undisturbed.lake.read(name))
-
-
-def test_killed_between_the_tables_of_a_day(lake: Lakehouse, undisturbed: Undisturbed, tmp_path: Path) -> None:
-    kill_and_rerun(lake, undisturbed, tmp_path, "user_tags", 2)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(("table", "commit"), [("user_tags", 1), ("user_topics", 2), ("user_articles", 2), ("user_tags", 3)])
-def test_killed_at_other_moments(lake: Lakehouse, undisturbed: Undisturbed, tmp_path: Path, table: str, commit: int) -> None:
-    kill_and_rerun(lake, undisturbed, tmp_path, table, commit)
+@pytest.mark.parametrize("moments", one_and_all(MOMENTS, quick="tags of the first day committed"))
+def test_killed(lake: Lakehouse, undisturbed: Undisturbed, tmp_path: Path, moments: dict[str, Moment]) -> None:
+    options = ("--as-of", "2019-11-14", "--through", "2019-11-15", "--keywords", "0")
+    kill_and_rerun(undisturbed, lake, moments, ("build_profiles", options), tmp_path)

@@ -15,7 +15,8 @@ from newslake.lakehouse import Lakehouse
 from newslake.users.sets import phrase_id
 from newslake.users.user_vectors import build_user_vectors
 from newslake.vectors import TOPIC_SHARE
-from tests.killing import Undisturbed, content, data_files, kill_job, undisturbed_run
+from tests.killing import content, data_files
+from tests.undisturbed import Moment, Undisturbed, content_of, kill_and_rerun, one_and_all, undisturbed_run
 from tests.users.conftest import fill, fill_phrases
 from tests.users.test_profiles import FITTED, at
 
@@ -119,27 +120,18 @@ def test_mistakes(lake: Lakehouse) -> None:
             build(lake, **options)
 
 
+MOMENTS: dict[str, Moment] = {
+    "once the table is there": lambda root: (root / "user_vectors").exists(),
+    "as it writes": lambda root: data_files(root / "user_vectors") > 0,
+}
+
+
 @pytest.fixture(scope="module")
 def undisturbed(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
     """A run that nobody kills."""
-    return undisturbed_run(spark, tmp_path_factory.mktemp("undisturbed"), world, build)
+    return undisturbed_run(spark, tmp_path_factory.mktemp("undisturbed"), world, build, content_of("user_vectors"))
 
 
-def kill_and_rerun(lake: Lakehouse, undisturbed: Undisturbed, tmp_path: Path, files: int) -> None:
-    """Kill a run once the table has so many files, committed or not; the rerun makes the table of an undisturbed run."""
-    root = undisturbed.begin(lake)
-    table, log = root / "user_vectors", tmp_path / "log"
-    options = ("--lakehouse", str(root), "--as-of", DAY)
-    killed = kill_job("build_user_vectors", *options, when=lambda: table.exists() and data_files(table) >= files, log=log)
-    assert killed, log.read_text()
-    build(lake)
-    assert content(lake.read("user_vectors")) == content(undisturbed.lake.read("user_vectors"))
-
-
-def test_killed_as_it_writes(lake: Lakehouse, undisturbed: Undisturbed, tmp_path: Path) -> None:
-    kill_and_rerun(lake, undisturbed, tmp_path, 1)
-
-
-@pytest.mark.slow
-def test_killed_once_the_table_is_there(lake: Lakehouse, undisturbed: Undisturbed, tmp_path: Path) -> None:
-    kill_and_rerun(lake, undisturbed, tmp_path, 0)
+@pytest.mark.parametrize("moments", one_and_all(MOMENTS, quick="as it writes"))
+def test_killed(lake: Lakehouse, undisturbed: Undisturbed, tmp_path: Path, moments: dict[str, Moment]) -> None:
+    kill_and_rerun(undisturbed, lake, moments, ("build_user_vectors", ("--as-of", DAY)), tmp_path)

@@ -1,0 +1,95 @@
+"""Compare a job that was killed and run again with a run that nobody disturbed."""
+
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pyspark.sql import SparkSession
+
+from newslake.lakehouse import Lakehouse
+from tests.killing import content, kill_job
+
+Moment = Callable[[Path], bool]
+"""Whether a lakehouse in this folder looks as it does at the moment."""
+Look = Callable[[Lakehouse], Any]
+"""What is to be the same, whatever was killed; of the tables, what they hold."""
+
+
+@dataclass(frozen=True)
+class Undisturbed:
+    """The tables that a job starts from, and what is there after a run that nobody disturbed: made once for all kills of it.
+
+    Attributes:
+        before: folder of the tables before the run.
+        look: what to compare.
+        after: what it saw after the run.
+        rerun: the run that is left alone after the kills.
+    """
+
+    before: Path
+    look: Look
+    after: Any
+    rerun: Callable[[Lakehouse], object]
+
+    def begin(self, lake: Lakehouse) -> Path:
+        """Give an empty lakehouse the tables before the run; returns its folder. A Delta table does not know where it lies."""
+        root = Path(str(lake.root))
+        shutil.copytree(self.before, root)
+        return root
+
+
+def undisturbed_run(
+    spark: SparkSession, folder: Path, fill: Callable[[Lakehouse], object], job: Callable[[Lakehouse], object], look: Look
+) -> Undisturbed:
+    """Fill a lakehouse, keep a copy of it, run the job, and look at what it left."""
+    lake = Lakehouse(spark, str(folder / "after"))
+    fill(lake)
+    shutil.copytree(folder / "after", folder / "before")
+    job(lake)
+    return Undisturbed(folder / "before", look, look(lake), job)
+
+
+def content_of(*tables: str, without: Sequence[str] = ()) -> Look:
+    """To look at tables: count and hash of each that is there."""
+    return lambda lake: {table: content(lake.read(table), without=without) for table in tables if lake.exists(table)}
+
+
+def one_and_all(moments: Mapping[str, Moment], *, quick: str) -> list[Any]:
+    """For pytest's parametrize: the one moment that `make test` tries, and all of them in turn for `make test-slow`."""
+    return [pytest.param({quick: moments[quick]}, id=quick), pytest.param(moments, id="all in turn", marks=pytest.mark.slow)]
+
+
+def kill_and_rerun(
+    undisturbed: Undisturbed,
+    lake: Lakehouse,
+    moments: Mapping[str, Moment],
+    command: tuple[str, Sequence[str]],
+    logs: Path,
+    *,
+    left: Callable[[Lakehouse], object] | None = None,
+) -> None:
+    """Kill a run at the first moment, the run that goes on from there at the next, and so on; the last is left alone.
+
+    Each kill must leave tables that can be read, and the last run what an undisturbed one leaves.
+
+    Args:
+        undisturbed: what to start from, and what to come to.
+        lake: an empty lakehouse.
+        moments: by name, in the order in which a run comes to them.
+        command: the job's name, and its options without --lakehouse.
+        logs: folder for what the killed runs say.
+        left: a check of what each kill leaves; without one it is looked at as what an undisturbed run leaves is.
+    """
+    root, left = undisturbed.begin(lake), left or undisturbed.look
+    job, options = command
+    for number, (name, moment) in enumerate(moments.items()):
+        assert not moment(root), f"{name}: so it is before the run begins"
+        log = logs / f"log-{number}"
+        killed = kill_job(job, "--lakehouse", str(root), *options, when=lambda moment=moment: moment(root), log=log)  # type: ignore[misc]
+        assert killed, f"ended before: {name}: {log.read_text()[-2000:]}"
+        left(lake)
+    undisturbed.rerun(lake)
+    assert undisturbed.look(lake) == undisturbed.after
