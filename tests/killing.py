@@ -76,15 +76,20 @@ def arguments_of(options: Mapping[str, Any]) -> list[str]:
     return [text for name, value in options.items() for text in (f"--{name.replace('_', '-')}", str(value))]
 
 
+def log_of(table: Path) -> list[Path]:
+    """The files of a table's Delta commits, in order."""
+    return sorted((table / "_delta_log").glob("*.json"))
+
+
 def commits(table: Path) -> int:
     """How many Delta commits a table has: a moment that does not depend on the machine's speed."""
-    return len(list((table / "_delta_log").glob("*.json")))
+    return len(log_of(table))
 
 
 def operations(table: Path) -> list[str]:
     """The operations of a table's commits, in order, such as CREATE TABLE, WRITE, MERGE."""
     found = []
-    for path in sorted((table / "_delta_log").glob("*.json")):
+    for path in log_of(table):
         entries = (json.loads(line) for line in path.read_text().splitlines())
         found += [entry["commitInfo"]["operation"] for entry in entries if "commitInfo" in entry]
     return found
