@@ -53,8 +53,15 @@ def undisturbed_run(
 
 
 def content_of(*tables: str, without: Sequence[str] = ()) -> Look:
-    """To look at tables: count and hash of each that is there."""
-    return lambda lake: {table: content(lake.read(table), without=without) for table in tables if lake.exists(table)}
+    """To look at tables, all of which must be there: count and hash of each."""
+    return lambda lake: {table: content(lake.read(table), without=without) for table in tables}
+
+
+def readable(lake: Lakehouse) -> None:
+    """Each table that is there can be read."""
+    for folder in Path(str(lake.root)).iterdir():
+        if lake.exists(folder.name):
+            lake.read(folder.name).count()
 
 
 def one_and_all(moments: Mapping[str, Moment], *, quick: str) -> list[Any]:
@@ -69,11 +76,11 @@ def kill_and_rerun(
     command: tuple[str, Sequence[str]],
     logs: Path,
     *,
-    left: Callable[[Lakehouse], object] | None = None,
+    left: Callable[[Lakehouse], object] = readable,
 ) -> None:
     """Kill a run at the first moment, the run that goes on from there at the next, and so on; the last is left alone.
 
-    Each kill must leave tables that can be read, and the last run what an undisturbed one leaves.
+    The last run must leave what an undisturbed one leaves.
 
     Args:
         undisturbed: what to start from, and what to come to.
@@ -81,9 +88,9 @@ def kill_and_rerun(
         moments: by name, in the order in which a run comes to them.
         command: the job's name, and its options without --lakehouse.
         logs: folder for what the killed runs say.
-        left: a check of what each kill leaves; without one it is looked at as what an undisturbed run leaves is.
+        left: a check of what each kill leaves.
     """
-    root, left = undisturbed.begin(lake), left or undisturbed.look
+    root = undisturbed.begin(lake)
     job, options = command
     for number, (name, moment) in enumerate(moments.items()):
         assert not moment(root), f"{name}: so it is before the run begins"
