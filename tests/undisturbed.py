@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pytest
 from pyspark.sql import SparkSession
 
 from newslake.lakehouse import Lakehouse
@@ -62,11 +61,6 @@ def readable(lake: Lakehouse) -> None:
     for folder in Path(str(lake.root)).iterdir():
         if lake.exists(folder.name):
             lake.read(folder.name).count()
-
-
-def one_and_all(moments: Mapping[str, Moment], *, quick: str) -> list[Any]:
-    """For pytest's parametrize: the one moment that `make test` tries, and all of them in turn for `make test-slow`."""
-    return [pytest.param({quick: moments[quick]}, id=quick), pytest.param(moments, id="all in turn", marks=pytest.mark.slow)]
 
 
 def kill_and_rerun(

@@ -262,7 +262,7 @@ WELL_FORMED = st.builds(
         st.sampled_from(["N1-0", "N1-1 N2-0", "N1-0 N1-0", "N-1-1"]),
     ),
 )
-LINES = st.lists(st.one_of(WELL_FORMED, WELL_FORMED, st.lists(FIELD, min_size=1, max_size=6).map("\t".join)), min_size=1, max_size=12)
+LINES = st.lists(st.one_of(WELL_FORMED, WELL_FORMED, st.lists(FIELD, min_size=1, max_size=6).map("\t".join)), min_size=1, max_size=24)
 
 
 def oracle(lines: list[str]) -> tuple[dict[str, list[tuple[str, bool]]], int, int]:
@@ -295,7 +295,8 @@ def oracle(lines: list[str]) -> tuple[dict[str, list[tuple[str, bool]]], int, in
     return {key: parsed for key, (_, parsed) in used.items()}, duplicates, rejected
 
 
-@settings(max_examples=4, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+# Few examples of many lines: each is a whole run of the job.
+@settings(max_examples=2, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(lines=st.fixed_dictionaries({"train": LINES, "dev": LINES}))
 def test_any_lines_end_where_a_plain_parser_puts_them(spark: SparkSession, tmp_path: Path, lines: dict[str, list[str]]) -> None:
     folder = Path(tempfile.mkdtemp(dir=tmp_path))

@@ -13,6 +13,7 @@ from newslake.jobrun import JobRun
 from newslake.lakehouse import Lakehouse
 from newslake.mind import behaviors, parse
 from newslake.mind.news import content_hash
+from tests.filling import put
 from tests.killing import content
 
 TIME = "11/11/2019 1:03:52 PM"
@@ -177,7 +178,7 @@ def test_an_article_of_another_source_keeps_what_it_has(lake: Lakehouse, tmp_pat
         F.lit("2019-11-12 06:00:00").cast("timestamp").alias("updated_at"),
         F.lit("A long body").alias("body"),
     )
-    lake.merge("news", streamed.withColumn("content_hash", content_hash()))
+    put(lake, "news", streamed.withColumn("content_hash", content_hash()))
     later = [line.replace("Title", "Corrected title").replace("[]", entity, 1) for line in (NEWS, NEWS.replace("N1", "N2"))]
     run_on(lake, tmp_path / "b", news=later, behaviors=[f"1\tU1\t{TIME}\t\tN1-1 N2-0"])
     rows = {row.news_id: row for row in lake.read("news").collect()}

@@ -1,7 +1,6 @@
 """parse_behaviors killed with SIGKILL: its rerun makes the tables of a run that nobody disturbed."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -10,12 +9,12 @@ from pyspark.sql import SparkSession
 from newslake.jobrun import JobRun
 from newslake.lakehouse import Lakehouse
 from newslake.mind.parse import parse_behaviors
-from tests.killing import commits, content, data_files, kill_job
+from tests.killing import commits, content, data_files
+from tests.undisturbed import Moment, Undisturbed, content_of, kill_and_rerun, undisturbed_run
 
 TABLES = ("news", "impressions", "click_history", "quarantine")
 SPLITS = ("train", "dev")
 
-Moment = Callable[[Path], bool]
 MOMENTS: dict[str, Moment] = {
     "tables created": lambda lakehouse: commits(lakehouse / "impressions") == 1,
     "lines in quarantine, nothing else": lambda lakehouse: commits(lakehouse / "quarantine") == 2,
@@ -25,8 +24,8 @@ MOMENTS: dict[str, Moment] = {
 }
 
 
-def mind_files(folder: Path) -> list[str]:
-    """Options for two splits with repeated, contradicting and broken lines of both kinds; where their folders are."""
+def mind_files(folder: Path) -> Path:
+    """Two splits with repeated, contradicting and broken lines of both kinds, each in a folder of its own in this one."""
     for split, day in zip(SPLITS, (11, 15), strict=True):
         (folder / split).mkdir(parents=True)
         news = [f"N{i}\tsports\tsoccer\tTitle {i}\t\thttps://news.example/N{i}\t[]\t[]" for i in range(0 if split == "train" else 40, 80)]
@@ -39,61 +38,58 @@ def mind_files(folder: Path) -> list[str]:
         lines += [lines[7], lines[8].replace("-1", "-0"), "no\ttime", lines[9] + " N1"]
         (folder / split / "news.tsv").write_text("\n".join(news) + "\n", encoding="utf-8")
         (folder / split / "behaviors.tsv").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    return [option for split in SPLITS for option in (f"--{split}", str(folder / split))]
+    return folder
 
 
 def parse(lake: Lakehouse, folder: Path) -> JobRun:
-    """An undisturbed run."""
+    """One run, in the test's session."""
     run = JobRun("parse_behaviors")
     parse_behaviors(lake, run, train=[str(folder / "train")], dev=[str(folder / "dev")])
     return run
 
 
-@dataclass(frozen=True)
-class Expected:
-    """What a run that nobody disturbed reports and leaves.
-
-    Attributes:
-        mind: the folder of its files.
-        options: a job's options for them.
-        run: its own report.
-        tables: count and hash of each table.
-    """
-
-    mind: Path
-    options: list[str]
-    run: JobRun
-    tables: dict[str, tuple[int, int]]
+def report(run: JobRun) -> tuple[int | None, int, dict[str, str]]:
+    """What a run says of its lines."""
+    return run.rows_read, run.rows_rejected, run.facts
 
 
 @pytest.fixture(scope="module")
-def expected(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Expected:
-    """A run that nobody kills."""
+def mind(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with files of both splits."""
+    return mind_files(tmp_path_factory.mktemp("mind"))
+
+
+@pytest.fixture(scope="module")
+def undisturbed(spark: SparkSession, mind: Path, tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
+    """A run that nobody kills; every other one must report the same."""
+    reports = []
+
+    def run(lake: Lakehouse) -> None:
+        reports.append(report(parse(lake, mind)))
+        assert reports[-1] == reports[0]
+
     folder = tmp_path_factory.mktemp("undisturbed")
-    options, lake = mind_files(folder / "mind"), Lakehouse(spark, str(folder / "lakehouse"))
-    run = parse(lake, folder / "mind")
-    return Expected(folder / "mind", options, run, {table: content(lake.read(table)) for table in TABLES})
+    return undisturbed_run(spark, folder, lambda lake: Path(str(lake.root)).mkdir(), run, content_of(*TABLES))
 
 
-def check_kill(lake: Lakehouse, expected: Expected, tmp_path: Path, moment: Moment) -> None:
-    """Kill a run at the moment; what it leaves can be read; a rerun completes it, and one more changes nothing."""
-    root, log = Path(str(lake.root)), tmp_path / "log"
-    killed = kill_job("parse_behaviors", "--lakehouse", str(root), *expected.options, when=lambda: moment(root), log=log)
-    assert killed, f"ended undisturbed: {log.read_text()[-2000:]}"
-    left = {table: content(lake.read(table)) for table in TABLES if lake.exists(table)}
-    assert left != expected.tables, "killed too late to show anything"
-    rerun, wanted = parse(lake, expected.mind), expected.run
-    assert {table: content(lake.read(table)) for table in TABLES} == expected.tables
-    assert (rerun.rows_read, rerun.rows_rejected, rerun.facts) == (wanted.rows_read, wanted.rows_rejected, wanted.facts)
+def check_kills(lake: Lakehouse, undisturbed: Undisturbed, mind: Path, logs: Path, moments: Mapping[str, Moment]) -> None:
+    """Kill a run at each moment in turn; what each leaves can be read, and the last run completes it."""
+
+    def left(lake: Lakehouse) -> None:
+        there = {table: content(lake.read(table)) for table in TABLES if lake.exists(table)}
+        assert there != undisturbed.after, "killed too late to show anything"
+
+    options = [option for split in SPLITS for option in (f"--{split}", str(mind / split))]
+    kill_and_rerun(undisturbed, lake, moments, ("parse_behaviors", options), logs, left=left)
     for table, key in (("impressions", ["split", "impression_id", "position"]), ("click_history", ["split", "impression_id"])):
         assert lake.read(table).groupBy(*key).count().where("count > 1").isEmpty()
 
 
-def test_killed_between_impressions_and_history(lake: Lakehouse, expected: Expected, tmp_path: Path) -> None:
-    check_kill(lake, expected, tmp_path, MOMENTS["impressions of train committed"])
+def test_killed_between_impressions_and_history(lake: Lakehouse, undisturbed: Undisturbed, mind: Path, tmp_path: Path) -> None:
+    moment = "impressions of train committed"
+    check_kills(lake, undisturbed, mind, tmp_path, {moment: MOMENTS[moment]})
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("moment", MOMENTS)
-def test_killed_at_any_moment(lake: Lakehouse, expected: Expected, tmp_path: Path, moment: str) -> None:
-    check_kill(lake, expected, tmp_path, MOMENTS[moment])
+def test_killed_at_each_moment_in_turn(lake: Lakehouse, undisturbed: Undisturbed, mind: Path, tmp_path: Path) -> None:
+    check_kills(lake, undisturbed, mind, tmp_path, MOMENTS)

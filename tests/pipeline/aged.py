@@ -10,6 +10,7 @@ from newslake.lakehouse import Lakehouse
 from newslake.serving.export import export_articles
 from newslake.serving.milvus import default_uri
 from newslake.tablespec import table_names, table_spec
+from tests.filling import put
 from tests.serving.rows import article_vectors, trained
 
 TODAY = "2019-11-20"
@@ -60,14 +61,17 @@ def rows(lake: Lakehouse, table: str, *given: Mapping[str, object]) -> DataFrame
 
 def fill(lake: Lakehouse) -> None:
     """News of all ages, their vectors in tables and in Milvus, and who reads them."""
-    lake.merge("news", rows(lake, "news", *({"news_id": key, "published_at": day, "content_hash": key} for key, day in DAYS.items())))
-    lake.merge("article_vectors", article_vectors(lake, [(key, (day or "1970-01-01")[:10], key) for key, day in DAYS.items()]))
-    lake.merge(
-        "article_embeddings", rows(lake, "article_embeddings", *({"news_id": key, "encoder_id": "e1", "embedding": [1.0]} for key in DAYS))
+    put(lake, "news", rows(lake, "news", *({"news_id": key, "published_at": day, "content_hash": key} for key, day in DAYS.items())))
+    put(lake, "article_vectors", article_vectors(lake, [(key, (day or "1970-01-01")[:10], key) for key, day in DAYS.items()]))
+    put(
+        lake,
+        "article_embeddings",
+        rows(lake, "article_embeddings", *({"news_id": key, "encoder_id": "e1", "embedding": [1.0]} for key in DAYS)),
     )
-    lake.merge("article_topics", rows(lake, "article_topics", *({"news_id": key, "topic_model": "t1", "rank": 1} for key in DAYS)))
+    put(lake, "article_topics", rows(lake, "article_topics", *({"news_id": key, "topic_model": "t1", "rank": 1} for key in DAYS)))
     trained(lake, "news_embeddings", "news_id", [(key, [1.0]) for key in DAYS])
-    lake.merge(
+    put(
+        lake,
         "impressions",
         rows(
             lake,
@@ -77,9 +81,9 @@ def fill(lake: Lakehouse) -> None:
             {"split": "test", "impression_id": "2", "position": 0, "news_id": "new"},
         ),
     )
-    lake.merge("click_history", rows(lake, "click_history", {"split": "train", "impression_id": "1", "news_ids": ["history", "unknown"]}))
-    lake.merge("short_text_corpus", rows(lake, "short_text_corpus", {"news_id": "corpus"}))
-    lake.merge("article_class_scores", rows(lake, "article_class_scores", {"news_id": "scored"}, {"news_id": "new"}))
+    put(lake, "click_history", rows(lake, "click_history", {"split": "train", "impression_id": "1", "news_ids": ["history", "unknown"]}))
+    put(lake, "short_text_corpus", rows(lake, "short_text_corpus", {"news_id": "corpus"}))
+    put(lake, "article_class_scores", rows(lake, "article_class_scores", {"news_id": "scored"}, {"news_id": "new"}))
     export_articles(lake, JobRun("export_vectors"), uri=default_uri(lake))
 
 

@@ -19,10 +19,11 @@ from newslake.pipeline.purge import needed, parse_horizon, purge_news
 from newslake.serving.export import export_articles
 from newslake.serving.milvus import default_uri
 from newslake.topics.article_vectors import build_article_vectors
+from tests.filling import put
 from tests.killing import commits
 from tests.pipeline.aged import DAYS, HORIZON, NEEDED, OLD, PER_ARTICLE, TODAY, counts, fill, ids, rows
 from tests.serving.rows import article_vectors, held
-from tests.undisturbed import Moment, Undisturbed, kill_and_rerun, one_and_all
+from tests.undisturbed import Moment, Undisturbed, kill_and_rerun
 
 
 def purge(lake: Lakehouse, **options: object) -> JobRun:
@@ -66,14 +67,14 @@ def test_old_news_leave_what_is_served_and_what_training_needs_stays(lake: Lakeh
     assert run.facts["deleted from news"] == "3"
     assert horizon(lake) == date.fromisoformat(HORIZON)
     # Nothing that builds, exports or takes in brings them back, though some are in news with all that it takes.
-    lake.merge("topics", rows(lake, "topics", {"topic_model": "t1", "terms": ["a"], "term_weights": [1.0], "vector": [1.0]}))
-    lake.merge("article_topics", lake.read("article_topics").withColumn("rank", F.lit(2)))
+    put(lake, "topics", rows(lake, "topics", {"topic_model": "t1", "terms": ["a"], "term_weights": [1.0], "vector": [1.0]}))
+    put(lake, "article_topics", lake.read("article_topics").withColumn("rank", F.lit(2)))
     lake.delete("article_topics", "content_hash <> ''")
-    lake.merge("article_topics", lake.read("article_topics").withColumn("content_hash", F.col("news_id")))
-    lake.merge("article_embeddings", lake.read("article_embeddings").withColumn("content_hash", F.col("news_id")))
+    put(lake, "article_topics", lake.read("article_topics").withColumn("content_hash", F.col("news_id")))
+    put(lake, "article_embeddings", lake.read("article_embeddings").withColumn("content_hash", F.col("news_id")))
     build_article_vectors(lake, JobRun("test"))
     assert ids(lake, "article_vectors") == served
-    lake.merge("article_vectors", article_vectors(lake, [("shown", "2019-10-02", "shown")]))  # as if a job had been late
+    put(lake, "article_vectors", article_vectors(lake, [("shown", "2019-10-02", "shown")]))  # as if a job had been late
     export_articles(lake, JobRun("test"), uri=default_uri(lake))
     assert held(default_uri(lake)).keys() == served
     # Again: nothing left but what came late.
@@ -90,7 +91,7 @@ def ids_of(rows: DataFrame | None) -> set[str]:
 
 
 def test_a_horizon_in_days_and_an_earlier_one_later(lake: Lakehouse) -> None:
-    lake.merge("news", rows(lake, "news", {"news_id": "a", "published_at": "2019-11-09 00:00:00"}))
+    put(lake, "news", rows(lake, "news", {"news_id": "a", "published_at": "2019-11-09 00:00:00"}))
     purge(lake, older_than="10")
     assert horizon(lake) == date(2019, 11, 10)
     purge(lake, older_than="20")
@@ -114,7 +115,7 @@ def test_a_horizon_in_days_and_an_earlier_one_later(lake: Lakehouse) -> None:
 
 
 def test_other_tables_keep_what_their_settings_say(lake: Lakehouse) -> None:
-    lake.merge("news", rows(lake, "news", {"news_id": "a"}))
+    put(lake, "news", rows(lake, "news", {"news_id": "a"}))
     days = ("2019-10-01", "2019-10-10", "2019-11-01")
     for table, of_day in {
         "user_vectors": lambda day: {"as_of": day, "vector": [1.0]},
@@ -123,9 +124,9 @@ def test_other_tables_keep_what_their_settings_say(lake: Lakehouse) -> None:
         "impressions": lambda day: {"split": day, "occurred_at": f"{day} 23:59:59"},
         "tag_phrases": lambda day: {"phrase_id": day, "encoder_id": "e", "tags": ["a"], "embedding": [1.0], "last_used": day},
     }.items():
-        lake.merge(table, rows(lake, table, *(of_day(day) for day in days)))
+        put(lake, table, rows(lake, table, *(of_day(day) for day in days)))
     match = {"phrase_id": "p", "encoder_id": "e", "source_id": "2019-10-01", "decision": "reused", "jaccard": 1.0}
-    lake.merge("tag_phrase_matches", rows(lake, "tag_phrase_matches", {"as_of": "2019-11-01", **match}))
+    put(lake, "tag_phrase_matches", rows(lake, "tag_phrase_matches", {"as_of": "2019-11-01", **match}))
     before = counts(lake)
     purge(lake)
     assert counts(lake) == before, "all off unless given"
@@ -177,7 +178,7 @@ def left(lake: Lakehouse) -> None:
         assert held(default_uri(copy)).keys() == YOUNG
 
 
-@pytest.mark.parametrize("moments", one_and_all(MOMENTS, quick="out of article_vectors"))
-def test_killed(lake: Lakehouse, purged: Undisturbed, tmp_path: Path, moments: dict[str, Moment]) -> None:
+@pytest.mark.slow
+def test_killed(lake: Lakehouse, purged: Undisturbed, tmp_path: Path) -> None:
     command = ("purge_news", ("--older-than", HORIZON, "--as-of", TODAY, "--no-vacuum"))
-    kill_and_rerun(purged, lake, moments, command, tmp_path, left=left)
+    kill_and_rerun(purged, lake, MOMENTS, command, tmp_path, left=left)

@@ -8,6 +8,7 @@ from pyspark.sql import DataFrame
 
 from newslake.frames import frame_of
 from newslake.lakehouse import Lakehouse
+from tests import filling
 
 HOSTILE = "<script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\">\u202e & 'storm' \"x\""
 HOUR = datetime(2019, 11, 15, 8)
@@ -15,8 +16,8 @@ DAYS = [date(2019, 11, 13), date(2019, 11, 14), date(2019, 11, 15)]
 
 
 def put(lake: Lakehouse, table: str, rows: Sequence[dict[str, Any]]) -> None:
-    """Append rows to a table; columns that they do not give are NULL."""
-    lake.append_once(table, frame(lake, table, rows), app_id=f"test {table}")
+    """Put rows into a table; columns that they do not give are NULL."""
+    filling.put(lake, table, frame(lake, table, rows))
 
 
 def frame(lake: Lakehouse, table: str, rows: Sequence[dict[str, Any]]) -> DataFrame:

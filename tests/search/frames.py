@@ -7,6 +7,7 @@ from pyspark.sql import functions as F
 
 from newslake.frames import frame_of
 from newslake.lakehouse import Lakehouse
+from tests.filling import put
 
 CLASSES = ("autos", "music", "sports")
 LONG_TEXT = "a long text " * 20
@@ -26,7 +27,7 @@ def write_news(lake: Lakehouse, rows: Sequence[tuple[str, str | None, str]]) -> 
     contract = lake.schema("news")
     given = {"news_id": F.col("news_id"), "category": F.col("category"), "title": F.col("title"), "content_hash": F.sha2("title", 256)}
     columns = [given.get(field.name, F.lit(None).cast(field.dataType)).alias(field.name) for field in contract]
-    lake.merge("news", frame.select(*columns))
+    put(lake, "news", frame.select(*columns))
 
 
 def write_vectors(lake: Lakehouse, vectors: Mapping[str, Vector], *, encoder: str = ENCODER, stale: Sequence[str] = ()) -> None:
@@ -36,13 +37,13 @@ def write_vectors(lake: Lakehouse, vectors: Mapping[str, Vector], *, encoder: st
     found = frame.join(hashes, on="news_id", how="inner")
     found = found.withColumn("content_hash", F.when(F.col("news_id").isin(list(stale)), "stale").otherwise(F.col("content_hash")))
     rows = found.select("news_id", F.lit(encoder).alias("encoder_id"), "content_hash", F.lit(3).alias("token_count"), "embedding")
-    lake.merge("article_embeddings", rows)
+    put(lake, "article_embeddings", rows)
 
 
 def write_scores(lake: Lakehouse, scores: Mapping[str, tuple[str, float]], *, model_run: str = "brought") -> None:
     """Class and score of articles."""
     rows = [(news_id, model_run, name, score, None) for news_id, (name, score) in scores.items()]
-    lake.merge("article_class_scores", frame_of(lake.spark, rows, lake.schema("article_class_scores")))
+    put(lake, "article_class_scores", frame_of(lake.spark, rows, lake.schema("article_class_scores")))
 
 
 def long_articles(each: int) -> dict[str, str]:

@@ -13,7 +13,7 @@ from newslake.search.newsfeed import rank_newsfeed
 from newslake.search.reclassify import reclassify_short_text
 from tests.killing import arguments_of, commits, data_files
 from tests.search import frames, test_newsfeed, test_reclassify
-from tests.undisturbed import Moment, Undisturbed, content_of, kill_and_rerun, one_and_all, undisturbed_run
+from tests.undisturbed import Moment, Undisturbed, content_of, kill_and_rerun, undisturbed_run
 
 VOTE: dict[str, Moment] = {
     "searching": lambda root: any((root / "_scratch").glob("*/short/_SUCCESS")),
@@ -66,11 +66,11 @@ def check(
     assert all(rows for rows, _ in undisturbed.after.values())
 
 
-@pytest.mark.parametrize("moments", one_and_all(VOTE, quick="votes committed, corpus not"))
-def test_vote_killed(lake: Lakehouse, voted: Undisturbed, tmp_path: Path, moments: dict[str, Moment]) -> None:
-    check(lake, voted, tmp_path, moments, reclassify_short_text, VOTE_OPTIONS)
+@pytest.mark.slow
+def test_vote_killed(lake: Lakehouse, voted: Undisturbed, tmp_path: Path) -> None:
+    check(lake, voted, tmp_path, VOTE, reclassify_short_text, VOTE_OPTIONS)
 
 
-@pytest.mark.parametrize("moments", one_and_all(FEED, quick="rates committed, feeds not"))
-def test_newsfeed_killed(lake: Lakehouse, ranked: Undisturbed, tmp_path: Path, moments: dict[str, Moment]) -> None:
-    check(lake, ranked, tmp_path, moments, rank_newsfeed, FEED_OPTIONS)
+@pytest.mark.slow
+def test_newsfeed_killed(lake: Lakehouse, ranked: Undisturbed, tmp_path: Path) -> None:
+    check(lake, ranked, tmp_path, FEED, rank_newsfeed, FEED_OPTIONS)

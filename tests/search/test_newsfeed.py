@@ -14,6 +14,7 @@ from newslake.jobrun import JobRun
 from newslake.lakehouse import Lakehouse
 from newslake.search import ctr
 from newslake.search.newsfeed import parse_hour, rank_newsfeed
+from tests.filling import put
 from tests.killing import content
 
 HOUR = datetime(2019, 11, 15, 8)
@@ -50,22 +51,24 @@ def fill(lake: Lakehouse, shown: Sequence[Shown] = SHOWN) -> None:
     news = [(n, c, HOUR - timedelta(hours=age)) for n, c, age, _ in ARTICLES]
     rows = frame_of(spark, news, "news_id string, category string, published_at timestamp")
     rows = rows.withColumns({"title": F.lit("a title"), "content_hash": F.col("news_id")})
-    lake.merge(
-        "news", rows.select(*(F.col(f.name) if f.name in rows.columns else F.lit(None).cast(f.dataType).alias(f.name) for f in schema))
+    put(
+        lake,
+        "news",
+        rows.select(*(F.col(f.name) if f.name in rows.columns else F.lit(None).cast(f.dataType).alias(f.name) for f in schema)),
     )
     seen = [
         ("live", f"I{i}", 0, user, HOUR - timedelta(hours=age), HOUR, news_id, clicked)
         for i, (user, news_id, age, clicked) in enumerate(shown)
     ]
-    lake.merge("impressions", frame_of(spark, seen, lake.schema("impressions")))
+    put(lake, "impressions", frame_of(spark, seen, lake.schema("impressions")))
     history = [("live", "I0", "U2", HOUR - timedelta(hours=1), ["N4", "N99"]), ("live", "I9", "U1", HOUR + timedelta(hours=1), ["N1"])]
-    lake.merge("click_history", frame_of(spark, history, lake.schema("click_history")))
+    put(lake, "click_history", frame_of(spark, history, lake.schema("click_history")))
     vectors = [((HOUR - timedelta(hours=age)).date(), n, "E", "T", v, "hash") for n, _, age, v in ARTICLES if v is not None]
-    lake.merge("article_vectors", frame_of(spark, vectors, lake.schema("article_vectors")))
+    put(lake, "article_vectors", frame_of(spark, vectors, lake.schema("article_vectors")))
     days = [date(2019, 11, 14), date(2019, 11, 15), date(2019, 11, 16)]  # a day's vectors hold at its start
     users = [(days[0], "U9", 0, "P", "E", "T", 1.0, SPORTS), (days[2], "U8", 0, "P", "E", "T", 1.0, SPORTS)]
     users += [(days[1], "U1", group, "P", "E", "T", 1.0, vector) for group, vector in enumerate((SPORTS, MUSIC))]
-    lake.merge("user_vectors", frame_of(spark, users, lake.schema("user_vectors")))
+    put(lake, "user_vectors", frame_of(spark, users, lake.schema("user_vectors")))
 
 
 def rank(lake: Lakehouse, **options: Any) -> JobRun:
@@ -125,7 +128,7 @@ def test_feeds_rates_and_rerun(lake: Lakehouse) -> None:
 def test_a_light_vector_counts_less(lake: Lakehouse) -> None:
     fill(lake, shown=[("U3", "N1", 1, False)])
     sports = lake.read("user_vectors").where("user_id = 'U1' AND tag_group = 0")
-    lake.merge("user_vectors", sports.withColumn("weight", F.lit(0.25)))
+    put(lake, "user_vectors", sports.withColumn("weight", F.lit(0.25)))
     rank(lake, per_vector=4)
     # By the cosine alone, sports and music are as near, and N4 is a day older.
     assert feeds(lake)["U1"] == [("N3", "vectors"), ("N4", "vectors"), ("N1", "vectors"), ("N2", "vectors")]

@@ -13,6 +13,7 @@ from newslake.jobrun import JobRun
 from newslake.lakehouse import Lakehouse
 from newslake.search import vote
 from newslake.search.reclassify import reclassify_short_text
+from tests.filling import put
 from tests.killing import commits, content
 from tests.search.frames import CLASSES, ENCODER, around, fill, long_articles, write_news, write_scores, write_vectors
 
@@ -104,7 +105,7 @@ def note_classifier(lake: Lakehouse, model_run: str, trained_on: str, day: int |
     """A row of text_classifiers."""
     trained_at = None if day is None else datetime(2019, 11, day, tzinfo=UTC)
     row: tuple[object, ...] = (model_run, trained_on, "linear", ENCODER, list(CLASSES), 1, 5, 1.0, 0.0, 0.0, [], [], trained_at)
-    lake.merge("text_classifiers", frame_of(lake.spark, [row], lake.schema("text_classifiers")))
+    put(lake, "text_classifiers", frame_of(lake.spark, [row], lake.schema("text_classifiers")))
 
 
 def test_the_classifier_trained_last_on_long_articles_says_who_votes(lake: Lakehouse) -> None:

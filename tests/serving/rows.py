@@ -9,6 +9,7 @@ from pyspark.sql import DataFrame
 from newslake.frames import frame_of
 from newslake.lakehouse import Lakehouse
 from newslake.serving.milvus import ARTICLES, USERS, Kind, collection_name, opened
+from tests.filling import put
 
 SIZE = 4
 Article = tuple[str, str, str]
@@ -59,7 +60,7 @@ def trained(
     data = pa.table(
         {key: ids, "model": [model] * len(ids), "run_id": [run_id] * len(ids), "embedding": pa.array(values, pa.list_(pa.float32()))}
     )
-    lake.merge(table, lake.spark.createDataFrame(data))
+    put(lake, table, lake.spark.createDataFrame(data))
 
 
 def held(uri: str, kind: Kind = ARTICLES, prefix: str = "newslake") -> dict[str, dict[str, Any]]:

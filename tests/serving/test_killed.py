@@ -10,9 +10,10 @@ from newslake.lakehouse import Lakehouse
 from newslake.serving.job import export_vectors
 from newslake.serving.milvus import default_uri
 from newslake.serving.sync import TABLE
+from tests.filling import put
 from tests.killing import arguments_of, commits
 from tests.serving.rows import USERS, article_vectors, held, user_vectors
-from tests.undisturbed import Moment, Undisturbed, kill_and_rerun, one_and_all
+from tests.undisturbed import Moment, Undisturbed, kill_and_rerun
 
 ARTICLES = [(f"N{n:03}", f"2019-11-{10 + n % 10}", f"text {n}") for n in range(60)]
 CHANGED = [(f"N{n:03}", f"2019-11-{10 + n % 10}", f"another text {n}") for n in range(50, 60)]
@@ -42,8 +43,8 @@ def export(lake: Lakehouse) -> JobRun:
 
 def fill(lake: Lakehouse, articles: list[tuple[str, str, str]]) -> None:
     """Vectors of these articles and of seven users."""
-    lake.merge("article_vectors", article_vectors(lake, articles))
-    lake.merge("user_vectors", user_vectors(lake, "2019-11-15", [(f"U{n}", 0, "p", 1.0) for n in range(7)]))
+    put(lake, "article_vectors", article_vectors(lake, articles))
+    put(lake, "user_vectors", user_vectors(lake, "2019-11-15", [(f"U{n}", 0, "p", 1.0) for n in range(7)]))
 
 
 @pytest.fixture(scope="module")
@@ -64,12 +65,12 @@ def left(lake: Lakehouse) -> None:
 
 def rerun(lake: Lakehouse) -> None:
     """Some articles change and one goes; then a run that nobody kills."""
-    lake.merge("article_vectors", article_vectors(lake, CHANGED))
+    put(lake, "article_vectors", article_vectors(lake, CHANGED))
     lake.delete("article_vectors", f"news_id = '{ARTICLES[0][0]}'")
     assert export(lake).rows_written[TABLE] < len(ARTICLES) + 7, "what was noted is not sent again"
 
 
-@pytest.mark.parametrize("moments", one_and_all(MOMENTS, quick="two slices noted"))
-def test_killed(lake: Lakehouse, undisturbed: Undisturbed, tmp_path: Path, moments: dict[str, Moment]) -> None:
+@pytest.mark.slow
+def test_killed(lake: Lakehouse, undisturbed: Undisturbed, tmp_path: Path) -> None:
     command = ("export_vectors", arguments_of(OPTIONS))
-    kill_and_rerun(undisturbed, lake, moments, command, tmp_path, left=left)
+    kill_and_rerun(undisturbed, lake, MOMENTS, command, tmp_path, left=left)

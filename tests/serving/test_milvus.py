@@ -18,6 +18,7 @@ from newslake.serving.export import export_articles, export_users
 from newslake.serving.job import export_vectors
 from newslake.serving.milvus import ARTICLES, collection_name, default_uri, is_file, opened
 from newslake.serving.sync import Limits, Synced
+from tests.filling import put
 from tests.killing import run_job
 from tests.serving.rows import USERS, article_vectors, held, nearest, user_vectors, vector_of
 
@@ -41,7 +42,7 @@ def export(lake: Lakehouse, **options: object) -> tuple[Synced, JobRun]:
 
 def test_articles_are_sent_once_changed_ones_again_and_gone_ones_leave(lake: Lakehouse) -> None:
     articles = [(f"N{n}", f"2019-11-{10 + n % 3}", f"text {n}") for n in range(20)]
-    lake.merge("article_vectors", article_vectors(lake, [*articles, ('N"20 ü', "1970-01-01", "undated")]))
+    put(lake, "article_vectors", article_vectors(lake, [*articles, ('N"20 ü', "1970-01-01", "undated")]))
     done, run = export(lake)
     assert done == Synced(sent=21)
     assert run.rows_written == {"vector_exports": 21}
@@ -54,7 +55,7 @@ def test_articles_are_sent_once_changed_ones_again_and_gone_ones_leave(lake: Lak
     assert sorted(recent) == sorted(news_id for news_id, day, _ in articles if day == "2019-11-12")
 
     assert export(lake)[0] == Synced()
-    lake.merge("article_vectors", article_vectors(lake, [("N1", "2019-11-11", "another text"), ("N30", "2019-11-13", "new")]))
+    put(lake, "article_vectors", article_vectors(lake, [("N1", "2019-11-11", "another text"), ("N30", "2019-11-13", "new")]))
     lake.delete("article_vectors", """news_id IN ('N2', 'N"20 ü')""")
     # N3 is on another day now, as build_article_vectors moves an article.
     moved = article_vectors(lake, [("N3", "2019-11-13", "text 3")])
@@ -68,7 +69,7 @@ def test_articles_are_sent_once_changed_ones_again_and_gone_ones_leave(lake: Lak
 
 
 def test_a_micro_batch_looks_at_its_own_articles_only(lake: Lakehouse) -> None:
-    lake.merge("article_vectors", article_vectors(lake, [(f"N{n}", "2019-11-10", f"text {n}") for n in range(4)]))
+    put(lake, "article_vectors", article_vectors(lake, [(f"N{n}", "2019-11-10", f"text {n}") for n in range(4)]))
     only = frame_of(lake.spark, [("N1",), ("N2",), ("N2",), ("N99",)], "news_id string")
     assert export(lake, only=only)[0] == Synced(sent=2)
     assert held(default_uri(lake)).keys() == {"N1", "N2"}
@@ -79,12 +80,12 @@ def test_a_micro_batch_looks_at_its_own_articles_only(lake: Lakehouse) -> None:
 
 
 def test_vectors_that_cannot_be_searched_go_to_quarantine(lake: Lakehouse) -> None:
-    lake.merge("article_vectors", article_vectors(lake, [("N0", "2019-11-10", "text")]))
+    put(lake, "article_vectors", article_vectors(lake, [("N0", "2019-11-10", "text")]))
     export(lake)
     rows = article_vectors(lake, [(news_id, "2019-11-10", "x") for news_id in ("N1", "N2", "N3", "N" * 1025, *UNSAFE)])
     broken = F.when(F.col("news_id") == "N1", F.expr("array(float(1))"))
     broken = broken.when(F.col("news_id") == "N2", F.expr("array(float('NaN'), float(0), float(0), float(1))"))
-    lake.merge("article_vectors", rows.withColumn("vector", broken.otherwise(F.col("vector"))))
+    put(lake, "article_vectors", rows.withColumn("vector", broken.otherwise(F.col("vector"))))
     done, run = export(lake)
     assert done == Synced(sent=1, refused=3 + len(UNSAFE))
     assert run.rows_rejected == 3 + len(UNSAFE)
@@ -102,8 +103,8 @@ def test_vectors_that_cannot_be_searched_go_to_quarantine(lake: Lakehouse) -> No
 
 def test_users_of_a_day_replace_those_of_the_day_before(lake: Lakehouse) -> None:
     first = [("U1", 0, "p1", 1.0), ("U1", 1, "p2", 0.5), ("U2", 0, "p1", 1.0)]
-    lake.merge("user_vectors", user_vectors(lake, "2019-11-14", first))
-    lake.merge("user_vectors", user_vectors(lake, "2019-11-15", [("U1", 0, "p1", 1.0), ("U1", 1, "p2", 0.75), ("U3", 0, "p9", 1.0)]))
+    put(lake, "user_vectors", user_vectors(lake, "2019-11-14", first))
+    put(lake, "user_vectors", user_vectors(lake, "2019-11-15", [("U1", 0, "p1", 1.0), ("U1", 1, "p2", 0.75), ("U3", 0, "p9", 1.0)]))
     uri = default_uri(lake)
     day = datetime(2019, 11, 14, tzinfo=UTC).date()
     assert export_users(lake, JobRun("test"), uri=uri, as_of=day) == Synced(sent=3)
@@ -121,9 +122,9 @@ def test_users_of_a_day_replace_those_of_the_day_before(lake: Lakehouse) -> None
 
 @pytest.mark.slow
 def test_vectors_of_two_encoders_never_share_a_collection(lake: Lakehouse) -> None:
-    lake.merge("article_vectors", article_vectors(lake, [("N1", "2019-11-10", "text")]))
+    put(lake, "article_vectors", article_vectors(lake, [("N1", "2019-11-10", "text")]))
     export(lake)
-    lake.merge("article_vectors", article_vectors(lake, [("N1", "2019-11-10", "text")], encoder_id="e2"))
+    put(lake, "article_vectors", article_vectors(lake, [("N1", "2019-11-10", "text")], encoder_id="e2"))
     with pytest.raises(UserError, match="choose with --encoder-id e1 or e2"):
         export(lake)
     with pytest.raises(UserError, match=r"holds vectors of encoder_id e1, not e2: choose another --prefix, or .* --rebuild"):
@@ -136,7 +137,7 @@ def test_vectors_of_two_encoders_never_share_a_collection(lake: Lakehouse) -> No
 
 @pytest.mark.slow
 def test_a_collection_that_was_lost_is_filled_anew_and_one_that_was_changed_is_noticed(lake: Lakehouse) -> None:
-    lake.merge("article_vectors", article_vectors(lake, [(f"N{n}", "2019-11-10", f"text {n}") for n in range(5)]))
+    put(lake, "article_vectors", article_vectors(lake, [(f"N{n}", "2019-11-10", f"text {n}") for n in range(5)]))
     export(lake)
     Path(default_uri(lake)).unlink()
     assert export(lake)[0] == Synced(sent=5)
@@ -155,7 +156,7 @@ def test_a_collection_that_was_lost_is_filled_anew_and_one_that_was_changed_is_n
 def test_mistakes(lake: Lakehouse, run: JobRun, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="table article_vectors is not there yet"):
         export_vectors(lake, run)
-    lake.merge("article_vectors", article_vectors(lake, [("N1", "2019-11-10", "text")]))
+    put(lake, "article_vectors", article_vectors(lake, [("N1", "2019-11-10", "text")]))
     for options, says in [
         ({"uri": f"{tmp_path}/vectors"}, "name ends in .db"),
         ({"uri": "http://127.0.0.1:9", "token": "root:hidden"}, "no Milvus that takes the --token answers"),
@@ -176,7 +177,7 @@ def test_mistakes(lake: Lakehouse, run: JobRun, tmp_path: Path) -> None:
 @pytest.fixture
 def held_by_another(lake: Lakehouse) -> Iterator[Lakehouse]:
     """A lakehouse whose Milvus file another process has open."""
-    lake.merge("article_vectors", article_vectors(lake, [("N1", "2019-11-10", "text")]))
+    put(lake, "article_vectors", article_vectors(lake, [("N1", "2019-11-10", "text")]))
     with subprocess.Popen([sys.executable, "-c", HOLDER, default_uri(lake)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as holder:
         assert holder.stdout is not None
         assert holder.stdout.readline() == b"open\n"

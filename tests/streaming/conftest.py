@@ -10,6 +10,7 @@ from newslake.frames import frame_of
 from newslake.lakehouse import Lakehouse
 from newslake.streaming import articles, behaviors
 from newslake.streaming.running import run_stream
+from tests.filling import put
 from tests.one_jvm import callbacks
 from tests.streaming.broker import Broker
 from tests.text.conftest import save_bert
@@ -57,4 +58,4 @@ def write_topic_model(lake: Lakehouse, name: str = TOPIC_MODEL) -> None:
         contract = lake.schema(table)
         known = [field for field in contract if field.name in given.columns]
         assert [field.name for field in known] == contract.names, f"{table} has other columns now"
-        lake.merge(table, given.select(*(given[field.name].cast(field.dataType).alias(field.name) for field in known)))
+        put(lake, table, given.select(*(given[field.name].cast(field.dataType).alias(field.name) for field in known)))

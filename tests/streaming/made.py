@@ -104,6 +104,12 @@ def clicked(messages: list[Message]) -> dict[tuple[str, str], bool]:
     return found
 
 
+def said(messages: list[Message], kind: str, *fields: str) -> set[tuple[str, ...]]:
+    """These fields of all events of a type."""
+    events = (json.loads(message.value) for message in messages if not message.bad)
+    return {tuple(event[field] for field in fields) for event in events if event["type"] == kind}
+
+
 def produce(servers: str, topic: str, messages: list[Message]) -> None:
     """Make the topic and send the messages, in their order within each partition."""
     admin = AdminClient({"bootstrap.servers": servers})

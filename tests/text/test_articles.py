@@ -17,6 +17,7 @@ from newslake.text.articles import encode_articles, one_of_each_text, segments
 from newslake.text.embed import NO_TEXT
 from newslake.text.encoder import Encoder
 from newslake.text.spec import EncoderSpec, resolve
+from tests.filling import put
 from tests.text.conftest import UNEMBEDDED
 
 Article = tuple[str, str, str | None, str | None]
@@ -40,7 +41,7 @@ def write_news(lake: Lakehouse, articles: Sequence[Article]) -> None:
     rows = rows.withColumn("content_hash", content_hash())
     contract = lake.schema("news")
     known = {field.name: F.col(field.name) if field.name in rows.columns else F.lit(None).cast(field.dataType) for field in contract}
-    lake.merge("news", rows.select(*(known[name].alias(name) for name in contract.names)))
+    put(lake, "news", rows.select(*(known[name].alias(name) for name in contract.names)))
 
 
 def vectors(lake: Lakehouse) -> dict[str, np.ndarray]:

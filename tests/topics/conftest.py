@@ -15,6 +15,7 @@ from newslake.jobrun import JobRun
 from newslake.lakehouse import Lakehouse
 from newslake.mind.news import content_hash
 from newslake.topics.fit import fit_topics
+from tests.filling import put
 
 SUBJECTS: dict[str, list[str]] = {
     "sport": ["goal", "match", "team", "striker", "league", "coach", "referee", "penalty", "season", "stadium"],
@@ -47,7 +48,7 @@ def write_news(lake: Lakehouse, rows: Sequence[Article]) -> None:
     made = made.withColumn("published_at", F.col("published").cast("timestamp")).drop("published")
     contract = lake.schema("news")
     known = {field.name: F.col(field.name) if field.name in made.columns else F.lit(None).cast(field.dataType) for field in contract}
-    lake.merge("news", made.select(*(known[name].alias(name) for name in contract.names)))
+    put(lake, "news", made.select(*(known[name].alias(name) for name in contract.names)))
 
 
 def fitted(lake: Lakehouse, **options: Any) -> str:

@@ -15,6 +15,7 @@ from newslake.lakehouse import Lakehouse
 from newslake.topics.article_vectors import TABLE, build_article_vectors
 from newslake.topics.assign import assign_topics, latest_model
 from newslake.vectors import TOPIC_SHARE
+from tests.filling import put
 from tests.topics.conftest import about, articles, fitted, write_news
 
 SIZE, ENCODER = 6, "some.encoder"
@@ -31,7 +32,7 @@ def embed(lake: Lakehouse, encoder: str = ENCODER, *, size: int = SIZE, without:
         F.lit(3).alias("token_count"),
         F.array(*parts).cast("array<float>").alias("embedding"),
     )
-    lake.merge("article_embeddings", rows)
+    put(lake, "article_embeddings", rows)
 
 
 def build(lake: Lakehouse, **options: Any) -> JobRun:
@@ -143,7 +144,7 @@ def test_an_embedding_without_a_direction_has_no_vector(ready: Lakehouse) -> Non
         .where("news_id = 'sport-000'")
         .withColumn("embedding", F.array_repeat(F.lit(0.0).cast("float"), SIZE))
     )
-    ready.merge("article_embeddings", zero)
+    put(ready, "article_embeddings", zero)
     run = build(ready)
     assert run.rows_written == {TABLE: 35}
     assert run.facts["articles whose embedding has no direction"] == "1"

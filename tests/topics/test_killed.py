@@ -74,11 +74,6 @@ def undisturbed(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -
     return up_to
 
 
-def test_killed_between_terms_and_topics(lake: Lakehouse, undisturbed: Callable[[str], Undisturbed], tmp_path: Path) -> None:
-    moment, command = "terms committed, topics not", ("fit_topics", arguments_of(FIT))
-    kill_and_rerun(undisturbed("fit_topics"), lake, {moment: MOMENTS["fit_topics"][moment]}, command, tmp_path)
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("job", JOBS)
 def test_killed_at_each_moment_in_turn(lake: Lakehouse, undisturbed: Callable[[str], Undisturbed], tmp_path: Path, job: str) -> None:

@@ -14,6 +14,7 @@ from pyspark.sql import types as T
 
 from newslake.frames import frame_of
 from newslake.lakehouse import Lakehouse
+from tests.filling import put
 
 NOON = datetime(2019, 11, 11, 12, 0, 0, tzinfo=UTC).replace(tzinfo=None)
 # news_id, category, subcategory, [(title or abstract, Wikidata id)]
@@ -84,16 +85,13 @@ def drawn_vectors(seed: int, articles: int = 60, size: int = 8) -> dict[str, lis
 def fill(lake: Lakehouse, behaviors: list[Behavior], vectors: dict[str, list[float]] | None = None) -> None:
     """Write the input tables of train_recommender; an article's category is its number modulo 3."""
     spark = lake.spark
-    for split in sorted({behavior[0] for behavior in behaviors}):
-        of_split = [behavior for behavior in behaviors if behavior[0] == split]
-        lake.replace("impressions", impressions(spark, of_split, lake.schema("impressions")), where={"split": split})
-        lake.replace("click_history", click_history(spark, of_split, lake.schema("click_history")), where={"split": split})
+    put(lake, "impressions", impressions(spark, behaviors, lake.schema("impressions")))
+    put(lake, "click_history", click_history(spark, behaviors, lake.schema("click_history")))
     ids = sorted({candidate.split("-")[0] for behavior in behaviors for candidate in behavior[4].split()})
     rows = [(n, f"c{int(n[1:]) % 3}", f"s{int(n[1:]) % 6}", [("title", f"Q{int(n[1:]) % 5}")]) for n in ids]
-    lake.merge("news", news(spark, rows, lake.schema("news")))
+    put(lake, "news", news(spark, rows, lake.schema("news")))
     if vectors is not None:
-        found = embeddings(spark, vectors, lake.schema("article_embeddings"))
-        lake.replace("article_embeddings", found, where={"encoder_id": "test"})
+        put(lake, "article_embeddings", embeddings(spark, vectors, lake.schema("article_embeddings")))
 
 
 def write_clicks(folder: Path, clicks: int, *, width: int = 6, per_group: int = 16, files: int = 2, seed: int = 0) -> list[str]:

@@ -18,6 +18,7 @@ from newslake.training.classifier_data import TextFeed, classes_of
 from newslake.training.classifier_model import ClassifierSettings, FoldedClassifier
 from newslake.training.classifier_quality import Quality
 from newslake.training.staging import Staged
+from tests.filling import put
 from tests.killing import content
 
 CLASSES = ("autos", "music", "sports")
@@ -37,9 +38,9 @@ def fill(lake: Lakehouse, *, texts: int = 60, random_labels: bool = False, copie
     frame = frame_of(lake.spark, rows, "news_id string, category string, title string, embedding array<float>")
     frame = frame.withColumn("content_hash", F.sha2("title", 256))
     columns = [F.col(f.name) if f.name in frame.columns else F.lit(None).cast(f.dataType).alias(f.name) for f in lake.schema("news")]
-    lake.merge("news", frame.select(*columns))
+    put(lake, "news", frame.select(*columns))
     vectors = frame.select("news_id", F.lit("E: 1").alias("encoder_id"), "content_hash", F.lit(1).alias("token_count"), "embedding")
-    lake.merge("article_embeddings", vectors)
+    put(lake, "article_embeddings", vectors)
 
 
 def train(lake: Lakehouse, **options: Any) -> JobRun:

@@ -8,7 +8,7 @@ from pyspark.sql import SparkSession
 from newslake.lakehouse import Lakehouse
 from tests.killing import arguments_of, commits, data_files
 from tests.training.test_classifier import OPTIONS, fill, results, train
-from tests.undisturbed import Moment, Undisturbed, kill_and_rerun, one_and_all, undisturbed_run
+from tests.undisturbed import Moment, Undisturbed, kill_and_rerun, undisturbed_run
 
 MOMENTS: dict[str, Moment] = {
     "staging half built": lambda root: any((root / "_staging").glob("*.tmp-*/classes/_SUCCESS")),
@@ -29,8 +29,8 @@ def left(lake: Lakehouse) -> None:
     assert not lake.exists("text_classifiers") or lake.read("text_classifiers").isEmpty()
 
 
-@pytest.mark.parametrize("moments", one_and_all(MOMENTS, quick="scores committed, the run not"))
-def test_killed(lake: Lakehouse, undisturbed: Undisturbed, tmp_path: Path, moments: dict[str, Moment]) -> None:
+@pytest.mark.slow
+def test_killed(lake: Lakehouse, undisturbed: Undisturbed, tmp_path: Path) -> None:
     command = ("train_text_classifier", arguments_of(OPTIONS))
-    kill_and_rerun(undisturbed, lake, moments, command, tmp_path, left=left)
+    kill_and_rerun(undisturbed, lake, MOMENTS, command, tmp_path, left=left)
     assert lake.read("text_classifiers").count() == 1

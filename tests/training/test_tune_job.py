@@ -18,6 +18,7 @@ from newslake.training.encode_users import encode_users
 from newslake.training.preparation import models_folder, staging_folder
 from newslake.training.recommender import train_recommender
 from newslake.training.saved import load_saved
+from tests.filling import put
 from tests.text.conftest import WORDS, save_bert
 from tests.training import frames
 
@@ -41,7 +42,7 @@ def fill(lake: Lakehouse) -> None:
     for name in ("title", "abstract"):
         news = news.withColumn(name, F.when(bare, "").otherwise(F.col(name)))
     news = news.withColumn("content_hash", F.sha2(F.concat_ws("|", "title", "abstract"), 256))
-    lake.merge("news", news.select(lake.read("news").columns).localCheckpoint())
+    put(lake, "news", news.select(lake.read("news").columns).localCheckpoint())
 
 
 @pytest.fixture(scope="module")

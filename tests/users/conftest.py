@@ -10,6 +10,7 @@ from newslake.frames import frame_of
 from newslake.lakehouse import Lakehouse
 from newslake.text.spec import EncoderSpec, resolve
 from newslake.users.sets import phrase_id, phrase_text, tag_set
+from tests.filling import put
 from tests.text.conftest import gaps_model, small_model
 
 __all__ = ["gaps_model", "small_model"]  # fixtures that this room shares with text
@@ -26,7 +27,7 @@ def fill(lake: Lakehouse, table: str, rows: Sequence[dict[str, Any]]) -> None:
     values = [tuple(row.get(name) for name in contract.names) for row in rows]
     for field in contract:
         field.nullable = True
-    lake.merge(table, frame_of(lake.spark, values, contract))
+    put(lake, table, frame_of(lake.spark, values, contract))
 
 
 def fill_phrases(lake: Lakehouse, as_of: str, phrases: Sequence[tuple[str, Sequence[str]]], encoder: str = "e") -> None:
@@ -42,4 +43,4 @@ def fill_phrases(lake: Lakehouse, as_of: str, phrases: Sequence[tuple[str, Seque
         F.lit(1.0).alias("weight"),
         F.lit(encoder).alias("encoder_id"),
     )
-    lake.merge("user_phrases", rows)
+    put(lake, "user_phrases", rows)

@@ -18,7 +18,7 @@ from newslake.users.matching.exact import ExactMatcher
 from newslake.users.sets import phrase_id
 from tests.killing import commits, content
 from tests.text.conftest import UNEMBEDDED, WORDS
-from tests.undisturbed import Moment, Undisturbed, content_of, kill_and_rerun, one_and_all, undisturbed_run
+from tests.undisturbed import Moment, Undisturbed, content_of, kill_and_rerun, undisturbed_run
 from tests.users.conftest import fill_phrases
 from tests.users.test_matching import frame, sets_of
 
@@ -168,7 +168,7 @@ def left(lake: Lakehouse) -> None:
         assert lake.read("tag_phrases").groupBy("phrase_id").count().where("count > 1").isEmpty()
 
 
-@pytest.mark.parametrize("moments", one_and_all(MOMENTS, quick="one slice committed"))
-def test_killed(lake: Lakehouse, undisturbed: Undisturbed, small_model: Path, tmp_path: Path, moments: dict[str, Moment]) -> None:
+@pytest.mark.slow
+def test_killed(lake: Lakehouse, undisturbed: Undisturbed, small_model: Path, tmp_path: Path) -> None:
     options = ("--as-of", "2019-11-15", "--encoder", str(small_model), "--slice-rows", "16")
-    kill_and_rerun(undisturbed, lake, moments, ("encode_tag_phrases", options), tmp_path, left=left)
+    kill_and_rerun(undisturbed, lake, MOMENTS, ("encode_tag_phrases", options), tmp_path, left=left)

@@ -20,7 +20,7 @@ from newslake.users.groups import PhraseSettings, groups_of, phrases_of, quantis
 from newslake.users.phrases import build_phrases
 from tests.killing import commits, content
 from tests.text.conftest import UNEMBEDDED, WORDS
-from tests.undisturbed import Moment, Undisturbed, content_of, kill_and_rerun, one_and_all, undisturbed_run
+from tests.undisturbed import Moment, Undisturbed, content_of, kill_and_rerun, undisturbed_run
 from tests.users.conftest import fill
 
 DAY = "2019-11-15"
@@ -161,7 +161,7 @@ def undisturbed(spark: SparkSession, small_model: Path, tmp_path_factory: pytest
     return undisturbed_run(spark, tmp_path_factory.mktemp("undisturbed"), fill, lambda lake: build(lake, small_model, slice_rows=8), look)
 
 
-@pytest.mark.parametrize("moments", one_and_all(MOMENTS, quick="two slices committed"))
-def test_killed(lake: Lakehouse, undisturbed: Undisturbed, small_model: Path, tmp_path: Path, moments: dict[str, Moment]) -> None:
+@pytest.mark.slow
+def test_killed(lake: Lakehouse, undisturbed: Undisturbed, small_model: Path, tmp_path: Path) -> None:
     options = ("--as-of", DAY, "--encoder", str(small_model), "--slice-rows", "8")
-    kill_and_rerun(undisturbed, lake, moments, ("build_phrases", options), tmp_path)
+    kill_and_rerun(undisturbed, lake, MOMENTS, ("build_phrases", options), tmp_path)

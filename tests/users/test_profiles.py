@@ -19,7 +19,7 @@ from newslake.lakehouse import Lakehouse
 from newslake.users.keywords import SHARES, best_keywords, term_rarity
 from newslake.users.profiles import build_profiles
 from tests.killing import commits, content, log_of
-from tests.undisturbed import Moment, Undisturbed, content_of, kill_and_rerun, one_and_all, undisturbed_run
+from tests.undisturbed import Moment, Undisturbed, content_of, kill_and_rerun, undisturbed_run
 from tests.users.conftest import fill
 
 TABLES = ("user_tags", "user_topics", "user_articles")
@@ -327,7 +327,7 @@ def undisturbed(spark: SparkSession, world: Path, tmp_path_factory: pytest.TempP
     return undisturbed_run(spark, tmp_path_factory.mktemp("undisturbed"), fill, build_two_days, content_of(*TABLES))
 
 
-@pytest.mark.parametrize("moments", one_and_all(MOMENTS, quick="tags of the first day committed"))
-def test_killed(lake: Lakehouse, undisturbed: Undisturbed, tmp_path: Path, moments: dict[str, Moment]) -> None:
+@pytest.mark.slow
+def test_killed(lake: Lakehouse, undisturbed: Undisturbed, tmp_path: Path) -> None:
     options = ("--as-of", "2019-11-14", "--through", "2019-11-15", "--keywords", "0")
-    kill_and_rerun(undisturbed, lake, moments, ("build_profiles", options), tmp_path)
+    kill_and_rerun(undisturbed, lake, MOMENTS, ("build_profiles", options), tmp_path)

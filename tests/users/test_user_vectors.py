@@ -16,7 +16,7 @@ from newslake.users.sets import phrase_id
 from newslake.users.user_vectors import build_user_vectors
 from newslake.vectors import TOPIC_SHARE
 from tests.killing import content, data_files
-from tests.undisturbed import Moment, Undisturbed, content_of, kill_and_rerun, one_and_all, undisturbed_run
+from tests.undisturbed import Moment, Undisturbed, content_of, kill_and_rerun, undisturbed_run
 from tests.users.conftest import fill, fill_phrases
 from tests.users.test_profiles import FITTED, at
 
@@ -132,6 +132,6 @@ def undisturbed(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -
     return undisturbed_run(spark, tmp_path_factory.mktemp("undisturbed"), world, build, content_of("user_vectors"))
 
 
-@pytest.mark.parametrize("moments", one_and_all(MOMENTS, quick="as it writes"))
-def test_killed(lake: Lakehouse, undisturbed: Undisturbed, tmp_path: Path, moments: dict[str, Moment]) -> None:
-    kill_and_rerun(undisturbed, lake, moments, ("build_user_vectors", ("--as-of", DAY)), tmp_path)
+@pytest.mark.slow
+def test_killed(lake: Lakehouse, undisturbed: Undisturbed, tmp_path: Path) -> None:
+    kill_and_rerun(undisturbed, lake, MOMENTS, ("build_user_vectors", ("--as-of", DAY)), tmp_path)
