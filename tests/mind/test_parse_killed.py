@@ -24,8 +24,10 @@ MOMENTS: dict[str, Moment] = {
 }
 
 
-def mind_files(folder: Path) -> Path:
-    """Two splits with repeated, contradicting and broken lines of both kinds, each in a folder of its own in this one."""
+@pytest.fixture(scope="module")
+def mind(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a folder for each split, with repeated, contradicting and broken lines of both kinds."""
+    folder = tmp_path_factory.mktemp("mind")
     for split, day in zip(SPLITS, (11, 15), strict=True):
         (folder / split).mkdir(parents=True)
         news = [f"N{i}\tsports\tsoccer\tTitle {i}\t\thttps://news.example/N{i}\t[]\t[]" for i in range(0 if split == "train" else 40, 80)]
@@ -51,12 +53,6 @@ def parse(lake: Lakehouse, folder: Path) -> JobRun:
 def report(run: JobRun) -> tuple[int | None, int, dict[str, str]]:
     """What a run says of its lines."""
     return run.rows_read, run.rows_rejected, run.facts
-
-
-@pytest.fixture(scope="module")
-def mind(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with files of both splits."""
-    return mind_files(tmp_path_factory.mktemp("mind"))
 
 
 @pytest.fixture(scope="module")
