@@ -63,6 +63,22 @@ def readable(lake: Lakehouse) -> None:
             lake.read(folder.name).count()
 
 
+def kill_at(moment: Moment, lake: Lakehouse, command: tuple[str, Sequence[str]], log: Path) -> None:
+    """Start a run of a job and kill it at the moment.
+
+    Args:
+        moment: how its lakehouse looks then, and did not look before.
+        lake: the tables that the run starts from.
+        command: the job's name, and its options without --lakehouse.
+        log: file for what the run says.
+    """
+    root = Path(str(lake.root))
+    job, options = command
+    assert not moment(root), "so it is before the run begins"
+    killed = kill_job(job, "--lakehouse", str(root), *options, when=lambda: moment(root), log=log)
+    assert killed, f"ended before the moment: {log.read_text()[-2000:]}"
+
+
 def kill_and_rerun(
     undisturbed: Undisturbed,
     lake: Lakehouse,
@@ -84,13 +100,10 @@ def kill_and_rerun(
         logs: folder for what the killed runs say.
         left: a check of what each kill leaves.
     """
-    root = undisturbed.begin(lake)
-    job, options = command
+    undisturbed.begin(lake)
     for number, (name, moment) in enumerate(moments.items()):
-        assert not moment(root), f"{name}: so it is before the run begins"
-        log = logs / f"log-{number}"
-        killed = kill_job(job, "--lakehouse", str(root), *options, when=lambda moment=moment: moment(root), log=log)  # type: ignore[misc]
-        assert killed, f"ended before: {name}: {log.read_text()[-2000:]}"
+        print(name)
+        kill_at(moment, lake, command, logs / f"log-{number}")
         left(lake)
     undisturbed.rerun(lake)
     assert undisturbed.look(lake) == undisturbed.after

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from datetime import date, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,7 +16,8 @@ from newslake.lakehouse import Lakehouse
 from newslake.search import ctr
 from newslake.search.newsfeed import parse_hour, rank_newsfeed
 from tests.filling import put
-from tests.killing import content
+from tests.killing import arguments_of, commits, content
+from tests.undisturbed import kill_at
 
 HOUR = datetime(2019, 11, 15, 8)
 SPORTS, MUSIC = [1.0, 0.0, 0.1], [0.0, 1.0, 0.1]
@@ -71,11 +73,19 @@ def fill(lake: Lakehouse, shown: Sequence[Shown] = SHOWN) -> None:
     put(lake, "user_vectors", frame_of(spark, users, lake.schema("user_vectors")))
 
 
+OPTIONS: dict[str, Any] = {
+    "hour": "2019-11-15T08",
+    "per_vector": 3,
+    "feed_size": 4,
+    "similarity_weight": 6.0,
+    "age_half_life_hours": 12.0,
+}
+
+
 def rank(lake: Lakehouse, **options: Any) -> JobRun:
     """One run of the job."""
     run = JobRun("rank_newsfeed")
-    ours = {"hour": "2019-11-15T08", "per_vector": 3, "feed_size": 4, "similarity_weight": 6.0, "age_half_life_hours": 12.0}
-    rank_newsfeed(lake, run, **{**ours, **options})
+    rank_newsfeed(lake, run, **{**OPTIONS, **options})
     return run
 
 
@@ -89,8 +99,10 @@ def feeds(lake: Lakehouse) -> dict[str, list[tuple[str, str]]]:
     return found
 
 
-def test_feeds_rates_and_rerun(lake: Lakehouse) -> None:
+def test_feeds_rates_and_rerun(lake: Lakehouse, tmp_path: Path) -> None:
+    """Also where a first run was killed between its two tables."""
     fill(lake)
+    kill_at(lambda root: commits(root / "article_ctr") >= 2, lake, ("rank_newsfeed", arguments_of(OPTIONS)), tmp_path / "log")
     run = rank(lake)
     found = feeds(lake)
     # U1 has read N3. N2, never shown, has its category's rate; N1 was shown in vain twice and is below it. N4 is old, but of a category

@@ -20,7 +20,7 @@ from newslake.users.groups import PhraseSettings, groups_of, phrases_of, quantis
 from newslake.users.phrases import build_phrases
 from tests.killing import commits, content
 from tests.text.conftest import UNEMBEDDED, WORDS
-from tests.undisturbed import Moment, Undisturbed, content_of, kill_and_rerun, undisturbed_run
+from tests.undisturbed import Moment, Undisturbed, content_of, kill_and_rerun, kill_at, undisturbed_run
 from tests.users.conftest import fill
 
 DAY = "2019-11-15"
@@ -94,7 +94,8 @@ def build(lake: Lakehouse, model: Path, **options: Any) -> JobRun:
     return run
 
 
-def test_phrases_of_users(lake: Lakehouse, small_model: Path) -> None:
+def test_phrases_of_users(lake: Lakehouse, small_model: Path, tmp_path: Path) -> None:
+    """Also where a first run was killed when some of five tags were encoded."""
     tags(
         lake,
         *(("u1", word, 5.0 - i) for i, word in enumerate(WORDS[:4])),
@@ -102,8 +103,13 @@ def test_phrases_of_users(lake: Lakehouse, small_model: Path) -> None:
         ("u2", WORDS[1], 0.5),
         ("u3", "film", 1.0),
     )
+    options = ("--as-of", DAY, "--encoder", str(small_model), "--slice-rows", "1")
+    kill_at(MOMENTS["two slices committed"], lake, ("build_phrases", options), tmp_path / "log")
+    encoded = lake.read("tag_embeddings").count()
+    assert encoded in (2, 3)
     run = build(lake, small_model, group_cosine=-1.0, phrase_size=3, phrases_per_group=5)
-    assert run.rows_written == {"tag_embeddings": 5, "user_phrases": 7}
+    assert run.rows_written == {"tag_embeddings": 5 - encoded, "user_phrases": 7}
+    assert lake.read("tag_embeddings").count() == 5
     rows = lake.read("user_phrases").orderBy("user_id", F.desc("weight"), F.size("tags")).collect()
     a = WORDS[0]
     found = [(row["user_id"], "".join(sorted("abcd"[WORDS.index(tag)] for tag in row["tags"]))) for row in rows[:-1]]

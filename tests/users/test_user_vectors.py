@@ -16,7 +16,7 @@ from newslake.users.sets import phrase_id
 from newslake.users.user_vectors import build_user_vectors
 from newslake.vectors import TOPIC_SHARE
 from tests.killing import content, data_files
-from tests.undisturbed import Moment, Undisturbed, content_of, kill_and_rerun, undisturbed_run
+from tests.undisturbed import Moment, Undisturbed, content_of, kill_and_rerun, kill_at, undisturbed_run
 from tests.users.conftest import fill, fill_phrases
 from tests.users.test_profiles import FITTED, at
 
@@ -77,8 +77,10 @@ def build(lake: Lakehouse, **options: Any) -> JobRun:
     return run
 
 
-def test_vectors_are_the_joined_parts(lake: Lakehouse) -> None:
+def test_vectors_are_the_joined_parts(lake: Lakehouse, tmp_path: Path) -> None:
+    """Also where a first run was killed as it wrote."""
     world(lake)
+    kill_at(MOMENTS["as it writes"], lake, ("build_user_vectors", ("--as-of", DAY)), tmp_path / "log")
     run = build(lake)
     rows = (
         lake.read("user_vectors")
