@@ -43,7 +43,7 @@ class Undisturbed:
 def undisturbed_run(
     spark: SparkSession, folder: Path, fill: Callable[[Lakehouse], object], job: Callable[[Lakehouse], object], look: Look
 ) -> Undisturbed:
-    """Fill a lakehouse, keep a copy of it, run the job, and look at what it left."""
+    """Fill a lakehouse, keep a copy of it, run the job, and look at what it left, which stays in `after` in the folder."""
     lake = Lakehouse(spark, str(folder / "after"))
     fill(lake)
     shutil.copytree(folder / "after", folder / "before")

@@ -66,9 +66,11 @@ def fill(lake: Lakehouse) -> None:
     put(
         lake,
         "article_embeddings",
-        rows(lake, "article_embeddings", *({"news_id": key, "encoder_id": "e1", "embedding": [1.0]} for key in DAYS)),
+        rows(lake, "article_embeddings", *({"news_id": key, "content_hash": key, "encoder_id": "e1", "embedding": [1.0]} for key in DAYS)),
     )
-    put(lake, "article_topics", rows(lake, "article_topics", *({"news_id": key, "topic_model": "t1", "rank": 1} for key in DAYS)))
+    put(lake, "topics", rows(lake, "topics", {"topic_model": "t1", "terms": ["a"], "term_weights": [1.0], "vector": [1.0]}))
+    topics = ({"news_id": key, "content_hash": key, "topic_model": "t1", "rank": rank} for key in DAYS for rank in (1, 2))
+    put(lake, "article_topics", rows(lake, "article_topics", *topics))
     trained(lake, "news_embeddings", "news_id", [(key, [1.0]) for key in DAYS])
     put(
         lake,

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 from pyspark.sql import DataFrame, SparkSession
-from pyspark.sql import functions as F
 
 from newslake.errors import UserError
 from newslake.horizon import horizon
@@ -67,11 +66,6 @@ def test_old_news_leave_what_is_served_and_what_training_needs_stays(lake: Lakeh
     assert run.facts["deleted from news"] == "3"
     assert horizon(lake) == date.fromisoformat(HORIZON)
     # Nothing that builds, exports or takes in brings them back, though some are in news with all that it takes.
-    put(lake, "topics", rows(lake, "topics", {"topic_model": "t1", "terms": ["a"], "term_weights": [1.0], "vector": [1.0]}))
-    put(lake, "article_topics", lake.read("article_topics").withColumn("rank", F.lit(2)))
-    lake.delete("article_topics", "content_hash <> ''")
-    put(lake, "article_topics", lake.read("article_topics").withColumn("content_hash", F.col("news_id")))
-    put(lake, "article_embeddings", lake.read("article_embeddings").withColumn("content_hash", F.col("news_id")))
     build_article_vectors(lake, JobRun("test"))
     assert ids(lake, "article_vectors") == served
     put(lake, "article_vectors", article_vectors(lake, [("shown", "2019-10-02", "shown")]))  # as if a job had been late
