@@ -5,8 +5,9 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 LAKEHOUSE ?= lakehouse
 # Further options of jobs/run_pipeline.py, such as RUN_OPTIONS="--articles 300 --epochs 2".
 RUN_OPTIONS ?=
-# pytest-xdist: two workers, each with a session of its own in one JVM (some 12 GB in all). IN_PARALLEL= takes one.
-IN_PARALLEL ?= --numprocesses 2 --dist loadfile
+# pytest-xdist: two workers, each with a session of its own in one JVM (some 12 GB in all); one that has done its half takes over from the
+# other's. IN_PARALLEL= takes one.
+IN_PARALLEL ?= --numprocesses 2 --dist worksteal
 KAFKA_PORT ?= 9092
 # The installer, pinned as everything else is: it checks each package against the hashes in requirements.lock.
 UV_VERSION := 0.13.9
@@ -29,9 +30,8 @@ run: $(READY) ## Run the whole pipeline on the built-in sample (tables in LAKEHO
 test: $(READY) ## Run the tests
 	$(BIN)/pytest -m "not slow" $(IN_PARALLEL)
 
-# Few and long: a worker that has done its half takes over from the other's.
 test-slow: $(READY) ## Run the slower proofs: kills at many moments, larger data
-	$(BIN)/pytest -m slow $(IN_PARALLEL:loadfile=worksteal)
+	$(BIN)/pytest -m slow $(IN_PARALLEL)
 
 lint: $(READY) ## Check style and types
 	$(BIN)/ruff check .
