@@ -33,11 +33,9 @@ class Undisturbed:
     after: Any
     rerun: Callable[[Lakehouse], object]
 
-    def begin(self, lake: Lakehouse) -> Path:
-        """Give an empty lakehouse the tables before the run; returns its folder. A Delta table does not know where it lies."""
-        root = Path(str(lake.root))
-        shutil.copytree(self.before, root)
-        return root
+    def begin(self, lake: Lakehouse) -> None:
+        """Give an empty lakehouse the tables before the run. A Delta table does not know where it lies."""
+        shutil.copytree(self.before, str(lake.root))
 
 
 def undisturbed_run(

@@ -28,8 +28,7 @@ FEED: dict[str, Moment] = {
 
 
 VOTE_OPTIONS, VOTE_TABLES = test_reclassify.OPTIONS, ("short_text_votes", "short_text_corpus")
-FEED_OPTIONS: dict[str, Any] = {"hour": "2019-11-15T08", "per_vector": 3, "feed_size": 4}
-FEED_TABLES = ("newsfeed", "article_ctr")
+FEED_OPTIONS, FEED_TABLES = test_newsfeed.OPTIONS, ("newsfeed", "article_ctr")
 
 
 def rerun(lake: Lakehouse, job: Callable[..., None], options: dict[str, Any]) -> None:
