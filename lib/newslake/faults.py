@@ -6,6 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from newslake.inputs import COMPRESSED
+from newslake.paths import place_of
+
 
 @dataclass(frozen=True)
 class Fault:
@@ -27,7 +30,8 @@ _DAMAGED = re.compile(
 _GONE = re.compile(r"FILE_NOT_EXIST|FileNotFoundException.*\.parquet|DELTA_FILE_NOT_FOUND")
 _BUSY = re.compile(r"DELTA_CONCURRENT_\w+|Concurrent(Append|DeleteRead|DeleteDelete|Transaction|Write)Exception|DELTA_METADATA_CHANGED")
 _MEMORY = re.compile(r"java\.lang\.OutOfMemoryError|Java heap space|GC overhead limit exceeded")
-_PARQUET = re.compile(r"(?:file:/*)?(?P<path>/[^\s,'\"]*?\.parquet)")
+_PARQUET = re.compile(r"file:/[^\n'\"]*?\.parquet|/[^\s,'\"]*?\.parquet")
+_READING = re.compile(r"FAILED_READ_FILE[^\n]*? reading file (?P<path>[^\n]+?)\.(?: SQLSTATE|\s*$|\n)")
 _DENIED = (
     re.compile(
         r"(?:Mkdirs failed to create|Cannot create|AccessDeniedException:|\[Errno \d+\][^:\n]*:)"
@@ -60,12 +64,22 @@ def explained(error: BaseException, folders: Sequence[str | None] = ()) -> Fault
         return Fault("another run wrote the same rows at the same time, again and again: run again when it has ended; nothing is lost")
     if _GONE.search(said):
         return Fault(f"{_file(said)} is gone, which its table needs: {_MEND}")
+    if found := _READING.search(said):
+        file = place_of(found["path"])
+        if not file.endswith(".parquet") and "/_delta_log/" not in file:
+            return Fault(f"{file} is damaged and cannot be read{_as_named(file)}: bring it again as a whole, and run again")
     if _DAMAGED.search(said):
         return Fault(f"{_file(said)} is damaged and cannot be read: {_MEND}")
     return None
 
 
 _MEND = "put it back from a copy, or RESTORE the table to a version before it, and run again"
+
+
+def _as_named(file: str) -> str:
+    """What the name of a compressed file says of it."""
+    ending = file.rsplit(".", 1)[-1].lower()
+    return f", or is not compressed as its name says (.{ending})" if ending in COMPRESSED else ""
 
 
 def _texts(error: BaseException) -> list[str]:
@@ -82,7 +96,7 @@ def _texts(error: BaseException) -> list[str]:
 
 def _file(said: str) -> str:
     found = _PARQUET.search(said)
-    return found["path"] if found else "a file of a table"
+    return place_of(found[0]) if found else "a file of a table"
 
 
 def _free(folders: Sequence[str | None]) -> str:

@@ -7,7 +7,8 @@ from typing import Any, Self
 
 import pyarrow as pa
 from pyspark import StorageLevel
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import functions as F
 from pyspark.sql import types as T
 from pyspark.sql.pandas.types import to_arrow_schema
 
@@ -49,6 +50,15 @@ def _arrow(value: Any, kind: T.DataType) -> Any:
     if isinstance(kind, T.MapType):
         return list(value.items())
     return value
+
+
+def once(rows: DataFrame, name: str, value: Column) -> DataFrame:
+    """Add a column that is computed once per row.
+
+    The optimizer copies the expression of an ordinary column into every filter and column that reads it, so that a line
+    would be split, or its time parsed, as often as something looks at it. What a generator gives is never copied.
+    """
+    return rows.select("*", F.explode(F.array(value)).alias(name))
 
 
 class Frames:

@@ -4,6 +4,7 @@ import logging
 import re
 import secrets
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -34,6 +35,8 @@ class JobRun:
         self.rows_read: int | None = None
         self.rows_written: dict[str, int] = {}
         self.rows_rejected = 0
+        self.rows_unusable = 0
+        self.reasons: Counter[str] = Counter()
         self.facts: dict[str, str] = {}
         self._clock = time.monotonic()
 
@@ -53,6 +56,11 @@ class JobRun:
     def quarantined(self, n: int) -> None:
         """Add to the rows that went to quarantine."""
         self.rows_rejected += int(n)
+
+    def could_not_use(self, n: int, reasons: Mapping[str, int]) -> None:
+        """Add to the inputs that could not be used, with the most frequent reasons and how often each was found."""
+        self.rows_unusable += int(n)
+        self.reasons.update(reasons)
 
     def fact(self, name: str, value: object) -> None:
         """Note what else is worth saying, such as `candidates without an article: 12`."""

@@ -1,5 +1,7 @@
 """Rejected input: what every reader sends to the table quarantine."""
 
+from collections.abc import Mapping
+
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
@@ -8,6 +10,7 @@ from newslake.jobrun import JobRun
 from newslake.lakehouse import Lakehouse
 
 TABLE = "quarantine"
+_REASONS = 20
 
 
 def rejected(rows: DataFrame, *, job: str) -> DataFrame:
@@ -62,6 +65,25 @@ def rows_of(rows: DataFrame, source: str | Column, *, record_id: Column, raw: Co
         reason.alias("reason"),
         F.current_timestamp().alias("ingested_at"),
     )
+
+
+def commonest(rows: DataFrame, reason: str) -> dict[str, int]:
+    """The most frequent reasons in a column, and how often each is there; NULLs do not count."""
+    counted = rows.where(F.col(reason).isNotNull()).groupBy(F.col(reason).alias("reason")).agg(F.count("*").alias("times"))
+    return {row["reason"]: row["times"] for row in counted.orderBy(F.desc("times"), "reason").limit(_REASONS).collect()}
+
+
+def nothing_usable(what: str, lines: int, reasons: Mapping[str, int]) -> str:
+    """What to tell where none of the lines could be used.
+
+    Args:
+        what: they are, such as `line of behaviors`.
+        lines: how many there were.
+        reasons: from `commonest`.
+    """
+    reason, times = max(reasons.items(), key=lambda pair: pair[1])
+    why = f"because: {reason}" if times == lines else f"most of them ({times:,}) because: {reason}"
+    return f"no {what} could be used: all {lines:,} are in quarantine, {why}"
 
 
 def send(lake: Lakehouse, run: JobRun, rows: DataFrame, *, job: str) -> int:

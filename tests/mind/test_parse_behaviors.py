@@ -113,7 +113,6 @@ BAD_BEHAVIORS: Mapping[str, bytes] = {
     "no candidates": b"5\tU1\t11/11/2019 1:03:52 PM\tN9\t",
     "invalid UTF-8": b"5\tU\xff1\t11/11/2019 1:03:52 PM\tN9\tN1-0",
     "a NUL character": b"5\tU1\t11/11/2019 1:03:52 PM\tN9\x00\tN1-0",
-    "CR LF": b"5\tU1\t11/11/2019 1:03:52 PM\tN9\tN1-0\r",
     "different content": b"1\tU2\t11/11/2019 1:03:52 PM\tN9\tN1-0 N2-1",
 }
 

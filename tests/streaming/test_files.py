@@ -1,5 +1,6 @@
 """The streams over folders of JSON lines: what the tables hold, in one batch or many, and again."""
 
+import gzip
 import json
 import os
 import shutil
@@ -13,6 +14,7 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 from newslake.errors import JobFailed, UserError
+from newslake.faults import explained
 from newslake.jobrun import JobRun
 from newslake.lakehouse import Lakehouse
 from newslake.streaming.articles import stream_articles
@@ -152,6 +154,45 @@ def test_clicks_meet_their_impressions(lake: Lakehouse, tmp_path: Path) -> None:
     assert [content(lake.read(t)) for t in ("impressions", "clicks", "search_queries", "user_interests", "quarantine")] == before
 
 
+def search(number: int) -> dict[str, Any]:
+    return {"type": "search", "event_id": f"Q{number}", "user_id": "U1", "query": "cats", "occurred_at": "2019-11-14T06:00:00Z"}
+
+
+def test_files_in_folders_damaged_and_changed(lake: Lakehouse, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    folder = tmp_path / "in [1] #50% ø"
+    (folder / "2019" / "11").mkdir(parents=True)
+    put(folder / "2019" / "11" / "14", "part-0.jsonl", [search(1)])
+    put(folder, "b.jsonl.tmp", [search(99)])
+    assert behaviors(lake, folder).rows_read == 1, "files in folders, as delivery services write them; uploads under way are left alone"
+
+    whole = gzip.compress("".join(json.dumps(search(n)) + "\n" for n in range(2, 40)).encode())
+    (folder / "a.jsonl.gz").write_bytes(whole[:-30])
+    with pytest.raises(Exception, match="FAILED_READ_FILE") as caught:
+        behaviors(lake, folder)
+    fault = explained(caught.value)
+    assert fault is not None
+    assert (fault.status, fault.line.split(",")[0]) == (1, f"{folder}/a.jsonl.gz is damaged and cannot be read")
+    (folder / "a.jsonl.gz").unlink()
+    put(folder, "c.jsonl", [search(50)])
+    assert "files that changed after they were read" not in behaviors(lake, folder).facts
+    (folder / "a.jsonl.gz").write_bytes(whole)
+    os.utime(folder / "a.jsonl.gz", (1_700_000_000, 1_700_000_000))
+    with caplog.at_level("WARNING", logger="newslake"):
+        again = behaviors(lake, folder)
+    assert again.facts["files that changed after they were read"] == "1"
+    assert f"{folder}/a.jsonl.gz. Give what is to be read a new name" in caplog.text
+    (folder / "a.jsonl.gz").rename(folder / "new name.jsonl.gz")
+    assert behaviors(lake, folder).rows_read == 38
+    assert lake.read("search_queries").count() == 40
+
+    (folder / "d.jsonl").write_text("no JSON\n\r\n{}\n")
+    with pytest.raises(JobFailed, match=r"^no message could be used: all 2 are in quarantine, most of them \(1\) because: no"):
+        behaviors(lake, folder)
+    (folder / "e.jsonl.zip").write_bytes(b"PK")
+    with pytest.raises(UserError, match=r"e\.jsonl\.zip is an archive"):
+        behaviors(lake, folder)
+
+
 def test_mistakes_are_one_line(lake: Lakehouse, tmp_path: Path) -> None:
     def refused(**options: Any) -> str:
         with pytest.raises(UserError) as caught:
@@ -161,7 +202,7 @@ def test_mistakes_are_one_line(lake: Lakehouse, tmp_path: Path) -> None:
     assert refused() == "say where the messages come from: either --topic NAME or --files FOLDER"
     assert "either --topic" in refused(topic="t", files="f")
     assert "not the name of a Kafka topic" in refused(topic="a b")
-    assert refused(files=str(tmp_path / "no")) == f"--files {tmp_path / 'no'}: there is no such folder"
+    assert refused(files=str(tmp_path / "no")) == f"--files {tmp_path / 'no'}: there is no such file or folder"
     assert "--max-per-batch takes 1" in refused(files=str(tmp_path), max_per_batch=0)
     assert "choose a name of its own" in refused(files=str(tmp_path), split="train")
     assert "--starting-offsets takes earliest" in refused(topic="t", starting_offsets="first")

@@ -31,6 +31,20 @@ ARTICLES: list[tuple[bytes | str | dict[str, Any] | None, str | None]] = [
     ({**GOOD, "published_at": "2019-11-09T06:03:52.123456+01:00"}, None),
     ({**GOOD, "entities": [{"label": "Storm", "confidence": 1, "occurrence_offsets": [0]}]}, None),
     (json.dumps(GOOD) + " \r", None),
+    # What nobody reads is left alone, whatever it holds.
+    ({**GOOD, "other": {"x": "NaN"}}, None),
+    (json.dumps(GOOD)[:-1] + ', "other": {"a": 1, "a": 2}}', None),
+    (json.dumps({**GOOD, "other": "x" * 21_000_000}), None),
+    ("\ufeff" + json.dumps(GOOD) + "\r", None),
+    (json.dumps(GOOD)[:-1] + ', "other": ' + "9" * 1_001 + "}", "not JSON, or a number of over 1,000 digits"),
+    (json.dumps(GOOD)[:-1] + ', "other": ' + "[" * 2_000 + "]" * 2_000 + "}", "not JSON, or nested over 1,000 levels deep"),
+    (json.dumps(GOOD)[:-1] + ', "entities": [{"label": "a", "label": "b"}]}', "entities cannot be read: two members of one name in it"),
+    (json.dumps(GOOD) * 2, "not JSON"),
+    ("{'news_id': 'N1'}", "not JSON"),
+    ('{"news_id": NaN}', "not JSON"),
+    (json.dumps(GOOD)[:-1], "not JSON"),
+    (json.dumps(GOOD) + "]", "not JSON"),
+    (json.dumps(GOOD) + '], "x": [' + json.dumps(GOOD), "not JSON"),
     (None, "an empty message"),
     (b"", "an empty message"),
     (b'{"news_id": "\xff\xfe"}', "invalid UTF-8"),
@@ -99,6 +113,13 @@ def test_every_bad_message_has_its_reason(spark: SparkSession, read: Any, cases:
     assert len(found) == len(cases)
     for (message, wanted), (problem,) in zip(cases, found, strict=True):
         assert problem is None if wanted is None else (problem or "").startswith(wanted), f"{message!r}: {problem}"
+
+
+def test_a_message_that_nests_too_deep_is_still_known_by_its_id(spark: SparkSession) -> None:
+    deep = json.dumps(GOOD)[:-1] + ', "other": ' + "[" * 2_000 + "]" * 2_000 + "}"
+    row = read_articles(as_messages(spark, [deep])).head()
+    assert row is not None
+    assert (row["news_id"], row["problem"]) == ("N1", "not JSON, or nested over 1,000 levels deep")
 
 
 def test_members_become_columns(spark: SparkSession) -> None:

@@ -13,7 +13,7 @@ import pytest
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
-from newslake.errors import UserError
+from newslake.errors import JobFailed, UserError
 from newslake.jobrun import JobRun
 from newslake.lakehouse import Lakehouse
 from newslake.users.keywords import SHARES, best_keywords, term_rarity
@@ -259,6 +259,11 @@ def test_interests_and_queries_from_lines_and_from_tables(filled: Lakehouse, tmp
     assert lake.read("quarantine").count() == 7
     build(lake, clock="occurrence", window_hours=72, **paths, **EXACT)
     assert lake.read("quarantine").count() == 7
+    glued = "".join(map(json.dumps, interests[:2])) + "\n" + json.dumps({**interests[1], "interest": ["film", "jazz"]})
+    (tmp_path / "glued.jsonl").write_text(glued)
+    with pytest.raises(JobFailed, match=r"^no line of what users said could be used: all 2 are in quarantine, most of them \(1\)"):
+        build(lake, clock="occurrence", window_hours=72, interests=str(tmp_path / "glued.jsonl"), **EXACT)
+    assert lake.read("quarantine").where("source LIKE '%glued.jsonl'").count() == 2
     # By arrival the files are of today, and belong to no day of 2019; the same said in tables.
     build(lake, **paths, window_hours=72, **EXACT)
     assert ("u4", "sports") not in weights(lake, "user_tags", DAY, "user_id", "tag")

@@ -6,7 +6,8 @@ The format is MIND's (https://msnews.github.io, Wu et al., ACL 2020): impression
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from newslake.mind.lines import IDENTITY, line_problem, once, split_fields
+from newslake.frames import once
+from newslake.mind.lines import IDENTITY, line_problem, split_fields
 
 WIDTH = 5
 KEY = ("split", "impression_id")
@@ -20,18 +21,25 @@ _YEARS = ("1900-01-01", "2262-01-01")
 _EMPTY_CANDIDATE = r"(?:^| )(?: |\z)"
 _NO_DASH = r"(?:^| )[^ -]+(?: |\z)"
 _NO_ID = r"(?:^| )-[01](?: |\z)"
+_NO_LABEL = r"[^ ](?<!-[01])(?: |\z)"
+_GLUED = "a comma or semicolon in the {}: ids are parted by blanks"
 
 
-def parse_lines(lines: DataFrame) -> DataFrame:
+def parse_lines(lines: DataFrame, test_labels: bool | None = None) -> DataFrame:
     """Add what a line says, and `problem`: why it cannot be used, or NULL.
 
-    Adds fields, impression_id, user_id, history and candidates (as in the file, ids parted by one space), occurred_at.
-    Without the columns that nobody reads this costs no more than what is read.
+    Adds fields, impression_id, user_id, history and candidates (as in the file, ids parted by one space), occurred_at, and labelled:
+    whether the candidates carry labels. Without the columns that nobody reads this costs no more than what is read.
+
+    Args:
+        lines: from lines.read_lines.
+        test_labels: whether the lines of test carry labels; None: each does where one of its candidates ends in -0 or -1.
     """
     rows = split_fields(lines)
     names = ("impression_id", "user_id", "time", "history", "candidates")
     rows = rows.select("*", *(F.get("fields", F.lit(i)).alias(name) for i, name in enumerate(names)))
-    return once(rows, "occurred_at", F.try_to_timestamp("time", F.lit(_TIME))).withColumn("problem", _problem())
+    rows = once(rows, "occurred_at", F.try_to_timestamp("time", F.lit(_TIME))).withColumn("labelled", _labelled(test_labels))
+    return rows.withColumn("problem", _problem(guessed=test_labels is None))
 
 
 def impressions(parsed: DataFrame) -> DataFrame:
@@ -46,7 +54,7 @@ def impressions(parsed: DataFrame) -> DataFrame:
         "user_id",
         "occurred_at",
         F.col("arrived_at").alias("ingested_at"),
-        _labelled().alias("labelled"),
+        "labelled",
         F.posexplode(F.split("candidates", " ")).alias("position", "candidate"),
     )
     candidate = F.col("candidate")
@@ -126,13 +134,16 @@ def _prints() -> list[Column]:
     ]
 
 
-def _labelled() -> Column:
-    """Whether the candidates of a line carry labels: always in train and dev; in test where the line has a dash at all."""
-    return (F.col("split") != "test") | F.col("candidates").contains("-")
+def _labelled(test_labels: bool | None) -> Column:
+    """Whether the candidates of a line carry labels: always in train and dev. (A dash alone says nothing: ids may hold one.)"""
+    if test_labels is not None:
+        return (F.col("split") != "test") | F.lit(test_labels)
+    candidates = F.concat(F.col("candidates"), F.lit(" "))
+    return (F.col("split") != "test") | candidates.contains("-0 ") | candidates.contains("-1 ")
 
 
-def _problem() -> Column:
-    history, candidates = F.col("history"), F.col("candidates")
+def _problem(*, guessed: bool) -> Column:
+    history, candidates, labelled = F.col("history"), F.col("candidates"), F.col("labelled")
     first, end = (F.lit(day).cast("timestamp") for day in _YEARS)
     in_time = (F.col("occurred_at") >= first) & (F.col("occurred_at") < end)
     empty_id = history.startswith(" ") | history.endswith(" ") | history.contains("  ")
@@ -142,9 +153,11 @@ def _problem() -> Column:
         .when(F.col("user_id") == "", "empty user_id")
         .when(~F.coalesce(in_time, F.lit(False)), "time does not parse; wanted is M/D/YYYY h:mm:ss AM or PM")
         .when(empty_id, "an empty id in the history")
+        .when(history.contains(",") | history.contains(";"), _GLUED.format("history"))
         .when(candidates == "", "no candidates")
-        .when(_labelled() & _unclean(candidates), _label_problem())
-        .when(~_labelled() & candidates.rlike(_EMPTY_CANDIDATE), "an empty candidate"),
+        .when(candidates.contains(",") | candidates.contains(";"), _GLUED.format("candidates"))
+        .when(labelled & _unclean(candidates), _label_problem(guessed=guessed))
+        .when(~labelled & candidates.rlike(_EMPTY_CANDIDATE), "an empty candidate"),
     )
 
 
@@ -158,11 +171,13 @@ def _unclean(candidates: Column) -> Column:
     return cut.contains(" ")
 
 
-def _label_problem() -> Column:
+def _label_problem(*, guessed: bool) -> Column:
     """What is wrong with the first thing found wrong. A label is what follows the last dash."""
     candidates = F.col("candidates")
+    only_some = F.lit(guessed) & (F.col("split") == "test") & candidates.rlike(_NO_LABEL)
     return (
         F.when(candidates.rlike(_EMPTY_CANDIDATE), "an empty candidate")
+        .when(only_some, "some candidates end in -0 or -1 and some do not; where these are ids as they stand, say --no-test-labels")
         .when(candidates.rlike(_NO_DASH), "a candidate without - and label")
         .when(candidates.rlike(_NO_ID), "a candidate without an id")
         .otherwise("a label other than 0 or 1")

@@ -1,23 +1,30 @@
 """import_labels: short texts with their classes, and classifier scores of articles, from files of JSON lines into tables."""
 
 from collections.abc import Sequence
+from functools import reduce
 
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
-from newslake.errors import UserError
+from newslake.errors import JobFailed, UserError
 from newslake.frames import Frames
+from newslake.inputs import checked, is_blank, text_lines
 from newslake.jobrun import JobRun
+from newslake.jsonlines import Field, also, parsed
 from newslake.lakehouse import Lakehouse
-from newslake.mind.lines import IDENTITY, as_rejected, numbered, once, read_lines
+from newslake.mind.lines import IDENTITY, as_rejected, numbered, with_places
 from newslake.mind.news import content_hash
-from newslake.mind.sources import Source
-from newslake.quarantine import send
+from newslake.quarantine import commonest, nothing_usable, send
 
 _ANY = "train"  # lines.py knows files by split; these have none
-_TEXTS = "news_id STRING, title STRING, abstract STRING, body STRING, class STRING, _corrupt_record STRING"
-_SCORES = "news_id STRING, class STRING, score DOUBLE, _corrupt_record STRING"
-_READ = {"allowSingleQuotes": "false", "allowNonNumericNumbers": "false"}
+_TEXTS = (
+    Field("news_id", required=True),
+    Field("title", required=True),
+    Field("abstract"),
+    Field("body"),
+    Field("class", required=True),
+)
+_SCORES = (Field("news_id", required=True), Field("class", required=True), Field("score", "number", required=True))
 
 
 def import_labels(
@@ -28,7 +35,8 @@ def import_labels(
     Both are files of JSON lines, plain or compressed, such as the generator's short_texts.jsonl and class_scores.jsonl. A text is
     {"news_id", "title", "class"}, and may have "abstract" and "body"; it becomes an article whose category is the class. A score is
     {"news_id", "class", "score"}, the score between 0 and 1. A line that cannot be used goes to quarantine; of several lines with one
-    news_id the first counts, by file and line. Then encode the texts with jobs/encode_articles.py, and run jobs/reclassify_short_text.py.
+    news_id the first counts, by file and line. Where no line of the texts, or of the scores, could be used, the job fails. Then encode
+    the texts with jobs/encode_articles.py, and run jobs/reclassify_short_text.py.
 
     Args:
         texts: Files (or folders of files) with texts.
@@ -37,16 +45,22 @@ def import_labels(
     """
     if not texts and not scores:
         raise UserError("give files with --texts, with --scores, or with both")
+    places = {option: [checked(lake.spark, path, option) for path in paths] for option, paths in (("--texts", texts), ("--scores", scores))}
+    useless: list[str] = []
     with Frames() as frames:
         if scores:
-            good = _read(lake, run, frames, scores, "--scores", _SCORES, _score_problem())
+            share = F.when(~F.col("score").between(0.0, 1.0), "score is not between 0 and 1")
+            good = _read(lake, run, frames, places["--scores"], _SCORES, share, useless)
             contract = lake.schema("article_class_scores")
             rows = good.withColumns({"model_run": F.lit(model_run), "content_hash": F.lit(None).cast("string")}).select(*contract.names)
             run.wrote("article_class_scores", lake.merge("article_class_scores", rows).rows)
         if texts:
-            good = _read(lake, run, frames, texts, "--texts", _TEXTS, _text_problem())
+            empty = F.when(F.trim("title") == "", "no title")
+            good = _read(lake, run, frames, places["--texts"], _TEXTS, empty, useless)
             lake.create("news")
             run.wrote("news", lake.merge("news", as_articles(good, lake.read("news"))).rows)
+    if useless:
+        raise JobFailed("; ".join(useless))
 
 
 def as_articles(texts: DataFrame, stored: DataFrame) -> DataFrame:
@@ -64,43 +78,33 @@ def as_articles(texts: DataFrame, stored: DataFrame) -> DataFrame:
     return made.withColumn("content_hash", content_hash())
 
 
-def _read(lake: Lakehouse, run: JobRun, frames: Frames, paths: Sequence[str], option: str, schema: str, problem: Column) -> DataFrame:
-    """The usable rows of the files, the first of each news_id; the other lines go to quarantine."""
-    source = Source("news", _ANY, ", ".join(paths), None, ())
-    try:
-        everything = frames.keep(read_lines(lake.spark, [Source("news", _ANY, path, None, ()) for path in paths])[_ANY])
-        run.rows_in(everything.count())
-    except Exception as error:  # Py4J's own, which has no narrower type
-        raise UserError(f"{option} {source.path}: cannot be read: {str(error).splitlines()[0][:200]}") from None
-    value = F.when(F.is_valid_utf8("value"), F.col("value"))
-    parsed = once(everything, "said", F.from_json(value, schema, _READ)).select("*", problem.alias("reason"))
+def _read(
+    lake: Lakehouse, run: JobRun, frames: Frames, places: Sequence[str], fields: Sequence[Field], problem: Column, useless: list[str]
+) -> DataFrame:
+    """The usable rows of the files, the first of each news_id; the other lines go to quarantine.
+
+    Args:
+        places: from `checked`.
+        fields: the members of a line.
+        problem: what else can be wrong with one, or NULL.
+        useless: takes what is to be told where no line could be used.
+    """
+    files = [with_places(text_lines(lake.spark, place), _ANY) for place in places]
+    everything = frames.keep(reduce(DataFrame.unionByName, files))
+    lines = everything.where(~is_blank(F.col("value")))
+    count = lines.count()
+    run.rows_in(count)
+    read = also(parsed(lines.withColumn("raw", F.col("value").cast("binary")), fields), problem)
     order = [F.col("path"), F.col("block"), F.col("row")]
-    place = F.row_number().over(Window.partitionBy("said.news_id").orderBy(F.col("reason").isNotNull(), *order))
-    judged = parsed.withColumn("reason", F.when(F.col("reason").isNotNull(), F.col("reason")).when(place > 1, "news_id comes again"))
-    judged = frames.keep(judged)
+    place = F.row_number().over(Window.partitionBy("news_id").orderBy(F.col("problem").isNotNull(), *order))
+    again = F.when(F.col("problem").isNull() & (place > 1), "news_id comes again")
+    judged = frames.keep(read.withColumn("reason", F.coalesce("problem", again)))
     wrong = judged.where(F.col("reason").isNotNull()).select(
-        *IDENTITY, "arrived_at", "value", "reason", F.array(F.col("said.news_id"), F.lit("")).alias("fields")
+        *IDENTITY, "arrived_at", "value", "reason", F.array(F.col("news_id"), F.lit("")).alias("fields")
     )
     send(lake, run, as_rejected(numbered(wrong, everything)), job="import_labels")
-    return judged.where(F.col("reason").isNull()).select("said.*").drop("_corrupt_record")
-
-
-def _broken() -> Column:
-    said = F.col("said")
-    return F.when(said.isNull() | said["_corrupt_record"].isNotNull(), "not JSON of the expected types").when(
-        F.coalesce(said["news_id"], F.lit("")) == "", "no news_id"
-    )
-
-
-def _text_problem() -> Column:
-    said = F.col("said")
-    empty = F.coalesce(F.trim(said["title"]), F.lit("")) == ""
-    return F.coalesce(_broken(), F.when(empty, "no title").when(F.coalesce(said["class"], F.lit("")) == "", "no class"))
-
-
-def _score_problem() -> Column:
-    said = F.col("said")
-    share = F.coalesce(said["score"].between(0.0, 1.0), F.lit(False))
-    return F.coalesce(
-        _broken(), F.when(F.coalesce(said["class"], F.lit("")) == "", "no class").when(~share, "score is not between 0 and 1")
-    )
+    good = judged.where(F.col("reason").isNull()).select(*(field.name for field in fields))
+    if count and good.isEmpty():
+        what = "text" if fields is _TEXTS else "score"
+        useless.append(nothing_usable(f"line with a {what}", count, commonest(judged, "reason")))
+    return good

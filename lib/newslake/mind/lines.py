@@ -11,6 +11,8 @@ from itertools import groupby
 from pyspark.sql import Column, DataFrame, SparkSession, Window
 from pyspark.sql import functions as F
 
+from newslake.frames import once
+from newslake.inputs import cleaned
 from newslake.mind.sources import SPLITS, Source
 
 IDENTITY = ("split", "path", "block", "row")
@@ -44,6 +46,11 @@ def _by_pattern(sources: Sequence[Source]) -> Iterable[tuple[str | None, Iterabl
 def _text(spark: SparkSession, split: str, pattern: str | None, sources: Sequence[Source]) -> DataFrame:
     options = {} if pattern is None else {"pathGlobFilter": pattern}
     text = spark.read.text([source.path for source in sources], lineSep="\n", **options)  # type: ignore[arg-type]
+    return with_places(text, split)
+
+
+def with_places(text: DataFrame, split: str) -> DataFrame:
+    """Lines that Spark read from files, with their IDENTITY and arrived_at, as `read_lines` gives them."""
     return text.select(
         F.lit(split).alias("split"),
         F.col("_metadata.file_path").alias("path"),
@@ -54,18 +61,9 @@ def _text(spark: SparkSession, split: str, pattern: str | None, sources: Sequenc
     )
 
 
-def once(rows: DataFrame, name: str, value: Column) -> DataFrame:
-    """Add a column that is computed once per row.
-
-    The optimizer copies the expression of an ordinary column into every filter and column that reads it, so that a line
-    would be split, or its time parsed, as often as something looks at it. What a generator gives is never copied.
-    """
-    return rows.select("*", F.explode(F.array(value)).alias(name))
-
-
 def split_fields(lines: DataFrame) -> DataFrame:
-    """Add `fields`, the line cut at its tabs."""
-    return once(lines, "fields", F.split("value", "\t"))
+    """Add `fields`, the line cut at its tabs; a CR before the line's end is no part of the last."""
+    return once(lines, "fields", F.split(cleaned(F.col("value")), "\t"))
 
 
 def line_problem(width: int) -> Column:
@@ -74,7 +72,6 @@ def line_problem(width: int) -> Column:
     return (
         F.when(~F.is_valid_utf8(value), "invalid UTF-8")
         .when(value.contains("\0"), "a NUL character")
-        .when(value.endswith("\r"), "ends in CR LF; lines must end in LF alone")
         .when(F.size(fields) != width, F.concat(F.lit("wrong number of fields: "), F.size(fields), F.lit(f", not {width}")))
     )
 

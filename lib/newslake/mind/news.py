@@ -7,7 +7,8 @@ entities of title and abstract as JSON. Quotes are plain text.
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from newslake.mind.lines import IDENTITY, line_problem, once, split_fields
+from newslake.frames import once
+from newslake.mind.lines import IDENTITY, line_problem, split_fields
 
 WIDTH = 8
 KEY = ("news_id",)

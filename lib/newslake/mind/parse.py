@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pyspark.sql import DataFrame, Row
 from pyspark.sql import functions as F
 
-from newslake.errors import UserError
+from newslake.errors import JobFailed, UserError
 from newslake.frames import Frames
 from newslake.jobrun import JobRun
 from newslake.lakehouse import Lakehouse
@@ -13,7 +13,7 @@ from newslake.mind import behaviors, news
 from newslake.mind.intake import Ledger, Stock, judge, rejects, take_stock, tally, union, without
 from newslake.mind.lines import CONFLICT, DUPLICATE, USE, read_lines
 from newslake.mind.sources import KINDS, SPLITS, find_sources
-from newslake.quarantine import send
+from newslake.quarantine import commonest, nothing_usable, send
 
 _ROWS = {"impressions": behaviors.impressions, "click_history": behaviors.click_history}
 _BROADCAST_ARTICLES = 1_000_000  # ids of up to so many articles are sent to every executor (some 50 MB)
@@ -27,24 +27,28 @@ def parse_behaviors(
     train: list[str] | None = None,
     dev: list[str] | None = None,
     test: list[str] | None = None,
+    test_labels: bool | None = None,
     replace: bool = False,
 ) -> None:
     """Read MIND's news.tsv and behaviors.tsv into the tables news, impressions and click_history.
 
     A PATH is a folder that holds news.tsv and behaviors.tsv (or numbered parts such as behaviors-00003.tsv), plain or
-    compressed, a single file whose name begins with news or behaviors, or a glob pattern; any URI that Spark reads.
+    compressed, a single file whose name begins with news or behaviors, or a glob pattern; any URI that Spark reads. A path that
+    is there as it is written is no pattern, whatever it holds.
 
     What is there already stays, and reading the same files again changes nothing: an impression that is there with other
     content keeps what it has, and the line goes to quarantine. An article that is there takes what the files say now, except
     that of one which another source brought (it has a body or an updated_at) only what it lacks is filled in.
     published_at of the articles follows the table impressions: the first time that each was shown.
 
-    Lines that cannot be used go to the table quarantine with their reason.
+    Lines that cannot be used go to the table quarantine with their reason. Where no line at all could be used, the job fails.
 
     Args:
         train: Folders or files of the training split.
         dev: Folders or files of the validation split.
         test: Folders or files of the test split, whose candidates need no labels.
+        test_labels: Say --no-test-labels where the candidates of test are ids that may end in -0 or -1 themselves, --test-labels where
+            all of them carry labels (default: those of a line do where one of them ends in -0 or -1).
         replace: Make the given behaviors files the whole of their splits, whatever was there before. Articles are only added
             or updated.
     """
@@ -56,16 +60,23 @@ def parse_behaviors(
     of_kind = {kind: read_lines(lake.spark, [s for s in sources if s.kind == kind]) for kind in KINDS}
     # The articles come last: their published_at is read from the impressions. Whatever is killed in between, a rerun of the
     # whole job completes, since every write before it changes nothing the second time.
+    useless: list[str] = []
     if of_kind["behaviors"]:
         # Nothing is compared with what a table holds where all of it is replaced, or the table is new. (Two first runs at once
         # do not double it either: each puts its rows in place of the split.)
-        _load_behaviors(lake, run, of_kind["behaviors"], unread=set(_ROWS) if replace else new)
-    _load_news(lake, run, of_kind["news"])
+        parsed = {split: behaviors.parse_lines(frame, test_labels) for split, frame in of_kind["behaviors"].items()}
+        useless += _load_behaviors(lake, run, of_kind["behaviors"], parsed, unread=set(_ROWS) if replace else new)
+    useless += _load_news(lake, run, of_kind["news"])
+    if useless:
+        raise JobFailed("; ".join(useless))
 
 
-def _load_behaviors(lake: Lakehouse, run: JobRun, lines: Mapping[str, DataFrame], *, unread: set[str]) -> None:
-    parsed = {split: behaviors.parse_lines(frame) for split, frame in lines.items()}
-    stock = take_stock(union(parsed), behaviors.KEY)
+def _load_behaviors(
+    lake: Lakehouse, run: JobRun, lines: Mapping[str, DataFrame], parsed: Mapping[str, DataFrame], *, unread: set[str]
+) -> list[str]:
+    """Write impressions and click_history; returns what is to be told where no line could be used."""
+    counted = take_stock(union(parsed), behaviors.KEY)
+    stock = {split: counted.get(split, Stock()) for split in parsed}  # an empty file has no line to count
     total = sum(stock.values(), Stock())
     run.rows_in(total.lines)
     run.progress(f"{total.lines:,} lines of behaviors, {total.unusable:,} of them unusable")
@@ -96,9 +107,12 @@ def _load_behaviors(lake: Lakehouse, run: JobRun, lines: Mapping[str, DataFrame]
             run.progress(f"{split}: {inserted:,} rows to {table}")
             used += inserted + found if table == "click_history" else 0  # the table that has one row per line
     _close(run, Ledger("behaviors", total.lines, used, _lines(verdicts, DUPLICATE), quarantined))
+    return _nothing_usable("behaviors", total, union(parsed))
 
 
-def _load_news(lake: Lakehouse, run: JobRun, lines: Mapping[str, DataFrame]) -> None:
+def _load_news(lake: Lakehouse, run: JobRun, lines: Mapping[str, DataFrame]) -> list[str]:
+    """Write news; returns what is to be told where no line could be used."""
+    told: list[str] = []
     with Frames() as frames:
         shown = frames.keep(news.first_shown(lake.read("impressions")))
         stored = lake.read("news")
@@ -124,7 +138,13 @@ def _load_news(lake: Lakehouse, run: JobRun, lines: Mapping[str, DataFrame]) -> 
         if lines:
             used = files.join(lake.read("news"), on="news_id", how="left_semi").count()
             _close(run, Ledger("news", total.lines, used, _lines(verdicts, DUPLICATE), quarantined))
+            told = _nothing_usable("news", total, parsed)
         _count_unmatched(lake, run, shown)
+    return told
+
+
+def _nothing_usable(kind: str, total: Stock, parsed: DataFrame) -> list[str]:
+    return [nothing_usable(f"line of {kind}", total.lines, commonest(parsed, "problem"))] if total.lines and not total.usable else []
 
 
 def _usable(parsed: DataFrame, stock: Stock) -> DataFrame:

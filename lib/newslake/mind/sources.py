@@ -9,21 +9,33 @@ from pyspark.errors import AnalysisException
 from pyspark.sql import SparkSession
 
 from newslake.errors import UserError
+from newslake.inputs import COMPRESSED, is_archive, reason, unpack_it
+from newslake.paths import place_of, readable
 
 Kind = Literal["news", "behaviors"]
 KINDS: tuple[Kind, ...] = ("news", "behaviors")
 SPLITS = ("train", "dev", "test")  # in the order in which they are read: the first of two rows with one key wins
 
+_NAMES = "{kind}.tsv", "{kind}-[0-9]*.tsv"
+
+
+def _pattern(kind: str, *endings: str) -> str:
+    """A pattern of the names that a folder's files of one kind have, each with one of the endings."""
+    return "{" + ",".join(name.format(kind=kind) + ending for name in _NAMES for ending in endings) + "}"
+
+
 # What a folder's files are called: news.tsv or numbered parts of it, plain or compressed. Not news*: the tutorial writes
-# news_embeddings.tsv into the same folder.
-_IN_FOLDER = {kind: f"{{{kind}.tsv,{kind}.tsv.*,{kind}-[0-9]*.tsv,{kind}-[0-9]*.tsv.*}}" for kind in KINDS}
+# news_embeddings.tsv into the same folder, and people keep news.tsv.bak.
+_IN_FOLDER = {kind: _pattern(kind, "", *(f".{ending}" for ending in COMPRESSED)) for kind in KINDS}
+_ANYTHING = {kind: _pattern(kind, ".*")[:-1] + f",{kind}.*}}" for kind in KINDS}
 
 
 @dataclass(frozen=True)
 class Source:
     """One path of one split that holds lines of one kind.
 
-    `pattern` says which of the folder's files count (None: all that the path names), `files` which they are.
+    `path` is as Spark reads it, `pattern` says which of the folder's files count (None: all that the path names), `files` (URIs) which
+    they are.
     """
 
     kind: Kind
@@ -54,13 +66,18 @@ def find_sources(spark: SparkSession, paths: Mapping[str, Sequence[str]]) -> lis
 
 
 def _look(spark: SparkSession, split: str, path: str) -> list[Source]:
-    found = [Source(kind, split, path, _IN_FOLDER[kind], _files(spark, split, path, _IN_FOLDER[kind])) for kind in KINDS]
-    found = [source for source in found if source.files]
+    place = readable(spark, path)
+    found = [Source(kind, split, place, _IN_FOLDER[kind], _files(spark, split, path, place, _IN_FOLDER[kind])) for kind in KINDS]
     name = re.split(r"[/\\]", path.rstrip("/\\"))[-1].lower()
+    packed = [] if any(source.files for source in found) else [name] if is_archive(name) else []
+    packed += [file for source in found if not source.files for file in _archives(spark, split, path, place, source.kind)]
+    if packed:
+        raise UserError(unpack_it(f"--{split}", path, place_of(packed[0])))
+    found = [source for source in found if source.files]
     # A file of another name, or a folder such as behaviors.tsv/ that holds the part files of a Spark job.
     named = [kind for kind in KINDS if name.startswith(kind)]
     if not found and named:
-        found = [Source(named[0], split, path, None, _files(spark, split, path, None))]
+        found = [Source(named[0], split, place, None, _files(spark, split, path, place, None))]
     if not any(source.files for source in found):
         raise UserError(
             f"--{split} {path}: no MIND files there; give a folder with news.tsv or behaviors.tsv (or parts such as "
@@ -69,22 +86,20 @@ def _look(spark: SparkSession, split: str, path: str) -> list[Source]:
     return found
 
 
-def _files(spark: SparkSession, split: str, path: str, pattern: str | None) -> tuple[str, ...]:
+def _files(spark: SparkSession, split: str, path: str, place: str, pattern: str | None) -> tuple[str, ...]:
     options = {} if pattern is None else {"pathGlobFilter": pattern}
     try:
-        return tuple(sorted(spark.read.text(path, **options).inputFiles()))  # type: ignore[arg-type]
+        return tuple(sorted(spark.read.text(place, **options).inputFiles()))  # type: ignore[arg-type]
     except AnalysisException as error:
         if error.getCondition() == "PATH_NOT_FOUND":
             raise UserError(f"--{split} {path}: there is no such file or folder") from None
-        raise UserError(f"--{split} {path}: cannot be read: {_reason(error)}") from None
+        raise UserError(f"--{split} {path}: cannot be read: {reason(error)}") from None
     except Exception as error:  # Py4J's own, which has no narrower type: an unknown file system, no permission
-        raise UserError(f"--{split} {path}: cannot be read: {_reason(error)}") from None
+        raise UserError(f"--{split} {path}: cannot be read: {reason(error)}") from None
 
 
-def _reason(error: Exception) -> str:
-    """The line of a Java error that says what is wrong; Py4J's own first line only says that something was called."""
-    lines = [line.strip(": ") for line in str(error).splitlines() if line.strip()]
-    return next((line for line in lines if not line.startswith("An error occurred while calling")), type(error).__name__)
+def _archives(spark: SparkSession, split: str, path: str, place: str, kind: Kind) -> list[str]:
+    return [file for file in _files(spark, split, path, place, _ANYTHING[kind]) if is_archive(file)]
 
 
 def _refuse_repeated(split: str, sources: Sequence[Source]) -> None:
@@ -93,5 +108,5 @@ def _refuse_repeated(split: str, sources: Sequence[Source]) -> None:
     for source in sources:
         for file in source.files:
             if file in seen:
-                raise UserError(f"--{split} {source.path}: {file} is given twice; name it once")
+                raise UserError(f"--{split} {source.path}: {place_of(file)} is given twice; name it once")
             seen.add(file)

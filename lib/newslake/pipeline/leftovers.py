@@ -1,9 +1,9 @@
 """Folders that killed runs left beside the tables: scratch files of searches, exports in the making."""
 
 import time
-from typing import Any
 
 from newslake.lakehouse import Lakehouse
+from newslake.paths import file_system, hadoop_path
 
 # Folder beside the tables -> what the names of unfinished things in it begin with.
 _PLACES = {"_scratch": "", "_feeds": "_making_"}
@@ -18,12 +18,10 @@ def remove_leftovers(lake: Lakehouse, *, hours: float) -> int:
     """
     if lake.root is None:
         return 0
-    session: Any = lake.spark
-    path = session._jvm.org.apache.hadoop.fs.Path
     removed = 0
     for place, begins in _PLACES.items():
-        folder = path(f"{lake.root}/{place}")
-        system = folder.getFileSystem(session._jsparkSession.sessionState().newHadoopConf())
+        folder = hadoop_path(lake.spark, f"{lake.root}/{place}")
+        system = file_system(lake.spark, folder)
         if not system.exists(folder):
             continue
         for status in system.listStatus(folder):

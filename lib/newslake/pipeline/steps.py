@@ -5,7 +5,6 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from glob import glob
 from typing import Any, Literal
 
 from pyspark.sql import Row
@@ -15,6 +14,7 @@ from newslake.cli import job_options, run_job, settings_of
 from newslake.errors import JobFailed, UserError
 from newslake.jobrun import JobRun, first_line
 from newslake.lakehouse import Lakehouse
+from newslake.paths import matching
 from newslake.pipeline.plan import Task
 from newslake.tablespec import table_names
 
@@ -156,7 +156,7 @@ def _now() -> datetime:
 def _fingerprint(paths: Sequence[str]) -> str:
     """Hash of the names, sizes and modification times of files, patterns' or folders' too: what changes when an input does."""
     found = []
-    for path in (match for pattern in paths for match in sorted(glob(pattern)) or [pattern]):
+    for path in (match for pattern in paths for match in matching(pattern)):
         inside = [os.path.join(folder, name) for folder, _, names in os.walk(path) for name in names]
         for name in inside or [path]:
             if os.path.exists(name):

@@ -2,13 +2,13 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 from uuid import uuid4
 
 from pyspark.sql import DataFrame, SparkSession
 
 from newslake.errors import UserError
 from newslake.lakehouse import Lakehouse
+from newslake.paths import exactly, file_system, hadoop_path
 
 
 class Scratch:
@@ -21,7 +21,7 @@ class Scratch:
         """Write the rows; returns their files."""
         path = f"{self.folder}/{name}"
         rows.write.parquet(path)
-        return tuple(sorted(rows.sparkSession.read.schema(rows.schema).parquet(path).inputFiles()))
+        return tuple(sorted(rows.sparkSession.read.schema(rows.schema).parquet(exactly(path)).inputFiles()))
 
 
 @contextmanager
@@ -41,6 +41,5 @@ def scratch(lake: Lakehouse, folder: str | None) -> Iterator[Scratch]:
 
 
 def _remove(spark: SparkSession, folder: str) -> None:
-    jvm: Any = spark._jvm
-    path = jvm.org.apache.hadoop.fs.Path(folder)
-    path.getFileSystem(spark._jsparkSession.sessionState().newHadoopConf()).delete(path, True)
+    path = hadoop_path(spark, folder)
+    file_system(spark, path).delete(path, True)

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TypeVar, cast
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import unquote, urlsplit
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 from pyspark.sql import DataFrame
 
 from newslake.errors import UserError
+from newslake.paths import local_path, uri
 
 Item = TypeVar("Item")
 _BATCH_ROWS = 8192
@@ -98,7 +99,7 @@ def table_files(rows: DataFrame) -> tuple[str, ...]:
 
     Delta names them as Hadoop paths, where a % stands for itself; in a URI it has to be escaped.
     """
-    return tuple(sorted(quote(path, safe=":/=") for path in rows.inputFiles()))
+    return tuple(sorted(map(uri, rows.inputFiles())))
 
 
 @dataclass(frozen=True)
@@ -241,13 +242,12 @@ def _located(file: str) -> tuple[pafs.FileSystem, str]:
     Raises:
         UserError: pyarrow cannot read there.
     """
-    parts = urlsplit(file)
-    if parts.scheme in ("", "file"):
-        return pafs.LocalFileSystem(), unquote(parts.path) if parts.scheme else file
-    if parts.scheme == "dbfs":  # Databricks mounts it
-        return pafs.LocalFileSystem(), "/dbfs" + unquote(parts.path)
+    if (local := local_path(file)) is not None:
+        return pafs.LocalFileSystem(), local
     try:
         system, path = pafs.FileSystem.from_uri(file.replace("s3a://", "s3://", 1))
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as error:
-        raise UserError(f"the search cannot read {parts.scheme}:// ({error}): keep its tables where pyarrow can read them") from None
+        raise UserError(
+            f"the search cannot read {urlsplit(file).scheme}:// ({error}): keep its tables where pyarrow can read them"
+        ) from None
     return system, unquote(path)

@@ -9,6 +9,7 @@ from uuid import uuid4
 
 from pyspark.sql import DataFrame, SparkSession
 
+from newslake.paths import file_system, hadoop, hadoop_path
 from newslake.serving.vespa import LINE
 
 
@@ -46,7 +47,7 @@ class Folder:
             made = Path(scratch) / name
             made.mkdir()
             make(made)
-            self._system().copyFromLocalFile(False, True, self._at(made.as_uri()), self._at(f"{self.path}/{name}"))
+            self._system().copyFromLocalFile(False, True, self._at(hadoop(made)), self._at(f"{self.path}/{name}"))
 
     def take_the_place_of(self, path: str) -> None:
         """Become the folder at `path`: one rename, after what was there is gone."""
@@ -59,12 +60,10 @@ class Folder:
         self._system().delete(self._at(self.path), True)
 
     def _system(self) -> Any:
-        session: Any = self._spark
-        return self._at(self.path).getFileSystem(session._jsparkSession.sessionState().newHadoopConf())
+        return file_system(self._spark, self._at(self.path))
 
     def _at(self, path: str) -> Any:
-        jvm: Any = self._spark._jvm
-        return jvm.org.apache.hadoop.fs.Path(path)
+        return hadoop_path(self._spark, path)
 
 
 @contextmanager

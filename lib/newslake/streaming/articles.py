@@ -10,7 +10,7 @@ from newslake.frames import Frames
 from newslake.horizon import horizon
 from newslake.jobrun import JobRun
 from newslake.lakehouse import Lakehouse
-from newslake.quarantine import send
+from newslake.quarantine import commonest, send
 from newslake.serving.export import export_articles
 from newslake.streaming.article_messages import newest, read_articles, refuse_purged, settled
 from newslake.streaming.enrich import Models, enrich
@@ -92,6 +92,7 @@ def stream_articles(
     models = Models(found, EmbedSettings(device=device, batch_tokens=batch_tokens), topic_model)
     model = models.topic_model(lake)
     source.check(lake.spark)
+    source.tell_changed(lake.spark, run, remembered)
     run.fact("encoder_id", found.encoder_id)
     run.fact("topic_model", model.topic_model if model else "none fitted yet: article_topics and article_vectors wait for fit_topics")
     run.progress(f"reading {source}; topic model: {run.facts['topic_model']}")
@@ -129,6 +130,7 @@ def take_articles(
         if counted[1]:
             bad = batch.where(F.col("problem").isNotNull())
             send(lake, run, as_rejected(bad, F.col("news_id")), job=run.job)
+            run.could_not_use(counted[1], commonest(bad, "problem"))
         said = f"{counted[0]:,} messages, {counted[1]:,} of them unusable"
         if counted[0] == counted[1]:
             return said

@@ -10,7 +10,7 @@ from newslake.errors import UserError
 from newslake.frames import Frames
 from newslake.jobrun import JobRun
 from newslake.lakehouse import Lakehouse
-from newslake.quarantine import send
+from newslake.quarantine import commonest, send
 from newslake.streaming.event_messages import (
     CLICK,
     CONFLICT,
@@ -77,6 +77,7 @@ def stream_behaviors(
     trigger = Trigger(once, every_seconds)
     remembered = source.checkpoint(lake, run.job, checkpoint)
     source.check(lake.spark)
+    source.tell_changed(lake.spark, run, remembered)
     run.progress(f"reading {source}")
     for table in (*TABLE_OF.values(), "quarantine"):
         lake.create(table)
@@ -101,7 +102,10 @@ def take_events(lake: Lakehouse, batch: DataFrame, *, run: JobRun, split: str) -
         counts = {row["type"]: row["count"] for row in _tally(batch).collect()}
         total, bad = sum(counts.values()), counts.pop(None, 0)
         run.rows_in(total)
-        rejects = [as_rejected(batch.where(F.col("problem").isNotNull()), F.col("event_id"))] if bad else []
+        wrong = batch.where(F.col("problem").isNotNull())
+        rejects = [as_rejected(wrong, F.col("event_id"))] if bad else []
+        if bad:
+            run.could_not_use(bad, commonest(wrong, "problem"))
         usable = batch.where(F.col("problem").isNull())
         judged = {kind: frames.keep(_judged(lake, usable, kind, split)) for kind in _KINDS if kind in counts}
         for kind, events in judged.items():

@@ -16,6 +16,7 @@ from pyspark.sql.streaming.query import StreamingQuery
 from newslake.errors import JobFailed, UserError
 from newslake.jobrun import JobRun
 from newslake.lakehouse import Lakehouse
+from newslake.quarantine import nothing_usable
 
 _POLL_S = 1
 _KAFKA = re.compile(r"org\.apache\.kafka\.common\.(?:errors\.)?(?P<what>\w+Exception)")
@@ -51,7 +52,7 @@ def run_stream(lake: Lakehouse, run: JobRun, messages: DataFrame, work: Work, *,
     handed on at least once: `work` must leave the same tables however often it gets one.
 
     Raises:
-        JobFailed: the source or the checkpoint failed.
+        JobFailed: the source or the checkpoint failed, or (`once`) there were messages and none could be used.
         Exception: what `work` raised.
     """
     failures: list[Exception] = []
@@ -84,6 +85,8 @@ def run_stream(lake: Lakehouse, run: JobRun, messages: DataFrame, work: Work, *,
             _stop(query)
     if stopping.is_set():
         run.progress("asked to stop: the batch under way, if any, is done again by the next run")
+    elif trigger.once and run.rows_read and run.rows_unusable == run.rows_read:
+        raise JobFailed(nothing_usable("message", run.rows_read, run.reasons))
 
 
 def _stop(query: StreamingQuery) -> None:

@@ -13,7 +13,11 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from newslake.errors import JobFailed, UserError
+from newslake.inputs import checked, is_blank, text_lines
+from newslake.jobrun import JobRun, log
 from newslake.lakehouse import Lakehouse
+from newslake.paths import readable
+from newslake.streaming.seen import changed_files
 
 _WAIT_S = 15
 """How long Kafka may take for its first answer."""
@@ -30,7 +34,7 @@ class Source:
         servers: host:port,host:port of some of Kafka's brokers.
         starting_offsets: earliest, latest, or JSON with an offset for each partition; counts for a new checkpoint only.
         client_config: a file with further properties of the Kafka client, such as security.protocol: passwords belong there.
-        files: folder or glob pattern of JSON lines.
+        files: folder (with those in it) or glob pattern of JSON lines.
         per_batch: messages (topic) or files (folder) in a micro-batch at most.
     """
 
@@ -77,9 +81,25 @@ class Source:
             UserError: there is no such topic or folder, or the settings cannot be used.
         """
         if self.topic is None:
-            _check_folder(spark, str(self.files))
+            checked(spark, str(self.files), "--files")
         else:
             _check_topic(spark, self.topic, self.servers, self._properties())
+
+    def tell_changed(self, spark: SparkSession, run: JobRun, checkpoint: str) -> None:
+        """Name the files that changed after they were read: a stream reads each name once, so what is in them now is not read."""
+        if self.files is None:
+            return
+        count, some = changed_files(spark, readable(spark, self.files), checkpoint)
+        if count:
+            run.fact("files that changed after they were read", count)
+            log.warning(
+                "%s: %s file%s changed after a stream had read a file of that name, and will not be read again: %s. Give what is to be "
+                "read a new name",
+                run.job,
+                f"{count:,}",
+                "s" if count > 1 else "",
+                ", ".join(some) + (", ..." if count > len(some) else ""),
+            )
 
     def messages(self, spark: SparkSession) -> DataFrame:
         """The stream of messages.
@@ -91,8 +111,9 @@ class Source:
         return self._from_files(spark) if self.topic is None else self._from_kafka(spark)
 
     def _from_files(self, spark: SparkSession) -> DataFrame:
-        reader = spark.readStream.option("maxFilesPerTrigger", self.per_batch).option("maxFileAge", _NO_AGE_LIMIT)
-        text = reader.text(str(self.files), lineSep="\n").where(F.trim("value") != "")
+        place = readable(spark, str(self.files))
+        options = {"maxFilesPerTrigger": str(self.per_batch), "maxFileAge": _NO_AGE_LIMIT}
+        text = text_lines(spark, place, stream=True, **options).where(~is_blank(F.col("value")))
         return text.select(
             F.col("_metadata.file_path").alias("source"),
             F.lit(None).cast("bigint").alias("place"),
@@ -143,15 +164,6 @@ def _check_offsets(text: str, topic: str | None) -> None:
     numbers = given.get(topic) if isinstance(given, dict) and len(given) == 1 else None
     if not isinstance(numbers, dict) or not all(key.isdigit() and isinstance(value, int) for key, value in numbers.items()):
         raise UserError(f'--starting-offsets takes earliest, latest, or JSON such as {{"{topic}": {{"0": 1200, "1": -2}}}} (-2: earliest)')
-
-
-def _check_folder(spark: SparkSession, path: str) -> None:
-    try:
-        spark.read.text(path).schema  # noqa: B018 (Spark looks for the path here)
-    except AnalysisException as error:
-        if error.getCondition() == "PATH_NOT_FOUND":
-            raise UserError(f"--files {path}: there is no such folder") from None
-        raise UserError(f"--files {path}: cannot be read: {str(error).splitlines()[0]}") from None
 
 
 def _check_topic(spark: SparkSession, topic: str, servers: str, properties: dict[str, str]) -> None:

@@ -18,7 +18,7 @@ from newslake.jobrun import JobRun
 from newslake.lakehouse import Lakehouse
 from newslake.texts import SHORT_CHARS, is_long
 from newslake.training.fingerprint import combined
-from newslake.training.folders import uri
+from newslake.training.folders import read
 
 if TYPE_CHECKING:  # torch takes seconds to import: --help does without
     from newslake.training.classifier_model import FoldedClassifier
@@ -182,7 +182,7 @@ def _save(
     from newslake.training.classifier_data import classes_of
 
     names, where = classes_of(staged), {"model_run": model_run}
-    scores = lake.spark.read.parquet(uri(folder / "scores.parquet")).withColumn("model_run", F.lit(model_run))
+    scores = read(lake.spark, folder / "scores.parquet").withColumn("model_run", F.lit(model_run))
     run.wrote(SCORES, lake.replace(SCORES, scores, where=where).rows)
     by_class = [
         (model_run, name, *row[:6], None if row[6] is None else names[row[6]]) for name, row in zip(names, quality.by_class(), strict=True)

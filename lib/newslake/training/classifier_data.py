@@ -23,7 +23,7 @@ from newslake.errors import JobFailed, UserError
 from newslake.training.examples import in_fixed_order
 from newslake.training.feed import read_row_groups
 from newslake.training.fingerprint import combined, content_fingerprint
-from newslake.training.folders import built_once, parquet_files, row_count, uri, write, written
+from newslake.training.folders import built_once, parquet_files, row_count, write, written
 from newslake.training.sampling import mixed
 from newslake.training.staging import Staged
 from newslake.vectors import unit
@@ -140,7 +140,7 @@ class TextFeed:
     """
 
     def __init__(self, staged: Staged, *, seed: int, batch_size: int, buffer_rows: int = 65_536) -> None:
-        self._urls = [uri(Path(file)) for file in staged.files("rows")]
+        self._files = staged.files("rows")
         self._rows, self._seed = staged.sizes["texts"], seed
         self._batch_size, self._buffer_rows = batch_size, buffer_rows
 
@@ -170,7 +170,7 @@ class TextFeed:
     def _buffers(self, epoch: int) -> Iterator[list[npt.NDArray[np.generic]]]:
         held: list[list[npt.NDArray[np.generic]]] = []
         rows = 0
-        for group in read_row_groups(self._urls, _COLUMNS, mixed(self._seed, epoch)):
+        for group in read_row_groups(self._files, _COLUMNS, mixed(self._seed, epoch)):
             held.append([group[name] for name in _COLUMNS])
             rows += len(group["label"])
             if rows >= self._buffer_rows:

@@ -18,7 +18,7 @@ from newslake.jobrun import JobRun
 from newslake.lakehouse import Lakehouse
 from newslake.python_workers import map_with_torch
 from newslake.training import examples
-from newslake.training.folders import parquet_files, uri, write
+from newslake.training.folders import parquet_files, read, write
 from newslake.training.preparation import models_folder, staging_folder
 
 if TYPE_CHECKING:  # torch takes seconds to import: --help does without
@@ -74,7 +74,7 @@ def encode_users(
         news, served = _article_vectors(model, len(catalogue.article_ids), place)
         files = write_vectors(scratch / "vectors", served, news)
         clicked = latest_clicks(lake.read("click_history"), lake.read("impressions") if add_clicks else None, length=saved.settings.history)
-        index = lake.spark.read.parquet(uri(scratch / "index.parquet"))
+        index = read(lake.spark, scratch / "index.parquet")
         users = encoded(indexed(clicked, index), model, files[1])
         run.rows_in(clicked.count())
         where = {"model": saved.settings.model, "run_id": saved.run_id}
@@ -195,7 +195,7 @@ def _texts(lake: Lakehouse, saved: "SavedModel", encoder: str | None, scratch: P
     assert tuned is not None
     assert saved.encoder_id is not None  # check_encoder
     found = tuned_encoder(encoder or tuned.model, saved.encoder_id, layers=saved.settings.tune_layers, max_tokens=tuned.text_tokens)
-    index = lake.spark.read.parquet(uri(scratch / "index.parquet"))
+    index = read(lake.spark, scratch / "index.parquet")
     write(tokenised(index.join(texts_of(lake.read("news"), found), on="news_id", how="inner"), found), scratch / "texts")
     return load_texts(parquet_files(scratch / "texts"), articles, found)
 

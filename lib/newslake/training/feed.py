@@ -70,7 +70,7 @@ class ClickFeed:
         shard: int = 0,
         shard_count: int = 1,
     ) -> None:
-        self._urls = [Path(file).absolute().as_uri() for file in files]
+        self._files = files
         self._seed, self._skips, self._batch_size, self._buffer_clicks = seed, skips, batch_size, buffer_clicks
         self._shard, self._shard_count, self._grouped = shard, shard_count, grouped
         groups = [size for file in files for size in _row_groups(file)]
@@ -138,7 +138,7 @@ class ClickFeed:
         make = click_columns if self._grouped else example_columns
         parts: list[Columns] = []
         held = 0
-        for group in read_row_groups(self._urls, COLUMNS, key, self._shard, self._shard_count):
+        for group in read_row_groups(self._files, COLUMNS, key, self._shard, self._shard_count):
             parts.append(make(group, key, self._skips))
             held += len(group["click_id"])
             if held >= self._buffer_clicks:
@@ -148,15 +148,16 @@ class ClickFeed:
             yield held, _joined(parts)
 
 
-def read_row_groups(urls: list[str], columns: Sequence[str], seed: int, shard: int = 0, shard_count: int = 1) -> Iterator[Arrays]:
+def read_row_groups(files: list[str], columns: Sequence[str], seed: int, shard: int = 0, shard_count: int = 1) -> Iterator[Arrays]:
     """Row groups in an order that the seed decides, each as one array a column; lists must have one length.
 
     Built as petastorm.make_batch_reader builds its reader, which cannot be given a pool.
     """
-    filesystem, paths = get_filesystem_and_path_or_paths(urls, hdfs_driver="libhdfs")
+    # Petastorm cuts URLs up, but neither decodes them nor leaves a # alone: it is asked for the file system only.
+    filesystem, _ = get_filesystem_and_path_or_paths("file:///", hdfs_driver="libhdfs")
     reader = Reader(
         filesystem,
-        paths,
+        [str(Path(file).absolute()) for file in files],
         schema_fields=[f"^{name}$" for name in columns],
         worker_class=_RowGroupWorker,
         reader_pool=_SequentialPool(),

@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
-from pyspark.sql import DataFrame
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import types as T
 
 from newslake.errors import JobFailed, UserError
+from newslake.paths import exactly, hadoop
 
 _ABANDONED_AFTER_SECONDS = 24 * 3600
 
@@ -30,17 +32,18 @@ def row_count(files: list[str]) -> int:
 def written(rows: DataFrame, folder: Path) -> DataFrame:
     """Write the rows, and read them from there from now on: what follows does not compute them again."""
     write(rows, folder)
-    return rows.sparkSession.read.schema(rows.schema).parquet(uri(folder))
+    return read(rows.sparkSession, folder, rows.schema)
 
 
 def write(rows: DataFrame, folder: Path, **options: str) -> None:
     """Write the rows as Parquet into a new folder."""
-    rows.write.options(**options).parquet(uri(folder))
+    rows.write.options(**options).parquet(hadoop(folder))
 
 
-def uri(path: Path) -> str:
-    """The path as Spark and Petastorm take it, whatever their default file system."""
-    return path.absolute().as_uri()
+def read(spark: SparkSession, path: Path, schema: T.StructType | None = None) -> DataFrame:
+    """The rows of a folder or file of Parquet, whatever its name holds."""
+    reader = spark.read if schema is None else spark.read.schema(schema)
+    return reader.parquet(exactly(hadoop(path)))
 
 
 def built_once(final: Path, build: Callable[[Path], dict[str, int]]) -> Mapping[str, int]:

@@ -14,7 +14,7 @@ from newslake.training.context import beside_candidates, fitted, moments, weighe
 from newslake.training.data import Catalogue
 from newslake.training.evaluate import all_vectors
 from newslake.training.examples import TRAIN, VALID
-from newslake.training.folders import uri
+from newslake.training.folders import read
 from newslake.training.preparation import Prepared
 from newslake.training.runs import Place
 from newslake.training.saved import load_saved, restore
@@ -47,7 +47,7 @@ def judged(
     if context:
         columns = ("split", "impression_id", "position", "news_id", "occurred_at", "clicked")
         known = moments(lake.read("impressions").select(*columns), lake.read("news"))
-    index = lake.spark.read.parquet(uri(prepared.staged.folder / "articles")).select("news_id", "article")
+    index = read(lake.spark, prepared.staged.folder / "articles").select("news_id", "article")
     found: DataFrame | None = None
     for run_id in runs:
         vectors, reader = _vectors(run_id, catalogue, place)
@@ -69,9 +69,9 @@ def judged(
 def _impressions(lake: Lakehouse, prepared: Prepared, role: str) -> DataFrame:
     """Staged impressions with how many clicks came before and whether the user is new."""
     staged = prepared.staged
-    lists = lake.spark.read.parquet(uri(staged.folder / "histories"))
+    lists = read(lake.spark, staged.folder / "histories")
     before = lists.select("history", F.size("articles").alias("clicks_before"))
-    impressions = lake.spark.read.parquet(uri(staged.folder / role)).join(before, on="history", how="left")
+    impressions = read(lake.spark, staged.folder / role).join(before, on="history", how="left")
     return impressions.select(
         "impression_key",
         "split",

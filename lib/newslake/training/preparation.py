@@ -10,8 +10,8 @@ from newslake.errors import UserError
 from newslake.jobrun import JobRun
 from newslake.lakehouse import Lakehouse
 from newslake.options import the_one
+from newslake.paths import exactly, hadoop
 from newslake.text.spec import DEFAULT_MODEL
-from newslake.training.folders import uri
 from newslake.training.staging import Staged, stage, stage_vectors
 from newslake.training.texts import DEFAULT_TOKENS, StagedTexts, stage_texts, tuned_encoder
 
@@ -94,7 +94,7 @@ def only_listed(spark: SparkSession, impressions: DataFrame, file: Path, splits:
     """
     if not file.is_file():
         raise UserError(f"--impressions {file}: there is no such file; it holds one impression id a line")
-    listed = spark.read.text(uri(file)).select(F.trim("value").alias("impression_id")).where("impression_id <> ''").distinct()
+    listed = spark.read.text(exactly(hadoop(file))).select(F.trim("value").alias("impression_id")).where("impression_id <> ''").distinct()
     of_splits = F.col("split").isin(list(splits))
     kept = impressions.where(of_splits).join(listed, on="impression_id", how="left_semi").select(impressions.columns)
     if kept.isEmpty():

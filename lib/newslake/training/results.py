@@ -14,7 +14,7 @@ from newslake.jobrun import JobRun
 from newslake.lakehouse import Lakehouse
 from newslake.training.checkpoint import EpochMetrics
 from newslake.training.data import Catalogue
-from newslake.training.folders import uri
+from newslake.training.folders import read
 from newslake.training.trainer import Trained
 
 _ROWS_PER_BATCH = 250_000
@@ -98,4 +98,4 @@ def through_parquet(spark: SparkSession, file: Path, key: str, ids: pa.Array, ve
             offsets = pa.array(np.arange(0, part.size + 1, dim, dtype=np.int32))
             lists = pa.ListArray.from_arrays(offsets, pa.array(part.ravel()))
             writer.write_table(pa.Table.from_arrays([ids[start : start + _ROWS_PER_BATCH].cast(pa.string()), lists], schema=schema))
-    return spark.read.parquet(uri(file))
+    return read(spark, file)

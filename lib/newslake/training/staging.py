@@ -25,7 +25,7 @@ from pyspark.sql import functions as F
 from newslake.errors import JobFailed, UserError
 from newslake.training import examples
 from newslake.training.fingerprint import combined, content_fingerprint
-from newslake.training.folders import built_once, parquet_files, row_count, uri, write, written
+from newslake.training.folders import built_once, parquet_files, read, row_count, write, written
 
 # Part of every fingerprint: raise it when what is staged from the same input changes.
 LAYOUT = 3
@@ -122,10 +122,10 @@ def stage_vectors(staged: Staged, spark: SparkSession, article_embeddings: DataF
     final = staged.folder / f"vectors-{fingerprint}"
 
     def build(temporary: Path) -> dict[str, int]:
-        index = spark.read.parquet(uri(staged.folder / "articles")).select("news_id", "article")
+        index = read(spark, staged.folder / "articles").select("news_id", "article")
         found = index.join(vectors, on="news_id", how="inner").select("article", "embedding")
         write(found, temporary / "embeddings")
-        staged_vectors = spark.read.parquet(uri(temporary / "embeddings"))
+        staged_vectors = read(spark, temporary / "embeddings")
         sizes = staged_vectors.agg(
             F.count(F.lit(1)).alias("vectors"),
             F.min(F.size("embedding")).alias("smallest"),

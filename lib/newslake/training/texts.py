@@ -25,7 +25,7 @@ from newslake.text.articles import segments
 from newslake.text.spec import DEFAULT_MODEL, EncoderSpec, ResolvedEncoder, resolve
 from newslake.text.weights import token_limit
 from newslake.training.fingerprint import combined, content_fingerprint
-from newslake.training.folders import built_once, parquet_files, row_count, uri, write
+from newslake.training.folders import built_once, parquet_files, read, row_count, write
 from newslake.training.staging import Staged
 
 DEFAULT_TOKENS = 100  # as in the tutorial
@@ -118,9 +118,9 @@ def stage_texts(staged: Staged, vectors: Staged, news: DataFrame, encoder: Resol
     final = staged.folder / f"texts-{fingerprint}"
 
     def build(temporary: Path) -> dict[str, int]:
-        read = news.sparkSession.read
-        with_vector = read.parquet(uri(vectors.folder / "embeddings")).select("article")
-        index = read.parquet(uri(staged.folder / "articles")).select("news_id", "article").join(with_vector, on="article", how="left_semi")
+        spark = news.sparkSession
+        with_vector = read(spark, vectors.folder / "embeddings").select("article")
+        index = read(spark, staged.folder / "articles").select("news_id", "article").join(with_vector, on="article", how="left_semi")
         write(tokenised(index.join(texts, on="news_id", how="inner"), encoder), temporary / "tokens")
         return {"texts": row_count(parquet_files(temporary / "tokens"))}
 

@@ -4,20 +4,33 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Literal
 
-from pyspark.errors import AnalysisException
+import pandas as pd
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from newslake.errors import UserError
+from newslake.errors import JobFailed
+from newslake.inputs import checked, is_blank, text_lines
+from newslake.jsonlines import Field, also, parsed
 from newslake.lakehouse import Lakehouse
+from newslake.quarantine import commonest, nothing_usable
 
 Clock = Literal["arrival", "occurrence"]
 MAX_TAG = 100
 """Longer tags, in characters, are none."""
 _TIME_OF: dict[Clock, str] = {"arrival": "ingested_at", "occurrence": "occurred_at"}
 _LINES = {
-    "user_interests": "user_id string, interest string, weight string, stated_at string",
-    "search_queries": "query_id string, user_id string, query string, searched_at string",
+    "user_interests": (
+        Field("user_id", required=True),
+        Field("interest", required=True),
+        Field("weight", "number"),
+        Field("stated_at", "time", required=True),
+    ),
+    "search_queries": (
+        Field("query_id", required=True),
+        Field("user_id", required=True),
+        Field("query", required=True),
+        Field("searched_at", "time", required=True),
+    ),
 }
 _TEXT = {"user_interests": "interest", "search_queries": "query"}
 _WHEN = {"user_interests": "stated_at", "search_queries": "searched_at"}
@@ -48,9 +61,22 @@ def window_before(as_of: date, hours: float, previous: date | None, clock: Clock
     return WindowOfTime(start, end, clock)
 
 
+@F.pandas_udf("string")  # type: ignore[call-overload]
+def _composed(text: pd.Series) -> pd.Series:
+    """Unicode's normal form NFKC, which Spark has no function for."""
+    return text.str.normalize("NFKC")
+
+
 def as_tag(text: Column) -> Column:
-    """Text as a tag: lower case, single blanks, no blanks around it; NULL where nothing is left or too much."""
-    tidy = F.trim(F.regexp_replace(F.lower(F.make_valid_utf8(text)), r"[\s\p{Cc}]+", " "))
+    """Text as a tag: NFKC, lower case, single blanks, no blanks around it; NULL where nothing is left or too much.
+
+    So what looks alike is one tag: é as one character or as two, a blank or a no-break space. (The words of topics are made so too.) Not
+    for the elements of an array, where Python cannot be called.
+    """
+    valid = F.make_valid_utf8(text)
+    # Only what is not ASCII goes to Python.
+    plain = F.coalesce(_composed(F.when(valid.rlike(r"[^\x00-\x7f]"), valid)), valid)
+    tidy = F.trim(F.regexp_replace(F.lower(plain), r"[\s\p{Z}\p{Cc}]+", " "))
     return F.when((tidy != "") & (F.length(tidy) <= MAX_TAG), tidy)
 
 
@@ -101,7 +127,7 @@ def said_rows(lake: Lakehouse, table: str, path: str | None, option: str) -> tup
         option: what the path was given by.
 
     Raises:
-        UserError: there is nothing at the path.
+        UserError: there is nothing at the path, or it cannot be read.
     """
     if path is None:
         return (lake.read(table), None) if lake.exists(table) else (None, None)
@@ -113,40 +139,35 @@ def said_rows(lake: Lakehouse, table: str, path: str | None, option: str) -> tup
     return lines.where(~problem).select(*lake.schema(table).names), bad
 
 
+def refuse_useless(rejected: int, rows: DataFrame | None, bad: DataFrame) -> None:
+    """Stop where lines were rejected and none is left.
+
+    Args:
+        rejected: how many.
+        rows: the usable ones.
+        bad: the rejected, as said_rows gives them.
+
+    Raises:
+        JobFailed: there is no usable line; says why.
+    """
+    if rejected and rows is not None and rows.isEmpty():
+        raise JobFailed(nothing_usable("line of what users said", rejected, commonest(bad, "reason")))
+
+
 def json_lines(spark: SparkSession, path: str, table: str, option: str) -> DataFrame:
     """JSON lines as rows of user_interests or search_queries, with source, raw, and problem: why one cannot be used, or NULL."""
-    try:
-        text = spark.read.text(path, lineSep="\n").select("value", "_metadata.file_path", "_metadata.file_modification_time")
-    except AnalysisException as error:
-        if "PATH_NOT_FOUND" in str(error):
-            raise UserError(f"{option} {path}: there is no such file") from None
-        raise
-    parsed = F.from_json(F.make_valid_utf8(F.col("value")), f"{_LINES[table]}, _corrupt string", {"columnNameOfCorruptRecord": "_corrupt"})
-    rows = text.where(F.trim("value") != "").select(
-        F.col("file_path").alias("source"),
+    text = text_lines(spark, checked(spark, path, option)).where(~is_blank(F.col("value")))
+    lines = text.select(
+        F.col("_metadata.file_path").alias("source"),
         F.col("value").cast("binary").alias("raw"),
-        F.col("file_modification_time").alias("ingested_at"),
-        parsed.alias("line"),
+        F.col("_metadata.file_modification_time").alias("ingested_at"),
     )
-    rows = rows.select("source", "raw", "ingested_at", "line.*")
-    time = _WHEN[table]
-    rows = rows.withColumn(time, F.try_to_timestamp(F.col(time)))
+    name = _TEXT[table]
+    rows = also(parsed(lines, _LINES[table]), F.when(as_tag(F.col(name)).isNull(), f"{name} is empty or over {MAX_TAG} characters"))
     if table == "user_interests":
-        rows = rows.withColumn("weight", F.expr("try_cast(coalesce(weight, '1') AS DOUBLE)"))
-    return rows.withColumn("problem", _problem(table))
-
-
-def _problem(table: str) -> Column:
-    name = "interest" if table == "user_interests" else "query"
-    found = F.when(F.col("_corrupt").isNotNull(), "not a JSON object")
-    found = found.when(F.coalesce("user_id", F.lit("")) == "", "no user_id")
-    if table == "search_queries":
-        found = found.when(F.coalesce("query_id", F.lit("")) == "", "no query_id")
-    else:
-        usable = (F.col("weight") >= 0.0) & (F.col("weight") <= 1.0)
-        found = found.when(~F.coalesce(usable, F.lit(False)), "weight is not a number between 0 and 1")
-    found = found.when(as_tag(F.col(name)).isNull(), f"{name} is missing, empty or over {MAX_TAG} characters")
-    return found.when(F.col(_WHEN[table]).isNull(), f"{_WHEN[table]} is no time such as 2019-11-09T06:03:52Z")
+        weight = F.coalesce("weight", F.lit(1.0))
+        rows = also(rows, F.when(~weight.between(0.0, 1.0), "weight is not a number between 0 and 1")).withColumn("weight", weight)
+    return rows
 
 
 def _id_of(table: str) -> Column:

@@ -21,9 +21,10 @@ def article_tags(news: DataFrame, rarity: DataFrame | None, keywords: int) -> Da
         rarity: term, idf, from term_rarity; None: no keywords.
         keywords: the best so many keywords of an article are tags.
     """
-    labels = F.transform(F.coalesce("entities", F.array()), lambda entity: _tagged(entity["label"], "entity"))
-    others = F.array(_tagged(F.col("category"), "category"), _tagged(F.col("subcategory"), "subcategory"))
-    tags = news.select("news_id", F.explode(F.concat(labels, others)).alias("one")).select("news_id", "one.*")
+    labels = F.transform(F.coalesce("entities", F.array()), lambda entity: _weighed(entity["label"], "entity"))
+    others = F.array(_weighed(F.col("category"), "category"), _weighed(F.col("subcategory"), "subcategory"))
+    texts = news.select("news_id", F.explode(F.concat(labels, others)).alias("one")).select("news_id", "one.*")
+    tags = texts.select("news_id", as_tag(F.col("text")).alias("tag"), "share")
     if rarity is not None and keywords > 0:
         tags = tags.unionByName(best_keywords(news, rarity, keywords))
     return tags.where(F.col("tag").isNotNull()).groupBy("news_id", "tag").agg(F.max("share").alias("share"))
@@ -60,5 +61,5 @@ def best_keywords(news: DataFrame, rarity: DataFrame, most: int) -> DataFrame:
     return best.select("news_id", as_tag(F.col("term")).alias("tag"), (F.lit(SHARES["keyword"]) * F.col("score") / top).alias("share"))
 
 
-def _tagged(text: Column, kind: str) -> Column:
-    return F.struct(as_tag(text).alias("tag"), F.lit(SHARES[kind]).alias("share"))
+def _weighed(text: Column, kind: str) -> Column:
+    return F.struct(text.alias("text"), F.lit(SHARES[kind]).alias("share"))

@@ -13,7 +13,7 @@ from newslake.lakehouse import Lakehouse
 from newslake.options import day_of
 from newslake.quarantine import send
 from newslake.users.days import days_between
-from newslake.users.events import Clock, histories, said, said_rows, shown, window_before
+from newslake.users.events import Clock, histories, refuse_useless, said, said_rows, shown, window_before
 from newslake.users.keywords import article_tags, term_rarity
 from newslake.users.weights import age_in_days, decay, decayed, heaviest, units, weight_of
 
@@ -236,7 +236,7 @@ def _said(lake: Lakehouse, run: JobRun, given: dict[str, tuple[str | None, float
         if rows is not None:
             found.append((table, rows, weight))
         if bad is not None:
-            send(lake, run, bad, job="build_profiles")
+            refuse_useless(send(lake, run, bad, job="build_profiles"), rows, bad)
     return found
 
 
