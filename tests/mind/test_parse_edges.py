@@ -26,7 +26,7 @@ def run_on(lake: Lakehouse, folder: Path, split: str = "train", *, replace: bool
     for name, lines in files.items():
         (folder / f"{name}.tsv").write_bytes("".join(line + "\n" for line in lines).encode())
     run = JobRun("parse_behaviors")
-    parse.parse_behaviors(lake, run, replace=replace, **{split: [str(folder)]})
+    parse.parse_behaviors(lake, run, replace=replace, **{split: [str(folder)]})  # type: ignore[arg-type]
     return run
 
 

@@ -58,7 +58,8 @@ def test_files_from_windows_beside_backups_and_without_labels(lake: Lakehouse, t
     assert (run.rows_read, run.rows_rejected) == (7, 0)
 
 
-CANDIDATES = {  # candidates of test -> (news_id, clicked) as they are read by default and with --no-test-labels; text: the reason
+# Candidates of test -> (news_id, clicked) as they are read by default and with --no-test-labels; text: the reason.
+CANDIDATES: dict[str, tuple[object, object]] = {
     "fair-1 fair-0": ([("fair", True), ("fair", False)], [("fair-1", None), ("fair-0", None)]),
     "fair-2 a-b": ([("fair-2", None), ("a-b", None)],) * 2,
     "fair-1 a-b": ("some candidates end in -0 or -1", [("fair-1", None), ("a-b", None)]),
@@ -85,7 +86,8 @@ def test_ids_with_dashes_and_commas_are_never_cut_by_guess(spark: SparkSession) 
         found = read([("test", "", shown) for shown in CANDIDATES], labels)
         for number, (shown, wanted) in enumerate(CANDIDATES.items()):
             got = found[str(number)]
-            assert str(got).startswith(wanted[place]) if isinstance(wanted[place], str) else got == wanted[place], (shown, labels)
+            expected = wanted[place]
+            assert str(got).startswith(expected) if isinstance(expected, str) else got == expected, (shown, labels)
     assert read([("test", "", "a-0 b-1"), ("test", "", "a b")], True) == {
         "0": [("a", False), ("b", True)],
         "1": "a candidate without - and label",

@@ -238,7 +238,7 @@ def test_skips_bounds_and_the_clock(filled: Lakehouse) -> None:
 
 def test_interests_and_queries_from_lines_and_from_tables(filled: Lakehouse, tmp_path: Path) -> None:
     lake = filled
-    interests = [
+    interests: list[dict[str, Any]] = [
         {"user_id": "u1", "interest": " Jazz\tMusic ", "weight": 0.5, "stated_at": "2019-11-14T00:00:00Z"},
         {"user_id": "u4", "interest": "sports", "stated_at": "2019-11-13T00:00:00Z"},
         {"user_id": "u4", "interest": "x" * 101, "weight": 0.5, "stated_at": "2019-11-14T00:00:00Z"},

@@ -61,7 +61,8 @@ def stream_articles(
     Args:
         topic: Kafka topic to read.
         bootstrap_servers: HOST:PORT of some of Kafka's brokers, parted by commas.
-        files: Folder or glob pattern of files with JSON lines, instead of a topic. Move files in when they are complete.
+        files: Folder (with those in it) or glob pattern of files with JSON lines, instead of a topic. Move files in when they are
+            complete, under names that are new.
         once: Read what is there now, and stop; else run until stopped (SIGTERM or Ctrl-C).
         older_than: Refuse articles published more than so many days ago. Those before the horizon of the latest purge_news always are.
         milvus: Also bring Milvus up to date after each batch: a server's address, or a local file that ends in .db.

@@ -61,7 +61,8 @@ def stream_behaviors(
     Args:
         topic: Kafka topic to read. Give an impression's click the same message key as the impression: they then arrive in order.
         bootstrap_servers: HOST:PORT of some of Kafka's brokers, parted by commas.
-        files: Folder or glob pattern of files with JSON lines, instead of a topic. Move files in when they are complete.
+        files: Folder (with those in it) or glob pattern of files with JSON lines, instead of a topic. Move files in when they are
+            complete, under names that are new.
         once: Read what is there now, and stop; else run until stopped (SIGTERM or Ctrl-C).
         split: Which split of table impressions takes the live events.
         starting_offsets: Where to begin in a topic that was never read: earliest, latest, or JSON with an offset for each partition.
