@@ -31,7 +31,7 @@ _GONE = re.compile(r"FILE_NOT_EXIST|FileNotFoundException.*\.parquet|DELTA_FILE_
 _BUSY = re.compile(r"DELTA_CONCURRENT_\w+|Concurrent(Append|DeleteRead|DeleteDelete|Transaction|Write)Exception|DELTA_METADATA_CHANGED")
 _MEMORY = re.compile(r"java\.lang\.OutOfMemoryError|Java heap space|GC overhead limit exceeded")
 _PARQUET = re.compile(r"file:/[^\n'\"]*?\.parquet|/[^\s,'\"]*?\.parquet")
-_READING = re.compile(r"FAILED_READ_FILE[^\n]*? reading file (?P<path>[^\n]+?)\.(?: SQLSTATE|\s*$|\n)")
+_READING = re.compile(r"FAILED_READ_FILE[^\n]*? reading file (?P<path>[^\n]+?)\.\s*(?:SQLSTATE|$|\n)")
 _DENIED = (
     re.compile(
         r"(?:Mkdirs failed to create|Cannot create|AccessDeniedException:|\[Errno \d+\][^:\n]*:)"

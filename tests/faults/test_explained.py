@@ -44,6 +44,20 @@ from newslake.faults import explained
             "/lake/news/part-0.snappy.parquet is damaged",
         ),
         (RuntimeError("[FAILED_READ_FILE.FILE_NOT_EXIST] file:///lake/news/part-1.parquet"), 1, "/lake/news/part-1.parquet is gone"),
+        (
+            RuntimeError(
+                "[FAILED_READ_FILE.NO_HINT] Encountered error while reading file file:///in/my%20day%20ø/a.v1.jsonl.gz.  SQLSTATE: KD001"
+            ),
+            1,
+            "/in/my day ø/a.v1.jsonl.gz is damaged and cannot be read, or is not compressed as its name says (.gz)",
+        ),
+        (
+            RuntimeError(
+                "[FAILED_READ_FILE.NO_HINT] Encountered error while reading file file:///my%20lake/news/p.parquet. SQLSTATE: KD001"
+            ),
+            1,
+            "/my lake/news/p.parquet is damaged and cannot be read: put it back",
+        ),
         (RuntimeError("[DELTA_CONCURRENT_APPEND] Files were added"), 1, "another run wrote"),
         (RuntimeError("java.lang.OutOfMemoryError: Java heap space"), 1, "spark.driver.memory"),
     ],

@@ -43,12 +43,12 @@ def test_texts_scores_and_rerun(lake: Lakehouse, tmp_path: Path) -> None:
     wrong = sorted((row["line_number"], row["source"].rsplit("/")[-1], row["reason"]) for row in lake.read("quarantine").collect())
     assert wrong == [
         (2, "class_scores.jsonl", "score is not between 0 and 1"),
-        (3, "class_scores.jsonl", "not JSON of the expected types"),
+        (3, "class_scores.jsonl", "score is not a number"),
         (3, "short_texts.jsonl", "news_id comes again"),
         (4, "short_texts.jsonl", "no title"),
         (5, "short_texts.jsonl", "no class"),
         (6, "short_texts.jsonl", "no news_id"),
-        (7, "short_texts.jsonl", "not JSON of the expected types"),
+        (7, "short_texts.jsonl", "not JSON, or two members of one name"),
     ]
     assert (run.rows_read, run.rows_rejected) == (10, 7)
     before = [content(lake.read(table)) for table in ("news", "article_class_scores", "quarantine")]
@@ -61,5 +61,5 @@ def test_texts_scores_and_rerun(lake: Lakehouse, tmp_path: Path) -> None:
 def test_mistakes_are_told(lake: Lakehouse, run: JobRun, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="give files with --texts"):
         import_labels(lake, run)
-    with pytest.raises(UserError, match=r"--texts .*nowhere: cannot be read"):
+    with pytest.raises(UserError, match=r"--texts .*nowhere: there is no such file or folder"):
         import_labels(lake, run, texts=(str(tmp_path / "nowhere"),))

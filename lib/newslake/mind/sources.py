@@ -69,8 +69,9 @@ def _look(spark: SparkSession, split: str, path: str) -> list[Source]:
     place = readable(spark, path)
     found = [Source(kind, split, place, _IN_FOLDER[kind], _files(spark, split, path, place, _IN_FOLDER[kind])) for kind in KINDS]
     name = re.split(r"[/\\]", path.rstrip("/\\"))[-1].lower()
-    packed = [] if any(source.files for source in found) else [name] if is_archive(name) else []
-    packed += [file for source in found if not source.files for file in _archives(spark, split, path, place, source.kind)]
+    packed = [file for source in found if not source.files for file in _archives(spark, split, path, place, source.kind)]
+    if is_archive(name) and not any(source.files for source in found):
+        packed.append(path)
     if packed:
         raise UserError(unpack_it(f"--{split}", path, place_of(packed[0])))
     found = [source for source in found if source.files]

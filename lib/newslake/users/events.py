@@ -7,6 +7,7 @@ from typing import Literal
 import pandas as pd
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
+from pyspark.sql import types as T
 
 from newslake.errors import JobFailed
 from newslake.inputs import checked, is_blank, text_lines
@@ -61,7 +62,7 @@ def window_before(as_of: date, hours: float, previous: date | None, clock: Clock
     return WindowOfTime(start, end, clock)
 
 
-@F.pandas_udf("string")  # type: ignore[call-overload]
+@F.pandas_udf(T.StringType())  # type: ignore[call-overload]
 def _composed(text: pd.Series) -> pd.Series:
     """Unicode's normal form NFKC, which Spark has no function for."""
     return text.str.normalize("NFKC")
