@@ -113,6 +113,10 @@ def test_files_of_which_no_line_is_usable_fail_the_job_and_say_why(lake: Lakehou
         "no line of behaviors could be used: all 3 are in quarantine, most of them (2) because: wrong number of fields: 1, not 5"
     )
     assert (lake.read("quarantine").count(), lake.read("news").count()) == (3, 2), "what could be done is done"
+    parse(lake, train=[files(tmp_path / "good", behaviors_tsv=SHOWN)])
+    with pytest.raises(JobFailed, match="no line of behaviors could be used"):
+        parse(lake, train=[str(tmp_path / "a")], replace=True)
+    assert lake.read("impressions").count() == 4, "nothing does not take the place of something"
 
     texts = files(tmp_path / "b", a_jsonl='{"news_id": "S1"}\r\n\r\n', b_jsonl_bak="{}")
     with pytest.raises(JobFailed, match=r"^no line with a text could be used: all 1 are in quarantine, because: no title$"):

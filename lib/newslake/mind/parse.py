@@ -90,6 +90,8 @@ def _load_behaviors(
         if total.unusable or _lines(verdicts, CONFLICT):
             quarantined = _quarantine(lake, run, rejects(union(parsed), union(lines), judged, "impression_id"))
         used = 0
+        if useless := _nothing_usable("behaviors", total, union(parsed)):
+            filled = {}  # with --replace nothing at all would take the place of what is there
         for (split, table), there in filled.items():
             of_split = [row for row in verdicts if row["split"] == split]
             aside = sum(row["lines"] for row in of_split if row["outcome"] != USE or row[_FOUND_IN[table]])
@@ -107,7 +109,7 @@ def _load_behaviors(
             run.progress(f"{split}: {inserted:,} rows to {table}")
             used += inserted + found if table == "click_history" else 0  # the table that has one row per line
     _close(run, Ledger("behaviors", total.lines, used, _lines(verdicts, DUPLICATE), quarantined))
-    return _nothing_usable("behaviors", total, union(parsed))
+    return useless
 
 
 def _load_news(lake: Lakehouse, run: JobRun, lines: Mapping[str, DataFrame]) -> list[str]:
