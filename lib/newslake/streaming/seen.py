@@ -1,6 +1,6 @@
 """Which files a stream has read, by the log that Spark keeps of them in the stream's checkpoint."""
 
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from newslake.inputs import is_input, listed
@@ -32,9 +32,8 @@ def changed(taken: DataFrame, files: DataFrame) -> DataFrame:
         taken: path, taken_at (bigint, milliseconds from 1970).
         files: files themselves, for their _metadata.
     """
-    now = files.select(
-        F.col("_metadata.file_path").alias("path"), F.unix_millis(F.col("_metadata.file_modification_time")).alias("modified_at")
-    )
+    time = F.unix_millis(F.col("_metadata.file_modification_time")).alias("modified_at")
+    now = files.select(_one_slash(F.col("_metadata.file_path")).alias("path"), time)
     return now.join(taken, on="path", how="inner").where(F.col("modified_at") != F.col("taken_at")).select("path")
 
 
@@ -42,4 +41,9 @@ def _taken(log: DataFrame) -> DataFrame:
     """The entries of Spark's log: a line of JSON for each file, several where it has been compacted; other lines are no entries."""
     entry = F.from_json("value", "path STRING, timestamp BIGINT").alias("entry")
     entries = log.where(F.col("value").startswith("{")).select(entry).select("entry.*")
-    return entries.groupBy("path").agg(F.max("timestamp").alias("taken_at"))
+    return entries.groupBy(_one_slash(F.col("path")).alias("path")).agg(F.max("timestamp").alias("taken_at"))
+
+
+def _one_slash(uri: Column) -> Column:
+    """The URI of a file of this machine in one form: Spark's log says file:///, its metadata file:/."""
+    return F.regexp_replace(uri, "^file:/+", "file:/")
