@@ -4,8 +4,6 @@ The architecture is that of Devlin et al. (NAACL 2019), RoBERTa's (Liu et al. 20
 here instead of through transformers also saves each Python worker several seconds of imports.
 """
 
-from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,13 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from newslake.text.attention import attention_of_any_shape
-from newslake.text.weights import OFFSET_POSITIONS, WEIGHTS, model_config
-
-_FAMILIES = ("bert", "roberta", "xlm-roberta")
-# Parts of a checkpoint that play no role in the last hidden layer.
-_UNUSED = ("pooler.", "cls.", "lm_head.", "classifier.", "embeddings.position_ids", "embeddings.token_type_ids")
-Groups = Sequence[tuple[int, int]]
-Linear = Callable[[Tensor], Tensor]
+from newslake.text.kernels import Groups, Linear, check_ids, linear, positions, to_device
+from newslake.text.weights import OFFSET_POSITIONS
 
 
 class PackedBert:
@@ -36,8 +29,8 @@ class PackedBert:
         def take(name: str) -> Tensor:
             return weights.pop(name).to(device=device, dtype=dtype).contiguous()
 
-        def linear(*names: str, gelu: bool = False) -> Linear:
-            return _linear(torch.cat([take(f"{n}.weight") for n in names]), torch.cat([take(f"{n}.bias") for n in names]), gelu)
+        def joined(*names: str, gelu: bool = False) -> Linear:
+            return linear(torch.cat([take(f"{n}.weight") for n in names]), torch.cat([take(f"{n}.bias") for n in names]), gelu)
 
         def norm(name: str) -> tuple[Tensor, Tensor]:
             return take(f"{name}.weight"), take(f"{name}.bias")
@@ -53,42 +46,38 @@ class PackedBert:
         self._layers = []
         for number in range(int(config["num_hidden_layers"])):
             at = f"encoder.layer.{number}"
-            qkv = linear(*(f"{at}.attention.self.{part}" for part in ("query", "key", "value")))
-            out, norm_1 = linear(f"{at}.attention.output.dense"), norm(f"{at}.attention.output.LayerNorm")
-            up, down = linear(f"{at}.intermediate.dense", gelu=True), linear(f"{at}.output.dense")
+            qkv = joined(*(f"{at}.attention.self.{part}" for part in ("query", "key", "value")))
+            out, norm_1 = joined(f"{at}.attention.output.dense"), norm(f"{at}.attention.output.LayerNorm")
+            up, down = joined(f"{at}.intermediate.dense", gelu=True), joined(f"{at}.output.dense")
             self._layers.append((qkv, out, norm_1, up, down, norm(f"{at}.output.LayerNorm")))
         if weights:
             raise KeyError(f"weights without a place: {', '.join(sorted(weights))}")
 
-    def __call__(self, ids: Tensor, segments: Tensor, groups: Groups, *, first_only: bool = False) -> Tensor:
+    def __call__(self, ids: Tensor, segments: Tensor, groups: Groups, *, wanted: Tensor | None = None) -> Tensor:
         """The last hidden layer.
 
         Args:
             ids: token ids, int64, of all texts end to end.
             segments: segment ids, int64, likewise.
             groups: (length, how many texts) in order.
-            first_only: only the first token of each text is wanted, so that the last layer works on nothing else.
+            wanted: the only tokens whose vectors are wanted, int64, so that the last layer works on nothing else; None: all.
 
         Returns:
-            (tokens, hidden size), or (texts, hidden size) with first_only.
+            (tokens, hidden size), or (wanted, hidden size).
 
         Raises:
-            IndexError: a token id that the model has no embedding for.
+            IndexError: a token or segment id that the model has no embedding for.
         """
-        if int(ids.max()) >= len(self._words):  # on a GPU the look-up itself would take the process down
-            raise IndexError(f"token id {int(ids.max())}, but the model has {len(self._words)} embeddings")
-        positions = torch.cat([torch.arange(length).repeat(count) for length, count in groups]) + self._first_position
-        if self._device.type == "cuda":  # only from pinned memory does a copy go on beside the work of the device
-            ids, segments, positions = (part.pin_memory() for part in (ids, segments, positions))
-        ids, segments, positions = (part.to(self._device, non_blocking=True) for part in (ids, segments, positions))
-        x = F.embedding(ids, self._words) + F.embedding(segments, self._segments) + F.embedding(positions, self._positions)
+        check_ids(ids, segments, len(self._words), len(self._segments))
+        ids, segments, places = to_device(self._device, ids, segments, positions(groups) + self._first_position)
+        x = F.embedding(ids, self._words) + F.embedding(segments, self._segments) + F.embedding(places, self._positions)
         x = self._norm(x, self._embedding_norm)
         for number, (qkv, out, norm_1, up, down, norm_2) in enumerate(self._layers):
             with attention_of_any_shape(self._device):
                 context = self._attention(qkv(x), groups)
-            if first_only and number == len(self._layers) - 1:
-                firsts = _first_tokens(groups).to(self._device)
-                context, x = context[firsts], x[firsts]
+            if wanted is not None and number == len(self._layers) - 1:
+                wanted = wanted.to(self._device)
+                context, x = context[wanted], x[wanted]
             x = self._norm(out(context).add_(x), norm_1)
             x = self._norm(down(up(x)).add_(x), norm_2)
         return x
@@ -107,65 +96,3 @@ class PackedBert:
             context[start:end].view(count, length, self._heads, -1).copy_(attended.transpose(1, 2))
             start = end
         return context
-
-
-def load_packed(folder: Path, dtype: torch.dtype, device: torch.device) -> PackedBert | None:
-    """The model in `folder`, or None where it is not exactly this architecture, down to the last weight."""
-    config = model_config(folder)
-    plain = {
-        "hidden_act": ("gelu",),
-        "position_embedding_type": ("absolute", None),
-        "is_decoder": (False, None),
-        "add_cross_attention": (False, None),
-    }
-    if config.get("model_type") not in _FAMILIES or any(config.get(name, values[0]) not in values for name, values in plain.items()):
-        return None
-    prefix = config["model_type"].replace("xlm-", "") + "."
-    weights = {}
-    for name, weight in _load_weights(folder).items():
-        # Checkpoints made from TensorFlow's call the two parts of a layer norm gamma and beta.
-        name = name.removeprefix(prefix).replace("LayerNorm.gamma", "LayerNorm.weight").replace("LayerNorm.beta", "LayerNorm.bias")
-        if not name.startswith(_UNUSED):
-            weights[name] = weight
-    try:
-        return PackedBert(config, weights, dtype, device)
-    except KeyError:
-        return None
-
-
-def _load_weights(folder: Path) -> dict[str, Tensor]:
-    from safetensors.torch import load_file
-
-    found: dict[str, Tensor] = {}
-    for path in sorted(folder.glob(WEIGHTS)):
-        if path.suffix == ".safetensors":  # not the index
-            found.update(load_file(path))
-    return found
-
-
-def _linear(weight: Tensor, bias: Tensor, gelu: bool) -> Linear:
-    """x -> x W' + b, then GELU where asked for (the exact one, by erf).
-
-    On a CPU by oneDNN with weights laid out once and GELU in the same pass: on CPUs whose AVX-512 the default library
-    leaves unused it is more than twice as fast, elsewhere about equal.
-    """
-    if _has_onednn(weight):
-        packed = torch.ops.mkldnn._reorder_linear_weight(weight)
-        after, how = ("gelu", "none") if gelu else ("none", "")
-        return lambda x: torch.ops.mkldnn._linear_pointwise(x, packed, bias, after, [], how)
-    if gelu:
-        return lambda x: F.gelu(F.linear(x, weight, bias))
-    return lambda x: F.linear(x, weight, bias)
-
-
-def _has_onednn(weight: Tensor) -> bool:
-    if weight.device.type != "cpu" or not torch.backends.mkldnn.is_available():
-        return False
-    if weight.dtype == torch.bfloat16 and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
-        return False
-    return weight.dtype in (torch.float32, torch.bfloat16) and hasattr(torch.ops.mkldnn, "_linear_pointwise")
-
-
-def _first_tokens(groups: Groups) -> Tensor:
-    lengths = torch.cat([torch.full((count,), length) for length, count in groups])
-    return torch.cumsum(lengths, 0) - lengths
