@@ -384,5 +384,5 @@ def test_a_tokenizer_of_special_tokens_alone_is_refused_where_it_is_loaded(tmp_p
     (folder / "tokenizer.json").unlink()
     (folder / "tokenizer_config.json").write_text('{"tokenizer_class": "BertTokenizer"}')
     (folder / "vocab.json").write_text("{}")
-    with pytest.raises(JobFailed, match="no tokenizer in .*: it knows no word but its special tokens"):
+    with pytest.raises(JobFailed, match=r"no tokenizer in .*: it knows no word but its special tokens"):
         encoder_of(folder)

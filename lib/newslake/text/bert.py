@@ -4,6 +4,8 @@ The architecture is that of Devlin et al. (NAACL 2019), RoBERTa's (Liu et al. 20
 here instead of through transformers also saves each Python worker several seconds of imports.
 """
 
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -11,8 +13,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from newslake.text.attention import attention_of_any_shape
-from newslake.text.kernels import Groups, Linear, check_ids, linear, positions, to_device
-from newslake.text.weights import OFFSET_POSITIONS
+from newslake.text.weights import OFFSET_POSITIONS, model_config, weight_files
+
+_FAMILIES = ("bert", "roberta", "xlm-roberta")
+# Parts of a checkpoint that play no role in the last hidden layer.
+_UNUSED = ("pooler.", "cls.", "lm_head.", "classifier.", "embeddings.position_ids", "embeddings.token_type_ids")
+Groups = Sequence[tuple[int, int]]
+Linear = Callable[[Tensor], Tensor]
 
 
 class PackedBert:
@@ -29,8 +36,8 @@ class PackedBert:
         def take(name: str) -> Tensor:
             return weights.pop(name).to(device=device, dtype=dtype).contiguous()
 
-        def joined(*names: str, gelu: bool = False) -> Linear:
-            return linear(torch.cat([take(f"{n}.weight") for n in names]), torch.cat([take(f"{n}.bias") for n in names]), gelu)
+        def linear(*names: str, gelu: bool = False) -> Linear:
+            return _linear(torch.cat([take(f"{n}.weight") for n in names]), torch.cat([take(f"{n}.bias") for n in names]), gelu)
 
         def norm(name: str) -> tuple[Tensor, Tensor]:
             return take(f"{name}.weight"), take(f"{name}.bias")
@@ -46,9 +53,9 @@ class PackedBert:
         self._layers = []
         for number in range(int(config["num_hidden_layers"])):
             at = f"encoder.layer.{number}"
-            qkv = joined(*(f"{at}.attention.self.{part}" for part in ("query", "key", "value")))
-            out, norm_1 = joined(f"{at}.attention.output.dense"), norm(f"{at}.attention.output.LayerNorm")
-            up, down = joined(f"{at}.intermediate.dense", gelu=True), joined(f"{at}.output.dense")
+            qkv = linear(*(f"{at}.attention.self.{part}" for part in ("query", "key", "value")))
+            out, norm_1 = linear(f"{at}.attention.output.dense"), norm(f"{at}.attention.output.LayerNorm")
+            up, down = linear(f"{at}.intermediate.dense", gelu=True), linear(f"{at}.output.dense")
             self._layers.append((qkv, out, norm_1, up, down, norm(f"{at}.output.LayerNorm")))
         if weights:
             raise KeyError(f"weights without a place: {', '.join(sorted(weights))}")
@@ -69,8 +76,11 @@ class PackedBert:
             IndexError: a token or segment id that the model has no embedding for.
         """
         check_ids(ids, segments, len(self._words), len(self._segments))
-        ids, segments, places = to_device(self._device, ids, segments, positions(groups) + self._first_position)
-        x = F.embedding(ids, self._words) + F.embedding(segments, self._segments) + F.embedding(places, self._positions)
+        positions = torch.cat([torch.arange(length).repeat(count) for length, count in groups]) + self._first_position
+        if self._device.type == "cuda":  # only from pinned memory does a copy go on beside the work of the device
+            ids, segments, positions = (part.pin_memory() for part in (ids, segments, positions))
+        ids, segments, positions = (part.to(self._device, non_blocking=True) for part in (ids, segments, positions))
+        x = F.embedding(ids, self._words) + F.embedding(segments, self._segments) + F.embedding(positions, self._positions)
         x = self._norm(x, self._embedding_norm)
         for number, (qkv, out, norm_1, up, down, norm_2) in enumerate(self._layers):
             with attention_of_any_shape(self._device):
@@ -96,3 +106,71 @@ class PackedBert:
             context[start:end].view(count, length, self._heads, -1).copy_(attended.transpose(1, 2))
             start = end
         return context
+
+
+def load_packed(folder: Path, dtype: torch.dtype, device: torch.device) -> PackedBert | None:
+    """The model in `folder`, or None where it is not exactly this architecture, down to the last weight."""
+    config = model_config(folder)
+    plain = {
+        "hidden_act": ("gelu",),
+        "position_embedding_type": ("absolute", None),
+        "is_decoder": (False, None),
+        "add_cross_attention": (False, None),
+    }
+    if config.get("model_type") not in _FAMILIES or any(config.get(name, values[0]) not in values for name, values in plain.items()):
+        return None
+    prefix = config["model_type"].replace("xlm-", "") + "."
+    weights = {}
+    for name, weight in _load_weights(folder).items():
+        # Checkpoints made from TensorFlow's call the two parts of a layer norm gamma and beta.
+        name = name.removeprefix(prefix).replace("LayerNorm.gamma", "LayerNorm.weight").replace("LayerNorm.beta", "LayerNorm.bias")
+        if not name.startswith(_UNUSED):
+            weights[name] = weight
+    try:
+        return PackedBert(config, weights, dtype, device)
+    except KeyError:
+        return None
+
+
+def _load_weights(folder: Path) -> dict[str, Tensor]:
+    from safetensors.torch import load_file
+
+    found: dict[str, Tensor] = {}
+    for path in weight_files(folder):
+        found.update(load_file(path))
+    return found
+
+
+def check_ids(ids: Tensor, segments: Tensor | None, words: int, kinds: int) -> None:
+    """Refuse ids that a model with so many embeddings of words and of segments lacks: on a GPU the look-up would end the process.
+
+    Raises:
+        IndexError: there is one.
+    """
+    if int(ids.max()) >= words:
+        raise IndexError(f"token id {int(ids.max())}, but the model has {words} embeddings")
+    if segments is not None and int(segments.max()) >= kinds:
+        raise IndexError(f"segment id {int(segments.max())}, but the model has {kinds} embeddings of segments")
+
+
+def _linear(weight: Tensor, bias: Tensor, gelu: bool) -> Linear:
+    """x -> x W' + b, then GELU where asked for (the exact one, by erf).
+
+    On a CPU by oneDNN with weights laid out once and GELU in the same pass: on CPUs whose AVX-512 the default library
+    leaves unused it is more than twice as fast, elsewhere about equal.
+    """
+    if _has_onednn(weight):
+        packed = torch.ops.mkldnn._reorder_linear_weight(weight)
+        after, how = ("gelu", "none") if gelu else ("none", "")
+        return lambda x: torch.ops.mkldnn._linear_pointwise(x, packed, bias, after, [], how)
+    if gelu:
+        return lambda x: F.gelu(F.linear(x, weight, bias))
+    return lambda x: F.linear(x, weight, bias)
+
+
+def _has_onednn(weight: Tensor) -> bool:
+    if weight.device.type != "cpu" or not torch.backends.mkldnn.is_available():
+        return False
+    if weight.dtype == torch.bfloat16 and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        return False
+    return weight.dtype in (torch.float32, torch.bfloat16) and hasattr(torch.ops.mkldnn, "_linear_pointwise")

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from newslake.text.bert import PackedBert, load_packed
 from newslake.text.long_text import Pieces, pieces
-from newslake.text.packed import PackedModel, load_packed
 from newslake.text.padded import PaddedModel
 from newslake.text.pooling import Head, place_of, pooled
 from newslake.text.spec import Kind, ResolvedEncoder
@@ -79,11 +79,11 @@ class Encoder:
         self.tokenizer = Tokenizer(folder, resolved.max_tokens, prompt=prompt, lower_case=settings.lower_case)
         self._skip = 0 if self._recipe.include_prompt else self.tokenizer.prompt_tokens
         dtype = _DTYPES[self._spec.precision]
-        self._model: PackedModel | PaddedModel
+        self._model: PackedBert | PaddedModel
         self._model = load_packed(folder, dtype, self._device) or PaddedModel(folder, dtype, self._device, self.tokenizer)
         self._head = Head(root, settings, self._recipe, self._model.hidden_size).to(self._device)
         self.dimension = self._head.size
-        self.is_packed = not isinstance(self._model, PaddedModel)
+        self.is_packed = isinstance(self._model, PackedBert)
 
     def encode(self, first: Sequence[str], second: Sequence[str] | None = None) -> Encoded:
         """Encode texts, each a pair of segments, or single where its second one is empty or there is none.

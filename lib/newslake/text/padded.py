@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from newslake.text.attention import attention_of_any_shape
+from newslake.text.bert import check_ids
 from newslake.text.folder import Pooling
-from newslake.text.kernels import check_ids
 from newslake.text.pooling import pooled
 from newslake.text.tokens import TokenisedText, Tokenizer
 

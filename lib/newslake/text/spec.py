@@ -197,16 +197,16 @@ def resolve(spec: EncoderSpec) -> ResolvedEncoder:
 def _max_tokens(spec: EncoderSpec, settings: FolderSettings, folder: Path, name: str) -> int:
     """What was asked for; else all that the model takes, where it is of sentence-transformers, as there; else up to 512."""
     limit, positions = token_limit(folder), model_limit(folder)
-    most = max((each for each in (limit, settings.max_tokens) if each is not None), default=None)
-    most = min((each for each in (most, positions) if each is not None), default=None)
-    default = (settings.max_tokens or limit or DEFAULT_MAX_TOKENS) if settings.modules else DEFAULT_MAX_TOKENS
+    says = (settings.max_tokens or limit) if settings.modules else None
+    most = (positions or says) if settings.modules else limit
+    default = says or DEFAULT_MAX_TOKENS
     wanted = spec.max_tokens if spec.max_tokens is not None else min(default, most or default)
     if most is not None and wanted > most:
         raise UserError(f"--max-tokens {wanted}: {name} takes {most} at most")
     if wanted < _FEWEST_TOKENS:
         raise UserError(f"--max-tokens {wanted}: take {_FEWEST_TOKENS} or more, special tokens count too")
-    if settings.max_tokens is not None and spec.max_tokens not in (None, settings.max_tokens):
-        log.info("max_seq_length says %s: you asked for %s", settings.max_tokens, wanted)
+    if says is not None and spec.max_tokens not in (None, says):
+        log.info("max_seq_length says %s: you asked for %s", says, wanted)
     return wanted
 
 

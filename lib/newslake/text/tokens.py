@@ -94,7 +94,7 @@ class Tokenizer:
         if not self._prompt:
             return [i in set(few) for i in range(len(counts))]
         # The prompt's last token may have become one with the text's first.
-        own = dict(zip(few, self._own_tokens_or_none([f"{first[i]} {second[i]}" for i in few]), strict=True))
+        own = dict(zip(few, self._own_tokens_or_none([first[i] + second[i] for i in few]), strict=True))
         return [i in own and not own[i] for i in range(len(counts))]
 
     def one(self, first: str, second: str = "") -> TokenisedText:
