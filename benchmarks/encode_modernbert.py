@@ -11,6 +11,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -37,7 +38,7 @@ def save_model(folder: Path, layers: int) -> None:
     words.post_processor = processors.TemplateProcessing(single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)])
     names = {"unk_token": "[UNK]", "pad_token": "[PAD]", "cls_token": "[CLS]", "sep_token": "[SEP]", "mask_token": "[MASK]"}
     inputs = ["input_ids", "attention_mask"]
-    ids = {"pad_token_id": 0, "cls_token_id": 2, "sep_token_id": 3, "bos_token_id": 2, "eos_token_id": 3}
+    ids: dict[str, Any] = {"pad_token_id": 0, "cls_token_id": 2, "sep_token_id": 3, "bos_token_id": 2, "eos_token_id": 3}
     torch.manual_seed(0)
     ModernBertModel(ModernBertConfig(vocab_size=WORDS + len(special), num_hidden_layers=layers, **ids)).save_pretrained(folder)
     PreTrainedTokenizerFast(tokenizer_object=words, model_max_length=8192, model_input_names=inputs, **names).save_pretrained(folder)

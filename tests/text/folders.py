@@ -117,8 +117,9 @@ def _parts(family: str) -> tuple[Tokenizer, dict[str, Any], type[PreTrainedModel
         return made, {**ROBERTA_NAMES, "model_input_names": IDS}, RobertaModel, RobertaConfig(**sizes, **SHAPE, **WIDE)
     if family == "modernbert":
         made = _byte_pairs(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"], "[CLS] $A [SEP]", "[CLS] $A [SEP] $B:1 [SEP]:1")
-        sizes = {"vocab_size": made.get_vocab_size(), "max_position_embeddings": 64, "local_attention": 8, "global_attn_every_n_layers": 2}
-        special = {"pad_token_id": 0, "cls_token_id": 2, "sep_token_id": 3, "bos_token_id": 2, "eos_token_id": 3}
+        sizes = {"vocab_size": made.get_vocab_size(), "max_position_embeddings": 64}
+        special: dict[str, Any] = {"local_attention": 8, "global_attn_every_n_layers": 2}
+        special |= {"pad_token_id": 0, "cls_token_id": 2, "sep_token_id": 3, "bos_token_id": 2, "eos_token_id": 3}
         return made, {**BERT_NAMES, "model_input_names": IDS}, ModernBertModel, ModernBertConfig(**sizes, **special, **SHAPE, **WIDE)
     assert family == "qwen3"
     made = _byte_pairs(["<|endoftext|>"], "$A <|endoftext|>", "$A $B:1 <|endoftext|>:1")

@@ -99,7 +99,7 @@ def embed_column(
         texts.append(_bounded(F.coalesce(second, F.lit("")), settings).alias(_SECOND))
     given = rows.select(*(F.col(_quoted(name)) for name in others), *texts)
     schema = T.StructType([*(given.schema[name] for name in others), T.StructField(output, EMBEDDED)])
-    return map_with_torch(given, partial(_embed, encoder, kind, settings, schema), schema)
+    return map_with_torch(given, partial(_embed, encoder, settings, schema, kind=kind), schema)
 
 
 def _bounded(text: "str | F.Column", settings: EmbedSettings) -> "F.Column":
@@ -109,7 +109,11 @@ def _bounded(text: "str | F.Column", settings: EmbedSettings) -> "F.Column":
 
 
 def _embed(
-    resolved: ResolvedEncoder, kind: Kind, settings: EmbedSettings, schema: T.StructType, batches: Iterator[pa.RecordBatch]
+    resolved: ResolvedEncoder,
+    settings: EmbedSettings,
+    schema: T.StructType,
+    batches: Iterator[pa.RecordBatch],
+    kind: Kind = "article",
 ) -> Iterator[pa.RecordBatch]:
     """What runs in the worker: rows in, the same rows out, in order, with the last column added."""
     arrow_schema = to_arrow_schema(schema)

@@ -61,14 +61,18 @@ class Head(nn.Module):
         """
         super().__init__()
         # Whether the last step is taken is the recipe's to say.
-        steps = settings.steps[:-1] if settings.steps[-1:] == (UNIT_STEP,) else settings.steps
-        self.steps = nn.ModuleList()
-        for step in steps:
-            self.steps.append(_Unit() if step == UNIT_STEP else _dense(folder / step))
-            if isinstance(linear := self.steps[-1], nn.Sequential):
-                if linear[0].in_features != size:
-                    raise JobFailed(f"{step} in {folder} takes vectors of {linear[0].in_features} numbers, not of {size}")
-                size = int(linear[0].out_features)
+        names = settings.steps[:-1] if settings.steps[-1:] == (UNIT_STEP,) else settings.steps
+        steps: list[nn.Module] = []
+        for name in names:
+            if name == UNIT_STEP:
+                steps.append(_Unit())
+                continue
+            linear, activation = _dense(folder / name)
+            if linear.in_features != size:
+                raise JobFailed(f"{name} in {folder} takes vectors of {linear.in_features} numbers, not of {size}")
+            size = linear.out_features
+            steps += [linear, activation]
+        self.steps = nn.ModuleList(steps)
         if recipe.dimensions is not None and recipe.dimensions > size:
             raise JobFailed(f"--dimensions {recipe.dimensions}: {folder.name} gives {size}")
         self.dimensions, self.unit = recipe.dimensions, recipe.unit
@@ -89,7 +93,7 @@ class _Unit(nn.Module):
         return nn.functional.normalize(vectors, dim=1)
 
 
-def _dense(folder: Path) -> nn.Sequential:
+def _dense(folder: Path) -> tuple[nn.Linear, nn.Module]:
     from safetensors.torch import load_file
 
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
@@ -97,5 +101,5 @@ def _dense(folder: Path) -> nn.Sequential:
     weights = load_file(folder / "model.safetensors")
     linear.load_state_dict({name.removeprefix("linear."): weight.float() for name, weight in weights.items()})
     # The driver has checked that torch has it.
-    activation = getattr(nn, str(config.get("activation_function", "torch.nn.Tanh")).rpartition(".")[2])()
-    return nn.Sequential(linear, activation)
+    activation: nn.Module = getattr(nn, str(config.get("activation_function", "torch.nn.Tanh")).rpartition(".")[2])()
+    return linear, activation

@@ -70,8 +70,9 @@ class EncoderSpec:
                 raise UserError(f"--{name.replace('_', '-')} {getattr(self, name)}: choose one of {', '.join(get_args(choices))}")
         if not self.fields or len(set(self.fields)) < len(self.fields) or not set(self.fields) <= set(get_args(Field)):
             raise UserError(f"--fields {' '.join(self.fields)}: name each of {', '.join(get_args(Field))} at most once, and at least one")
-        for option, text, name in (("prompt", self.prompt, self.prompt_name), ("tag-prompt", self.tag_prompt, self.tag_prompt_name)):
-            if text is not None and name is not None:
+        prompts = (("prompt", self.prompt, self.prompt_name), ("tag-prompt", self.tag_prompt, self.tag_prompt_name))
+        for option, text, named in prompts:
+            if text is not None and named is not None:
                 raise UserError(f"--{option} and --{option}-name: give one of them")
         if self.dimensions is not None and self.dimensions < 1:
             raise UserError(f"--dimensions {self.dimensions}: take 1 or more")
