@@ -191,6 +191,11 @@ def test_an_option_against_the_folder_is_said(tmp_path: Path, caplog: pytest.Log
         "modules.json ends with Normalize: you asked for --no-unit",
     ]
     assert found.encoder_id.split(".", 2)[2] == "mean.30.title-abstract-body.summarize"
+    several = save_folder(tmp_path / "several", "bert", pooling=["mean", "max"])
+    caplog.clear()
+    with caplog.at_level(logging.INFO, logger="newslake"):
+        assert_same(encoder_of(several, pooling="max").encode(texts()).vectors, theirs(several).encode(texts())[:, 32:])
+    assert caplog.messages == ["1_Pooling says mean and max, which newslake does not do: you asked for max"]
 
 
 def test_all_of_it_is_in_the_encoder_id(tmp_path: Path) -> None:
@@ -217,6 +222,19 @@ def test_all_of_it_is_in_the_encoder_id(tmp_path: Path) -> None:
 def test_the_default_encoder_is_the_same_as_ever() -> None:
     """Tables filled before there were such settings stay valid."""
     assert resolve(EncoderSpec()).encoder_id == "all-MiniLM-L6-v2.eadd4b20.mean.512.title-abstract-body.summarize"
+
+
+def test_folders_whose_pairs_were_read_wrongly_have_another_id(tmp_path: Path) -> None:
+    """So that their vectors do not mix with what older versions made: it is in the digest, and nothing else's digest changes."""
+    from newslake.text import weights
+
+    for family in FAMILIES:
+        folder = save_plain(tmp_path / family, family)
+        assert weights._pairs_were_wrong(folder) == (family == "qwen3")
+        content = json.loads((folder / "tokenizer_config.json").read_text())
+        write(folder / "tokenizer_config.json", {**content, "model_input_names": ["input_ids"]})
+        assert weights._pairs_were_wrong(folder) == (family in ("bert", "qwen3"))
+    assert not weights._pairs_were_wrong(Path(resolve(EncoderSpec()).folder))
 
 
 def test_plain_folders_are_the_same_as_ever(small_model: Path) -> None:

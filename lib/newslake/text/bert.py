@@ -13,9 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from newslake.text.attention import attention_of_any_shape
-from newslake.text.weights import OFFSET_POSITIONS, model_config, weight_files
+from newslake.text.weights import OFFSET_POSITIONS, PACKED_FAMILIES, model_config, weight_files
 
-_FAMILIES = ("bert", "roberta", "xlm-roberta")
 # Parts of a checkpoint that play no role in the last hidden layer.
 _UNUSED = ("pooler.", "cls.", "lm_head.", "classifier.", "embeddings.position_ids", "embeddings.token_type_ids")
 Groups = Sequence[tuple[int, int]]
@@ -117,7 +116,7 @@ def load_packed(folder: Path, dtype: torch.dtype, device: torch.device) -> Packe
         "is_decoder": (False, None),
         "add_cross_attention": (False, None),
     }
-    if config.get("model_type") not in _FAMILIES or any(config.get(name, values[0]) not in values for name, values in plain.items()):
+    if config.get("model_type") not in PACKED_FAMILIES or any(config.get(name, values[0]) not in values for name, values in plain.items()):
         return None
     prefix = config["model_type"].replace("xlm-", "") + "."
     weights = {}

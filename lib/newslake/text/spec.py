@@ -215,8 +215,8 @@ def _recipe(spec: EncoderSpec, settings: FolderSettings) -> Recipe:
     """What was asked for, else what the folder says, else the default; where the first two differ, a line says so."""
     if spec.pooling is None and settings.pooling_problem is not None:
         raise UserError(f"--encoder {spec.model}: {settings.pooling_problem}: choose with --pooling {' or '.join(get_args(Pooling))}")
-    if spec.pooling is not None and spec.pooling != (settings.pooling or spec.pooling):
-        log.info("%s says %s: you asked for %s", settings.pooling_folder, settings.pooling, spec.pooling)
+    if settings.modules and spec.pooling not in (None, settings.pooling):
+        log.info("%s: you asked for %s", settings.pooling_problem or f"{settings.pooling_folder} says {settings.pooling}", spec.pooling)
     says_unit = settings.steps[-1:] == (UNIT_STEP,)
     if spec.unit is False and says_unit:
         log.info("modules.json ends with Normalize: you asked for --no-unit")

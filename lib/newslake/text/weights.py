@@ -88,9 +88,32 @@ def model_digest(folder: Path, settings: FolderSettings = PLAIN) -> str:
             total.update(f"{name} {hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode())
     if settings.lower_case:
         total.update(b"lower case\n")
+    if _pairs_were_wrong(transformer):  # vectors of pairs that older versions made of such folders are not ours
+        total.update(b"pairs mended\n")
     if len(dense) > 0:  # their order, and what lies between
         total.update(f"{' '.join(settings.steps)}\n".encode())
     return total.hexdigest()
+
+
+def _pairs_were_wrong(folder: Path) -> bool:
+    """Whether newslake once read pairs of texts otherwise: glued together, or with segments that the model was not made for."""
+    if not (folder / "tokenizer.json").is_file():
+        return False
+    steps = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8")).get("post_processor") or {}
+    pair = next((one["pair"] for one in (steps, *steps.get("processors", ())) if one.get("type") == "TemplateProcessing"), None)
+    if pair is None:  # what is no template comes from a family's own rule
+        return not steps or steps.get("type") == "ByteLevel"
+    places = [i for i, part in enumerate(pair) if "Sequence" in part]
+    names = _tokenizer_settings(folder).get("model_input_names") or ["token_type_ids"]
+    packed = model_config(folder).get("model_type") in PACKED_FAMILIES
+    numbered = packed and any(value.get("type_id") for part in pair for value in part.values())
+    return len(places) == 2 and (places[1] == places[0] + 1 or (numbered and "token_type_ids" not in names))
+
+
+def _tokenizer_settings(folder: Path) -> dict[str, Any]:
+    path = folder / "tokenizer_config.json"
+    found = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return found if isinstance(found, dict) else {}
 
 
 def weight_files(folder: Path) -> list[Path]:
@@ -134,10 +157,7 @@ def model_limit(folder: Path) -> int | None:
 
 def token_limit(folder: Path) -> int | None:
     """The longest text that the model takes, in tokens, special tokens counted; None where it names none."""
-    limits: list[Any] = [model_limit(folder)]
-    if (path := folder / "tokenizer_config.json").is_file():
-        limits.append(json.loads(path.read_text(encoding="utf-8")).get("model_max_length"))
-    return _least(limits)
+    return _least([model_limit(folder), _tokenizer_settings(folder).get("model_max_length")])
 
 
 def _least(limits: list[Any]) -> int | None:
@@ -163,6 +183,8 @@ def vector_length(folder: Path, settings: FolderSettings) -> int | None:
     return _least([config.get(name) for name in names])
 
 
+PACKED_FAMILIES = ("bert", "roberta", "xlm-roberta")
+"""Those of `PackedBert`."""
 # Families whose positions start after the padding token's id instead of at 0.
 OFFSET_POSITIONS = ("roberta", "xlm-roberta", "camembert", "mpnet")
 
@@ -183,6 +205,7 @@ def _from_hub(model: str, revision: str | None) -> Path:
         asked: dict[str, Any] = {"revision": revision, "etag_timeout": _HUB_TIMEOUT_S}
         found = snapshot_download(model, allow_patterns=wanted, ignore_patterns=["*/*"], **asked)
         if paths := module_paths(Path(found)):
+            asked["revision"] = Path(found).name
             snapshot_download(model, allow_patterns=[f"{path}/{pattern}" for path in paths for pattern in wanted], **asked)
         return Path(found)
     except GatedRepoError:
@@ -220,8 +243,6 @@ def _checked(found: ModelFiles, model: str) -> ModelFiles:
 
 def _check_tokenizer(folder: Path) -> None:
     """Refuse a folder without a vocabulary: transformers would make one of special tokens alone, and every word unknown."""
-    if not any(path.is_file() for pattern in _VOCABULARY for path in folder.glob(pattern)):
-        path = folder / "tokenizer_config.json"
-        about = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-        if about.get("tokenizer_class") not in _NO_VOCABULARY:
-            raise UserError(f"no tokenizer in {folder}: save it there, too (AutoTokenizer: from_pretrained, then save_pretrained)")
+    there = any(path.is_file() for pattern in _VOCABULARY for path in folder.glob(pattern))
+    if not there and _tokenizer_settings(folder).get("tokenizer_class") not in _NO_VOCABULARY:
+        raise UserError(f"no tokenizer in {folder}: save it there, too (AutoTokenizer: from_pretrained, then save_pretrained)")
