@@ -126,9 +126,8 @@ def weight_files(folder: Path) -> list[Path]:
         return [folder / _ONE_FILE]
     if not (folder / _INDEX).is_file():
         raise UserError(
-            f"no weights as *.safetensors in {folder} (model.safetensors, or model.safetensors.index.json with its parts); a "
-            f"pytorch_model.bin is a pickle, which is never loaded here: where you trust it, convert it once with transformers "
-            f"(AutoModel and AutoTokenizer: from_pretrained, then save_pretrained), and give that folder"
+            "no weights as *.safetensors; a pytorch_model.bin is a pickle, which is never loaded here: where you trust it, convert it "
+            "once with transformers (AutoModel and AutoTokenizer: from_pretrained, then save_pretrained), and give that folder"
         )
     try:
         names = sorted({str(name) for name in json.loads((folder / _INDEX).read_text(encoding="utf-8"))["weight_map"].values()})
