@@ -54,7 +54,7 @@ def vectors(lake: Lakehouse) -> dict[str, np.ndarray]:
 def encode(lake: Lakehouse, model: Path, **options: object) -> JobRun:
     """One run of the job."""
     run = JobRun("encode_articles")
-    encode_articles(lake, run, encoder=str(model), partitions=2, **options)  # type: ignore[arg-type]
+    encode_articles(lake, run, encoder=str(model), partitions=2, **options)
     return run
 
 

@@ -19,6 +19,7 @@ from newslake.training.models import build_model
 from newslake.training.models.tuned import TunedText
 from newslake.training.optimizer import optimizer_for
 from newslake.training.texts import tuned_encoder
+from tests.text.folders import save_folder
 from tests.training.tuned_worlds import frozen_of, make_model, settings, small_world, texts_of, with_texts
 
 
@@ -53,6 +54,27 @@ def test_before_the_first_step_vectors_are_the_frozen_ones(
     assert cosines.min() >= 0.9999
     assert torch.allclose(vectors, expected[articles], atol=1e-4)
     assert tuned(articles[:0], nothing).shape == (0, 32)
+
+
+@pytest.mark.parametrize("pooling", ["lasttoken", "max", "weightedmean"])
+@pytest.mark.parametrize("include_prompt", [True, False])
+def test_a_folder_of_sentence_transformers_is_tuned_as_it_encodes(
+    data: TrainingData, tmp_path: Path, pooling: str, include_prompt: bool
+) -> None:
+    """Its prompt, pooling and Dense module; only the transformer's layers learn."""
+    prompts = {"document": "goal: "}
+    how: dict[str, Any] = {"pooling": pooling, "include_prompt": include_prompt, "dense": [(24, torch.nn.Tanh())], "unit": True}
+    folder = save_folder(tmp_path / "st", "bert", prompts=prompts, max_tokens=64, **how)
+    catalogue = with_texts(data.catalogue, folder, tmp_path / "texts", pooling=None, unit=None, max_tokens=64)
+    tuned = TunedText(texts_of(catalogue), 1)
+    vectors = tuned(torch.arange(100), frozen_of(catalogue)[7])
+    assert vectors.shape == (100, 24)
+    assert torch.nn.functional.cosine_similarity(vectors, frozen_of(catalogue)[:100]).min() >= 0.9999
+    assert {name.split(".")[0] for name in tuned.state_dict()} == {"model"}
+    assert {name.split(".")[0] for name, _ in tuned.named_parameters()} == {"model"}
+    frozen = resolve(EncoderSpec(str(folder), prompt="other: ", fields=("title", "abstract"), long_text="truncate"))
+    with pytest.raises(UserError, match="have other prompts than the folder of --encoder"):
+        tuned_encoder(str(folder), frozen.encoder_id, layers=1, max_tokens=20)
 
 
 def test_long_texts_are_cut_and_batches_bounded(data: TrainingData, place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

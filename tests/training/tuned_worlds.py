@@ -41,7 +41,7 @@ def pairs(articles: int) -> list[Pair]:
 
 
 def with_texts(
-    catalogue: Catalogue, folder: Path, scratch: Path, *, pooling: Pooling = "mean", unit: bool = False, max_tokens: int = 50
+    catalogue: Catalogue, folder: Path, scratch: Path, *, pooling: Pooling | None = "mean", unit: bool | None = False, max_tokens: int = 50
 ) -> Catalogue:
     """The catalogue with texts, and with the vectors that the encoder gives them; article 7 has neither."""
     given = pairs(len(catalogue.article_ids))

@@ -30,7 +30,7 @@ DAY2 = [("u1", WORDS[:6]), ("u2", ["film"]), ("u3", WORDS[8:13]), ("u3", WORDS[8
 def encode(lake: Lakehouse, as_of: str, model: Path, **options: object) -> JobRun:
     """One run of the job."""
     run = JobRun("encode_tag_phrases")
-    encode_tag_phrases(lake, run, as_of=as_of, encoder=str(model), **options)  # type: ignore[arg-type]
+    encode_tag_phrases(lake, run, as_of=as_of, encoder=str(model), **options)
     return run
 
 

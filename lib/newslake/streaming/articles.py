@@ -18,11 +18,13 @@ from newslake.streaming.fields import as_rejected
 from newslake.streaming.running import Trigger, run_stream
 from newslake.streaming.source import Source
 from newslake.text.embed import Device, EmbedSettings
-from newslake.text.spec import DEFAULT_MODEL, EncoderSpec, Field, LongText, Pooling, Precision, resolve
+from newslake.text.options import takes_encoder
+from newslake.text.spec import EncoderSpec, resolve
 
 _TABLES = ("news", "quarantine", "article_embeddings")
 
 
+@takes_encoder
 def stream_articles(
     lake: Lakehouse,
     run: JobRun,
@@ -39,13 +41,7 @@ def stream_articles(
     checkpoint: str | None = None,
     max_per_batch: int | None = None,
     every_seconds: float = 10.0,
-    encoder: str = DEFAULT_MODEL,
-    pooling: Pooling = "mean",
-    max_tokens: int | None = None,
-    precision: Precision = "fp32",
-    unit: bool = False,
-    fields: tuple[Field, ...] = ("title", "abstract", "body"),
-    long_text: LongText = "summarize",
+    spec: EncoderSpec,
     device: Device = "auto",
     batch_tokens: int | None = None,
     topic_model: str | None = None,
@@ -72,13 +68,6 @@ def stream_articles(
         checkpoint: Folder that remembers what has been read (default: _checkpoints beside the tables, one for each topic or folder).
         max_per_batch: Messages of a topic, or files of a folder, in a micro-batch at most (default: 1000 messages, 10 files).
         every_seconds: How often to look for new messages, without --once.
-        encoder: As of encode_articles, whose vectors it shares.
-        pooling: As of encode_articles.
-        max_tokens: As of encode_articles.
-        precision: As of encode_articles.
-        unit: As of encode_articles.
-        fields: As of encode_articles.
-        long_text: As of encode_articles.
         device: As of encode_articles.
         batch_tokens: As of encode_articles.
         topic_model: The fitted version (default: the latest, also where it is fitted while the stream runs).
@@ -89,7 +78,7 @@ def stream_articles(
     source = Source(topic, bootstrap_servers, starting_offsets, kafka_config, files, per_batch)
     trigger = Trigger(once, every_seconds)
     remembered = source.checkpoint(lake, run.job, checkpoint)
-    found = resolve(EncoderSpec(encoder, pooling, max_tokens, precision, unit, tuple(fields), long_text))
+    found = resolve(spec)
     models = Models(found, EmbedSettings(device=device, batch_tokens=batch_tokens), topic_model)
     model = models.topic_model(lake)
     source.check(lake.spark)

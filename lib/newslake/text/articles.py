@@ -11,23 +11,19 @@ from newslake.jobrun import JobRun
 from newslake.lakehouse import Lakehouse
 from newslake.quarantine import rows_of, send
 from newslake.text.embed import Device, EmbedSettings, embed_column
-from newslake.text.spec import DEFAULT_MODEL, EncoderSpec, Field, LongText, Pooling, Precision, ResolvedEncoder, resolve
+from newslake.text.options import takes_encoder
+from newslake.text.spec import EncoderSpec, Field, ResolvedEncoder, resolve
 
 TABLE = "article_embeddings"
 _BROADCAST_IDS = 200_000  # some 20 MB
 
 
+@takes_encoder
 def encode_articles(
     lake: Lakehouse,
     run: JobRun,
     *,
-    encoder: str = DEFAULT_MODEL,
-    pooling: Pooling = "mean",
-    max_tokens: int | None = None,
-    precision: Precision = "fp32",
-    unit: bool = False,
-    fields: tuple[Field, ...] = ("title", "abstract", "body"),
-    long_text: LongText = "summarize",
+    spec: EncoderSpec,
     device: Device = "auto",
     batch_tokens: int | None = None,
     slice_rows: int = 20_000,
@@ -39,14 +35,6 @@ def encode_articles(
     be encoded goes to quarantine with its reason, and is tried again by the next run. A killed run loses at most a slice.
 
     Args:
-        encoder: The model that comes with newslake (the default), a folder with a Hugging Face model, or a model id on a hub.
-        pooling: How a text's token vectors become one: their mean, or that of the first token (cls).
-        max_tokens: Tokens that the model sees of an article, special tokens counted (default: 512, or the model's limit).
-        precision: Of weights and activations.
-        unit: Scale vectors to length 1.
-        fields: What of an article is encoded; the first is the first segment, the others make the second.
-        long_text: What happens to an article over max-tokens: its most central sentences are kept (summarize), its end is dropped
-            (truncate), or it is read in chunks (mean-of-chunks).
         device: Where to encode; auto takes a GPU where there is one.
         batch_tokens: Tokens that the model takes at once (default: what suits the device).
         slice_rows: Articles that are encoded and written at a time; each slice reads table news once.
@@ -56,7 +44,7 @@ def encode_articles(
         raise UserError("--slice-rows and --partitions take 1 or more")
     settings = EmbedSettings(device=device, batch_tokens=batch_tokens)
     news = lake.read("news")
-    found = resolve(EncoderSpec(encoder, pooling, max_tokens, precision, unit, tuple(fields), long_text))
+    found = resolve(spec)
     run.fact("encoder_id", found.encoder_id)
     run.rows_in(news.count())
     lake.create(TABLE)

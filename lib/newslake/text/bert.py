@@ -13,9 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from newslake.text.attention import attention_of_any_shape
-from newslake.text.weights import OFFSET_POSITIONS, WEIGHTS, model_config
+from newslake.text.weights import OFFSET_POSITIONS, PACKED_FAMILIES, model_config, weight_files
 
-_FAMILIES = ("bert", "roberta", "xlm-roberta")
 # Parts of a checkpoint that play no role in the last hidden layer.
 _UNUSED = ("pooler.", "cls.", "lm_head.", "classifier.", "embeddings.position_ids", "embeddings.token_type_ids")
 Groups = Sequence[tuple[int, int]]
@@ -60,23 +59,22 @@ class PackedBert:
         if weights:
             raise KeyError(f"weights without a place: {', '.join(sorted(weights))}")
 
-    def __call__(self, ids: Tensor, segments: Tensor, groups: Groups, *, first_only: bool = False) -> Tensor:
+    def __call__(self, ids: Tensor, segments: Tensor, groups: Groups, *, wanted: Tensor | None = None) -> Tensor:
         """The last hidden layer.
 
         Args:
             ids: token ids, int64, of all texts end to end.
             segments: segment ids, int64, likewise.
             groups: (length, how many texts) in order.
-            first_only: only the first token of each text is wanted, so that the last layer works on nothing else.
+            wanted: the only tokens whose vectors are wanted, int64, so that the last layer works on nothing else; None: all.
 
         Returns:
-            (tokens, hidden size), or (texts, hidden size) with first_only.
+            (tokens, hidden size), or (wanted, hidden size).
 
         Raises:
-            IndexError: a token id that the model has no embedding for.
+            IndexError: a token or segment id that the model has no embedding for.
         """
-        if int(ids.max()) >= len(self._words):  # on a GPU the look-up itself would take the process down
-            raise IndexError(f"token id {int(ids.max())}, but the model has {len(self._words)} embeddings")
+        check_ids(ids, segments, len(self._words), len(self._segments))
         positions = torch.cat([torch.arange(length).repeat(count) for length, count in groups]) + self._first_position
         if self._device.type == "cuda":  # only from pinned memory does a copy go on beside the work of the device
             ids, segments, positions = (part.pin_memory() for part in (ids, segments, positions))
@@ -86,9 +84,9 @@ class PackedBert:
         for number, (qkv, out, norm_1, up, down, norm_2) in enumerate(self._layers):
             with attention_of_any_shape(self._device):
                 context = self._attention(qkv(x), groups)
-            if first_only and number == len(self._layers) - 1:
-                firsts = _first_tokens(groups).to(self._device)
-                context, x = context[firsts], x[firsts]
+            if wanted is not None and number == len(self._layers) - 1:
+                wanted = wanted.to(self._device)
+                context, x = context[wanted], x[wanted]
             x = self._norm(out(context).add_(x), norm_1)
             x = self._norm(down(up(x)).add_(x), norm_2)
         return x
@@ -118,7 +116,7 @@ def load_packed(folder: Path, dtype: torch.dtype, device: torch.device) -> Packe
         "is_decoder": (False, None),
         "add_cross_attention": (False, None),
     }
-    if config.get("model_type") not in _FAMILIES or any(config.get(name, values[0]) not in values for name, values in plain.items()):
+    if config.get("model_type") not in PACKED_FAMILIES or any(config.get(name, values[0]) not in values for name, values in plain.items()):
         return None
     prefix = config["model_type"].replace("xlm-", "") + "."
     weights = {}
@@ -137,10 +135,21 @@ def _load_weights(folder: Path) -> dict[str, Tensor]:
     from safetensors.torch import load_file
 
     found: dict[str, Tensor] = {}
-    for path in sorted(folder.glob(WEIGHTS)):
-        if path.suffix == ".safetensors":  # not the index
-            found.update(load_file(path))
+    for path in weight_files(folder):
+        found.update(load_file(path))
     return found
+
+
+def check_ids(ids: Tensor, segments: Tensor | None, words: int, kinds: int) -> None:
+    """Refuse ids that a model with so many embeddings of words and of segments lacks: on a GPU the look-up would end the process.
+
+    Raises:
+        IndexError: there is one.
+    """
+    if int(ids.max()) >= words:
+        raise IndexError(f"token id {int(ids.max())}, but the model has {words} embeddings")
+    if segments is not None and int(segments.max()) >= kinds:
+        raise IndexError(f"segment id {int(segments.max())}, but the model has {kinds} embeddings of segments")
 
 
 def _linear(weight: Tensor, bias: Tensor, gelu: bool) -> Linear:
@@ -164,8 +173,3 @@ def _has_onednn(weight: Tensor) -> bool:
     if weight.dtype == torch.bfloat16 and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
         return False
     return weight.dtype in (torch.float32, torch.bfloat16) and hasattr(torch.ops.mkldnn, "_linear_pointwise")
-
-
-def _first_tokens(groups: Groups) -> Tensor:
-    lengths = torch.cat([torch.full((count,), length) for length, count in groups])
-    return torch.cumsum(lengths, 0) - lengths

@@ -17,7 +17,7 @@ from pyspark.sql.pandas.types import to_arrow_schema
 
 from newslake.errors import JobFailed, UserError
 from newslake.python_workers import map_with_torch
-from newslake.text.spec import ResolvedEncoder
+from newslake.text.spec import Kind, ResolvedEncoder
 
 if TYPE_CHECKING:  # torch is for the workers
     from newslake.text.encoder import Encoded, Encoder
@@ -68,6 +68,7 @@ def embed_column(
     first: str,
     second: str | None,
     encoder: ResolvedEncoder,
+    kind: Kind = "article",
     *,
     output: str = "embedded",
     settings: EmbedSettings | None = None,
@@ -82,6 +83,7 @@ def embed_column(
         first: name of the text column (string; NULL gets an error).
         second: name of the column with the second segment of a pair, or None; NULL and empty: a single text.
         encoder: from `resolve`.
+        kind: of the texts; each has its prompt.
         output: name of the new column.
         settings: how the workers run it.
 
@@ -97,7 +99,7 @@ def embed_column(
         texts.append(_bounded(F.coalesce(second, F.lit("")), settings).alias(_SECOND))
     given = rows.select(*(F.col(_quoted(name)) for name in others), *texts)
     schema = T.StructType([*(given.schema[name] for name in others), T.StructField(output, EMBEDDED)])
-    return map_with_torch(given, partial(_embed, encoder, settings, schema), schema)
+    return map_with_torch(given, partial(_embed, encoder, settings, schema, kind=kind), schema)
 
 
 def _bounded(text: "str | F.Column", settings: EmbedSettings) -> "F.Column":
@@ -107,12 +109,16 @@ def _bounded(text: "str | F.Column", settings: EmbedSettings) -> "F.Column":
 
 
 def _embed(
-    resolved: ResolvedEncoder, settings: EmbedSettings, schema: T.StructType, batches: Iterator[pa.RecordBatch]
+    resolved: ResolvedEncoder,
+    settings: EmbedSettings,
+    schema: T.StructType,
+    batches: Iterator[pa.RecordBatch],
+    kind: Kind = "article",
 ) -> Iterator[pa.RecordBatch]:
     """What runs in the worker: rows in, the same rows out, in order, with the last column added."""
     arrow_schema = to_arrow_schema(schema)
     device, threads = _place(settings)
-    encoder = _encoder(resolved, device, threads, settings.batch_tokens)
+    encoder = _encoder(resolved, kind, device, threads, settings.batch_tokens)
 
     def prepared(chunk: pa.Table) -> "tuple[pa.Table, list[int], Pieces]":
         first = chunk.column(_FIRST).to_pylist()
@@ -177,14 +183,14 @@ def _as_arrow(encoded: "Encoded", readable: list[int], rows: int, settings: Embe
 
 
 @lru_cache(maxsize=1)
-def _encoder(resolved: ResolvedEncoder, device: str, threads: int, batch_tokens: int | None) -> "Encoder":
+def _encoder(resolved: ResolvedEncoder, kind: Kind, device: str, threads: int, batch_tokens: int | None) -> "Encoder":
     """The model of this Python worker: Spark keeps workers for later tasks, and the model with them."""
     # Tokenising may use as many threads as encoding does.
     os.environ["RAYON_NUM_THREADS"] = str(threads)
     os.environ["TOKENIZERS_PARALLELISM"] = "true" if threads > 1 else "false"
     from newslake.text.encoder import Encoder
 
-    return Encoder(resolved, device=device, threads=threads, batch_tokens=batch_tokens)
+    return Encoder(resolved, kind, device=device, threads=threads, batch_tokens=batch_tokens)
 
 
 def _place(settings: EmbedSettings) -> tuple[str, int]:

@@ -12,7 +12,8 @@ from torch import Tensor
 from newslake.text.bert import PackedBert, load_packed
 from newslake.text.long_text import Pieces, pieces
 from newslake.text.padded import PaddedModel
-from newslake.text.spec import ResolvedEncoder
+from newslake.text.pooling import Head, place_of, pooled
+from newslake.text.spec import Kind, ResolvedEncoder
 from newslake.text.tokens import TokenisedText, Tokenizer
 
 _DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
@@ -46,28 +47,42 @@ class Encoder:
     torch's parallel loops, two threads do twice the work of one also on a busy machine.
     """
 
-    def __init__(self, resolved: ResolvedEncoder, *, device: str = "cpu", threads: int = 1, batch_tokens: int | None = None) -> None:
+    def __init__(
+        self,
+        resolved: ResolvedEncoder,
+        kind: Kind = "article",
+        *,
+        device: str = "cpu",
+        threads: int = 1,
+        batch_tokens: int | None = None,
+    ) -> None:
         """Load the model.
 
         Args:
             resolved: which files and settings.
+            kind: of the texts; each has its prompt.
             device: as torch names it.
             threads: batches that run at once (on a GPU: 1).
             batch_tokens: tokens in a batch, but at least one text; None: what suits the device.
 
         Raises:
-            JobFailed: the files on this machine are not those that were resolved.
+            JobFailed: the files on this machine are not those that were resolved, or do not fit each other.
         """
-        folder = resolved.local_folder()
+        settings, self._recipe = resolved.settings, resolved.recipe
+        root = resolved.local_folder()
+        folder = root / settings.transformer
         self._spec = resolved.spec
         self._device = torch.device(device)
         self._threads = max(1, threads) if self._device.type == "cpu" else 1
         self._batch_tokens = batch_tokens or _BATCH_TOKENS.get(self._device.type, _BATCH_TOKENS["cuda"])
-        self.tokenizer = Tokenizer(folder, resolved.max_tokens)
+        prompt = self._recipe.prompt_of(kind)
+        self.tokenizer = Tokenizer(folder, resolved.max_tokens, prompt=prompt, lower_case=settings.lower_case)
+        self._skip = 0 if self._recipe.include_prompt else self.tokenizer.prompt_tokens
         dtype = _DTYPES[self._spec.precision]
         self._model: PackedBert | PaddedModel
         self._model = load_packed(folder, dtype, self._device) or PaddedModel(folder, dtype, self._device, self.tokenizer)
-        self.dimension = self._model.hidden_size
+        self._head = Head(root, settings, self._recipe, self._model.hidden_size).to(self._device)
+        self.dimension = self._head.size
         self.is_packed = isinstance(self._model, PackedBert)
 
     def encode(self, first: Sequence[str], second: Sequence[str] | None = None) -> Encoded:
@@ -89,11 +104,9 @@ class Encoder:
         vectors = np.full((len(errors), self.dimension), np.nan, dtype=np.float32)
         self._fill(tokens, vectors, errors)
         counts = np.array([len(tokens[i].ids) if i in tokens else 0 for i in range(len(errors))], dtype=np.int32)
-        if len(errors) > len(given.is_pair):
-            vectors, counts, errors = self._means(given.text, len(given.is_pair), vectors, counts, errors)
-        own = [self.tokenizer.special_tokens(pair=False), self.tokenizer.special_tokens(pair=True)]
-        special = np.where(given.is_pair, own[1], own[0]).astype(np.int32)
-        return Encoded(vectors, counts, counts <= special, errors)
+        if len(errors) > len(given.is_empty):
+            vectors, counts, errors = self._means(given.text, len(given.is_empty), vectors, counts, errors)
+        return Encoded(vectors, counts, given.is_empty, errors)
 
     def _means(
         self, text: np.ndarray, texts: int, vectors: np.ndarray, counts: np.ndarray, errors: list[str | None]
@@ -104,7 +117,7 @@ class Encoder:
         found = vectors[starts]
         several = np.flatnonzero(np.bincount(text, minlength=texts) > 1)
         sums = np.add.reduceat(vectors.astype(np.float64) * counts[:, None], starts, axis=0)[several]
-        if self._spec.unit:
+        if self._recipe.unit:
             sums /= np.linalg.norm(sums, axis=1, keepdims=True)
         else:
             sums /= totals[several, None]
@@ -197,27 +210,26 @@ class Encoder:
         return self._on_host(self._model_vectors(texts))
 
     def _on_host(self, made: Tensor) -> np.ndarray:
-        vectors = made.float()
-        if self._spec.unit:
-            vectors = torch.nn.functional.normalize(vectors, dim=1)
-        found: np.ndarray = vectors.cpu().numpy()
+        found: np.ndarray = self._head(made).cpu().numpy()
         return found
 
     def _model_vectors(self, texts: Sequence[TokenisedText]) -> Tensor:
-        cls = self._spec.pooling == "cls"
+        pooling, skip = self._recipe.pooling, self._skip
         if isinstance(self._model, PaddedModel):
-            return self._model(texts, first_only=cls)
+            return self._model(texts, pooling, skip)
         groups = [(length, len(list(same))) for length, same in groupby(len(text.ids) for text in texts)]
         ids = torch.from_numpy(np.concatenate([text.ids for text in texts]))
         segments = torch.from_numpy(np.concatenate([text.segments for text in texts]))
-        hidden = self._model(ids, segments, groups, first_only=cls)
-        if cls:
-            return hidden
-        means, start = [], 0
+        if pooling in ("cls", "last"):
+            lengths = torch.tensor([len(text.ids) for text in texts])
+            wanted = lengths.cumsum(0) - lengths + place_of(lengths, pooling, skip)
+            return self._model(ids, segments, groups, wanted=wanted)
+        hidden = self._model(ids, segments, groups)
+        found, start = [], 0
         for length, count in groups:
-            means.append(hidden[start : start + length * count].view(count, length, -1).mean(1, dtype=torch.float32))
+            found.append(pooled(hidden[start : start + length * count].view(count, length, -1), None, pooling, skip))
             start += length * count
-        return torch.cat(means)
+        return torch.cat(found)
 
 
 def _line(error: Exception) -> str:

@@ -19,12 +19,12 @@ class Pieces:
     Attributes:
         tokens: of every piece, or what the tokenizer raised at it.
         text: int64 (pieces,), ascending: which text each is of; every text has one piece, or several where it is read in chunks.
-        is_pair: bool (n,): whether the text has a second segment.
+        is_empty: bool (n,): the text has no token of its own.
     """
 
     tokens: list[TokenisedText | Exception]
     text: np.ndarray
-    is_pair: np.ndarray
+    is_empty: np.ndarray
 
 
 def pieces(tokenizer: Tokenizer, how: LongText, first: Sequence[str], second: Sequence[str] | None = None) -> Pieces:
@@ -46,7 +46,9 @@ def pieces(tokenizer: Tokenizer, how: LongText, first: Sequence[str], second: Se
         made = dict(zip(long, shorter, strict=True))
     of_text = [made.get(i, [one]) for i, one in enumerate(tokens)]
     owner = np.repeat(np.arange(len(pairs)), [len(one) for one in of_text])
-    return Pieces([piece for one in of_text for piece in one], owner, np.array([bool(b) for _, b in pairs], dtype=bool))
+    counts = [len(one.ids) if isinstance(one, TokenisedText) else 0 for one in tokens]
+    empty = tokenizer.are_empty(counts, [a for a, _ in pairs], [b for _, b in pairs])
+    return Pieces([piece for one in of_text for piece in one], owner, np.array(empty, dtype=bool))
 
 
 def _shorter(tokenizer: Tokenizer, how: LongText, pairs: list[Pair]) -> list[list[TokenisedText | Exception]]:

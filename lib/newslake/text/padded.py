@@ -1,5 +1,6 @@
 """Models of any other architecture, through transformers, with as much padding as a batch needs."""
 
+import inspect
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -8,6 +9,9 @@ import torch
 from torch import Tensor
 
 from newslake.text.attention import attention_of_any_shape
+from newslake.text.bert import check_ids
+from newslake.text.folder import Pooling
+from newslake.text.pooling import pooled
 from newslake.text.tokens import TokenisedText, Tokenizer
 
 
@@ -25,21 +29,30 @@ class PaddedModel:
         self._device = device
         self._tokenizer = tokenizer
         self.hidden_size = int(model.config.hidden_size)
+        table = self._model.get_input_embeddings()
+        self._words = table.num_embeddings if isinstance(table, torch.nn.Embedding) else 1 << 62
+        self._kinds = int(getattr(model.config, "type_vocab_size", None) or 1 << 62)
+        takes = "token_type_ids" in inspect.signature(self._model.forward).parameters
+        self._has_segments = tokenizer.has_segments and takes
 
-    def __call__(self, texts: Sequence[TokenisedText], *, first_only: bool) -> Tensor:
-        """First token's vector, or the mean over tokens: (texts, hidden size)."""
+    def __call__(self, texts: Sequence[TokenisedText], pooling: Pooling, skip: int = 0) -> Tensor:
+        """The pooled vectors, see `pooled`: (texts, hidden size).
+
+        Raises:
+            IndexError: a token or segment id that the model has no embedding for.
+        """
         longest = max(len(text.ids) for text in texts)
+        ids = torch.from_numpy(np.concatenate([text.ids for text in texts]))
+        segments = torch.from_numpy(np.concatenate([text.segments for text in texts])) if self._has_segments else None
+        check_ids(ids, segments, self._words, self._kinds)
         lengths = torch.tensor([len(text.ids) for text in texts])
         mask = (torch.arange(longest)[None, :] < lengths[:, None]).long().to(self._device)
         inputs = {"input_ids": self._padded([text.ids for text in texts], longest, self._tokenizer.pad_id), "attention_mask": mask}
-        if self._tokenizer.has_segments:
+        if self._has_segments:
             inputs["token_type_ids"] = self._padded([text.segments for text in texts], longest, 0)
         with attention_of_any_shape(self._device):
             hidden = self._model(**inputs).last_hidden_state
-        if first_only:
-            return hidden[:, 0]
-        weights = mask[:, :, None].to(torch.float32)
-        return (hidden.float() * weights).sum(1) / weights.sum(1)
+        return pooled(hidden, mask.bool(), pooling, skip)
 
     def _padded(self, rows: Sequence[np.ndarray], length: int, value: int) -> Tensor:
         out = np.full((len(rows), length), value, dtype=np.int64)

@@ -9,7 +9,11 @@ from tokenizers import Encoding
 from tokenizers import Tokenizer as FastTokenizer
 from transformers import AutoTokenizer
 
+from newslake.errors import JobFailed
+
 _UNKNOWN_LENGTH = 1 << 40
+# Room that a prompt leaves: special tokens, and at least some text.
+_FEWEST_TOKENS = 8
 
 
 @dataclass(frozen=True)
@@ -38,12 +42,25 @@ class _Layout:
 class Tokenizer:
     """A model's tokenizer at one length limit. Texts are pairs of segments, or single where their second one is empty."""
 
-    def __init__(self, folder: Path, max_tokens: int) -> None:
-        """Load the tokenizer of the model in `folder`; `max_tokens` counts special tokens."""
+    def __init__(self, folder: Path, max_tokens: int, *, prompt: str = "", lower_case: bool = False) -> None:
+        """Load the tokenizer of the model in `folder`.
+
+        Args:
+            folder: of the transformer.
+            max_tokens: of a text, special tokens and the prompt's counted.
+            prompt: stands before each text.
+            lower_case: bring texts to lower case, where the tokenizer itself does not.
+
+        Raises:
+            JobFailed: the folder has no vocabulary.
+        """
         self._own = AutoTokenizer.from_pretrained(str(folder), trust_remote_code=False)
+        if not set(self._own.get_vocab()) - set(self._own.all_special_tokens):
+            raise JobFailed(f"no tokenizer in {folder}: it knows no word but its special tokens")
         self.max_tokens = max_tokens
         self.pad_id = int(self._own.pad_token_id or 0)
         self.has_segments = "token_type_ids" in self._own.model_input_names
+        self._prompt, self._lower = prompt, lower_case
         self._fast: FastTokenizer | None = None
         if getattr(self._own, "backend_tokenizer", None) is not None and self._own.truncation_side == "right":
             # A copy that neither truncates nor pads. Truncating here instead of there is not only about speed: the
@@ -52,20 +69,59 @@ class Tokenizer:
             self._fast.no_truncation()
             self._fast.no_padding()
             self._single, self._pair = _layout(self._fast.encode("a")), _layout(self._fast.encode("a", "a"))
+        self._joint = " " if self._is_glued() else ""
+        prompt_alone = [int(i) for i in self.one("").ids] if prompt else []
+        # As sentence-transformers counts: with what stands before a text, without what ends it.
+        self.prompt_tokens = len(prompt_alone) - (bool(prompt_alone) and prompt_alone[-1] in self._own.all_special_ids)
+        self._prompt_own = len(prompt_alone) - int(self._own.num_special_tokens_to_add(pair=False)) if prompt else 0
+        if prompt and self._prompt_own + _FEWEST_TOKENS > max_tokens:
+            raise JobFailed(f"a prompt of {self._prompt_own} tokens leaves no room for a text in {max_tokens}: raise --max-tokens")
+
+    def _is_glued(self) -> bool:
+        """Whether the tokenizer's pair would make one word of the first text's last and the second's first."""
+        pair = list(self._own("a", "a")["input_ids"])
+        alone, apart = self.own_tokens(["a", "a a"])
+        doubled = alone + alone
+        return apart != doubled and any(pair[i : i + len(doubled)] == doubled for i in range(len(pair)))
 
     def special_tokens(self, pair: bool) -> int:
-        """How many tokens a text has beyond its own."""
-        return int(self._own.num_special_tokens_to_add(pair=pair))
+        """How many tokens a text has beyond its own, the prompt's among them."""
+        return int(self._own.num_special_tokens_to_add(pair=pair)) + self._prompt_own
+
+    def are_empty(self, counts: Sequence[int], first: Sequence[str], second: Sequence[str]) -> list[bool]:
+        """Whether texts of so many tokens have none of their own."""
+        few = [i for i, (count, b) in enumerate(zip(counts, second, strict=True)) if count <= self.special_tokens(pair=bool(b))]
+        if not self._prompt:
+            return [i in set(few) for i in range(len(counts))]
+        # The prompt's last token may have become one with the text's first.
+        own = dict(zip(few, self._own_tokens_or_none([first[i] + second[i] for i in few]), strict=True))
+        return [i in own and not own[i] for i in range(len(counts))]
 
     def one(self, first: str, second: str = "") -> TokenisedText:
         """One text by transformers' own call; may raise what the tokenizer raises."""
+        first, second = self._written(first, second)
         found = self._own(first, second or None, truncation="longest_first", max_length=self.max_tokens)
         ids = np.asarray(found["input_ids"], dtype=np.int64)
-        segments = np.asarray(found.get("token_type_ids", np.zeros_like(ids)), dtype=np.int64)
+        segments = np.asarray(found["token_type_ids"], dtype=np.int64) if self.has_segments else np.zeros_like(ids)
         return TokenisedText(ids, segments, len(ids) >= self.max_tokens)  # of a text that just fits too: no harm in that
+
+    def _written(self, first: str, second: str) -> tuple[str, str]:
+        """The pair as the tokenizer is given it."""
+        first, second = self._prompt + first, self._joint + second if second else ""
+        return (first.lower(), second.lower()) if self._lower else (first, second)
+
+    def _own_tokens_or_none(self, texts: Sequence[str]) -> list[list[int]]:
+        found: list[list[int]] = []
+        for text in texts:
+            try:
+                found += self.own_tokens([text])
+            except Exception:  # it has its error already
+                found.append([])
+        return found
 
     def own_tokens(self, texts: Sequence[str]) -> list[list[int]]:
         """The token ids of whole texts, without special tokens; may raise what the tokenizer raises."""
+        texts = [text.lower() for text in texts] if self._lower else texts
         if self._fast is not None:
             return _ids(self._fast, texts)
         return [list(self._own(text, add_special_tokens=False)["input_ids"]) for text in texts]
@@ -87,6 +143,7 @@ class Tokenizer:
             return error
 
     def _in_one_call(self, fast: FastTokenizer, pairs: Sequence[tuple[str, str]]) -> list[TokenisedText]:
+        pairs = [self._written(a, b) for a, b in pairs]
         heads = [(self._head(a), self._head(b)) for a, b in pairs]
         found = list(zip(_ids(fast, (a for a, _ in heads)), _ids(fast, (b for _, b in heads)), strict=True))
         texts = [self._joined(pair, head, ids) for pair, head, ids in zip(pairs, heads, found, strict=True)]
@@ -121,6 +178,8 @@ class Tokenizer:
         a, b = ids[0][: kept[0]], ids[1][: kept[1]]
         tokens = [*(i for i, _ in layout.before), *a, *(i for i, _ in layout.between), *b, *(i for i, _ in layout.after)]
         segments = np.zeros(len(tokens), dtype=np.int64)
+        if not self.has_segments:  # the model was not made for them, whatever the template says
+            return TokenisedText(np.asarray(tokens, dtype=np.int64), segments, lengths[0] + lengths[1] > room)
         start = 0
         for value, count in (
             *((s, 1) for _, s in layout.before),

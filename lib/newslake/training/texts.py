@@ -1,14 +1,15 @@
 """Articles' texts as tokens, for models that tune the encoder: staged by Spark beside the vectors, loaded as flat arrays.
 
 What is read of an article is what its frozen vector was made from, cut to fewer tokens: the fields, the pooling and the length
-of the vectors come from their encoder_id.
+of the vectors come from their encoder_id, their prompt from the encoder's folder.
 """
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -22,17 +23,21 @@ from pyspark.sql import types as T
 from newslake.errors import JobFailed, UserError
 from newslake.python_workers import map_with_torch
 from newslake.text.articles import segments
-from newslake.text.spec import DEFAULT_MODEL, EncoderSpec, ResolvedEncoder, resolve
+from newslake.text.folder import Pooling
+from newslake.text.spec import DEFAULT_MODEL, EncoderSpec, Precision, ResolvedEncoder, resolve
 from newslake.text.weights import token_limit
 from newslake.training.fingerprint import combined, content_fingerprint
 from newslake.training.folders import built_once, parquet_files, read, row_count, write
 from newslake.training.staging import Staged
 
+if TYPE_CHECKING:  # transformers is for the workers
+    from newslake.text.tokens import Tokenizer
+
 DEFAULT_TOKENS = 100  # as in the tutorial
 # Special tokens of a pair, and at least some text.
 _FEWEST_TOKENS = 8
 # Part of the fingerprint: raise it when other tokens are staged from the same texts.
-_LAYOUT = 1
+_LAYOUT = 2
 _TOKENS = T.StructType(
     [
         T.StructField("article", T.IntegerType()),
@@ -76,28 +81,41 @@ def tuned_encoder(model: str, encoder_id: str, *, layers: int, max_tokens: int) 
         max_tokens: tokens to read of a text.
 
     Raises:
-        UserError: there is no such model, it did not make those vectors, or it has fewer layers, or takes fewer tokens.
+        UserError: there is no such model, it did not make those vectors, or not with the prompts of its folder, or it has fewer
+            layers, or takes fewer tokens.
     """
-    found = resolve(EncoderSpec(model))
+    asked: Any = re.search(rf"\.({'|'.join(get_args(Pooling))})\.[0-9]+\.", encoder_id)
+    found = resolve(EncoderSpec(model, asked and asked[1]))
     made = encoder_id.removeprefix(f"{found.model_id}.").split(".")  # pooling, tokens, fields, long text, and others
     if not encoder_id.startswith(f"{found.model_id}.") or len(made) < 4:
         raise UserError(
             f"--encoder {model} is {found.model_id}, but the articles' vectors are by {encoder_id}: name the encoder that made them, or "
             f"run jobs/encode_articles.py with this one"
         )
-    limit = token_limit(Path(found.folder))
+    limit = token_limit(found.model_folder)
     if max_tokens < _FEWEST_TOKENS or (limit is not None and max_tokens > limit):
         raise UserError(
             f"--text-tokens {max_tokens}: {found.name} takes {_FEWEST_TOKENS} to {limit if limit is not None else 'any number'}"
         )
-    if layers > (there := _layers(Path(found.folder))):
+    if layers > (there := _layers(found.model_folder)):
         raise UserError(f"--tune-layers {layers}: {found.name} has {there} layers")
     # A model id or the built-in name finds the files again anywhere; a folder is kept in full, wherever the next job is started.
     name = model if found.hub_id is not None or model == DEFAULT_MODEL else found.folder
-    pooling: Any = made[0]
     fields: Any = tuple(made[2].split("-"))
-    spec = EncoderSpec(name, pooling, max_tokens, unit="unit" in made[4:], fields=fields, long_text="truncate")
-    return replace(found, spec=spec, max_tokens=max_tokens)
+    cut = [int(part[:-1]) for part in made[4:] if re.fullmatch("[0-9]+d", part)]
+    recipe = replace(found.recipe, unit="unit" in made[4:], dimensions=cut[0] if cut else None)
+    if set(recipe.extras) != set(made[4:]) - set(get_args(Precision)):
+        raise UserError(f"the articles' vectors by {encoder_id} have other prompts than the folder of --encoder {model} says")
+    spec = EncoderSpec(name, recipe.pooling, max_tokens, fields=fields, long_text="truncate")
+    return replace(found, spec=spec, max_tokens=max_tokens, recipe=recipe)
+
+
+def tokenizer_of(encoder: ResolvedEncoder) -> "Tokenizer":
+    """The encoder's tokenizer, for articles."""
+    from newslake.text.tokens import Tokenizer
+
+    folder = encoder.local_folder() / encoder.settings.transformer
+    return Tokenizer(folder, encoder.max_tokens, prompt=encoder.recipe.prompt, lower_case=encoder.settings.lower_case)
 
 
 def stage_texts(staged: Staged, vectors: Staged, news: DataFrame, encoder: ResolvedEncoder) -> StagedTexts:
@@ -157,14 +175,14 @@ def load_texts(files: list[str], articles: int, encoder: ResolvedEncoder) -> Tex
 
 
 def _tokenise(encoder: ResolvedEncoder, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    from newslake.text.tokens import TokenisedText, Tokenizer
+    from newslake.text.tokens import TokenisedText
 
-    tokenizer = Tokenizer(encoder.local_folder(), encoder.max_tokens)
-    special = [tokenizer.special_tokens(pair=pair) for pair in (False, True)]
+    tokenizer = tokenizer_of(encoder)
     for batch in batches:
         first, second = (batch.column(name).to_pylist() for name in ("first", "second"))
         found = tokenizer.many(first, second)
-        good = [i for i, text in enumerate(found) if isinstance(text, TokenisedText) and len(text.ids) > special[bool(second[i])]]
+        empty = tokenizer.are_empty([len(text.ids) if isinstance(text, TokenisedText) else 0 for text in found], first, second)
+        good = [i for i, text in enumerate(found) if isinstance(text, TokenisedText) and not empty[i]]
         texts = [text for text in (found[i] for i in good) if isinstance(text, TokenisedText)]
         offsets = pa.array(np.concatenate(([0], np.cumsum([len(text.ids) for text in texts]))).astype(np.int32))
         tokens = np.concatenate([np.empty(0, np.int32), *(text.ids for text in texts)]).astype(np.int32)

@@ -12,7 +12,8 @@ from newslake.lakehouse import Lakehouse
 from newslake.options import day_of
 from newslake.quarantine import rows_of, send
 from newslake.text.embed import Device, EmbedSettings, embed_column
-from newslake.text.spec import DEFAULT_MODEL, EncoderSpec, Field, LongText, Pooling, Precision, ResolvedEncoder, resolve
+from newslake.text.options import takes_encoder
+from newslake.text.spec import EncoderSpec, ResolvedEncoder, resolve
 from newslake.users.days import rows_of_day
 from newslake.users.matching import Matcher, MatcherName
 from newslake.users.matching import matcher as matcher_named
@@ -21,6 +22,7 @@ from newslake.users.sets import phrase_id, phrase_text, tag_set
 STORE, MATCHES = "tag_phrases", "tag_phrase_matches"
 
 
+@takes_encoder
 def encode_tag_phrases(
     lake: Lakehouse,
     run: JobRun,
@@ -29,13 +31,7 @@ def encode_tag_phrases(
     min_jaccard: float = 0.8,
     matcher: MatcherName = "exact",
     seed: int = 0,
-    encoder: str = DEFAULT_MODEL,
-    pooling: Pooling = "mean",
-    max_tokens: int | None = None,
-    precision: Precision = "fp32",
-    unit: bool = False,
-    fields: tuple[Field, ...] = EncoderSpec.fields,
-    long_text: LongText = "summarize",
+    spec: EncoderSpec,
     device: Device = "auto",
     batch_tokens: int | None = None,
     slice_rows: int = 50_000,
@@ -52,14 +48,6 @@ def encode_tag_phrases(
         min_jaccard: Jaccard similarity from which a stored vector is reused.
         matcher: How similar phrases are found; exact misses none.
         seed: Of the hash functions of minhash and datasketch.
-        encoder: The model that comes with newslake (the default), a folder with a Hugging Face model, or a model id on a hub. This
-            and the next six options make the encoder_id: give what encode_articles was given.
-        pooling: How a text's token vectors become one: their mean, or that of the first token (cls).
-        max_tokens: Tokens that the model sees of a text, special tokens counted (default: 512, or the model's limit).
-        precision: Of weights and activations.
-        unit: Scale vectors to length 1.
-        fields: What of an article the encoder is for.
-        long_text: What happens to a text over max-tokens.
         device: Where to encode; auto takes a GPU where there is one.
         batch_tokens: Tokens that the model takes at once (default: what suits the device).
         slice_rows: Phrases that are encoded and written at a time.
@@ -70,7 +58,7 @@ def encode_tag_phrases(
         raise UserError("--slice-rows takes 1 or more, --touch-days 0 or more")
     how = matcher_named(matcher, seed)
     phrases = rows_of_day(lake, "user_phrases", day)
-    found = resolve(EncoderSpec(encoder, pooling, max_tokens, precision, unit, tuple(fields), long_text))
+    found = resolve(spec)
     run.fact("encoder_id", found.encoder_id)
     lake.create(STORE)
     with Frames() as frames:
@@ -158,7 +146,7 @@ def _encode(
             with Frames() as frames:
                 text = phrase_text(F.col("tags"))
                 texts = part.select("phrase_id", "tags", text.alias("kept_text"), text.alias("text"))
-                encoded = frames.keep(embed_column(texts, "text", None, encoder, settings=settings))
+                encoded = frames.keep(embed_column(texts, "text", None, encoder, "tag", settings=settings))
                 rows = encoded.where("embedded.error IS NULL").select(
                     "phrase_id",
                     F.lit(encoder.encoder_id).alias("encoder_id"),

@@ -12,7 +12,8 @@ from newslake.lakehouse import Lakehouse
 from newslake.options import day_of
 from newslake.quarantine import rows_of, send
 from newslake.text.embed import Device, EmbedSettings, embed_column
-from newslake.text.spec import DEFAULT_MODEL, EncoderSpec, Field, LongText, Pooling, Precision, ResolvedEncoder, resolve
+from newslake.text.options import takes_encoder
+from newslake.text.spec import EncoderSpec, ResolvedEncoder, resolve
 from newslake.users.days import rows_of_day
 from newslake.users.groups import PhraseSettings, phrases_of_batches, quantised_batches
 from newslake.users.sets import phrase_id, phrase_text, tag_set
@@ -21,6 +22,7 @@ from newslake.vectors import vector_size
 TABLE, EMBEDDINGS = "user_phrases", "tag_embeddings"
 
 
+@takes_encoder
 def build_phrases(
     lake: Lakehouse,
     run: JobRun,
@@ -32,13 +34,7 @@ def build_phrases(
     tags_per_group: int = 10,
     phrases_per_group: int = 20,
     phrases_per_user: int = 100,
-    encoder: str = DEFAULT_MODEL,
-    pooling: Pooling = "mean",
-    max_tokens: int | None = None,
-    precision: Precision = "fp32",
-    unit: bool = False,
-    fields: tuple[Field, ...] = EncoderSpec.fields,
-    long_text: LongText = "summarize",
+    spec: EncoderSpec,
     device: Device = "auto",
     batch_tokens: int | None = None,
     slice_rows: int = 50_000,
@@ -57,13 +53,6 @@ def build_phrases(
         tags_per_group: The heaviest tags of a group that phrases are made from.
         phrases_per_group: The heaviest phrases of a group that are kept.
         phrases_per_user: The heaviest phrases of a user that are kept.
-        encoder: The model that comes with newslake (the default), a folder with a Hugging Face model, or a model id on a hub.
-        pooling: How a text's token vectors become one: their mean, or that of the first token (cls).
-        max_tokens: Tokens that the model sees of a text, special tokens counted (default: 512, or the model's limit).
-        precision: Of weights and activations.
-        unit: Scale vectors to length 1.
-        fields: What of an article the encoder is for; part of its id.
-        long_text: What happens to a text over max-tokens.
         device: Where to encode; auto takes a GPU where there is one.
         batch_tokens: Tokens that the model takes at once (default: what suits the device).
         slice_rows: Tags that are encoded and written at a time.
@@ -75,7 +64,7 @@ def build_phrases(
         raise UserError(f"--tags-per-group {tags_per_group}: take up to 16; all sets of these tags are weighed")
     settings = PhraseSettings(group_cosine, phrase_size, tags_per_group, phrases_per_group, phrases_per_user)
     tags = rows_of_day(lake, "user_tags", day)
-    found = resolve(EncoderSpec(encoder, pooling, max_tokens, precision, unit, tuple(fields), long_text))
+    found = resolve(spec)
     run.fact("encoder_id", found.encoder_id)
     lake.create(EMBEDDINGS)
     with Frames() as frames:
@@ -142,7 +131,7 @@ def _encode_tags(lake: Lakehouse, run: JobRun, tags: DataFrame, encoder: Resolve
             part = todo.where(F.pmod(F.xxhash64("tag"), F.lit(slices)) == number)
             part = part.repartition(2 * lake.spark.sparkContext.defaultParallelism, "tag").select("tag", F.col("tag").alias("text"))
             with Frames() as kept:
-                encoded = kept.keep(embed_column(part, "text", None, encoder, settings=settings))
+                encoded = kept.keep(embed_column(part, "text", None, encoder, "tag", settings=settings))
                 rows = encoded.where("embedded.error IS NULL").select(
                     "tag", F.lit(encoder.encoder_id).alias("encoder_id"), F.col("embedded.vector").alias("embedding")
                 )

@@ -9,8 +9,9 @@ from torch import Tensor, nn
 
 from newslake.errors import UserError
 from newslake.text.attention import attention_of_any_shape
+from newslake.text.pooling import Head, pooled
 from newslake.text.spec import ResolvedEncoder
-from newslake.training.texts import Texts
+from newslake.training.texts import Texts, tokenizer_of
 
 # Tokens of a batch, padding counted: on a CPU what a batch touches should stay in the caches, a GPU wants to be kept busy.
 _BATCH_TOKENS = {"cpu": 2048, "cuda": 65536}
@@ -38,7 +39,11 @@ class TunedText(nn.Module):
         super().__init__()
         self.model, stack = _load(texts.encoder)
         _freeze(self.model, stack[len(stack) - layers :])
-        self._cls, self._unit = texts.encoder.spec.pooling == "cls", texts.encoder.spec.unit
+        encoder, recipe = texts.encoder, texts.encoder.recipe
+        self.head = Head(encoder.local_folder(), encoder.settings, recipe, int(self.model.config.hidden_size))
+        _freeze(self.head, nn.ModuleList())
+        self._pooling = recipe.pooling
+        self._skip = 0 if recipe.include_prompt or not recipe.prompt else tokenizer_of(encoder).prompt_tokens
         self._pad = int(getattr(self.model.config, "pad_token_id", None) or 0)
         self._has_segments = "token_type_ids" in inspect.signature(self.model.forward).parameters
         self.tokens: Tensor
@@ -85,12 +90,8 @@ class TunedText(nn.Module):
             inputs["token_type_ids"] = torch.where(there, self.segments[at].long(), 0)
         with attention_of_any_shape(articles.device):
             hidden: Tensor = self.model(**inputs).last_hidden_state
-        if self._cls:
-            vectors = hidden[:, 0].float()
-        else:
-            weights = there.unsqueeze(2).float()
-            vectors = (hidden.float() * weights).sum(dim=1) / weights.sum(dim=1)
-        return nn.functional.normalize(vectors, dim=1) if self._unit else vectors
+        vectors: Tensor = self.head(pooled(hidden, there, self._pooling, self._skip))
+        return vectors
 
 
 def _load(encoder: ResolvedEncoder) -> tuple[Any, nn.ModuleList]:
@@ -99,7 +100,7 @@ def _load(encoder: ResolvedEncoder) -> tuple[Any, nn.ModuleList]:
     from transformers.utils import logging
 
     logging.disable_progress_bar()
-    folder = str(encoder.local_folder())
+    folder = str(encoder.local_folder() / encoder.settings.transformer)
     model: Any = AutoModel.from_pretrained(folder, dtype=torch.float32, trust_remote_code=False, use_safetensors=True)
     model = model.get_encoder() if model.config.is_encoder_decoder else model
     if getattr(model, "pooler", None) is not None:  # works on the last hidden layer, which is all that is read
