@@ -14,7 +14,7 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
-from newslake.bookmarks import CHANGE_FEED, NOTHING, VersionsGone, bookmark_of, net_changes, version_in, versions_needed
+from newslake.bookmarks import CHANGE_FEED, NOTHING, VersionsGone, bookmark_of, is_earlier, net_changes, version_in, versions_needed
 from newslake.errors import UserError
 from newslake.evolution import add_columns, missing_columns, refuse_unknown_columns, with_missing
 from newslake.frames import frame_of
@@ -102,8 +102,8 @@ class Lakehouse:
             VersionsGone: the versions are not in the log, the table had no change feed yet, or the table is another one now.
         """
         spec = table_spec(table)
-        if NOTHING in (since, until):
-            raise VersionsGone("the table was not there")
+        if NOTHING in (since, until) or is_earlier(self.bookmark(table), until):
+            raise VersionsGone("the table has no such version")
         table_id = self._id(table)
         first, last = (version_in(bookmark, table_id) for bookmark in (since, until))
         if first >= last:
