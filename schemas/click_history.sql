@@ -13,5 +13,7 @@ TBLPROPERTIES (
   'newslake.written_by' = 'parse_behaviors',
   'delta.dataSkippingStatsColumns' = 'occurred_at',
   'parquet.enable.dictionary#news_ids.list.element' = 'false',
+  -- build_profiles counts what was written since the last day, each row once. Rows that are only added cost nothing more.
+  'delta.enableChangeDataFeed' = 'true',
   'delta.enableDeletionVectors' = 'false'
 )

@@ -10,5 +10,7 @@ COMMENT 'One row is one search query of a user'
 TBLPROPERTIES (
   'newslake.key' = 'query_id',
   'newslake.written_by' = 'stream_behaviors, or you',
+  -- build_profiles counts what was written since the last day, each row once. Rows that are only added cost nothing more.
+  'delta.enableChangeDataFeed' = 'true',
   'delta.enableDeletionVectors' = 'false'
 )

@@ -3,7 +3,8 @@ CREATE TABLE IF NOT EXISTS {table} (
   user_id STRING NOT NULL COMMENT 'The user',
   news_id STRING NOT NULL COMMENT 'An article that the user has read; may lack a row in news',
   weight DOUBLE NOT NULL COMMENT 'Sum over clicks of 0.5 to the power of (age / half-life), as of the day; an article of the history counts as one click',
-  first_seen_at TIMESTAMP NOT NULL COMMENT 'The first impression of the user, UTC: it dates the articles of the history'
+  first_seen_at TIMESTAMP NOT NULL COMMENT 'The first impression of the user with a click or a history, UTC: it dates the articles of the history',
+  history_weight DOUBLE COMMENT 'The part of weight that a history gave; a click that arrives later takes its place. NULL, as 0, in rows of older versions'
 )
 USING DELTA
 PARTITIONED BY (as_of)

@@ -11,5 +11,7 @@ TBLPROPERTIES (
   'newslake.key' = 'user_id, interest, stated_at',
   'newslake.written_by' = 'stream_behaviors, or you',
   'delta.constraints.weight_not_negative' = 'weight >= 0',
+  -- build_profiles counts what was written since the last day, each row once. Rows that are only added cost nothing more.
+  'delta.enableChangeDataFeed' = 'true',
   'delta.enableDeletionVectors' = 'false'
 )

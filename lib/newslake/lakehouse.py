@@ -14,6 +14,7 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
+from newslake.bookmarks import CHANGE_FEED, NOTHING, VersionsGone, bookmark_of, is_earlier, net_changes, version_in, versions_needed
 from newslake.errors import UserError
 from newslake.evolution import add_columns, missing_columns, refuse_unknown_columns, with_missing
 from newslake.frames import frame_of
@@ -68,6 +69,52 @@ class Lakehouse:
             raise UserError(f"table {table} is not there yet (looked in {self}); it is built by: {spec.written_by}")
         rows = self.spark.table(self._identifier(table))
         return with_missing(rows, missing_columns(spec, rows.schema, str(self)))
+
+    def bookmark(self, table: str) -> str:
+        """Where the table stands now, for `read_at` and `changes`; NOTHING where it is not there yet."""
+        if not self.exists(table):
+            return NOTHING
+        target = self._delta(table)
+        last = target.history(1).select("version").head()
+        assert last is not None
+        return bookmark_of(last["version"], self._id(table))
+
+    def read_at(self, table: str, bookmark: str) -> DataFrame:
+        """The table's rows at a bookmark. Files that are gone show when the rows are computed: do that under `versions_needed`.
+
+        Raises:
+            VersionsGone: the version is not in the table's log any more.
+        """
+        spec = table_spec(table)
+        if bookmark == NOTHING:
+            return frame_of(self.spark, [], spec.schema())
+        with versions_needed():
+            rows = self.spark.read.option("versionAsOf", str(version_in(bookmark, self._id(table)))).table(self._identifier(table))
+        return with_missing(rows, missing_columns(spec, rows.schema, str(self)))
+
+    def changes(self, table: str, since: str, until: str) -> DataFrame:
+        """What was written after one bookmark and up to another: the key's columns, `before` and `after` (see net_changes).
+
+        Rewritten files, such as OPTIMIZE leaves, are no change; rows that were deleted and written again in between are one, with an
+        equal `before` and `after`. Costs what was written, not what the table holds.
+
+        Raises:
+            VersionsGone: the versions are not in the log, the table had no change feed yet, or the table is another one now.
+        """
+        spec = table_spec(table)
+        if NOTHING in (since, until) or is_earlier(self.bookmark(table), until):
+            raise VersionsGone("the table has no such version")
+        table_id = self._id(table)
+        first, last = (version_in(bookmark, table_id) for bookmark in (since, until))
+        if first >= last:
+            rows = frame_of(self.spark, [], spec.schema())
+            feed = rows.select("*", F.lit("insert").alias("_change_type"), F.lit(0).alias("_commit_version"))
+        else:
+            reader = self.spark.read.option("readChangeFeed", "true").option("startingVersion", str(first + 1))
+            with versions_needed():
+                feed = reader.option("endingVersion", str(last)).table(self._identifier(table))
+            feed = with_missing(feed, missing_columns(spec, feed.schema, str(self)))
+        return net_changes(feed, spec.key, spec.schema().names)
 
     def create(self, table: str) -> bool:
         """Create the table from schemas/<table>.sql where it is not there yet; whether it was not. Two runs may do so at once.
@@ -243,6 +290,15 @@ class Lakehouse:
         refuse_unknown_columns(spec, there, str(self))
         if missing:
             self.spark.sql(add_columns(self._identifier(table), missing))
+        if spec.has_change_feed and self._property(table, CHANGE_FEED) != "true":
+            self.spark.sql(f"ALTER TABLE {self._identifier(table)} SET TBLPROPERTIES ('{CHANGE_FEED}' = 'true')")
+
+    def _property(self, table: str, name: str) -> str | None:
+        found = self.spark.sql(f"DESCRIBE DETAIL {self._identifier(table)}").select("properties").head()
+        return None if found is None else found[0].get(name)
+
+    def _id(self, table: str) -> str:
+        return str(self.spark.sql(f"DESCRIBE DETAIL {self._identifier(table)}").select("id").head()[0])  # type: ignore[index]
 
     def _delta(self, table: str) -> DeltaTable:
         self.create(table)

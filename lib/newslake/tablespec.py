@@ -12,6 +12,7 @@ from newslake.errors import SchemaMismatch
 
 _COLUMNS = re.compile(r"\{table\} \(\n(?P<columns>.*?)\n\)\nUSING DELTA", re.DOTALL)
 _PARTITIONS = re.compile(r"PARTITIONED BY \((?P<names>[^)]*)\)")
+_CHANGE_FEED = re.compile(r"'delta\.enableChangeDataFeed' = 'true'")
 _PROPERTY = re.compile(r"'newslake\.(?P<name>\w+)' = '(?P<value>[^']*)'")
 
 
@@ -25,6 +26,7 @@ class TableSpec:
     key: tuple[str, ...]
     partitions: tuple[str, ...]
     written_by: str
+    has_change_feed: bool = False  # whether Delta keeps what each commit changed, for Lakehouse.changes
 
     def schema(self) -> T.StructType:
         """The columns with types, comments and NOT NULL. Needs a running Spark session, whose parser reads the DDL."""
@@ -60,6 +62,7 @@ def table_spec(table: str) -> TableSpec:
         key=_names(properties["key"]),
         partitions=_names(partitions["names"]) if partitions else (),
         written_by=properties["written_by"],
+        has_change_feed=_CHANGE_FEED.search(ddl) is not None,
     )
 
 

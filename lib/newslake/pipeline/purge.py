@@ -70,7 +70,8 @@ def purge_news(
         uri: Milvus: a server's address or a local file, as for export_vectors (default: the file beside the tables, where there is one).
         token: Of the Milvus server, such as user:password (default: MILVUS_TOKEN of the environment, which no list of processes shows).
         prefix: What the names of the collections begin with.
-        user_days: Days that user_vectors, user_tags, user_topics, user_articles, user_phrases and tag_phrase_matches are kept.
+        user_days: Days that user_vectors, user_tags, user_topics, user_articles, profile_days, user_phrases and tag_phrase_matches are
+            kept.
         newsfeed_days: Days that newsfeed and article_ctr are kept.
         tag_phrase_days: Days after its last use that a phrase stays in tag_phrases for reuse.
         behavior_days: Days that impressions, click_history, clicks and search_queries are kept: training sees no more than that.

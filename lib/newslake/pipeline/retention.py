@@ -35,6 +35,9 @@ RULES = (
     Rule("user_tags", "as_of", "user_days", latest_stays=True),
     Rule("user_topics", "as_of", "user_days", latest_stays=True),
     Rule("user_articles", "as_of", "user_days", latest_stays=True),
+    Rule(
+        "profile_days", "as_of", "user_days", latest_stays=True
+    ),  # after user_articles, whose days without a row here are an older version's
     Rule(MATCHES, "as_of", "user_days", latest_stays=True),
     Rule("newsfeed", "hour", "newsfeed_days", latest_stays=True),
     Rule("article_ctr", "as_of", "newsfeed_days", latest_stays=True),

@@ -39,27 +39,42 @@ _WHEN = {"user_interests": "stated_at", "search_queries": "searched_at"}
 
 @dataclass(frozen=True)
 class WindowOfTime:
-    """Events from `start` on and before `end`, UTC, by when they arrived or by when they occurred."""
+    """Events from `start` on (None: from the first on) and before `end`, UTC, by when they arrived or by when they occurred."""
 
-    start: datetime
+    start: datetime | None
     end: datetime
     clock: Clock
 
     def holds(self) -> Column:
         """Whether a row with occurred_at and ingested_at lies in it."""
-        time = F.col(_TIME_OF[self.clock])
-        # As text: Python's own timestamps would go through the process's time zone.
-        first, last = (F.lit(f"{moment:%Y-%m-%d %H:%M:%S}").cast("timestamp") for moment in (self.start, self.end))
-        return (time >= first) & (time < last)
+        return self.until_end() if self.start is None else (self._time >= _as_text(self.start)) & self.until_end()
+
+    def until_end(self) -> Column:
+        """Whether such a row lies in it or before it."""
+        return self._time < _as_text(self.end)
+
+    @property
+    def _time(self) -> Column:
+        return F.col(_TIME_OF[self.clock])
 
 
-def window_before(as_of: date, hours: float, previous: date | None, clock: Clock) -> WindowOfTime:
-    """The hours before the start of a day, and nothing that an earlier profile has seen already."""
-    end = datetime(as_of.year, as_of.month, as_of.day)
-    start = end - timedelta(hours=hours)
+def _as_text(moment: datetime) -> Column:
+    # Python's own timestamps would go through the process's time zone.
+    return F.lit(f"{moment:%Y-%m-%d %H:%M:%S}").cast("timestamp")
+
+
+def start_of(day: date) -> datetime:
+    """00:00 UTC of a day."""
+    return datetime(day.year, day.month, day.day)
+
+
+def window_before(as_of: date, hours: float | None, previous: date | None, clock: Clock) -> WindowOfTime:
+    """The hours before the start of a day (None: all), and nothing that an earlier profile has seen already."""
+    end = start_of(as_of)
+    starts = [end - timedelta(hours=hours)] if hours is not None else []
     if previous is not None:
-        start = max(start, datetime(previous.year, previous.month, previous.day))
-    return WindowOfTime(start, end, clock)
+        starts.append(start_of(previous))
+    return WindowOfTime(max(starts, default=None), end, clock)
 
 
 @F.pandas_udf(T.StringType())  # type: ignore[call-overload]
@@ -81,57 +96,36 @@ def as_tag(text: Column) -> Column:
     return F.when((tidy != "") & (F.length(tidy) <= MAX_TAG), tidy)
 
 
-def shown(impressions: DataFrame, window: WindowOfTime) -> DataFrame:
-    """What users were shown in the window: split, impression_id, user_id, news_id, occurred_at, clicked."""
-    return impressions.where(window.holds()).select("split", "impression_id", "user_id", "news_id", "occurred_at", "clicked")
+def timed(rows: DataFrame, table: str) -> DataFrame:
+    """Rows of a table of events, with occurred_at."""
+    return rows.withColumn("occurred_at", F.col(_WHEN[table])) if table in _WHEN else rows
 
 
-def histories(click_history: DataFrame, candidates: DataFrame) -> DataFrame:
-    """Articles in the histories of these impressions: user_id, news_id, each pair once.
-
-    Args:
-        click_history: the table.
-        candidates: what shown() gives.
-    """
-    # The times prune the table's files; the ids decide.
-    span = candidates.agg(F.min("occurred_at").alias("first"), F.max("occurred_at").alias("last")).head()
-    if span is None or span[0] is None:
-        return click_history.select("user_id", F.lit("").alias("news_id")).limit(0)
-    wanted = candidates.select("split", "impression_id").distinct()
-    rows = click_history.where(F.col("occurred_at").between(_moment(span[0]), _moment(span[1])))
-    rows = rows.join(wanted, on=["split", "impression_id"], how="left_semi")
-    return rows.select("user_id", F.explode("news_ids").alias("news_id")).distinct()
-
-
-def said(rows: DataFrame, table: str, window: WindowOfTime, weight: float) -> DataFrame:
-    """What users said in the window, as tags: user_id, tag, occurred_at, weight.
+def said(rows: DataFrame, table: str, weight: float) -> DataFrame:
+    """What users said, as tags: user_id, tag, occurred_at, weight.
 
     Args:
-        rows: of user_interests or search_queries.
+        rows: of user_interests or search_queries, with occurred_at.
         table: which of them.
-        window: of time.
         weight: of a query, or of an interest stated with a weight of 1.
     """
-    timed = rows.withColumn("occurred_at", F.col(_WHEN[table])).where(window.holds())
     strength = F.col("weight") * F.lit(weight) if table == "user_interests" else F.lit(weight)
-    tags = timed.select("user_id", as_tag(F.col(_TEXT[table])).alias("tag"), "occurred_at", strength.alias("weight"))
+    tags = rows.select("user_id", as_tag(F.col(_TEXT[table])).alias("tag"), "occurred_at", strength.alias("weight"))
     return tags.where(F.col("tag").isNotNull() & (F.col("weight") > 0.0))
 
 
-def said_rows(lake: Lakehouse, table: str, path: str | None, option: str) -> tuple[DataFrame | None, DataFrame | None]:
-    """What users said: rows of user_interests or search_queries, and those that cannot be used (what quarantine.rejected takes).
+def said_lines(lake: Lakehouse, table: str, path: str, option: str) -> tuple[DataFrame, DataFrame]:
+    """JSON lines as rows of user_interests or search_queries, and those that cannot be used (what quarantine.rejected takes).
 
     Args:
         lake: where the table lives.
-        table: which of the two; none of its rows where the table is not there yet.
-        path: JSON lines to read instead of the table.
+        table: which of the two.
+        path: of the lines.
         option: what the path was given by.
 
     Raises:
         UserError: there is nothing at the path, or it cannot be read.
     """
-    if path is None:
-        return (lake.read(table), None) if lake.exists(table) else (None, None)
     lines = json_lines(lake.spark, path, table, option)
     problem = F.col("problem").isNotNull()
     bad = lines.where(problem).select(
@@ -140,18 +134,18 @@ def said_rows(lake: Lakehouse, table: str, path: str | None, option: str) -> tup
     return lines.where(~problem).select(*lake.schema(table).names), bad
 
 
-def refuse_useless(rejected: int, rows: DataFrame | None, bad: DataFrame) -> None:
+def refuse_useless(rejected: int, rows: DataFrame, bad: DataFrame) -> None:
     """Stop where lines were rejected and none is left.
 
     Args:
         rejected: how many.
         rows: the usable ones.
-        bad: the rejected, as said_rows gives them.
+        bad: the rejected, as said_lines gives them.
 
     Raises:
         JobFailed: there is no usable line; says why.
     """
-    if rejected and rows is not None and rows.isEmpty():
+    if rejected and rows.isEmpty():
         raise JobFailed(nothing_usable("line of what users said", rejected, commonest(bad, "reason")))
 
 
@@ -173,7 +167,3 @@ def json_lines(spark: SparkSession, path: str, table: str, option: str) -> DataF
 
 def _id_of(table: str) -> Column:
     return F.col("query_id" if table == "search_queries" else "user_id").alias("record_id")
-
-
-def _moment(value: datetime) -> Column:
-    return F.timestamp_micros(F.lit(int(value.timestamp() * 1e6)))

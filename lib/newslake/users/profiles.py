@@ -1,46 +1,46 @@
 """build_profiles: what each user's reading, interests and searches say of them, day by day, with decay."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from datetime import date
 
-from pyspark.sql import Column, DataFrame
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from newslake.bookmarks import is_earlier
 from newslake.errors import UserError
 from newslake.frames import Frames
 from newslake.jobrun import JobRun
 from newslake.lakehouse import Lakehouse
 from newslake.options import day_of
 from newslake.quarantine import send
+from newslake.users import profile_days
+from newslake.users.arrivals import HISTORY, IMPRESSIONS, Added, Span, added, added_histories
+from newslake.users.day_weights import Settings, articles_read, day_tags, first_seen, skips, user_articles, user_tags, user_topics
 from newslake.users.days import days_between
-from newslake.users.events import Clock, histories, refuse_useless, said, said_rows, shown, window_before
-from newslake.users.keywords import article_tags, term_rarity
-from newslake.users.weights import age_in_days, decay, decayed, heaviest, units, weight_of
+from newslake.users.events import Clock, WindowOfTime, refuse_useless, said, said_lines, start_of, timed, window_before
+from newslake.users.keywords import term_rarity
+from newslake.users.profile_days import ProfileDay
+from newslake.users.weights import decayed, weight_of
 
 TAGS, TOPICS, ARTICLES = "user_tags", "user_topics", "user_articles"
 
 
 @dataclass(frozen=True)
-class Settings:
-    """How events become weights; the options of build_profiles say more."""
-
-    half_life_days: float
-    clock: Clock
-    window_hours: float
-    skip_weight: float
-    keywords: int
-    min_weight: float
-    max_tags: int
-
-
-@dataclass(frozen=True)
 class Sources:
-    """What profiles are made from. `said` holds (user_interests or search_queries, its rows, its weight)."""
+    """What profiles are made from.
+
+    Attributes:
+        news: the articles.
+        said: user_interests and search_queries -> the weight, and the rows of JSON lines that are read in place of the table, or None.
+        now: table of events -> its bookmark when the run began.
+        rarity: of words, for keywords.
+        article_topics: of one model.
+    """
 
     news: DataFrame
-    impressions: DataFrame
-    click_history: DataFrame
-    said: list[tuple[str, DataFrame, float]]
+    said: Mapping[str, tuple[float, DataFrame | None]]
+    now: Mapping[str, str]
     rarity: DataFrame | None
     article_topics: DataFrame | None
 
@@ -52,7 +52,7 @@ def build_profiles(
     as_of: str,
     through: str | None = None,
     clock: Clock = "arrival",
-    window_hours: float = 24.0,
+    window_hours: float | None = None,
     half_life_days: float = 7.0,
     interests: str | None = None,
     queries: str | None = None,
@@ -65,22 +65,23 @@ def build_profiles(
     min_weight: float = 0.01,
     max_tags: int = 1_000,
 ) -> None:
-    """Bring the users' profiles to a day: user_tags, user_topics and user_articles, from what arrived in the hours before it.
+    """Bring the users' profiles to a day: user_tags, user_topics and user_articles, from what came since the day before.
 
     An event weighs 0.5 to the power of (its age / half-life), counted from when it occurred, and is added to the decayed weights of
-    the last earlier day; so an event that arrives late counts once, as old as it is. A profile of a day holds what arrived
-    before 00:00 UTC of that day. A day that is there already is replaced.
+    the last earlier day that is complete; so an event that arrives late counts once, as old as it is. A profile of a day holds what
+    arrived before 00:00 UTC of that day; what was committed later than the day's run, or on days without a run, is added by the next
+    one. The first profile starts from all that is there. A day that is there already is replaced, from the same events.
 
     Args:
         as_of: The day, such as 2019-11-15.
         through: Go on day by day to this one; later days that are there already are built on the new ones then.
         clock: Which events belong to a day: those that arrived in its window (ingested_at), or, to replay files such as MIND's, those
             that occurred in it.
-        window_hours: Hours before the day whose events are added; hours that an earlier profile covers are left out. Give the first day
-            as many hours as there are events to start from.
+        window_hours: Add the events of so many hours before the day, as the tables are now, whatever earlier days counted or left out;
+            hours before the last earlier profile are left out (default: all that no earlier day counted).
         half_life_days: Days after which an event weighs half.
-        interests: JSON lines with user_id, interest, weight and stated_at, to read instead of table user_interests.
-        queries: JSON lines with query_id, user_id, query and searched_at, to read instead of table search_queries.
+        interests: JSON lines with user_id, interest, weight and stated_at, to read instead of table user_interests, by time alone.
+        queries: JSON lines with query_id, user_id, query and searched_at, to read instead of table search_queries, by time alone.
         topic_model: Whose topics to use (default: the one fitted last).
         interest_weight: Weight of an interest stated with weight 1; a click weighs 1.
         query_weight: Weight of a search query.
@@ -94,18 +95,23 @@ def build_profiles(
     last = day_of(through, "--through") if through is not None else first
     if last < first:
         raise UserError(f"--through {last} lies before --as-of {first}")
-    if min(half_life_days, window_hours) <= 0.0 or min(interest_weight, query_weight, skip_weight, min_weight) < 0.0:
+    if (
+        min(half_life_days, 1.0 if window_hours is None else window_hours) <= 0.0
+        or min(interest_weight, query_weight, skip_weight, min_weight) < 0.0
+    ):
         raise UserError("--half-life-days and --window-hours are over 0, weights 0 or more")
     if keywords < 0 or min(max_tags, keyword_articles) < 1:
         raise UserError("--max-tags and --keyword-articles take 1 or more, --keywords 0 or more")
     settings = Settings(half_life_days, clock, window_hours, skip_weight, keywords, min_weight, max_tags)
     news = lake.read("news")
-    behaviour = lake.read("impressions"), lake.read("click_history")
+    for table in (IMPRESSIONS, HISTORY):
+        lake.read(table)  # says what builds it
     spoken = _said(lake, run, {"user_interests": (interests, interest_weight), "search_queries": (queries, query_weight)})
     topics = _article_topics(lake, run, topic_model)
     rarity = term_rarity(news, keyword_articles) if keywords else None
-    sources = Sources(news, *behaviour, spoken, rarity, topics)
-    for table in (TAGS, TOPICS, ARTICLES):
+    now = {table: lake.bookmark(table) for table in (IMPRESSIONS, HISTORY, *(name for name, (_, rows) in spoken.items() if rows is None))}
+    sources = Sources(news, spoken, now, rarity, topics)
+    for table in (profile_days.TABLE, TAGS, TOPICS, ARTICLES):
         lake.create(table)
     for day in days_between(first, last):
         _build_day(lake, run, day, sources, settings)
@@ -116,31 +122,57 @@ def build_profiles(
 
 
 def _build_day(lake: Lakehouse, run: JobRun, day: date, sources: Sources, settings: Settings) -> None:
-    """Compute and write one day. user_articles comes last: a day that has it is complete."""
-    previous = previous_day(lake, day)
-    window = window_before(day, settings.window_hours, previous, settings.clock)
-    if previous is not None and window.start.date() > previous:
-        run.progress(f"{day}: the last earlier profile is of {previous}; what came between it and {window.start} is in none")
-    old = {name: _of_day(lake, name, previous, day, settings) for name in (TAGS, ARTICLES)}
+    """Compute and write one day; the day counts as complete from the last commit on, which says so."""
+    previous = profile_days.last_complete(lake, day, ARTICLES)
+    built_on = None if previous is None else previous.as_of
+    span = _span(lake, day, previous, sources.now, settings)
+    if built_on is not None and span.window.start is not None and span.window.start.date() > built_on:
+        run.progress(f"{day}: the last earlier profile is of {built_on}; what came between it and {span.window.start} is in none")
+    old = {name: _of_day(lake, name, built_on, day, settings) for name in (TAGS, ARTICLES)}
     with Frames() as frames:
-        candidates = frames.keep(shown(sources.impressions, window))
+        came = {IMPRESSIONS: added(lake, run, frames, IMPRESSIONS, span)}
+        candidates = came[IMPRESSIONS].rows
         run.rows_in(candidates.count())
-        users = old[ARTICLES].select("user_id", "first_seen_at").union(candidates.select("user_id", "occurred_at"))
-        seen = users.groupBy("user_id").agg(F.min("first_seen_at").alias("first_seen_at"))
-        read = frames.cut(articles_read(candidates, sources.click_history, old[ARTICLES], seen, day, settings))
+        came[HISTORY] = added_histories(lake, run, frames, candidates, span)
+        came.update({table: added(lake, run, frames, table, span) for table in sources.said if table in span.until})
+        seen = first_seen(old[ARTICLES], candidates, came[HISTORY].rows)
+        read = frames.cut(articles_read(candidates, came[HISTORY].rows, old[ARTICLES], seen, day, settings))
         articles = frames.keep(user_articles(old[ARTICLES], read, seen, settings.min_weight))
-        heard = [said(rows, table, window, weight) for table, rows, weight in sources.said]
-        tagged = day_tags(read, _skips(candidates, day, settings), heard, sources, day, settings)
+        heard = _heard(came, sources, span.window)
+        tagged = day_tags(read, skips(came[IMPRESSIONS], day, settings), heard, sources.news, sources.rarity, day, settings)
         tags = user_tags(old[TAGS], tagged, settings)
         made = {TAGS: tags, ARTICLES: articles}
         if sources.article_topics is not None:
             made = {TAGS: tags, TOPICS: user_topics(articles, sources.article_topics), ARTICLES: articles}
+        this = ProfileDay(day, settings.clock, {table: one.read_to for table, one in came.items()})
+        said_of_it = {name: str(value) for name, value in asdict(settings).items()}
+        profile_days.write(lake, this, built_on=built_on, settings=said_of_it, complete=False)
         for table, rows in made.items():
             dated = rows.select("*", F.lit(day).alias("as_of"), weight_of(F.col("whole")).alias("weight")).drop("whole")
+            if table == ARTICLES:
+                dated = dated.withColumn("history_weight", weight_of(F.col("history"))).drop("history")
             run.wrote(table, lake.replace(table, dated, where={"as_of": day.isoformat()}).rows)
+        profile_days.write(lake, this, built_on=built_on, settings=said_of_it, complete=True)
         unknown = read.join(sources.news.select("news_id"), on="news_id", how="left_anti").select("news_id").distinct().count()
         run.fact(f"articles read that lack a row in news, {day}", unknown)
-    run.progress(f"{day}: done, on top of {previous or 'nothing'}")
+    run.progress(f"{day}: done, on top of {built_on or 'nothing'}")
+
+
+def _span(lake: Lakehouse, day: date, previous: ProfileDay | None, now: Mapping[str, str], settings: Settings) -> Span:
+    """What the day counts: up to the versions that it counted before, where it is built again, so that it comes out the same."""
+    window = window_before(day, settings.window_hours, None if previous is None else previous.as_of, settings.clock)
+    if settings.window_hours is not None:
+        return Span(window, None, {}, now, now)
+    before = profile_days.recorded(lake, day)
+    since = {} if previous is None else previous.counted_to
+    until = {}
+    for table, bookmark in now.items():
+        known = bookmark if before is None else before.counted_to.get(table, bookmark)
+        until[table] = bookmark if is_earlier(known, since.get(table, known)) else known
+    counted = None
+    if previous is not None:
+        counted = WindowOfTime(None, start_of(previous.as_of), previous.clock or settings.clock)
+    return Span(window, counted, since, until, now)
 
 
 def _of_day(lake: Lakehouse, table: str, previous: date | None, day: date, settings: Settings) -> DataFrame:
@@ -150,93 +182,29 @@ def _of_day(lake: Lakehouse, table: str, previous: date | None, day: date, setti
     return decayed(rows, day, settings.half_life_days)
 
 
-def previous_day(lake: Lakehouse, day: date) -> date | None:
-    """The last earlier day that has a profile."""
-    days = [lake.read(table).where(F.col("as_of") < F.lit(day)).agg(F.max("as_of")).head() for table in (TAGS, ARTICLES)]
-    known = [row[0] for row in days if row is not None and row[0] is not None]
-    return max(known, default=None)
-
-
-def articles_read(
-    candidates: DataFrame, click_history: DataFrame, old: DataFrame, seen: DataFrame, day: date, settings: Settings
-) -> DataFrame:
-    """What was read anew: user_id, news_id, whole (billionths of a click's weight, decayed to the day).
-
-    Each click counts. An article of the history counts once per user, unless a click on it is known; it is dated at the user's first
-    impression, as nothing more is known.
-    """
-    clicks = candidates.where("clicked").select("user_id", "news_id", "occurred_at")
-    clicked = clicks.select("user_id", "news_id", units(_left(F.col("occurred_at"), day, settings)).alias("whole"))
-    clicked = clicked.groupBy("user_id", "news_id").agg(F.sum("whole").alias("whole"))
-    known = clicked.select("user_id", "news_id").union(old.select("user_id", "news_id"))
-    before = histories(click_history, candidates).join(known, on=["user_id", "news_id"], how="left_anti")
-    dated = before.join(seen, on="user_id", how="inner")
-    return clicked.unionByName(dated.select("user_id", "news_id", units(_left(F.col("first_seen_at"), day, settings)).alias("whole")))
-
-
-def user_articles(old: DataFrame, read: DataFrame, seen: DataFrame, min_weight: float) -> DataFrame:
-    """The new weights of articles: user_id, news_id, first_seen_at, whole. A user's heaviest stays: it keeps first_seen_at."""
-    both = old.select("user_id", "news_id", "whole").unionByName(read)
-    summed = both.groupBy("user_id", "news_id").agg(F.sum("whole").alias("whole"))
-    best = heaviest(summed, "user_id", "news_id", 1).select("user_id", "news_id", F.lit(True).alias("is_best"))
-    kept = summed.join(best, on=["user_id", "news_id"], how="left").where(
-        (F.col("whole") >= units(F.lit(min_weight))) | F.col("is_best").isNotNull()
-    )
-    return kept.join(seen, on="user_id", how="inner").select("user_id", "news_id", "first_seen_at", "whole")
-
-
-def day_tags(
-    read: DataFrame, skipped: DataFrame | None, heard: list[DataFrame], sources: Sources, day: date, settings: Settings
-) -> DataFrame:
-    """What the day's events add to tags: user_id, tag, whole (below 0 for skips)."""
-    weights = read if skipped is None else read.unionByName(skipped)
-    touched = sources.news.join(weights.select("news_id").distinct(), on="news_id", how="left_semi")
-    tags = article_tags(touched, sources.rarity, settings.keywords)
-    shares = F.round(F.col("whole").cast("double") * F.col("share")).cast("bigint")
-    found = weights.join(tags, on="news_id", how="inner").select("user_id", "tag", shares.alias("whole"))
-    for one in heard:
-        spoken = units(F.col("weight") * _left(F.col("occurred_at"), day, settings))
-        found = found.unionByName(one.select("user_id", "tag", spoken.alias("whole")))
+def _heard(came: Mapping[str, Added], sources: Sources, window: WindowOfTime) -> list[DataFrame]:
+    """What users said, from tables or JSON lines, as tags: user_id, tag, occurred_at, weight (below 0 where it was said otherwise)."""
+    found = []
+    for table, (weight, lines) in sources.said.items():
+        if lines is not None:
+            found.append(said(timed(lines, table).where(window.holds()), table, weight))
+            continue
+        found.append(said(came[table].rows, table, weight))
+        withdrawn = came[table].withdrawn
+        if withdrawn is not None:
+            found.append(said(withdrawn, table, weight).withColumn("weight", -F.col("weight")))
     return found
 
 
-def user_tags(old: DataFrame, added: DataFrame, settings: Settings) -> DataFrame:
-    """The new weights of tags: user_id, tag, whole."""
-    both = old.select("user_id", "tag", "whole").unionByName(added)
-    summed = both.groupBy("user_id", "tag").agg(F.sum("whole").alias("whole"))
-    least = F.greatest(units(F.lit(settings.min_weight)), F.lit(1).cast("bigint"))
-    return heaviest(summed.where(F.col("whole") >= least), "user_id", "tag", settings.max_tags).drop("place")
-
-
-def user_topics(articles: DataFrame, article_topics: DataFrame) -> DataFrame:
-    """Topics from the articles' weights and one model's topics: user_id, topic_model, topic_id, whole."""
-    shares = F.round(F.col("whole").cast("double") * F.col("share")).cast("bigint")
-    topics = article_topics.select("news_id", "topic_model", "topic_id", F.col("weight").alias("share"))
-    both = articles.join(topics, on="news_id", how="inner").select("user_id", "topic_model", "topic_id", shares.alias("whole"))
-    summed = both.groupBy("user_id", "topic_model", "topic_id").agg(F.sum("whole").alias("whole"))
-    return summed.where("whole > 0")
-
-
-def _left(occurred_at: Column, day: date, settings: Settings) -> Column:
-    return decay(age_in_days(occurred_at, day), settings.half_life_days)
-
-
-def _skips(candidates: DataFrame, day: date, settings: Settings) -> DataFrame | None:
-    if settings.skip_weight == 0.0:
-        return None
-    lost = units(F.lit(-settings.skip_weight) * _left(F.col("occurred_at"), day, settings))
-    return candidates.where("NOT clicked").select("user_id", "news_id", lost.alias("whole"))
-
-
-def _said(lake: Lakehouse, run: JobRun, given: dict[str, tuple[str | None, float]]) -> list[tuple[str, DataFrame, float]]:
-    """What users said, from tables or JSON lines; lines that cannot be used go to quarantine."""
-    found = []
+def _said(lake: Lakehouse, run: JobRun, given: dict[str, tuple[str | None, float]]) -> dict[str, tuple[float, DataFrame | None]]:
+    """See Sources.said; lines that cannot be used go to quarantine."""
+    found: dict[str, tuple[float, DataFrame | None]] = {}
     for table, (path, weight) in given.items():
-        rows, bad = said_rows(lake, table, path, {"user_interests": "--interests", "search_queries": "--queries"}[table])
-        if rows is not None:
-            found.append((table, rows, weight))
-        if bad is not None:
+        rows = None
+        if path is not None:
+            rows, bad = said_lines(lake, table, path, {"user_interests": "--interests", "search_queries": "--queries"}[table])
             refuse_useless(send(lake, run, bad, job="build_profiles"), rows, bad)
+        found[table] = (weight, rows)
     return found
 
 

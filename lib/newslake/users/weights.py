@@ -32,9 +32,13 @@ def age_in_days(occurred_at: Column, as_of: date) -> Column:
 
 
 def decayed(rows: DataFrame, as_of: date, half_life_days: float) -> DataFrame:
-    """Rows of an earlier day as of a later one: `weight` is replaced by `whole`, in billionths; as_of goes."""
+    """Rows of an earlier day as of a later one: `weight`, and `history_weight` where there is one, become `whole` and `history`, in
+    billionths; as_of goes."""
     left = decay(F.datediff(F.lit(as_of), "as_of").cast("double"), half_life_days)
-    return rows.withColumn("whole", units(F.col("weight") * left)).drop("as_of", "weight")
+    for weight, whole in (("weight", "whole"), ("history_weight", "history")):
+        if weight in rows.columns:
+            rows = rows.withColumn(whole, units(F.coalesce(weight, F.lit(0.0)) * left)).drop(weight)
+    return rows.drop("as_of")
 
 
 def heaviest(rows: DataFrame, within: str, order: str, most: int) -> DataFrame:
