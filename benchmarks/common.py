@@ -13,11 +13,13 @@ from typing import Literal, Self
 import psutil
 
 
-def bench_arguments(description: str) -> argparse.Namespace:
-    """`--small` (under two minutes) and `--json FILE`, as every benchmark takes them."""
+def bench_arguments(description: str, *, impressions: int | None = None) -> argparse.Namespace:
+    """`--small` (under two minutes) and `--json FILE`, as every benchmark takes them; with a default, `--impressions N` too."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--small", action="store_true", help="a smaller run that takes under two minutes; its ratios are rough")
     parser.add_argument("--json", type=Path, default=None, metavar="FILE", help="write {measure: {ours, peer, ratio}} there too")
+    if impressions is not None:
+        parser.add_argument("--impressions", type=int, default=impressions, metavar="N", help=f"generated (default: {impressions:,})")
     return parser.parse_args()
 
 

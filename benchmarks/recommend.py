@@ -45,9 +45,9 @@ def taste_auc(spark: SparkSession, data: Path, lake: Lakehouse) -> dict[str, flo
 
 def main() -> None:
     """Generate, parse, encode, train, compare."""
-    arguments = bench_arguments("Recommenders: AUC on new users and articles, against the true taste.")
-    size = 6_000 if arguments.small else 200_000
-    models = ("zero-shot", "content", "dssm") if arguments.small else MODELS
+    arguments = bench_arguments("Recommenders: AUC on new users and articles, against the true taste.", impressions=200_000)
+    size = 6_000 if arguments.small else arguments.impressions
+    models = ("zero-shot", "mf", "content", "dssm") if arguments.small else MODELS
     spec = GeneratorSpec(
         articles=max(1_200, size // 10), users=size // 7, impressions=size, new_users=0.5, body_share=0.0, short_texts=0, seed=2
     )
@@ -71,8 +71,7 @@ def main() -> None:
     measures = Measures(f"Recommenders, {size:,} impressions", arguments.json)
     # mf knows users and articles by id alone: without context it is at chance on what training never saw, as the tutorial's is.
     beside_zero_shot = [model for model in models if model != "zero-shot"]
-    if "mf" in models:
-        beside_zero_shot.append(f"mf{WITH_CONTEXT}")
+    beside_zero_shot += [f"{model}{WITH_CONTEXT}" for model in models]
     for model in beside_zero_shot:
         measures.add(f"AUC of {model}", auc[model, "all"], auc["zero-shot", "all"], unit="AUC", better="higher", peer_name="zero-shot")
     for model in [model for model in models if model in ("dssm", "nrms")]:

@@ -1,7 +1,7 @@
 CREATE TABLE IF NOT EXISTS {table} (
   run_id STRING NOT NULL COMMENT 'This run of the job',
   job STRING NOT NULL COMMENT 'Name of the job, such as parse_behaviors',
-  settings MAP<STRING, STRING> NOT NULL COMMENT 'Every option with the value that it had',
+  settings MAP<STRING, STRING> NOT NULL COMMENT 'Every option with the value that it had; NULL where it was not given',
   started_at TIMESTAMP NOT NULL COMMENT 'UTC',
   ended_at TIMESTAMP COMMENT 'UTC; NULL while the job runs, or where it was killed',
   rows_in BIGINT COMMENT 'Input rows or lines that the job read',

@@ -29,7 +29,7 @@ class JobRun:
     def __init__(self, job: str, settings: Mapping[str, object] | None = None, profile: Profile | None = None) -> None:
         self.job = job
         self.profile = profile or Profile()
-        self.settings = {name: masked(name, value) for name, value in (settings or {}).items()}
+        self.settings = {name: None if value is None else masked(name, value) for name, value in (settings or {}).items()}
         self.started_at = datetime.now(UTC)
         self.run_id = f"{job}-{self.started_at:%Y%m%dT%H%M%S}-{secrets.token_hex(4)}"
         self.rows_read: int | None = None

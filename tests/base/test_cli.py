@@ -117,6 +117,7 @@ def test_a_run_is_recorded_with_its_settings_and_counts(lake: Lakehouse) -> None
     [row] = lake.read("job_runs").collect()
     assert (row.job, row.outcome, row.message) == ("example_job", "done", None)
     assert row.settings == {"train": "['a']", "min_score": "0.9", "replace": "False", "api_token": "***"}
+    assert JobRun("example_job", {"api_token": None, "model": None}).settings == {"api_token": None, "model": None}, "not given, not 'None'"
     assert (row.rows_in, row.rows_out, row.rows_quarantined) == (3, {"news": 2}, 1)
     assert row.facts == {"articles without text": "1,200"}
     assert row.started_at <= row.ended_at

@@ -67,6 +67,16 @@ def job_runs() -> list[dict[str, Any]]:
             "settings": {"model": "content"},
             "facts": {"training run": "run-zzz-old"},
         },
+        # Options that were not given: NULL, and as earlier releases wrote them.
+        {**at, "run_id": "x1", "job": "export_vectors", "outcome": "done", "rows_out": {"vector_exports": 7}, "settings": {"model": None}},
+        {
+            **at,
+            "run_id": "x2",
+            "job": "write_feeds",
+            "outcome": "done",
+            "rows_out": {"feeds": 7},
+            "settings": {"model": "None", "trained_on": "None"},
+        },
         {**at, "run_id": "e1", "job": "encode_articles", "outcome": "failed", "rows_out": {}, "message": "OutOfMemoryError: <b>heap</b>"},
         {**at, "run_id": "v1", "job": "reclassify_short_text", "outcome": "running", "ended_at": None},
         {**at, "run_id": "pipe", "job": "run_pipeline", "outcome": "running", "ended_at": None},
@@ -96,6 +106,8 @@ def model_metrics() -> list[dict[str, Any]]:
             gain = 0.0 if model == "mf" else 0.04 * (epoch - 1)
             rows.append(metric(run, model, epoch, "valid", start + gain, best=epoch == 3))
             rows.append(metric(run, model, epoch, "train", start + 0.1 * epoch, best=epoch == 3))
+    # A split without an impression to judge by has no metric, and a broken one is no number.
+    rows[1] = {**rows[1], "auc": None, "mrr": float("nan"), "loss": float("nan")}
     return rows
 
 

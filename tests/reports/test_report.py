@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from datetime import datetime
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -12,8 +13,9 @@ from newslake.errors import UserError
 from newslake.jobrun import JobRun
 from newslake.lakehouse import Lakehouse
 from newslake.reports.page import clean
+from newslake.reports.readers import _clicked
 from newslake.reports.report import gather, write_report
-from tests.reports.lakes import HOSTILE, fill
+from tests.reports.lakes import HOSTILE, HOUR, fill, put
 
 VOID = {"meta", "link", "br", "img", "input", "line", "circle", "path", "rect", "wbr"}
 
@@ -106,6 +108,38 @@ def test_rows_are_those_of_the_latest_run_that_wrote_any(full: Lakehouse) -> Non
         ("train_recommender", "content"),
         ("train_recommender", "mf"),
     ]
+
+
+def test_what_is_not_known_has_no_label(full: Lakehouse, html: str) -> None:
+    runs = gather(full, JobRun("write_report"))["runs"].content
+    variants = {flow.name: flow.variant for flow in runs.flows}
+    assert (variants["export_vectors"], variants["write_feeds"]) == ("", "")
+    assert clean(None) == ""
+    tips = [
+        value or ""
+        for _, attributes in Page(html).tags
+        for name, value in attributes.items()
+        if name in ("data-tip", "aria-label", "style")
+    ]
+    for text in (Page(html).text, *tips):
+        assert not re.search(r"\bNone\b|\bnan\b", text), text
+
+
+def test_what_was_clicked_last_comes_by_time(lake: Lakehouse) -> None:
+    put(lake, "news", [{"news_id": f"N{n}", "title": f"Title {n}", "content_hash": str(n), "abstract": "", "body": ""} for n in range(6)])
+    clicked = {"split": "dev", "position": 0, "user_id": "U1", "ingested_at": HOUR, "clicked": True}
+    days = {"N1": 14, "N2": 13, "N5": 10, "N9": 9}
+    shown = [{**clicked, "impression_id": name, "occurred_at": datetime(2019, 11, day), "news_id": name} for name, day in days.items()]
+    put(lake, "impressions", shown)
+    histories = [
+        # N2 is in the later history, where it was clicked before N3; N5 and N9 were clicked before that was first seen.
+        {"split": "dev", "impression_id": name, "user_id": "U1", "occurred_at": datetime(2019, 11, day, 12), "news_ids": news.split()}
+        for name, day, news in (("1", 9, "N4"), ("2", 13, "N4 N2 N3"), ("3", 14, "N4 N2 N3"))
+    ]
+    put(lake, "click_history", histories)
+    titles = lake.read("news").select("news_id", "title", "category")
+    found = [title for title, _ in _clicked(lake, titles, "U1", HOUR)]
+    assert found == ["Title 1", "Title 3", "Title 2", "Title 4", "Title 5", "N9 (no longer in table news)"]
 
 
 def test_text_of_strangers_stays_text(html: str) -> None:

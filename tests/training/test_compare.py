@@ -1,10 +1,14 @@
 """Metrics in Spark equal scikit-learn's, confidence intervals are those of a bootstrap, and the job writes one table of it all."""
 
+from dataclasses import replace
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
+import torch
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 from sklearn.metrics import ndcg_score, roc_auc_score
@@ -14,11 +18,13 @@ from newslake.frames import frame_of
 from newslake.jobrun import JobRun
 from newslake.lakehouse import Lakehouse
 from newslake.training.compare import compare_models, comparison_rows
+from newslake.training.data import Codes, codes_of
 from newslake.training.encode_users import encode_users, indexed, latest_clicks
 from newslake.training.preparation import models_folder
+from newslake.training.saved import load_saved, restore, save_model
 from newslake.training.spark_evaluate import METRICS, bootstrap_sums, counts_of, metrics_of, scored, write_vectors
 from newslake.training.train_settings import settings_for
-from tests.training import frames
+from tests.training import frames, worlds
 from tests.training.frames import NOON, collected
 
 BEHAVIORS = frames.drawn_behaviors(3, with_history=True)
@@ -185,3 +191,75 @@ def test_latest_clicks_are_the_latest_history_and_what_came_since(spark: SparkSe
     index = frame_of(spark, [("N4", 4), ("N2", 2)], "news_id string, article int")
     rows = indexed(latest_clicks(history, shown, length=3), index).collect()
     assert {row["user_id"]: row["articles"] for row in rows} == {"U1": [4, 2], "U2": [2], "U3": []}
+
+
+def test_clicks_come_at_their_time_beside_the_history(spark: SparkSession, lake: Lakehouse) -> None:
+    histories = [
+        # The same history for two days: what it holds was clicked before the first of them.
+        ("train", "1", "U1", 0, "N1 N2"),
+        ("dev", "2", "U1", 48, "N1 N2"),
+        # It grows: what is in the later one was clicked before that.
+        ("train", "3", "U2", 0, "N1 N2"),
+        ("dev", "4", "U2", 48, "N1 N2 N3"),
+        ("dev", "5", "U3", 48, "N1 N2 N3"),
+        ("dev", "6", "U4", 48, ""),
+    ]
+    clicks = [
+        ("train", "1", "U1", 0, "N3"),  # in the impression of the history's moment: after it
+        ("train", "7", "U1", 24, "N1"),  # once more, later
+        ("live", "8", "U1", -24, "N4"),  # before all that the history holds
+        ("train", "3", "U2", 0, "N3"),  # in the later history
+        ("live", "9", "U2", 72, "N4"),
+        ("live", "10", "U3", 24, "N1"),  # in the history, which has the order
+        ("live", "11", "U3", 12, "N9"),
+        ("live", "12", "U3", 6, "N8"),
+        ("live", "13", "U4", 1, "N1"),
+        ("live", "14", "U5", 2, "N2"),  # without any history
+        ("live", "15", "U5", 1, "N1"),
+    ]
+
+    def at(hours: int) -> datetime:
+        return NOON + timedelta(hours=hours)
+
+    rows = [(split, impression, user, at(hours), news.split()) for split, impression, user, hours, news in histories]
+    shown = [(split, impression, 0, user, at(hours), at(hours), news, True) for split, impression, user, hours, news in clicks]
+    history = frame_of(spark, rows, lake.schema("click_history")).repartition(2)
+    impressions = frame_of(spark, shown, lake.schema("impressions")).repartition(2)
+    found = {row["user_id"]: row["recent"] for row in latest_clicks(history, impressions, length=9).collect()}
+    assert found == {
+        "U1": ["N1", "N3", "N2", "N4"],
+        "U2": ["N4", "N3", "N2", "N1"],
+        "U3": ["N3", "N2", "N1", "N9", "N8"],
+        "U4": ["N1"],
+        "U5": ["N2", "N1"],
+    }
+    cut = {row["user_id"]: row["recent"] for row in latest_clicks(history, impressions, length=2).collect()}
+    assert cut == {user: recent[:2] for user, recent in found.items()}
+
+
+def test_a_value_that_training_never_met_is_not_none(spark: SparkSession, tmp_path: Path) -> None:
+    world = worlds.world(tmp_path / "world")
+    count = len(world.catalogue.article_ids)
+    entity = np.arange(count) % 4  # 0: none; 3 only in articles that training never shows
+    entity[: world.catalogue.articles_in_training] %= 3
+    names = ("Q1", "Q2", "Q3")
+    catalogue = replace(
+        world.catalogue, category=Codes(entity, 4, names), subcategory=Codes(entity, 4, names), entity=Codes(entity, 4, names)
+    )
+    data = replace(world, catalogue=catalogue)
+    trained = worlds.trained(data, worlds.settings("nrms", attributes=True, epochs=1))
+    save_model(tmp_path / "models", trained.model, catalogue, worlds.settings("nrms", attributes=True), run_id="r", encoder_id="e")
+    saved = load_saved(tmp_path / "models", "r")
+    column = pa.chunked_array([[None, "Q1", "Q2", "Q9", "Q3"]])
+    codes = codes_of(column, saved.attributes["entity"])
+    assert codes.values.tolist() == [0, 1, 2, 4, 3]
+    vectors = np.tile(world.catalogue.vectors[:1], (5, 1)) if world.catalogue.vectors is not None else None
+    later = replace(
+        catalogue, article_ids=pa.array(list("abcde")), vectors=vectors, texts=None, category=codes, subcategory=codes, entity=codes
+    )
+    with torch.inference_mode():
+        none, first, second, new, unmet = restore(saved, later).article_vectors(torch.arange(5)).numpy()
+    # As training's own judging takes a value of dev alone, and unlike none and the others.
+    assert new == pytest.approx(unmet)
+    for other in (none, first, second):
+        assert np.abs(new - other).max() > 1e-3

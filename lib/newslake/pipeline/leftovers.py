@@ -1,12 +1,14 @@
-"""Folders that killed runs left beside the tables: scratch files of searches, exports in the making."""
+"""Folders that killed runs left beside the tables: scratch files of searches, exports and trained models in the making."""
 
+import re
 import time
 
 from newslake.lakehouse import Lakehouse
 from newslake.paths import file_system, hadoop_path
 
-# Folder beside the tables -> what the names of unfinished things in it begin with.
-_PLACES = {"_scratch": "", "_feeds": "_making_"}
+# Folder beside the tables -> what the names of unfinished things in it look like. Of _staging, only what is written under a name for
+# the time being: staged examples and checkpoints are what a later run goes on from.
+_PLACES = {"_scratch": r".", "_feeds": r"_making_", "_models": r".+\.tmp-", "_staging": r".+\.tmp-"}
 
 
 def remove_leftovers(lake: Lakehouse, *, hours: float) -> int:
@@ -19,13 +21,13 @@ def remove_leftovers(lake: Lakehouse, *, hours: float) -> int:
     if lake.root is None:
         return 0
     removed = 0
-    for place, begins in _PLACES.items():
+    for place, unfinished in _PLACES.items():
         folder = hadoop_path(lake.spark, f"{lake.root}/{place}")
         system = file_system(lake.spark, folder)
         if not system.exists(folder):
             continue
         for status in system.listStatus(folder):
             old = status.getModificationTime() < (time.time() - 3600 * hours) * 1000
-            if old and str(status.getPath().getName()).startswith(begins):
+            if old and re.match(unfinished, str(status.getPath().getName())):
                 removed += bool(system.delete(status.getPath(), True))
     return removed

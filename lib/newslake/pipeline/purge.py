@@ -22,10 +22,12 @@ from newslake.jobrun import JobRun
 from newslake.lakehouse import SAFE_HOURS, Lakehouse
 from newslake.options import today_or
 from newslake.pipeline.leftovers import remove_leftovers
-from newslake.pipeline.retention import retain
+from newslake.pipeline.old_runs import retain_runs
+from newslake.pipeline.retention import report_deleted, retain
 from newslake.serving import sync
 from newslake.serving.milvus import ARTICLES, DEFAULT_PREFIX, default_uri, existing, is_file, opened
 from newslake.tablespec import table_names
+from newslake.training.preparation import models_folder
 
 Keep = Literal["shown", "read", "corpus", "scored", "nothing"]
 _VECTORS = "article_vectors"
@@ -49,6 +51,8 @@ def purge_news(
     vote_days: int | None = None,
     quarantine_days: int | None = None,
     job_run_days: int | None = None,
+    model_runs: int | None = None,
+    model_folder: str | None = None,
     vacuum: bool = True,
     vacuum_hours: int = SAFE_HOURS,
 ) -> None:
@@ -59,8 +63,8 @@ def purge_news(
     and profiles read what was shown and clicked. An article without a date is never old. Killed at any moment, the job
     leaves nothing half-served, and its rerun does the rest.
 
-    The settings that end in -days bound tables that grow without end; each is off unless it is given. The last day or hour of what
-    is served stays however old it is.
+    The settings that end in -days, and --model-runs, bound tables that grow without end; each is off unless it is given. The last day
+    or hour of what is served stays however old it is.
 
     Args:
         older_than: The horizon: a number of days before --as-of, or a day such as 2019-11-01.
@@ -78,6 +82,10 @@ def purge_news(
         vote_days: Days that short_text_votes are kept.
         quarantine_days: Days that rejected input is kept.
         job_run_days: Days that job_runs are kept.
+        model_runs: Runs that are kept of each recommender (user_embeddings, news_embeddings, model_metrics, the model's folder), of each
+            text classifier (its scores and metrics), and of the topic model (topics, topic_terms, article_topics): the latest, and any
+            that is in use. A topic model is in use while article_vectors, user_vectors or user_topics hold rows by it.
+        model_folder: Folder for trained models (default: _models beside the tables, where these are in a local folder).
         vacuum: Delete files that no recent version of any table holds, and what killed runs left beside the tables.
         vacuum_hours: How long such files stay: 168 at least, since runs that began before still read them.
     """
@@ -92,7 +100,8 @@ def purge_news(
         "quarantine_days": quarantine_days,
         "job_run_days": job_run_days,
     }
-    _check(days, vacuum_hours)
+    _check(days, vacuum_hours, model_runs)
+    models = _models(lake, model_folder)
     news = lake.read("news")
     milvus = _milvus(lake, uri)
     run.fact("horizon", before)
@@ -105,13 +114,17 @@ def purge_news(
             _purge_milvus(lake, run, milvus, token, prefix, old)
         _remove(lake, run, (_VECTORS,), old)
         retain(lake, run, today, days)
+        if model_runs is not None:
+            retain_runs(lake, run, model_runs, models)
         gone = frames.keep(unneeded(old, [needed(lake, use) for use in keep if use != "nothing"]))
         _remove(lake, run, (*_MADE_FROM_NEWS, "news"), gone)
     if vacuum:
         _vacuum(lake, run, vacuum_hours)
 
 
-def _check(days: Mapping[str, int | None], vacuum_hours: int) -> None:
+def _check(days: Mapping[str, int | None], vacuum_hours: int, model_runs: int | None) -> None:
+    if model_runs is not None and model_runs < 1:
+        raise UserError(f"--model-runs {model_runs}: 1 or more are kept")
     if any(value is not None and value < 1 for value in days.values()):
         raise UserError("settings that end in -days take 1 or more")
     if vacuum_hours < SAFE_HOURS:
@@ -158,6 +171,19 @@ def unneeded(old: DataFrame, uses: list[DataFrame | None]) -> DataFrame:
     return old
 
 
+def _models(lake: Lakehouse, folder: str | None) -> Path | None:
+    """Where trained models are; None where nothing says so, as with tables elsewhere than in a local folder.
+
+    Raises:
+        UserError: the folder that was given is not there.
+    """
+    if folder is not None and not Path(folder).is_dir():
+        raise UserError(f"--model-folder {folder}: there is no such folder")
+    if folder is None and (lake.root is None or ":/" in lake.root.removeprefix("file:/")):
+        return None
+    return models_folder(lake, folder, None)
+
+
 def _milvus(lake: Lakehouse, uri: str | None) -> str | None:
     """Where Milvus is; None where nothing was ever exported to the file beside the tables."""
     if uri is None:
@@ -189,9 +215,8 @@ def _remove(lake: Lakehouse, run: JobRun, tables: tuple[str, ...], articles: Dat
     """Delete the articles' rows, table by table in this order."""
     for table in tables:
         if lake.exists(table):
-            removed = lake.remove(table, articles)
-            run.fact(f"deleted from {table}", removed)
-            run.progress(f"{removed:,} rows deleted from {table}")
+            run.facts.setdefault(f"deleted from {table}", "0")
+            report_deleted(run, table, lake.remove(table, articles))
 
 
 def _vacuum(lake: Lakehouse, run: JobRun, hours: int) -> None:

@@ -63,9 +63,9 @@ def retain(lake: Lakehouse, run: JobRun, today: date, days: Mapping[str, int | N
         kept = days.get(rule.setting)
         if kept is None or not lake.exists(rule.table):
             continue
-        _report(run, rule.table, lake.delete(rule.table, _too_old(lake, rule, today - timedelta(days=kept))))
+        report_deleted(run, rule.table, lake.delete(rule.table, _too_old(lake, rule, today - timedelta(days=kept))))
     if (kept := days.get("tag_phrase_days")) is not None and lake.exists(PHRASES):
-        _report(run, PHRASES, _forget_phrases(lake, today - timedelta(days=kept)))
+        report_deleted(run, PHRASES, _forget_phrases(lake, today - timedelta(days=kept)))
 
 
 def _too_old(lake: Lakehouse, rule: Rule, limit: date) -> str:
@@ -87,7 +87,9 @@ def _forget_phrases(lake: Lakehouse, limit: date) -> int:
     return lake.remove(PHRASES, unused)
 
 
-def _report(run: JobRun, table: str, deleted: int) -> None:
+def report_deleted(run: JobRun, table: str, deleted: int) -> None:
+    """Note rows deleted from a table, on top of what was deleted from it before."""
     if deleted:
-        run.fact(f"deleted from {table}", deleted)
+        name = f"deleted from {table}"
+        run.fact(name, deleted + int(run.facts.get(name, "0").replace(",", "")))
         run.progress(f"{deleted:,} rows deleted from {table}")

@@ -41,8 +41,10 @@ RETENTION: Mapping[str, Option] = {
     "vote_days": 90,
     "quarantine_days": 90,
     "job_run_days": 365,
+    "model_runs": 4,
 }
-"""How long things are kept, in days. Behaviour is not here: it is what recommenders learn from."""
+"""How long things are kept, in days, and how many runs of each model: with one a week, four weeks. Behaviour is not here: it is what
+recommenders learn from."""
 
 
 @dataclass(frozen=True)

@@ -38,10 +38,10 @@ VIEWS: Mapping[str, View] = {
         ("job_runs",),
         """SELECT job, last.*
         FROM (
-          SELECT concat_ws(' ', job, settings['model']) AS job, max_by(struct(run_id, started_at, ended_at,
+          SELECT concat_ws(' ', job, nullif(settings['model'], 'None')) AS job, max_by(struct(run_id, started_at, ended_at,
             (unix_micros(ended_at) - unix_micros(started_at)) / 1e6 AS seconds, rows_in, rows_out, rows_quarantined, settings, facts),
             started_at) AS last
-          FROM {job_runs} WHERE outcome = 'done' GROUP BY concat_ws(' ', job, settings['model'])
+          FROM {job_runs} WHERE outcome = 'done' GROUP BY concat_ws(' ', job, nullif(settings['model'], 'None'))
         )""",
     ),
     "titled_newsfeed": View(

@@ -1,5 +1,6 @@
 """Quality of the recommenders after each epoch, as curves, from model_metrics."""
 
+import math
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -98,8 +99,14 @@ def gather_models(lake: Lakehouse) -> Models | None:
 
 
 def _best_auc(rows: list[Row], model: str) -> float:
-    found = [row["auc"] or 0.0 for row in rows if row["model"] == model and row["split"] == "valid" and row["best"]]
+    found = [_known(row, "auc") or 0.0 for row in rows if row["model"] == model and row["split"] == "valid" and row["best"]]
     return max(found, default=0.0)
+
+
+def _known(row: Row, metric: str) -> float | None:
+    """A metric; None where there is none, as of no impressions, or where it is no number, which would break every scale."""
+    value: float | None = row[metric]
+    return None if value is None or not math.isfinite(value) else value
 
 
 def _model_row(model: str, colour: int, rows: list[Row]) -> ModelRow:
@@ -112,14 +119,14 @@ def _model_row(model: str, colour: int, rows: list[Row]) -> ModelRow:
         trained_at=rows[0]["trained_at"],
         best_epoch=None if best is None else best["epoch"],
         epochs=last,
-        valid={name: None if best is None else best[name] for name in METRICS},
-        train={name: None if train is None else train[name] for name in METRICS},
+        valid={name: None if best is None else _known(best, name) for name in METRICS},
+        train={name: None if train is None else _known(train, name) for name in METRICS},
         impressions=0 if best is None else best["impressions"],
     )
 
 
 def _panel(rows: list[Row], metric: str, title: str, colours: dict[str, int]) -> Panel | None:
-    known = [row for row in rows if row[metric] is not None]
+    known = [row for row in rows if _known(row, metric) is not None]
     if not known:
         return None
     y = nice_scale([row[metric] for row in known], most=4)

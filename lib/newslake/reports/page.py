@@ -35,7 +35,12 @@ def rendered(**values: Any) -> str:
 
 
 def clean(text: object, most: int = 200) -> str:
-    """Text in one line, no longer than so many characters, without what is no character to see: controls and direction marks."""
+    """Text in one line, no longer than so many characters, without what is no character to see: controls and direction marks.
+
+    None, a value that is not known, is no text.
+    """
+    if text is None:
+        return ""
     shown = "".join(char if _visible(char) else " " for char in str(text)[: 4 * most])
     shown = " ".join(shown.split())
     return shown if len(shown) <= most else shown[: most - 1].rstrip() + "…"

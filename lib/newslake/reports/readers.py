@@ -160,21 +160,36 @@ def _tags(lake: Lakehouse, reader: str, hour: datetime) -> list[tuple[str, float
 
 
 def _clicked(lake: Lakehouse, titles: DataFrame, reader: str, hour: datetime) -> list[tuple[str, str]]:
-    """What the reader clicked last before the hour, then the end of the history that came with the files; title and category."""
-    found: dict[str, tuple[str, str]] = {}
+    """What the reader clicked last before the hour, latest first; title and category.
+
+    Clicks in impressions have a time. What the latest history that came with the files holds was clicked, in its order, before the
+    first impression with this very history.
+    """
+    order: list[Row] = []
+    known_at, history = _history(lake, reader, hour)
     if lake.exists("impressions"):
         shown = lake.read("impressions").where((F.col("user_id") == reader) & F.col("clicked") & (F.col("occurred_at") < F.lit(hour)))
-        last = shown.groupBy("news_id").agg(F.max("occurred_at").alias("at")).orderBy(F.desc("at"), "news_id").limit(_READ)
-        rows = last.join(titles, on="news_id", how="left").orderBy(F.desc("at"), "news_id").collect()
-        found |= {row["news_id"]: (_title(row), row["category"] or "") for row in rows}
-    if len(found) < _READ and lake.exists("click_history"):
-        earlier = lake.read("click_history").where((F.col("user_id") == reader) & (F.col("occurred_at") < F.lit(hour)))
-        last = earlier.orderBy(F.desc("occurred_at"), "impression_id").limit(1)
-        last = last.select(F.posexplode(F.slice(F.reverse("news_ids"), 1, _READ)).alias("at", "news_id"))
-        rows = last.join(titles, on="news_id", how="left").orderBy("at").collect()
-        for row in rows:
-            found.setdefault(row["news_id"], (_title(row), row["category"] or ""))
-    return list(found.values())[:_READ]
+        last = shown.groupBy("news_id").agg(F.max("occurred_at").alias("at")).orderBy(F.desc("at"), "news_id")
+        order = last.limit(2 * _READ).collect()
+    since = [row["news_id"] for row in order if known_at is None or row["at"] >= known_at]
+    before = [row["news_id"] for row in order if row["news_id"] not in since]
+    latest = list(dict.fromkeys([*since, *history, *before]))[:_READ]
+    rows = {row["news_id"]: row for row in titles.where(F.col("news_id").isin(latest)).collect()}
+    unknown = Row("news_id", "title", "category")
+    found = [rows.get(news_id, unknown(news_id, None, None)) for news_id in latest]
+    return [(_title(row), row["category"] or "") for row in found]
+
+
+def _history(lake: Lakehouse, reader: str, hour: datetime) -> tuple[datetime | None, list[str]]:
+    """The end of the reader's latest history before the hour, latest first, and when it was first seen; None where there is none."""
+    if not lake.exists("click_history"):
+        return None, []
+    earlier = lake.read("click_history").where((F.col("user_id") == reader) & (F.col("occurred_at") < F.lit(hour)))
+    times = F.max(F.struct("occurred_at", "impression_id")).alias("last"), F.min("occurred_at").alias("first")
+    same = earlier.groupBy("news_ids").agg(*times)
+    end = F.slice(F.reverse("news_ids"), 1, 2 * _READ).alias("end")
+    last = same.orderBy(F.desc("last")).select("first", end).head()
+    return (None, []) if last is None else (last["first"], list(last["end"]))
 
 
 def _title(row: Row) -> str:

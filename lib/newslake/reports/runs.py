@@ -72,8 +72,9 @@ class Runs:
 
 def variant() -> Column:
     """What tells several uses of one job apart: the model that is trained; empty for other jobs."""
-    settings = F.col("settings")
-    return F.coalesce(settings["model"], settings["trained_on"], F.lit(""))
+    # An option that was not given is NULL; earlier releases wrote "None".
+    model, trained_on = (F.nullif(F.col("settings")[name], F.lit("None")) for name in ("model", "trained_on"))
+    return F.coalesce(model, trained_on, F.lit(""))
 
 
 def recent_runs(runs: DataFrame, leave_out: str) -> DataFrame:

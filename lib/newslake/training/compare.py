@@ -63,7 +63,7 @@ def compare_models(
         eval_splits: Splits to judge by; they also choose the best epoch.
         impressions: File with the ids of the impressions to judge by, one a line (default: all of eval-splits).
         context: Whether each model is judged a second time, with the candidates' popularity until the moment of showing and their age
-            added to its scores, by weights fitted on impressions of train-splits.
+            added to its scores, by weights fitted on a fifth of the impressions, by which no model is judged then.
         resamples: Of the bootstrap.
         max_skips: Skips staged per click.
         max_history: Latest clicks staged of a history.
@@ -100,7 +100,7 @@ def compare_models(
     try:
         catalogue = load_catalogue(prepared.staged, prepared.vectors)
         with Frames() as frames:
-            metrics = frames.keep(judged(lake, prepared, catalogue, runs, place, scratch, context=context))
+            metrics = frames.keep(judged(lake, run, prepared, catalogue, runs, place, scratch, context=context))
             sums = _sums(metrics, resamples)
             runs |= {f"{run_id}{WITH_CONTEXT}": f"{model}{WITH_CONTEXT}" for run_id, model in runs.items() if context}
             rows = comparison_rows(sums, runs, first, combined({"data": prepared.staged.fingerprint, "runs": runs, "resamples": resamples}))

@@ -9,6 +9,8 @@ import pyarrow.compute as pc
 from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
+from newslake.errors import UserError
+
 FEATURES = ("popularity", "age")
 # Clicks and impressions that stand in for what is not known yet: the share of clicks among MIND's candidates is about 4 %.
 PRIOR_SHOWN, PRIOR_SHARE = 25.0, 0.04
@@ -75,13 +77,23 @@ def fitted(scored: DataFrame, features: DataFrame) -> npt.NDArray[np.float64]:
     """(3,) weights of score, popularity and age, by `fit_weights` on these impressions, which must be few (they are collected).
 
     Args:
-        scored: impression_key, scores, labels.
+        scored: impression_key, scores, labels. Impressions that no model of these scores was trained on.
         features: from `beside_candidates`.
+
+    Raises:
+        UserError: none of them has both a click and a skip, so that they tell nothing.
     """
     rows = scored.select("impression_key", "scores", "labels").join(features, on="impression_key", how="inner").toArrow()
     columns = {name: rows[name].combine_chunks() for name in ("scores", *FEATURES, "labels")}
     lengths = pc.list_value_length(columns["scores"]).to_numpy(zero_copy_only=False).astype(np.int64)
     flat = {name: pc.list_flatten(column).to_numpy(zero_copy_only=False) for name, column in columns.items()}
+    owner = np.repeat(np.arange(len(lengths)), lengths)
+    clicks = np.bincount(owner, weights=flat["labels"], minlength=len(lengths))
+    if not ((clicks > 0) & (clicks < lengths)).any():
+        raise UserError(
+            f"--context: of the {len(lengths):,} impressions to fit its weights on, none has both a click and a skip: judge by more "
+            f"impressions, or leave out --context"
+        )
     values = np.stack([flat[name].astype(np.float64) for name in ("scores", *FEATURES)], axis=1)
     return fit_weights(values, flat["labels"], np.concatenate(([0], np.cumsum(lengths))))
 
@@ -89,7 +101,8 @@ def fitted(scored: DataFrame, features: DataFrame) -> npt.NDArray[np.float64]:
 def fit_weights(features: npt.NDArray[np.float64], labels: npt.NDArray[np.int8], offsets: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
     """Weights by which features decide clicks: a conditional logit (McFadden 1974), by Newton's method.
 
-    Each click is a choice among itself and its impression's skips. A little ridge keeps features that never vary at 0.
+    Each click is a choice among itself and its impression's skips. A ridge, of one on the weights of features scaled to vary by 1 within
+    impressions, bounds the weights where there are few clicks, and keeps features that never vary at 0.
 
     Args:
         features: (candidates, k), the model's score among them.
@@ -101,6 +114,8 @@ def fit_weights(features: npt.NDArray[np.float64], labels: npt.NDArray[np.int8],
     """
     owner = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
     clicks = np.bincount(owner, weights=labels, minlength=len(offsets) - 1)
+    scale = _spread_within(features, owner)
+    features = features / scale
     weights = np.zeros(features.shape[1])
     for _ in range(_ROUNDS):
         utility = features @ weights
@@ -110,10 +125,19 @@ def fit_weights(features: npt.NDArray[np.float64], labels: npt.NDArray[np.int8],
         chance /= np.bincount(owner, weights=chance, minlength=len(clicks))[owner]
         mean = np.stack([np.bincount(owner, weights=chance * column, minlength=len(clicks)) for column in features.T], axis=1)
         spread = features - mean[owner]
-        gradient = ((labels - clicks[owner] * chance)[:, None] * features).sum(axis=0) - 1e-6 * weights
-        curvature = (spread * (clicks[owner] * chance)[:, None]).T @ spread + 1e-6 * np.eye(len(weights))
+        gradient = ((labels - clicks[owner] * chance)[:, None] * features).sum(axis=0) - weights
+        curvature = (spread * (clicks[owner] * chance)[:, None]).T @ spread + np.eye(len(weights))
         step = np.linalg.solve(curvature, gradient)
         weights += step
         if np.abs(step).max() < 1e-8:
             break
-    return weights
+    found: npt.NDArray[np.float64] = weights / scale
+    return found
+
+
+def _spread_within(features: npt.NDArray[np.float64], owner: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+    """(k,) standard deviation of features among the candidates of an impression; 1 where they never vary."""
+    sizes = np.bincount(owner)
+    means = np.stack([np.bincount(owner, weights=column) for column in features.T], axis=1) / np.maximum(sizes, 1)[:, None]
+    spread = np.sqrt(np.mean((features - means[owner]) ** 2, axis=0))
+    return np.where(spread > 1e-12, spread, 1.0)

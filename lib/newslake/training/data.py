@@ -21,8 +21,11 @@ Ints = npt.NDArray[np.int64]
 class Codes:
     """One attribute of each article as a number from 0 to count - 1, in the attribute's sorted order; 0 where it has none.
 
+    A value that a trained model has never met is no lack of one: it has the number `count`, to which the model's embedding gives
+    the mean of those that it has met (see models.base.IdEmbedding), as it did in training to values of the impressions to judge by.
+
     Attributes:
-        values: (articles,) the numbers.
+        values: (articles,) the numbers, from 0 to count.
         count: how many there are, 0 counted.
         names: (count - 1,) what numbers 1 and on stand for.
     """
@@ -184,10 +187,10 @@ def _load_vectors(vectors: Staged, articles: int) -> npt.NDArray[np.float32]:
 
 
 def codes_of(column: pa.ChunkedArray, names: Sequence[str] | None = None) -> Codes:
-    """A column of strings as numbers: of its own sorted values, or of `names`, where what is not among them is 0."""
+    """A column of strings as numbers: of its own sorted values, or of `names`, where what is not among them is unknown (see Codes)."""
     values = pc.unique(column.drop_null()).sort() if names is None else pa.array(list(names), pa.string())
-    found = pc.index_in(column, value_set=values)
-    numbers = pc.add(pc.fill_null(found, -1), 1).to_numpy().astype(np.int64)
+    found = pc.fill_null(pc.index_in(column, value_set=values, skip_nulls=True), len(values))
+    numbers = pc.if_else(pc.is_valid(column), pc.add(found, 1), 0).to_numpy().astype(np.int64)
     return Codes(numbers, len(values) + 1, tuple(values.to_pylist()))
 
 

@@ -50,7 +50,7 @@ def encode_users(
 
     Args:
         model_run: The training run (default: the only model there is).
-        add_clicks: Whether clicks in impressions count too, after the history that the user had then.
+        add_clicks: Whether clicks in impressions count too, each at its time beside the history.
         staging: Folder for intermediate files that driver and executors see at the same path (default: _staging beside the tables).
         model_folder: Folder with trained models (default: _models beside the tables).
         encoder: Where the encoder lies now, of a model that tuned one (default: where it lay then).
@@ -106,7 +106,11 @@ def check_encoder(lake: Lakehouse, saved: "SavedModel") -> None:
 
 
 def latest_clicks(click_history: DataFrame, impressions: DataFrame | None, *, length: int) -> DataFrame:
-    """The latest `length` clicks of every user: the history of the latest impression, and the clicks in impressions since.
+    """The latest `length` clicks of every user, out of the latest history and of clicks in impressions, by time.
+
+    A history says what was clicked before its impression, in order, and not when. What the latest one holds was clicked before the
+    user's first impression with this very history (files such as MIND's repeat one for days). A click in an impression of that
+    moment or later comes after it; an earlier one is in it, or comes before all of it.
 
     Args:
         click_history: the table.
@@ -116,16 +120,21 @@ def latest_clicks(click_history: DataFrame, impressions: DataFrame | None, *, le
     Returns:
         user_id, recent (array<string>, latest first; an article clicked twice counts where it was clicked last).
     """
-    latest = F.max_by("news_ids", F.struct("occurred_at", "split", "impression_id"))
-    known = click_history.groupBy("user_id").agg(latest.alias("news_ids"))
+    same = click_history.groupBy("user_id", "news_ids").agg(
+        F.max(F.struct("occurred_at", "split", "impression_id")).alias("last"), F.min("occurred_at").alias("known_at")
+    )
+    known = same.groupBy("user_id").agg(F.max_by(F.struct("news_ids", "known_at"), "last").alias("history"))
+    known = known.select("user_id", "history.news_ids", "history.known_at")
     if impressions is not None:
-        clicks = impressions.where("clicked").groupBy("user_id")
         order = F.struct("occurred_at", "impression_id", "position", "news_id")
-        since = clicks.agg(F.array_sort(F.collect_list(order))["news_id"].alias("since"))
+        clicks = impressions.where("clicked").groupBy("user_id").agg(F.array_sort(F.collect_list(order)).alias("clicks"))
+        known = known.join(clicks, on="user_id", how="full")
         none = F.array().cast("array<string>")
-        known = known.join(since, on="user_id", how="full").select(
-            "user_id", F.concat(F.coalesce("news_ids", none), F.coalesce("since", none)).alias("news_ids")
-        )
+        before = F.filter("clicks", lambda click: click["occurred_at"] < F.col("known_at"))["news_id"]
+        # Without a history, known_at is NULL: every click is one since.
+        since = F.filter("clicks", lambda click: F.coalesce(click["occurred_at"] >= F.col("known_at"), F.lit(True)))["news_id"]
+        parts = [F.coalesce(part, none) for part in (before, F.col("news_ids"), since)]
+        known = known.select("user_id", F.concat(*parts).alias("news_ids"))
     return known.select("user_id", F.slice(F.array_distinct(F.reverse("news_ids")), 1, length).alias("recent"))
 
 

@@ -4,34 +4,48 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pyspark.sql import DataFrame
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
+from newslake.jobrun import JobRun
 from newslake.lakehouse import Lakehouse
 from newslake.training.baseline import zero_shot
 from newslake.training.compare import WITH_CONTEXT, ZERO_SHOT
 from newslake.training.context import beside_candidates, fitted, moments, weighed
 from newslake.training.data import Catalogue
 from newslake.training.evaluate import all_vectors
-from newslake.training.examples import TRAIN, VALID
-from newslake.training.folders import read
+from newslake.training.examples import VALID
+from newslake.training.folders import read, written
 from newslake.training.preparation import Prepared
 from newslake.training.runs import Place
 from newslake.training.saved import load_saved, restore
 from newslake.training.spark_evaluate import metrics_of, scored, write_vectors
 from newslake.training.trainer import torch_device
 
-# Impressions of train that the three weights of the context are fitted on: collected to the driver.
-_FITTED_ON = 20_000
+# With the context, one impression of so many is fitted on and not judged; of very many fewer, since they are collected to the driver.
+_ONE_OF, _FITTED_ON = 5, 20_000
 
 
 def judged(
-    lake: Lakehouse, prepared: Prepared, catalogue: Catalogue, runs: Mapping[str, str], place: Place, scratch: Path, *, context: bool
+    lake: Lakehouse,
+    run: JobRun,
+    prepared: Prepared,
+    catalogue: Catalogue,
+    runs: Mapping[str, str],
+    place: Place,
+    scratch: Path,
+    *,
+    context: bool,
 ) -> DataFrame:
     """The metrics of every impression to judge by, for every run.
 
+    With the context, a slice of these impressions (see `in_fit`) is what its weights are fitted on, and no run is judged by it. It cannot
+    be a slice of train: a model that knows its own training clicks by heart scores them far better than any others, and what else is
+    known of a candidate would get no weight.
+
     Args:
         lake: with the tables impressions and news, for the context.
+        run: as given to the job.
         prepared: what was staged.
         catalogue: loaded from it.
         runs: model by run.
@@ -41,29 +55,47 @@ def judged(
 
     Returns:
         model (here the run), impression_key, clicks_before (int), is_new, and the metrics.
+
+    Raises:
+        UserError: there are too few impressions to fit the context's weights on some.
     """
     valid = _impressions(lake, prepared, VALID)
-    known: DataFrame | None = None
+    fit: DataFrame | None = None
     if context:
-        columns = ("split", "impression_id", "position", "news_id", "occurred_at", "clicked")
-        known = moments(lake.read("impressions").select(*columns), lake.read("news"))
-    index = read(lake.spark, prepared.staged.folder / "articles").select("news_id", "article")
+        fit, valid = (valid.where(part) for part in (in_fit(prepared), ~in_fit(prepared)))
+        features = _features(lake, prepared, scratch)
+        run.fact("impressions that the context's weights are fitted on, which no model is judged by", fit.count())
     found: DataFrame | None = None
     for run_id in runs:
         vectors, reader = _vectors(run_id, catalogue, place)
         files = write_vectors(scratch / run_id, *vectors)
         of_run = scored(valid, *files, reader=reader)
         parts = {run_id: of_run}
-        if known is not None:
-            one_of = -(-prepared.staged.sizes[TRAIN] // _FITTED_ON)
-            train = _impressions(lake, prepared, TRAIN).where(F.pmod("impression_key", F.lit(one_of)) == 0)
-            weights = fitted(scored(train, *files, reader=reader), beside_candidates(train, index, known))
-            parts[f"{run_id}{WITH_CONTEXT}"] = weighed(of_run, beside_candidates(valid, index, known), weights)
+        if fit is not None:
+            weights = fitted(scored(fit, *files, reader=reader), features)
+            parts[f"{run_id}{WITH_CONTEXT}"] = weighed(of_run, features, weights)
         for name, rows in parts.items():
             kept = metrics_of(rows.select("impression_key", "clicks_before", "is_new", "scores", "labels")).withColumn("model", F.lit(name))
             found = kept if found is None else found.unionByName(kept)
     assert found is not None
     return found
+
+
+def in_fit(prepared: Prepared) -> Column:
+    """Whether an impression to judge by, by its impression_key, is fitted on instead where there is a context.
+
+    A hash of the key says so: the same impressions for every model of a comparison, and none of the order in which they came.
+    """
+    one_of = max(_ONE_OF, -(-prepared.staged.sizes[VALID] // _FITTED_ON))
+    return F.pmod(F.xxhash64(F.lit("context"), "impression_key"), F.lit(one_of)) == 0
+
+
+def _features(lake: Lakehouse, prepared: Prepared, scratch: Path) -> DataFrame:
+    """Popularity and age beside the candidates of all impressions to judge by, written once for all models."""
+    columns = ("split", "impression_id", "position", "news_id", "occurred_at", "clicked")
+    known = moments(lake.read("impressions").select(*columns), lake.read("news"))
+    index = read(lake.spark, prepared.staged.folder / "articles").select("news_id", "article")
+    return written(beside_candidates(_impressions(lake, prepared, VALID), index, known), scratch / "context")
 
 
 def _impressions(lake: Lakehouse, prepared: Prepared, role: str) -> DataFrame:

@@ -101,13 +101,18 @@ def is_saved(models: Path, run_id: str) -> bool:
     return (models / run_id / "model.json").exists()
 
 
+def is_run(folder: Path) -> bool:
+    """Whether the folder's name is a run's, and not one for the time being, which a kill may leave."""
+    return ".tmp-" not in folder.name
+
+
 def load_saved(models: Path, run_id: str | None) -> SavedModel:
     """The model of a run, or the only one that there is.
 
     Raises:
         UserError: there is none, several, or one in a format of another version.
     """
-    found = sorted(path.parent.name for path in models.glob("*/model.json"))
+    found = sorted(path.parent.name for path in models.glob("*/model.json") if is_run(path.parent))
     if not found:
         raise UserError(f"{models} holds no trained model: run jobs/train_recommender.py first")
     if run_id is None and len(found) > 1:
