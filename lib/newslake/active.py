@@ -35,10 +35,17 @@ def active_topic_model(lake: Lakehouse) -> str | None:
 
 def candidate_topic_model(lake: Lakehouse) -> str | None:
     """The model fitted last, where it was never active; None otherwise. One that was switched away from is no candidate again."""
-    if active_topic_model(lake) is None:
-        return None
-    newest, known = _newest(fitted_topic_models(lake)), {model for _, model in _switches(lake)}
-    return None if newest in known else newest
+    models = known_topic_models(lake)
+    return models[0] if len(models) > 1 else None
+
+
+def known_topic_models(lake: Lakehouse) -> list[str]:
+    """The candidate, where there is one, and the active model; nothing where none is fitted yet."""
+    active = active_topic_model(lake)
+    if active is None:
+        return []
+    newest = _newest({active: datetime.min, **fitted_topic_models(lake)})
+    return [active] if newest in {model for _, model in _switches(lake)} else [newest, active]
 
 
 def topic_models(lake: Lakehouse, asked: str | None = None) -> list[str]:
@@ -49,12 +56,11 @@ def topic_models(lake: Lakehouse, asked: str | None = None) -> list[str]:
     """
     if asked is not None:
         return [asked]
-    lake.read(TOPICS)  # says what builds it
-    active = active_topic_model(lake)
-    if active is None:
+    models = known_topic_models(lake)
+    if not models:
+        lake.read(TOPICS)  # says what builds it
         raise UserError(f"no topic model in {lake} yet: run fit_topics")
-    candidate = candidate_topic_model(lake)
-    return [active] if candidate is None else [candidate, active]
+    return models
 
 
 def asked_or_active(lake: Lakehouse, rows: DataFrame, asked: str | None) -> str | None:
@@ -116,4 +122,5 @@ def _models(lake: Lakehouse, table: str, day: str | None) -> set[str]:
 
 
 def _newest(fitted: dict[str, datetime]) -> str:
-    return min(fitted, key=lambda model: (-fitted[model].timestamp(), model))
+    latest = max(fitted.values())
+    return min(model for model, at in fitted.items() if at == latest)

@@ -2,7 +2,7 @@
 
 from pyspark.sql import functions as F
 
-from newslake.active import active_topic_model, candidate_topic_model
+from newslake.active import known_topic_models
 from newslake.jobrun import JobRun
 from newslake.lakehouse import Lakehouse
 from newslake.sqltext import literal
@@ -12,7 +12,7 @@ _ARTICLES, _USERS = "article_vectors", "user_vectors"
 
 def models_in_use(lake: Lakehouse) -> set[str]:
     """The active topic model, and the one that is to become active; none where none is fitted."""
-    return {model for model in (active_topic_model(lake), candidate_topic_model(lake)) if model is not None}
+    return set(known_topic_models(lake))
 
 
 def retire_topic_models(lake: Lakehouse, run: JobRun) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from newslake.active import topic_models
+from newslake.active import known_topic_models
 from newslake.errors import UserError
 from newslake.frames import Frames
 from newslake.jobrun import JobRun
@@ -48,13 +48,9 @@ class Models:
         Raises:
             UserError: the one that was asked for is not there.
         """
-        if not lake.exists(TOPICS):
-            if self.wanted is not None:
-                raise UserError(f"--topic-model {self.wanted}: no topic model in {lake} yet: run fit_topics")
-            return []
-        if self.wanted is None and lake.read(TOPICS).isEmpty():
-            return []
-        names = topic_models(lake, self.wanted)
+        if self.wanted is not None and not lake.exists(TOPICS):
+            raise UserError(f"--topic-model {self.wanted}: no topic model in {lake} yet: run fit_topics")
+        names = known_topic_models(lake) if self.wanted is None else [self.wanted]
         self._loaded = {name: self._loaded.get(name) or topics.load_model(lake, name) for name in names}
         return [self._loaded[name] for name in names]
 

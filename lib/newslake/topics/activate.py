@@ -37,7 +37,8 @@ def activate_topic_model(lake: Lakehouse, run: JobRun, *, topic_model: str | Non
     if missing := lacking(lake, active, model):
         said = f"topic model {model} is not ready: {missing} by {active} have none by it"
         if not if_ready:
-            raise UserError(f"{said}: run assign_topics, build_article_vectors, build_profiles and build_user_vectors (the daily run does)")
+            how = "(the daily run does)" if topic_model is None else f"with --topic-model {model}"
+            raise UserError(f"{said}: run assign_topics, build_article_vectors, build_profiles and build_user_vectors {how}")
         run.fact("not activated", said)
         run.progress(said)
         return
