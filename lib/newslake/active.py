@@ -86,9 +86,10 @@ def fitted_topic_models(lake: Lakehouse) -> dict[str, datetime]:
 
 def activate(lake: Lakehouse, model: str) -> None:
     """Make the model the active one, whatever there is by it."""
-    latest = [at for at, _ in _switches(lake)][-1:]
-    # A clock that was put back must not make the switch one of the past.
-    now = F.greatest(F.current_timestamp(), *(F.lit(at) + F.expr("INTERVAL 1 MICROSECOND") for at in latest))
+    now = F.current_timestamp()
+    if switches := _switches(lake):
+        # A clock that was put back must not make the switch one of the past.
+        now = F.greatest(now, F.lit(switches[-1][0]) + F.expr("INTERVAL 1 MICROSECOND"))
     switch = lake.spark.range(1).select(F.lit(KIND).alias("kind"), now.alias("activated_at"), F.lit(model).alias("model"))
     lake.merge(TABLE, switch)
 
