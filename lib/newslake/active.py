@@ -71,12 +71,6 @@ def asked_or_active(lake: Lakehouse, rows: DataFrame, asked: str | None) -> str 
     return active if active is not None and not rows.where(F.col("topic_model") == active).isEmpty() else None
 
 
-def replaced_topic_models(lake: Lakehouse) -> set[str]:
-    """Models that were active once, and are no more."""
-    switches = _switches(lake)
-    return {model for _, model in switches} - {model for _, model in switches[-1:]}
-
-
 def fitted_topic_models(lake: Lakehouse) -> dict[str, datetime]:
     """Every fitted model, and when it was fitted."""
     if not lake.exists(TOPICS):

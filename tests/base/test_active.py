@@ -12,7 +12,6 @@ from newslake.active import (
     active_topic_model,
     asked_or_active,
     candidate_topic_model,
-    replaced_topic_models,
     topic_models,
 )
 from newslake.errors import UserError
@@ -50,7 +49,6 @@ def test_the_first_is_active_the_next_a_candidate_and_one_that_was_left_is_none_
     assert topic_models(lake) == ["c"]
     activate(lake, "a")
     assert topic_models(lake) == ["a"], "who went back does not want it back the next day"
-    assert replaced_topic_models(lake) == {"c"}
     assert [row["model"] for row in lake.read(TABLE).orderBy("activated_at").collect()] == ["a", "c", "a"]
     assert topic_models(lake, "b") == ["b"]
 
