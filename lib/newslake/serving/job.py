@@ -12,7 +12,7 @@ from newslake.jobrun import JobRun, masked
 from newslake.lakehouse import Lakehouse
 from newslake.options import day_of
 from newslake.serving.collection import DEFAULT_PREFIX
-from newslake.serving.export import USER_VECTORS, export_articles, export_users
+from newslake.serving.export import ARTICLE_VECTORS, USER_VECTORS, export_articles, export_users
 from newslake.serving.files import Folder, new_folder
 from newslake.serving.milvus import default_uri
 from newslake.serving.sync import Limits
@@ -110,7 +110,7 @@ def _to_milvus(
     to: dict[str, Any] = {"uri": uri, "token": token, "prefix": prefix, "limits": limits, "rebuild": rebuild}
     if topic_model == CANDIDATE:
         topic_model = _candidate(lake, day)
-        run.fact("candidate", topic_model or "none with vectors of users: nothing to do")
+        run.fact("candidate", topic_model or "none with vectors of articles and users: nothing to do")
         if topic_model is None:
             return
     to |= {"encoder_id": encoder_id, "topic_model": topic_model}
@@ -122,12 +122,13 @@ def _to_milvus(
 
 
 def _candidate(lake: Lakehouse, day: date | None) -> str | None:
-    """The topic model that is to become active, once there are vectors of users by it: until then it cannot."""
+    """The topic model that is to become active, once there are vectors by it on both sides: until then it cannot."""
     candidate = candidate_topic_model(lake)
-    if candidate is None or not lake.exists(USER_VECTORS):
+    if candidate is None or not all(lake.exists(table) for table in (ARTICLE_VECTORS, USER_VECTORS)):
         return None
-    rows = lake.read(USER_VECTORS).where(F.col("topic_model") == candidate)
-    return None if (rows if day is None else rows.where(F.col("as_of") == F.lit(day))).isEmpty() else candidate
+    articles, users = (lake.read(table).where(F.col("topic_model") == candidate) for table in (ARTICLE_VECTORS, USER_VECTORS))
+    of_day = users if day is None else users.where(F.col("as_of") == F.lit(day))
+    return None if articles.isEmpty() or of_day.isEmpty() else candidate
 
 
 def _to_vespa(folder: Folder, trained: TrainedVectors, forms: tuple[FeedForm, ...], files: int) -> None:
