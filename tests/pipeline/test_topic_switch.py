@@ -84,9 +84,9 @@ def hour(lake: Lakehouse, encoder: dict[str, Any], at: str) -> DataFrame:
 def served(lake: Lakehouse) -> set[str]:
     """The articles that are read by the alias; both aliases are of one model."""
     with opened(default_uri(lake)) as client:
-        names = {kind: read_name(client, kind, "newslake") for kind in KINDS}
-        assert all(name is not None for name in names.values())
-        assert len({holdings(client, str(name))["topic_model"] for name in names.values()}) == 1
+        names = [read_name(client, kind, "newslake") for kind in KINDS]
+        assert None not in names
+        assert len({holdings(client, str(name))["topic_model"] for name in names}) == 1
     return set(held(default_uri(lake)))
 
 

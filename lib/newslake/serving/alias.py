@@ -73,11 +73,12 @@ def switch_all(lake: Lakehouse, run: JobRun, client: Any, prefix: str, filled: I
                 f"{collection.name}", f"not read by the name {alias_name(collection.kind, prefix)}: its topic model is not the active one"
             )
             return
-    reads = {kind: read_name(client, kind, prefix) for kind in KINDS}
+    reads = [(kind, read_name(client, kind, prefix)) for kind in KINDS]
     if first:
-        mine = [collection for collection in mine if reads[collection.kind] is None]
+        unset = {kind.name for kind, name in reads if name is None}
+        mine = [collection for collection in mine if collection.kind.name in unset]
     kinds, models = {collection.kind.name for collection in mine}, {collection.topic_model for collection in mine}
-    others = [described(client, kind, name)[0] for kind, name in reads.items() if name is not None and kind.name not in kinds]
+    others = [described(client, kind, name)[0] for kind, name in reads if name is not None and kind.name not in kinds]
     if behind := [other for other in others if mine and other.topic_model not in models]:
         waits = " and ".join(other.kind.name for other in behind)
         run.fact("aliases", f"not switched yet: {waits} are still those of {behind[0].topic_model}: export them too")
