@@ -27,12 +27,12 @@ def a_job(lake: Lakehouse, run: JobRun, *, as_of: str) -> None:
 
 
 def test_a_run_that_stops_says_where_and_how_to_go_on(lake: Lakehouse, run: JobRun, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(UserError, match=r"^build_profiles: table \w+ is not there yet .*: parse_behaviors"):
+    with pytest.raises(UserError, match=r"^assign_topics: table \w+ is not there yet .*: parse_behaviors"):
         run_pipeline(lake, run, pipeline="daily", as_of="2019-11-15")
     said = capsys.readouterr().out
-    assert "Stopped at build_profiles: UserError: table " in said
+    assert "Stopped at assign_topics: UserError: table " in said
     assert "The same command goes on from there." in said
-    assert "1 failed, 6 not run" in said
+    assert "1 failed, 10 not run" in said
 
 
 def test_a_day_or_hour_that_is_none_is_a_mistake(lake: Lakehouse, run: JobRun) -> None:

@@ -8,7 +8,9 @@ from pyspark.sql import DataFrame
 
 from newslake.frames import frame_of
 from newslake.lakehouse import Lakehouse
-from newslake.serving.milvus import ARTICLES, USERS, Kind, collection_name, opened
+from newslake.serving.alias import read_name
+from newslake.serving.collection import ARTICLES, USERS, Kind
+from newslake.serving.milvus import opened
 from tests.filling import put
 
 SIZE = 4
@@ -40,9 +42,9 @@ def article_vectors(lake: Lakehouse, articles: Iterable[Article], *, encoder_id:
     return frame.withColumn("news_date", frame.news_date.cast("date"))
 
 
-def user_vectors(lake: Lakehouse, day: str, users: Iterable[tuple[str, int, str, float]]) -> DataFrame:
+def user_vectors(lake: Lakehouse, day: str, users: Iterable[tuple[str, int, str, float]], *, topic_model: str = "t1") -> DataFrame:
     """Rows of user_vectors: user_id, tag_group, phrase_id, weight."""
-    rows = [(day, user, group, phrase, "e1", "t1", weight, vector_of(user + phrase)) for user, group, phrase, weight in users]
+    rows = [(day, user, group, phrase, "e1", topic_model, weight, vector_of(user + phrase)) for user, group, phrase, weight in users]
     frame = frame_of(
         lake.spark,
         rows,
@@ -66,7 +68,7 @@ def trained(
 def held(uri: str, kind: Kind = ARTICLES, prefix: str = "newslake") -> dict[str, dict[str, Any]]:
     """What the collection holds: its key -> the other fields."""
     with opened(uri) as client:
-        name = collection_name(kind, prefix)
+        name = read_name(client, kind, prefix)
         fields = [kind.key, *kind.scalars, "vector"]
         found = client.query(name, filter="", output_fields=fields, limit=10_000)
         return {row[kind.key]: {field: row[field] for field in fields[1:]} for row in found}
@@ -75,7 +77,7 @@ def held(uri: str, kind: Kind = ARTICLES, prefix: str = "newslake") -> dict[str,
 def nearest(uri: str, vector: list[float], *, kind: Kind = ARTICLES, where: str = "", limit: int = 3) -> list[str]:
     """Keys of the nearest items by cosine."""
     with opened(uri) as client:
-        found = client.search(collection_name(kind, "newslake"), data=[vector], limit=limit, filter=where)
+        found = client.search(read_name(client, kind, "newslake"), data=[vector], limit=limit, filter=where)
         return [hit["id"] for hit in found[0]]
 
 

@@ -14,9 +14,10 @@ from newslake.errors import JobFailed, UserError
 from newslake.frames import frame_of
 from newslake.jobrun import JobRun
 from newslake.lakehouse import Lakehouse
+from newslake.serving.collection import ARTICLES, collection_name
 from newslake.serving.export import export_articles, export_users
 from newslake.serving.job import export_vectors
-from newslake.serving.milvus import ARTICLES, collection_name, default_uri, is_file, opened
+from newslake.serving.milvus import default_uri, is_file, opened
 from newslake.serving.sync import Limits, Synced
 from tests.filling import put
 from tests.killing import run_job
@@ -142,13 +143,13 @@ def test_a_collection_that_was_lost_is_filled_anew_and_one_that_was_changed_is_n
     Path(default_uri(lake)).unlink()
     assert export(lake)[0] == Synced(sent=5)
     with opened(default_uri(lake)) as client:
-        client.delete(collection_name(ARTICLES, "newslake"), ids=["N1"])
+        client.delete(collection_name(ARTICLES, "newslake", "t1"), ids=["N1"])
     with pytest.raises(JobFailed, match=r"holds 4 items, but 5 were exported: .* --rebuild"):
         export(lake)
     assert export(lake, rebuild=True)[0] == Synced(sent=5)
     with opened(default_uri(lake)) as client:
-        client.drop_collection(collection_name(ARTICLES, "newslake"))
-        client.create_collection(collection_name(ARTICLES, "newslake"), dimension=4)
+        client.drop_collection(collection_name(ARTICLES, "newslake", "t1"))
+        client.create_collection(collection_name(ARTICLES, "newslake", "t1"), dimension=4)
     with pytest.raises(UserError, match="was not made by newslake: choose another --prefix"):
         export(lake)
 

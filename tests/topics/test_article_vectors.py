@@ -9,11 +9,12 @@ import pytest
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from newslake.active import topic_models
 from newslake.errors import UserError
 from newslake.jobrun import JobRun
 from newslake.lakehouse import Lakehouse
 from newslake.topics.article_vectors import TABLE, build_article_vectors
-from newslake.topics.assign import assign_topics, latest_model
+from newslake.topics.assign import assign_topics
 from newslake.vectors import TOPIC_SHARE
 from tests.filling import put
 from tests.topics.conftest import about, articles, fitted, write_news
@@ -116,7 +117,7 @@ def test_a_refit_and_another_encoder_stand_beside_what_is_there(ready: Lakehouse
     build(ready)
     first = vectors(ready).collect()
     refit = fitted(ready, seed=1, vector_size=5)
-    assert build(ready).rows_read == 36  # the latest model has no articles yet: nothing to do, and nothing mixed
+    assert build(ready).rows_read == 36  # the new model has no articles yet: nothing to do, and nothing mixed
     assert vectors(ready).collect() == first
     assign_topics(ready, JobRun("assign_topics"), partitions=1)
     assert build(ready).rows_written == {TABLE: 36}
@@ -160,7 +161,7 @@ def test_mistakes(news: Lakehouse, modelled: Lakehouse) -> None:
         build(news, encoder_id="x")
     for table in ("topics", "topic_terms"):
         shutil.copytree(f"{modelled.root}/{table}", f"{news.root}/{table}")
-    model = latest_model(news)
+    model = topic_models(news)[-1]
     with pytest.raises(UserError, match="article_topics is not there yet"):
         build(news, topic_model=model)
     news.create("article_topics")

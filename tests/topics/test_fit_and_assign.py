@@ -6,11 +6,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from newslake.active import topic_models
 from newslake.errors import JobFailed, UserError
 from newslake.frames import frame_of
 from newslake.jobrun import JobRun
 from newslake.lakehouse import Lakehouse
-from newslake.topics.assign import assign, assign_topics, latest_model, load_model
+from newslake.topics.assign import assign, assign_topics, load_model
 from newslake.topics.models import significant
 from tests.topics.conftest import SUBJECTS, about, articles, fitted, write_news
 
@@ -33,7 +34,7 @@ def assigned(lake: Lakehouse, **options: Any) -> JobRun:
 
 
 def test_topics_are_the_subjects(modelled: Lakehouse) -> None:
-    model = latest_model(modelled)
+    model = topic_models(modelled)[-1]
     topics = modelled.read("topics").orderBy("topic_id").collect()
     assert [row["topic_id"] for row in topics] == [0, 1, 2]
     subject_of = {}
@@ -63,7 +64,7 @@ def test_topics_are_the_subjects(modelled: Lakehouse) -> None:
 
 
 def test_only_what_is_new_or_changed_is_assigned(modelled: Lakehouse) -> None:
-    model = latest_model(modelled)
+    model = topic_models(modelled)[-1]
     assigned(modelled)
     before = topics_of(modelled, model)
     write_news(
@@ -95,7 +96,7 @@ def test_only_what_is_new_or_changed_is_assigned(modelled: Lakehouse) -> None:
 
 
 def test_a_refit_is_a_version_beside_the_old_one(modelled: Lakehouse) -> None:
-    old = latest_model(modelled)
+    old = topic_models(modelled)[-1]
     kept = modelled.read("topics").collect()
     assert fitted(modelled) == old  # nothing new: nothing fitted
     assert modelled.read("topics").collect() == kept
@@ -105,7 +106,7 @@ def test_a_refit_is_a_version_beside_the_old_one(modelled: Lakehouse) -> None:
     reseeded = fitted(modelled, seed=1)
     assert len({old, new, reseeded}) == 3
     assert Counter(row["topic_model"] for row in modelled.read("topics").collect()) == {old: 3, new: 3, reseeded: 3}
-    assert load_model(modelled).topic_model == reseeded  # the latest by default
+    assert load_model(modelled).topic_model == old  # the active one by default, until another is made so
     assigned(modelled, topic_model=new)
     assert len(topics_of(modelled, old)) == 36
     assert len(topics_of(modelled, new)) == 37
@@ -146,7 +147,7 @@ def test_mistakes(lake: Lakehouse) -> None:
 
 
 def test_a_damaged_or_unknown_model_is_refused(modelled: Lakehouse) -> None:
-    model = latest_model(modelled)
+    model = topic_models(modelled)[-1]
     with pytest.raises(UserError, match=f"no such model; there are: {model}"):
         assigned(modelled, topic_model="lda9.none")
     modelled.delete("topic_terms", "term_index > 20 AND term_index < 25")

@@ -24,8 +24,11 @@ from newslake.options import today_or
 from newslake.pipeline.leftovers import remove_leftovers
 from newslake.pipeline.old_runs import retain_runs
 from newslake.pipeline.retention import report_deleted, retain
+from newslake.pipeline.retired import models_in_use, retire_topic_models
 from newslake.serving import sync
-from newslake.serving.milvus import ARTICLES, DEFAULT_PREFIX, default_uri, existing, is_file, opened
+from newslake.serving.alias import unread
+from newslake.serving.collection import ARTICLES, DEFAULT_PREFIX, KINDS, alias_name, drop, existing
+from newslake.serving.milvus import default_uri, is_file, opened
 from newslake.tablespec import table_names
 from newslake.training.preparation import models_folder
 
@@ -62,6 +65,9 @@ def purge_news(
     later job brings them back. Their rows in news, embeddings and topics go too, unless --keep names a use that they have: training
     and profiles read what was shown and clicked. An article without a date is never old. Killed at any moment, the job
     leaves nothing half-served, and its rerun does the rest.
+
+    Collections of a topic model that is neither active nor to become so are dropped once no alias names them, and its article_vectors go
+    once no user vector is by it.
 
     The settings that end in -days, and --model-runs, bound tables that grow without end; each is off unless it is given. The last day
     or hour of what is served stays however old it is.
@@ -113,6 +119,7 @@ def purge_news(
         if milvus is not None:
             _purge_milvus(lake, run, milvus, token, prefix, old)
         _remove(lake, run, (_VECTORS,), old)
+        retire_topic_models(lake, run)
         retain(lake, run, today, days)
         if model_runs is not None:
             retain_runs(lake, run, model_runs, models)
@@ -197,18 +204,25 @@ def _milvus(lake: Lakehouse, uri: str | None) -> str | None:
 
 def _purge_milvus(lake: Lakehouse, run: JobRun, uri: str, token: str | None, prefix: str, old: DataFrame) -> None:
     with opened(uri, token) as client:
-        collection = existing(client, ARTICLES, prefix)
-        if collection is None:
-            return
-        items = old.select(F.col("news_id").alias(sync.ITEM))
-        held = sync.exported(lake, collection).join(items, on=sync.ITEM, how="left_semi")
-        removed = sync.remove(lake, client, collection, held)
-        sync.check(lake, client, collection)
-        forgotten = sync.forget_lost(lake, collection)
+        served = models_in_use(lake)
+        for collection in unread(client, prefix, served) if served else ():
+            drop(client, collection.name)
+            run.progress(f"{collection.name} dropped: its topic model is not the active one any more")
+        items, removed = old.select(F.col("news_id").alias(sync.ITEM)), 0
+        for collection in (collections := existing(client, ARTICLES, prefix)):
+            held = sync.exported(lake, collection).join(items, on=sync.ITEM, how="left_semi")
+            removed += sync.remove(lake, client, collection, held)
+            sync.check(lake, client, collection)
+        # Where there is none at all, this may be another Milvus than the one that was exported to.
+        forgotten = sum(
+            sync.forget_lost(lake, alias_name(kind, prefix), there) for kind in KINDS if (there := existing(client, kind, prefix))
+        )
+    if not collections:
+        return
     run.fact("articles removed from Milvus", removed)
     if forgotten:
         run.fact("exports to a collection that is no more, forgotten", forgotten)
-    run.progress(f"{removed:,} articles removed from {collection.name}")
+    run.progress(f"{removed:,} articles removed from {', '.join(collection.name for collection in collections)}")
 
 
 def _remove(lake: Lakehouse, run: JobRun, tables: tuple[str, ...], articles: DataFrame) -> None:

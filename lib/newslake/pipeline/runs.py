@@ -6,6 +6,7 @@ A value that the caller gives, such as `as_of`, may be a day or whatever a sched
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from newslake.active import CANDIDATE
 from newslake.pipeline.plan import Option, Task, checked
 from newslake.pipeline.purge import purge_news
 from newslake.reports.report import write_report
@@ -15,6 +16,7 @@ from newslake.serving.job import export_vectors
 from newslake.streaming.articles import stream_articles
 from newslake.streaming.behaviors import stream_behaviors
 from newslake.text.articles import encode_articles
+from newslake.topics.activate import activate_topic_model
 from newslake.topics.article_vectors import build_article_vectors
 from newslake.topics.assign import assign_topics
 from newslake.topics.fit import fit_topics
@@ -133,10 +135,22 @@ def users(
     ]
 
 
-def send_users(*, as_of: str, places: Places = BESIDE) -> Task:
-    """The users' vectors of a day to Milvus, once build_user_vectors is done."""
-    sent = {"which": ["users"], "as_of": as_of, "uri": places.milvus}
-    return Task(export_vectors, sent, ("build_user_vectors",), "export_users")
+def switching(*, as_of: str, places: Places = BESIDE) -> list[Task]:
+    """The users' vectors of a day to Milvus, once build_user_vectors is done; and the switch to a topic model that was fitted since.
+
+    Where there is such a candidate, its vectors go to collections of their own first, which takes the longest; then it becomes active,
+    and what came meanwhile goes after, for users and articles at once, so that both aliases move. Else the first two find nothing to do.
+
+    Args:
+        as_of: the day.
+        places: what lies elsewhere than beside the tables.
+    """
+    sent = {"which": ["articles", "users"], "as_of": as_of, "uri": places.milvus}
+    return [
+        Task(export_vectors, {**sent, "topic_model": CANDIDATE}, ("build_user_vectors",), "export_candidate"),
+        Task(activate_topic_model, {"if_ready": True}, ("export_candidate",)),
+        Task(export_vectors, sent, ("activate_topic_model",), "export_served"),
+    ]
 
 
 def upkeep(as_of: str, waits_for: Sequence[str], *, purging: Mapping[str, Option] | None = None, places: Places = BESIDE) -> list[Task]:
@@ -158,12 +172,16 @@ def upkeep(as_of: str, waits_for: Sequence[str], *, purging: Mapping[str, Option
 def daily(encoder: Mapping[str, Option], *, as_of: str, places: Places = BESIDE) -> list[Task]:
     """Each day, soon after midnight UTC: the users' vectors, to Milvus as well, then the purge and the report.
 
+    A topic model fitted since gets its vectors here and becomes active. The articles' are mostly there, by the weekly and hourly runs.
+
     Args:
         encoder: options that make the encoder_id.
         as_of: the day.
         places: what lies elsewhere than beside the tables.
     """
-    return checked([*users(encoder, as_of=as_of), send_users(as_of=as_of, places=places), *upkeep(as_of, ("export_users",), places=places)])
+    joined = [Task(assign_topics), Task(build_article_vectors, {}, ("assign_topics",))]
+    vectors = users(encoder, as_of=as_of, waits_for=("build_article_vectors",))
+    return checked([*joined, *vectors, *switching(as_of=as_of, places=places), *upkeep(as_of, ("export_served",), places=places)])
 
 
 def weekly(

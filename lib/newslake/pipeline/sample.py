@@ -10,7 +10,7 @@ from newslake.mind.generator.spec import TRAIN_DAYS
 from newslake.mind.labels import import_labels
 from newslake.mind.parse import parse_behaviors
 from newslake.pipeline.plan import Option, Task, checked, named
-from newslake.pipeline.runs import hourly, send_users, upkeep, users, weekly
+from newslake.pipeline.runs import hourly, switching, upkeep, users, weekly
 from newslake.streaming.articles import stream_articles
 
 _START_HOURS = 60 * 24.0
@@ -61,7 +61,7 @@ def sample_run(
     feed = [task for task in hourly(encoder, hour=f"{dev}T12") if task.key not in {each.key for each in fitted}]
     # The newsfeed of a day takes the vectors of the day before.
     feed = [replace(task, after=(*task.after, f"build_user_vectors {days[0]}")) for task in feed]
-    last = named([*second, send_users(as_of=days[1])], f" {days[1]}")
+    last = named([*second, *switching(as_of=days[1])], f" {days[1]}")
     done = [*intake, *fitted, *named(first, f" {days[0]}"), *last, *feed]
     # So few days are kept that the purge has something to do; no file is old enough yet to be deleted.
     purging: Mapping[str, Option] = {"older_than": "4", "vacuum": False}

@@ -1,4 +1,4 @@
-"""The topics of the latest model as a map: alike topics lie near each other."""
+"""The topics of the active model as a map: alike topics lie near each other."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -7,6 +7,7 @@ import numpy as np
 from pyspark.sql import DataFrame, Row
 from pyspark.sql import functions as F
 
+from newslake.active import active_topic_model
 from newslake.lakehouse import Lakehouse
 from newslake.reports.charts import projected, spread
 
@@ -65,9 +66,10 @@ def sizes_of_topics(assigned: DataFrame, news: DataFrame) -> DataFrame:
 
 
 def gather_topics(lake: Lakehouse) -> TopicMap | None:
-    """The map of the model fitted last; None where there is none."""
+    """The map of the active topic model; None where there is none."""
     topics = lake.read("topics")
-    latest = topics.orderBy(F.desc("fitted_at"), F.desc("topic_model")).select("topic_model", "fitted_at").head()
+    active = active_topic_model(lake)
+    latest = topics.where(F.col("topic_model") == F.lit(active)).select("topic_model", "fitted_at").head()
     if latest is None:
         return None
     own = topics.where(F.col("topic_model") == latest["topic_model"])

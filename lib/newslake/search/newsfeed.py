@@ -6,11 +6,12 @@ from typing import Literal
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from newslake.active import asked_or_active
 from newslake.errors import UserError
 from newslake.frames import Frames
 from newslake.jobrun import JobRun
 from newslake.lakehouse import Lakehouse
-from newslake.options import the_one
+from newslake.options import the_one, those_asked_for
 from newslake.search import ctr, feed
 from newslake.search.knn_settings import KnnSettings
 from newslake.search.nearest import nearest
@@ -66,7 +67,7 @@ def rank_newsfeed(
         age_half_life_hours: An article counts half after this time.
         active_days: Users without vectors get a feed where they were shown something in so many days.
         encoder_id: Whose vectors to use, where the tables hold several encoders'.
-        topic_model: Whose vectors to use, where the tables hold several topic models'.
+        topic_model: Whose vectors to use (default: the active topic model's; for an hour before it had any, those of the hour's day).
         device: Where to search; auto takes a GPU where there is one.
         precision: Of the product that finds candidates; the result is exact with each.
         chunk_rows: Articles that a task holds at a time, where they do not all fit.
@@ -79,7 +80,9 @@ def rank_newsfeed(
     search = KnnSettings(device=device, precision=precision, chunk_rows=chunk_rows, query_rows=query_rows)
     at = parse_hour(hour)
     news, impressions, history = (lake.read(name) for name in ("news", "impressions", "click_history"))
-    users, owner_day = latest_vectors(lake.read(USERS), at)
+    known = lake.read(USERS).where(F.col("as_of") <= F.lit(at.date()))
+    topic_model = asked_or_active(lake, known, topic_model)
+    users, owner_day = latest_vectors(those_asked_for(known, encoder_id=encoder_id, topic_model=topic_model), at)
     identity = {
         name: the_one(users, name, asked, table=USERS, built_by="build_user_vectors", things="vectors of that day")
         for name, asked in (("encoder_id", encoder_id), ("topic_model", topic_model))

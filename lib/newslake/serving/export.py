@@ -1,17 +1,21 @@
 """What Milvus is to hold: the vectors of articles, and those of users on a day."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
+from newslake.active import asked_or_active
 from newslake.errors import UserError
 from newslake.horizon import horizon, served
 from newslake.jobrun import JobRun
 from newslake.lakehouse import Lakehouse
-from newslake.options import the_one
-from newslake.serving.milvus import ARTICLES, DEFAULT_PREFIX, USERS, VECTOR, Kind, ensured, opened
+from newslake.options import the_one, those_asked_for
+from newslake.serving.alias import switch_all
+from newslake.serving.collection import ARTICLES, DEFAULT_PREFIX, USERS, VECTOR, Collection, Kind, ensured
+from newslake.serving.milvus import opened
 from newslake.serving.sync import HASH, ITEM, Limits, Synced, sync
 from newslake.vectors import vector_size
 
@@ -33,11 +37,13 @@ def export_articles(
 ) -> Synced:
     """Bring the collection of articles up to date with table article_vectors: send what is new or changed, remove what is gone.
 
+    Then have it read by the alias, where it holds the active topic model's vectors, and no other alias stays behind with another model.
+
     Args:
         lake: where the tables are.
         run: what to report to.
         uri: a Milvus server's address, or a local file that ends in .db.
-        encoder_id, topic_model: whose vectors; None where the table holds one only.
+        encoder_id, topic_model: whose vectors; None: the active topic model's, and of the only encoder that there is.
         token: of the server.
         prefix: of the collection's name.
         only: news_id: look at these articles only, such as those of a micro-batch.
@@ -48,10 +54,13 @@ def export_articles(
         UserError: Milvus cannot be opened, the table is not built, or the collection holds vectors of others.
         JobFailed: in the end the counts differ.
     """
-    rows, identity = _chosen(lake.read(ARTICLE_VECTORS), ARTICLE_VECTORS, encoder_id, topic_model)
+    vectors = lake.read(ARTICLE_VECTORS)
+    rows, identity = _chosen(vectors, ARTICLE_VECTORS, encoder_id, asked_or_active(lake, vectors, topic_model))
     rows = served(rows, "news_date", horizon(lake))
     few = None if only is None else only.select(F.col("news_id").alias(ITEM))
-    return _export(lake, run, ARTICLES, article_items(rows), identity, ARTICLE_VECTORS, _Target(uri, token, prefix, rebuild), few, limits)
+    return _export(
+        lake, run, ARTICLES, article_items(rows), identity, ARTICLE_VECTORS, _Target(uri, token, prefix, rebuild), few, limits, ()
+    )
 
 
 def export_users(
@@ -66,17 +75,22 @@ def export_users(
     prefix: str = DEFAULT_PREFIX,
     limits: Limits | None = None,
     rebuild: bool = False,
+    beside: Sequence[Collection] = (),
 ) -> Synced:
     """Bring the collection of users up to date with one day of table user_vectors; those without vectors on that day leave.
 
     Args:
         as_of: the day (default: the latest).
         lake, run, uri, encoder_id, topic_model, token, prefix, limits, rebuild: as for `export_articles`.
+        beside: a collection of articles that was brought up to date just now: its alias moves in the same go.
 
     Raises:
         UserError, JobFailed: as for `export_articles`.
     """
     vectors = lake.read(USER_VECTORS)
+    known = vectors if as_of is None else vectors.where(F.col("as_of") == F.lit(as_of))
+    topic_model = asked_or_active(lake, known, topic_model)
+    vectors = those_asked_for(vectors, encoder_id=encoder_id, topic_model=topic_model)
     row = vectors.agg(F.max("as_of")).head()
     latest = None if row is None else row[0]
     rows = vectors.where(F.col("as_of") == F.lit(as_of or latest))
@@ -84,7 +98,7 @@ def export_users(
         raise UserError(f"table {USER_VECTORS} has nothing for {f'--as-of {as_of}' if as_of else 'any day'}: run build_user_vectors first")
     run.fact("user vectors of", as_of or latest)
     rows, identity = _chosen(rows, USER_VECTORS, encoder_id, topic_model)
-    return _export(lake, run, USERS, user_items(rows), identity, USER_VECTORS, _Target(uri, token, prefix, rebuild), None, limits)
+    return _export(lake, run, USERS, user_items(rows), identity, USER_VECTORS, _Target(uri, token, prefix, rebuild), None, limits, beside)
 
 
 def article_items(rows: DataFrame) -> DataFrame:
@@ -140,6 +154,7 @@ def _export(
     to: _Target,
     only: DataFrame | None,
     limits: Limits | None,
+    beside: Sequence[Collection],
 ) -> Synced:
     with opened(to.uri, to.token) as client:
         collection = None if to.rebuild else ensured(client, kind, to.prefix, identity=identity, size=None)
@@ -149,6 +164,7 @@ def _export(
         if collection is None:  # no vector, no collection
             return Synced()
         done = sync(lake, run, client, collection, items, source=source, only=only, limits=limits)
+        switch_all(lake, run, client, to.prefix, [collection, *beside], first=only is not None)
     run.fact(f"{kind.name} sent to Milvus", done.sent)
     run.fact(f"{kind.name} removed from Milvus", done.removed)
     return done

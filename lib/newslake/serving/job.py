@@ -4,13 +4,17 @@ import re
 from datetime import date
 from typing import Any, Literal
 
+from pyspark.sql import functions as F
+
+from newslake.active import CANDIDATE, candidate_topic_model
 from newslake.errors import UserError
 from newslake.jobrun import JobRun, masked
 from newslake.lakehouse import Lakehouse
 from newslake.options import day_of
-from newslake.serving.export import export_articles, export_users
+from newslake.serving.collection import DEFAULT_PREFIX
+from newslake.serving.export import ARTICLE_VECTORS, USER_VECTORS, export_articles, export_users
 from newslake.serving.files import Folder, new_folder
-from newslake.serving.milvus import DEFAULT_PREFIX, default_uri
+from newslake.serving.milvus import default_uri
 from newslake.serving.sync import Limits
 from newslake.serving.trained import TrainedVectors, trained_vectors
 from newslake.serving.vespa import SUFFIX, FeedForm, as_array, news_feed, tsv, user_feed, write_application
@@ -43,7 +47,8 @@ def export_vectors(
     """Bring Milvus up to date with article_vectors and user_vectors, and write a training run's vectors as Vespa's feed or as TSV.
 
     Milvus gets only what is new or changed since the last export, and what is gone from the tables leaves; counts are compared at
-    the end. Table vector_exports says what a collection holds, so that a killed run is taken up where it was.
+    the end. Table vector_exports says what a collection holds, so that a killed run is taken up where it was. A collection holds one topic
+    model's vectors; the names that --prefix begins are aliases, which move to another model's collections together, once both are filled.
 
     Files go to a folder named after the model and the training run, which appears once it is complete. Vespa's vectors carry one
     more dimension, in which Euclidean distance ranks as the inner product does (Bachrach et al., RecSys 2014); the application's
@@ -56,7 +61,8 @@ def export_vectors(
         token: Of the Milvus server, such as user:password (default: MILVUS_TOKEN of the environment, which no list of processes shows).
         prefix: What the names of the collections begin with.
         encoder_id: Whose vectors go to Milvus, where the tables hold several encoders'.
-        topic_model: Whose vectors go to Milvus, where the tables hold several topic models'.
+        topic_model: Whose vectors go to Milvus (default: the active topic model's). Another's go to collections of their own, which no
+            alias names; `candidate` stands for the model that is to become active, and does nothing where there is none.
         as_of: The day whose user vectors go to Milvus (default: the latest).
         rebuild: Drop the collections first, and export all anew.
         batch_rows: Vectors in one request to Milvus.
@@ -102,11 +108,27 @@ def _to_milvus(
 ) -> None:
     run.fact("Milvus", masked("", uri))
     to: dict[str, Any] = {"uri": uri, "token": token, "prefix": prefix, "limits": limits, "rebuild": rebuild}
+    if topic_model == CANDIDATE:
+        topic_model = _candidate(lake, day)
+        run.fact("candidate", topic_model or "none with vectors of articles and users: nothing to do")
+        if topic_model is None:
+            return
     to |= {"encoder_id": encoder_id, "topic_model": topic_model}
-    if "articles" in which:
-        export_articles(lake, run, **to)
+    filled = []
+    if "articles" in which and (articles := export_articles(lake, run, **to).collection) is not None:
+        filled = [articles]
     if "users" in which:
-        export_users(lake, run, as_of=day, **to)
+        export_users(lake, run, as_of=day, beside=filled, **to)
+
+
+def _candidate(lake: Lakehouse, day: date | None) -> str | None:
+    """The topic model that is to become active, once there are vectors by it on both sides: until then it cannot."""
+    candidate = candidate_topic_model(lake)
+    if candidate is None or not all(lake.exists(table) for table in (ARTICLE_VECTORS, USER_VECTORS)):
+        return None
+    articles, users = (lake.read(table).where(F.col("topic_model") == candidate) for table in (ARTICLE_VECTORS, USER_VECTORS))
+    of_day = users if day is None else users.where(F.col("as_of") == F.lit(day))
+    return None if articles.isEmpty() or of_day.isEmpty() else candidate
 
 
 def _to_vespa(folder: Folder, trained: TrainedVectors, forms: tuple[FeedForm, ...], files: int) -> None:

@@ -4,8 +4,8 @@ Table vector_exports says what a collection holds. It is written after Milvus ha
 rerun send that slice again, over itself; it never says that something is there which is not.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,7 @@ from newslake.jobrun import JobRun
 from newslake.lakehouse import Lakehouse
 from newslake.quarantine import rows_of, send
 from newslake.serving.batches import arrow_batches
-from newslake.serving.milvus import MAX_ID_BYTES, VECTOR, Collection, count
+from newslake.serving.collection import MAX_ID_BYTES, VECTOR, Collection, count
 from newslake.sqltext import literal
 
 TABLE = "vector_exports"
@@ -31,11 +31,12 @@ _UNSAFE_ID = r"['\\\x00-\x1F\x7F]"
 
 @dataclass(frozen=True)
 class Synced:
-    """Items that one export sent, removed, and refused as unusable."""
+    """Items that one export sent, removed, and refused as unusable, and the collection."""
 
     sent: int = 0
     removed: int = 0
     refused: int = 0
+    collection: Collection | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,7 @@ def sync(
     if only is None:  # what another run was killed over may lie outside a micro-batch: the next whole export puts it right
         check(lake, client, collection)
     run.wrote(TABLE, sent)
-    return Synced(sent, removed, refused)
+    return Synced(sent, removed, refused, collection)
 
 
 def remove(lake: Lakehouse, client: Any, collection: Collection, items: DataFrame, *, limits: Limits | None = None) -> int:
@@ -128,9 +129,18 @@ def remove(lake: Lakehouse, client: Any, collection: Collection, items: DataFram
     return leaving
 
 
-def forget_lost(lake: Lakehouse, collection: Collection) -> int:
-    """Delete from vector_exports what was sent to collections that had this name before; returns how many rows."""
-    return lake.delete(TABLE, f"collection = {literal(collection.name)} AND collection_id <> {literal(collection.collection_id)}")
+def forget_lost(lake: Lakehouse, alias: str, there: Iterable[Collection]) -> int:
+    """Delete from vector_exports what was sent to collections of this alias that are no more; returns how many rows.
+
+    Args:
+        lake: where vector_exports is.
+        alias: such as newslake_articles.
+        there: the collections that there are.
+    """
+    lake.create(TABLE)
+    named = f"(collection = {literal(alias)} OR startswith(collection, {literal(alias + '_')}))"
+    ids = ", ".join(literal(collection.collection_id) for collection in there)
+    return lake.delete(TABLE, f"{named} AND collection_id NOT IN ({ids})" if ids else named)
 
 
 def check(lake: Lakehouse, client: Any, collection: Collection) -> None:

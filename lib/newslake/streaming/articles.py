@@ -70,7 +70,7 @@ def stream_articles(
         every_seconds: How often to look for new messages, without --once.
         device: As of encode_articles.
         batch_tokens: As of encode_articles.
-        topic_model: The fitted version (default: the latest, also where it is fitted while the stream runs).
+        topic_model: The fitted version (default: the active one, also where it is fitted while the stream runs, and the candidate).
     """
     if older_than is not None and older_than < 1:
         raise UserError("--older-than takes 1 day or more")
@@ -80,11 +80,11 @@ def stream_articles(
     remembered = source.checkpoint(lake, run.job, checkpoint)
     found = resolve(spec)
     models = Models(found, EmbedSettings(device=device, batch_tokens=batch_tokens), topic_model)
-    model = models.topic_model(lake)
+    known = [model.topic_model for model in models.topic_models(lake)]
     source.check(lake.spark)
     source.tell_changed(lake.spark, run, remembered)
     run.fact("encoder_id", found.encoder_id)
-    run.fact("topic_model", model.topic_model if model else "none fitted yet: article_topics and article_vectors wait for fit_topics")
+    run.fact("topic_model", known[-1] if known else "none fitted yet: article_topics and article_vectors wait for fit_topics")
     run.progress(f"reading {source}; topic model: {run.facts['topic_model']}")
     for table in _TABLES:
         lake.create(table)
@@ -129,14 +129,14 @@ def take_articles(
         run.wrote("news", written)
         now = frames.keep(lake.read("news").join(F.broadcast(arrived.select("news_id")), on="news_id", how="left_semi"))
         said += f", {written:,} rows to news, {enrich(lake, run, now, models)}"
-        if milvus is not None and (model := models.topic_model(lake)) is not None:
+        if milvus is not None and (known := models.topic_models(lake)):
             export_articles(
                 lake,
                 run,
                 uri=milvus,
                 token=milvus_token,
                 encoder_id=models.encoder.encoder_id,
-                topic_model=model.topic_model,
+                topic_model=known[-1].topic_model,
                 only=now.select("news_id"),
             )
     return said

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from newslake.active import known_topic_models
 from newslake.errors import UserError
 from newslake.frames import Frames
 from newslake.jobrun import JobRun
@@ -28,12 +29,12 @@ _TEXTS_PER_TASK = 32
 
 @dataclass
 class Models:
-    """The encoder, and the topic model where one is there; a model that is fitted while the stream runs is taken up.
+    """The encoder, and the topic models where one is there; a model that is fitted, or made active, while the stream runs is taken up.
 
     Attributes:
         encoder: from text.spec.resolve.
         settings: how the workers run it.
-        wanted: the topic model that was asked for; None: the latest.
+        wanted: the topic model that was asked for; None: the active one, and the candidate where there is one.
     """
 
     encoder: ResolvedEncoder
@@ -41,22 +42,17 @@ class Models:
     wanted: str | None = None
     _loaded: dict[str, TopicModel] = field(default_factory=dict)
 
-    def topic_model(self, lake: Lakehouse) -> TopicModel | None:
-        """The model to use now; None where none is fitted yet.
+    def topic_models(self, lake: Lakehouse) -> list[TopicModel]:
+        """The models to use now, the active one last; none where none is fitted yet.
 
         Raises:
             UserError: the one that was asked for is not there.
         """
-        if not lake.exists(TOPICS):
-            if self.wanted is not None:
-                raise UserError(f"--topic-model {self.wanted}: no topic model in {lake} yet: run fit_topics")
-            return None
-        if self.wanted is None and lake.read(TOPICS).isEmpty():
-            return None
-        name = self.wanted or topics.latest_model(lake)
-        if name not in self._loaded:
-            self._loaded = {name: topics.load_model(lake, name)}
-        return self._loaded[name]
+        if self.wanted is not None and not lake.exists(TOPICS):
+            raise UserError(f"--topic-model {self.wanted}: no topic model in {lake} yet: run fit_topics")
+        names = known_topic_models(lake) if self.wanted is None else [self.wanted]
+        self._loaded = {name: self._loaded.get(name) or topics.load_model(lake, name) for name in names}
+        return [self._loaded[name] for name in names]
 
 
 def enrich(lake: Lakehouse, run: JobRun, news: DataFrame, models: Models) -> str:
@@ -73,11 +69,11 @@ def enrich(lake: Lakehouse, run: JobRun, news: DataFrame, models: Models) -> str
     """
     with Frames() as frames:
         written, fresh = _embed(lake, run, news, models, frames)
-        model = models.topic_model(lake)
-        if model is None:
+        known = models.topic_models(lake)
+        if not known:
             return f"{written:,} vectors"
-        assigned = _assign(lake, run, news, model)
-        joined = _join(lake, run, news, models.encoder.encoder_id, model.topic_model, fresh)
+        assigned = sum(_assign(lake, run, news, model) for model in known)
+        joined = sum(_join(lake, run, news, models.encoder.encoder_id, model.topic_model, fresh) for model in known)
         return f"{written:,} vectors, {assigned:,} rows of topics, {joined:,} joined vectors"
 
 

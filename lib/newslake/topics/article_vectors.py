@@ -3,12 +3,13 @@
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
+from newslake.active import topic_models
 from newslake.errors import UserError
 from newslake.horizon import UNDATED, horizon, served
 from newslake.jobrun import JobRun
 from newslake.lakehouse import Lakehouse
 from newslake.options import the_one
-from newslake.topics.assign import PER_ARTICLE, latest_model, topics_of
+from newslake.topics.assign import PER_ARTICLE, topics_of
 from newslake.topics.fit import TOPICS
 from newslake.vectors import TOPIC_SHARE, joined, joined_with_nothing, norm, unit, vector_size, weighted_mean
 
@@ -32,34 +33,42 @@ def build_article_vectors(
 
     Args:
         encoder_id: Which article embeddings to use; needed only where the table holds several encoders'.
-        topic_model: The fitted version (default: the latest).
+        topic_model: The fitted version (default: the active one, and the one fitted last where it is still to become active).
         slice_rows: Articles that are joined and written at a time.
     """
     if slice_rows < 1:
         raise UserError("--slice-rows takes 1 or more")
     news, embeddings = lake.read("news"), lake.read("article_embeddings")
     encoder = the_one(embeddings, "encoder_id", encoder_id, table="article_embeddings", built_by="encode_articles", things="vectors")
-    model = topic_model or latest_model(lake)
-    assigned = topics_of(lake, model)
-    if topic_model is not None and assigned.isEmpty():
-        raise UserError(f"--topic-model {model}: no article has topics by it: run assign_topics --topic-model {model}")
+    models = topic_models(lake, topic_model)
+    if topic_model is not None and topics_of(lake, topic_model).isEmpty():
+        raise UserError(f"--topic-model {topic_model}: no article has topics by it: run assign_topics --topic-model {topic_model}")
+    lake.read("article_topics")  # says what builds it
     run.fact("encoder_id", encoder)
-    run.fact("topic_model", model)
+    lake.create(TABLE)
+    # What purge_news took out of the served vectors stays out, though news may keep the article.
+    news = served(news, "published_at", horizon(lake))
+    run.rows_in(news.count())
     embeddings = embeddings.where(F.col("encoder_id") == encoder)
+    for model in models:
+        run.fact("topic_model" if model == models[-1] else "candidate", model)
+        _join(lake, run, news, embeddings, encoder, model, slice_rows)
+
+
+def _join(lake: Lakehouse, run: JobRun, news: DataFrame, embeddings: DataFrame, encoder: str, model: str, slice_rows: int) -> None:
+    """Bring the vectors of one topic model up to date."""
     topics = lake.read(TOPICS).where(F.col("topic_model") == model)
     size = vector_size(topics, "vector", f"topic model {model}")
     if size is None:
         raise UserError(f"--topic-model {model}: no such model in table topics: run fit_topics")
-    lake.create(TABLE)
-    # What purge_news took out of the served vectors stays out, though news may keep the article.
-    news = served(news, "published_at", horizon(lake))
-    wanted = inputs(news, embeddings, assigned)
-    _report(run, news, wanted)
-
+    wanted = inputs(news, embeddings, topics_of(lake, model))
+    waiting = (run.rows_read or 0) - wanted.count()
+    if waiting > 0:
+        run.fact("articles that wait for encode_articles or assign_topics", waiting)
     stored = lake.read(TABLE).where((F.col("encoder_id") == encoder) & (F.col("topic_model") == model))
     count = stale(wanted, stored).count()
     slices = -(-count // slice_rows)
-    run.progress(f"{count:,} articles to join")
+    run.progress(f"{count:,} articles to join with topics by {model}")
     written = 0
     for number in range(slices):
         mine = F.pmod(F.xxhash64("news_id"), F.lit(slices)) == number
@@ -147,11 +156,3 @@ def vector_rows(todo: DataFrame, embeddings: DataFrame, topics: DataFrame, *, en
         F.coalesce(joined(F.col("embedding"), part), joined_with_nothing(F.col("embedding"), topic_size)).alias("vector"),
         "inputs_hash",
     )
-
-
-def _report(run: JobRun, news: DataFrame, wanted: DataFrame) -> None:
-    """Say how many articles there are, and how many still wait for their embedding or topics."""
-    total, ready = news.count(), wanted.count()
-    run.rows_in(total)
-    if ready < total:
-        run.fact("articles that wait for encode_articles or assign_topics", total - ready)

@@ -8,6 +8,7 @@ import pyarrow as pa
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from newslake.active import fitted_topic_models, topic_models
 from newslake.errors import JobFailed, UserError
 from newslake.frames import Frames
 from newslake.jobrun import JobRun
@@ -30,17 +31,22 @@ def assign_topics(lake: Lakehouse, run: JobRun, *, topic_model: str | None = Non
     its rows with no topic and weight 0.
 
     Args:
-        topic_model: The fitted version (default: the latest).
+        topic_model: The fitted version (default: the active one, and the one fitted last where it is still to become active).
         partitions: Tasks that the new articles are split into (default: two for each core of the cluster).
     """
     if partitions is not None and partitions < 1:
         raise UserError("--partitions takes 1 or more")
     news = lake.read("news")
-    model = load_model(lake, topic_model)
-    run.fact("topic_model", model.topic_model)
+    models = [load_model(lake, name) for name in topic_models(lake, topic_model)]
     lake.create(TABLE)
-    todo = pending(news, topics_of(lake, model.topic_model))
     tasks = partitions or 2 * lake.spark.sparkContext.defaultParallelism
+    for model in models:
+        run.fact("topic_model" if model is models[-1] else "candidate", model.topic_model)
+        _assign_pending(lake, run, news, model, tasks)
+
+
+def _assign_pending(lake: Lakehouse, run: JobRun, news: DataFrame, model: TopicModel, tasks: int) -> None:
+    todo = pending(news, topics_of(lake, model.topic_model))
     with Frames() as frames:
         assigned = frames.keep(assign(todo.repartition(tasks, "content_hash"), model))
         counted = assigned.agg(F.count("*"), F.count(F.when(F.get("topic_ids", F.lit(0)).isNull(), 1))).head()
@@ -60,29 +66,17 @@ def topics_of(lake: Lakehouse, topic_model: str) -> DataFrame:
     return lake.read(TABLE).where(F.col("topic_model") == topic_model)
 
 
-def latest_model(lake: Lakehouse) -> str:
-    """The version that was fitted last.
-
-    Raises:
-        UserError: none is there yet.
-    """
-    last = lake.read(TOPICS).orderBy(F.col("fitted_at").desc(), "topic_model").select("topic_model").head()
-    if last is None:
-        raise UserError(f"no topic model in {lake} yet: run fit_topics")
-    return str(last[0])
-
-
 def load_model(lake: Lakehouse, topic_model: str | None = None) -> TopicModel:
-    """The saved model, by default the latest. It comes to the driver: its size is bounded by vocabulary and topics.
+    """The saved model, by default the active one. It comes to the driver: its size is bounded by vocabulary and topics.
 
     Raises:
         UserError: there is no such model.
         JobFailed: tables topics and topic_terms do not fit together.
     """
-    wanted = topic_model or latest_model(lake)
+    wanted = topic_model or topic_models(lake)[-1]
     topics = lake.read(TOPICS).where(F.col("topic_model") == wanted).select("topic_id", "prior").orderBy("topic_id").collect()
     if not topics:
-        known = [row[0] for row in lake.read(TOPICS).select("topic_model").distinct().orderBy("topic_model").limit(20).collect()]
+        known = sorted(fitted_topic_models(lake))[:20]
         raise UserError(f"--topic-model {wanted}: no such model; there are: {', '.join(known) or 'none yet, run fit_topics'}")
     rows = lake.read(TERMS).where(F.col("topic_model") == wanted).select("term_index", "term", "topic_counts").toArrow()
     order = np.argsort(rows.column("term_index").to_numpy())

@@ -7,6 +7,7 @@ import pyarrow as pa
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from newslake.active import active_topic_model
 from newslake.jobrun import JobRun
 from newslake.lakehouse import Lakehouse
 from newslake.topics.models import FitSettings, Fitted, fit
@@ -33,8 +34,9 @@ def fit_topics(
 ) -> None:
     """Fit topics on the articles of table news: LDA over a bounded vocabulary, and Word2Vec for the terms' vectors.
 
-    A fit is a new version, named by settings, seed and the articles it saw, beside the older ones; assign_topics takes the
-    latest. Where that very version is there already, nothing is done.
+    A fit is a new version, named by settings, seed and the articles it saw, beside the older ones. The first one is active at once; a
+    later one is a candidate: jobs make vectors by it too, and activate_topic_model makes it the active one when all are there. Where
+    that very version is there already, nothing is done.
 
     Args:
         topics: Number of topics.
@@ -57,6 +59,8 @@ def fit_topics(
     run.fact("topic_model", model)
     for table in (TERMS, TOPICS):
         lake.create(table)
+    # Tables that an older version filled: what is served now stays active, not what is fitted now.
+    active_topic_model(lake)
     if not force and not lake.read(TOPICS).where(F.col("topic_model") == model).isEmpty():
         run.fact("fitted before", "yes")
         return
@@ -65,6 +69,7 @@ def fit_topics(
     # The terms first: a model whose topics are there is complete, and a run killed before leaves what nobody reads.
     run.wrote(TERMS, lake.replace(TERMS, _term_rows(lake, model, fitted), where={"topic_model": model}).rows)
     run.wrote(TOPICS, lake.replace(TOPICS, _topic_rows(lake, model, fitted, settings, count), where={"topic_model": model}).rows)
+    run.fact("active topic model", active_topic_model(lake))
 
 
 def chosen(news: DataFrame, settings: FitSettings) -> DataFrame:

@@ -7,6 +7,7 @@ from datetime import date
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from newslake.active import fitted_topic_models, topic_models
 from newslake.bookmarks import is_earlier
 from newslake.errors import UserError
 from newslake.frames import Frames
@@ -82,7 +83,7 @@ def build_profiles(
         half_life_days: Days after which an event weighs half.
         interests: JSON lines with user_id, interest, weight and stated_at, to read instead of table user_interests, by time alone.
         queries: JSON lines with query_id, user_id, query and searched_at, to read instead of table search_queries, by time alone.
-        topic_model: Whose topics to use (default: the one fitted last).
+        topic_model: Whose topics to use (default: the active model's, and the candidate's beside them).
         interest_weight: Weight of an interest stated with weight 1; a click weighs 1.
         query_weight: Weight of a search query.
         skip_weight: What an article that was shown and not clicked takes from the weights of its tags.
@@ -209,20 +210,18 @@ def _said(lake: Lakehouse, run: JobRun, given: dict[str, tuple[str | None, float
 
 
 def _article_topics(lake: Lakehouse, run: JobRun, topic_model: str | None) -> DataFrame | None:
-    """One model's rows of article_topics: the named one's, or the one's that was fitted last. None where there is none.
+    """Rows of article_topics: the named model's, or the active one's and the candidate's. None where there is none.
 
     Raises:
         UserError: the model that was named is not there.
     """
-    if not lake.exists("topics"):
-        if topic_model is not None:
-            lake.read("topics")  # says what builds it
+    known = fitted_topic_models(lake)
+    if topic_model is not None and topic_model not in known:
+        lake.read("topics")  # says what builds it
+        raise UserError(f"--topic-model {topic_model}: table topics has no such model; fit_topics fits one")
+    if not known:
         run.fact("topic_model", "none yet: no user_topics")
         return None
-    models = lake.read("topics").groupBy("topic_model").agg(F.max("fitted_at").alias("fitted_at"))
-    chosen = models if topic_model is None else models.where(F.col("topic_model") == topic_model)
-    latest = chosen.orderBy(F.desc("fitted_at"), "topic_model").head()
-    if latest is None:
-        raise UserError(f"--topic-model {topic_model}: table topics has no such model; fit_topics fits one")
-    run.fact("topic_model", latest["topic_model"])
-    return lake.read("article_topics").where(F.col("topic_model") == latest["topic_model"])
+    models = topic_models(lake, topic_model)
+    run.fact("topic_model", models[-1])
+    return lake.read("article_topics").where(F.col("topic_model").isin(models))

@@ -1,8 +1,11 @@
 """build_user_vectors: each tag phrase of a user as a vector that is comparable with article_vectors."""
 
+from functools import reduce
+
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
+from newslake.active import asked_or_active, candidate_topic_model
 from newslake.errors import UserError
 from newslake.jobrun import JobRun
 from newslake.lakehouse import Lakehouse
@@ -26,35 +29,53 @@ def build_user_vectors(
     """Join the vector of every tag phrase of a user with that of the user's two heaviest topics, into table user_vectors.
 
     The parts are scaled as those of article_vectors are, so that the cosine of a user's and an article's vector means something.
-    Where a user has no topic, zeros stand in and the text alone decides. A day that is there already is replaced.
+    Where a user has no topic, zeros stand in and the text alone decides. A day that is there already is replaced: without --topic-model
+    its vectors are those of the active model, and of the candidate where user_topics has it.
 
     Args:
         as_of: The day, such as 2019-11-15.
         encoder_id: Which phrase vectors to use; needed only where encode_tag_phrases ran for the day with several encoders.
-        topic_model: Which topics to use; needed only where user_topics has several models' for the day.
+        topic_model: Which topics to use, beside what the day has of other models (default: the active model's and the candidate's).
     """
     day = day_of(as_of)
     phrases = rows_of_day(lake, "user_phrases", day)
     matches = rows_of_day(lake, "tag_phrase_matches", day)
     encoder = the_one(matches, "encoder_id", encoder_id, table="tag_phrase_matches", built_by="encode_tag_phrases", things=_TODAY)
     heavy = rows_of_day(lake, "user_topics", day)
-    model = the_one(heavy, "topic_model", topic_model, table="user_topics", built_by="build_profiles", things=_TODAY)
+    asked = asked_or_active(lake, heavy, topic_model)
+    model = the_one(heavy, "topic_model", asked, table="user_topics", built_by="build_profiles", things=_TODAY)
+    models = [model] if topic_model is not None else [*_candidate(lake, heavy), model]
     run.fact("encoder_id", encoder)
     run.fact("topic_model", model)
-    topics = lake.read("topics").where(F.col("topic_model") == model)
-    size = vector_size(topics, "vector", f"topic model {model}")
-    if size is None:
-        raise UserError(f"table topics has no model {model}, which user_topics has: run fit_topics, then build_profiles")
     stored = lake.read("tag_phrases").where(F.col("encoder_id") == encoder)
     vector_size(stored, "embedding", f"tag_phrases of {encoder}")
 
     run.rows_in(phrases.count())
-    parts = topic_parts(heavy.where(F.col("topic_model") == model), topics)
     mine = matches.where(F.col("encoder_id") == encoder)
-    rows = user_vectors(phrases, mine, stored, parts, encoder=encoder, topic_model=model, topic_size=size)
-    slice_of = {"as_of": day.isoformat(), "encoder_id": encoder, "topic_model": model}
+    made = {name: _by_model(lake, name, phrases, mine, stored, heavy, encoder) for name in models}
+    rows = reduce(DataFrame.unionByName, (rows for rows, _ in made.values()))
+    slice_of = {"as_of": day.isoformat(), "encoder_id": encoder, **({"topic_model": model} if topic_model is not None else {})}
     run.wrote(TABLE, lake.replace(TABLE, rows, where=slice_of).rows)
-    _report(run, phrases, mine, parts, run.rows_written[TABLE])
+    # One model's vectors are as many as another's.
+    _report(run, phrases, mine, made[model][1], run.rows_written[TABLE] // len(models))
+
+
+def _candidate(lake: Lakehouse, heavy: DataFrame) -> list[str]:
+    """The topic model that is to become active, where user_topics has it for the day."""
+    candidate = candidate_topic_model(lake)
+    return [] if candidate is None or heavy.where(F.col("topic_model") == candidate).isEmpty() else [candidate]
+
+
+def _by_model(
+    lake: Lakehouse, model: str, phrases: DataFrame, matches: DataFrame, stored: DataFrame, heavy: DataFrame, encoder: str
+) -> tuple[DataFrame, DataFrame]:
+    """The day's rows of user_vectors by one topic model, and what topics add to each user's."""
+    topics = lake.read("topics").where(F.col("topic_model") == model)
+    size = vector_size(topics, "vector", f"topic model {model}")
+    if size is None:
+        raise UserError(f"table topics has no model {model}, which user_topics has: run fit_topics, then build_profiles")
+    parts = topic_parts(heavy.where(F.col("topic_model") == model), topics)
+    return user_vectors(phrases, matches, stored, parts, encoder=encoder, topic_model=model, topic_size=size), parts
 
 
 def topic_parts(user_topics: DataFrame, topics: DataFrame) -> DataFrame:

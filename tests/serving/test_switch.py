@@ -1,0 +1,157 @@
+"""Collections of two topic models in Milvus (Lite): which of them is read, when that changes, and when the other is dropped."""
+
+import json
+
+from newslake.active import activate, active_topic_model
+from newslake.jobrun import JobRun
+from newslake.lakehouse import Lakehouse
+from newslake.pipeline.purge import purge_news
+from newslake.serving.alias import read_name
+from newslake.serving.collection import ARTICLES, KINDS, USERS, Kind, alias_name, collection_name, existing
+from newslake.serving.job import export_vectors
+from newslake.serving.milvus import default_uri, opened
+from tests.base.test_active import fitted
+from tests.filling import put
+from tests.serving.rows import article_vectors, held, user_vectors
+
+TEXTS = [(f"N{n}", "2019-11-14", f"text {n}") for n in range(6)]
+READERS = [("U1", 0, "p1", 1.0), ("U2", 0, "p1", 1.0)]
+
+
+def vectors_by(lake: Lakehouse, model: str, *, articles: int = 6, users: bool = True) -> None:
+    """Vectors of articles, and those of users of a day."""
+    put(lake, "article_vectors", article_vectors(lake, TEXTS[:articles], topic_model=model))
+    if users:
+        put(lake, "user_vectors", user_vectors(lake, "2019-11-15", READERS, topic_model=model))
+
+
+def export(lake: Lakehouse, **options: object) -> JobRun:
+    """One export."""
+    run = JobRun("export_vectors")
+    export_vectors(lake, run, **options)  # type: ignore[arg-type]
+    return run
+
+
+def reads(lake: Lakehouse) -> dict[str, str | None]:
+    """Kind -> the collection that is read."""
+    with opened(default_uri(lake)) as client:
+        return {kind.name: read_name(client, kind, "newslake") for kind in KINDS}
+
+
+def there(lake: Lakehouse, kind: Kind) -> set[str]:
+    """The topic models that there are collections for."""
+    with opened(default_uri(lake)) as client:
+        return {each.topic_model for each in existing(client, kind, "newslake")}
+
+
+def both(model: str) -> dict[str, str | None]:
+    return {kind.name: collection_name(kind, "newslake", model) for kind in KINDS}
+
+
+def test_both_aliases_move_to_the_active_model_at_once_and_purge_drops_what_was_left(lake: Lakehouse) -> None:
+    fitted(lake, "lda.1")
+    vectors_by(lake, "lda.1", articles=3)
+    export(lake, which=("articles",))
+    assert reads(lake) == {**both("lda.1"), "users": None}
+    export(lake)
+    assert reads(lake) == both("lda.1")
+
+    fitted(lake, "lda.2")
+    assert "nothing to do" in export(lake, topic_model="candidate").facts["candidate"]
+    vectors_by(lake, "lda.2")
+    export(lake, topic_model="candidate")
+    assert reads(lake) == both("lda.1"), "what is not active is not read"
+    assert len(held(default_uri(lake))) == 3
+
+    activate(lake, "lda.2")
+    assert export(lake, which=("articles",)).facts["aliases"].startswith("not switched yet: users are still those of lda.1")
+    assert reads(lake) == both("lda.1"), "articles and users of two models mean nothing to each other"
+    export(lake)
+    assert reads(lake) == both("lda.2")
+    assert len(held(default_uri(lake))) == 6
+    assert there(lake, ARTICLES) == there(lake, USERS) == {"lda.1", "lda.2"}
+
+    purge_news(lake_with_news(lake), JobRun("purge_news"), older_than="2019-11-01", as_of="2019-11-16", vacuum=False)
+    assert there(lake, ARTICLES) == there(lake, USERS) == {"lda.2"}
+    names = {row[0] for row in lake.read("vector_exports").select("collection").distinct().collect()}
+    assert names == set(both("lda.2").values())
+    assert export(lake).rows_written == {"vector_exports": 0}
+
+
+def test_purge_takes_old_articles_out_of_both_collections(lake: Lakehouse) -> None:
+    fitted(lake, "a", "b")
+    activate(lake, "a")
+    for model in ("a", "b"):
+        vectors_by(lake, model)
+        export(lake, topic_model=model)
+    purge_news(lake_with_news(lake), JobRun("purge_news"), older_than="2019-11-15", as_of="2019-11-16", vacuum=False)
+    assert there(lake, ARTICLES) == {"a", "b"}, "the active one and the candidate stay"
+    assert held(default_uri(lake)) == {}
+    activate(lake, "b")
+    export(lake)
+    assert held(default_uri(lake)) == {}
+    assert len(held(default_uri(lake), USERS)) == 2
+
+
+def test_vectors_of_articles_by_models_of_the_past_go_once_no_user_has_such(lake: Lakehouse) -> None:
+    fitted(lake, "a", "b", "c", "d")
+    activate(lake, "a")
+    for model in ("a", "b", "c", "d"):
+        vectors_by(lake, model, users=model != "b")
+    activate(lake, "c")
+    purge_news(lake_with_news(lake), JobRun("purge_news"), older_than="2019-11-01", as_of="2019-11-16", vacuum=False)
+    left = {row[0] for row in lake.read("article_vectors").select("topic_model").distinct().collect()}
+    assert left == {"a", "c", "d"}
+
+
+def test_a_collection_that_an_older_version_made_is_read_until_the_new_ones_are_filled(lake: Lakehouse) -> None:
+    fitted(lake, "a")
+    vectors_by(lake, "a")
+    old = {}
+    with opened(default_uri(lake)) as client:
+        for kind in KINDS:
+            old_collection(client, kind)
+            old[kind.name] = alias_name(kind, "newslake")
+    assert active_topic_model(lake) == "a"
+    assert reads(lake) == old
+    export(lake, which=("articles",))  # of the same model: nothing stays behind
+    assert reads(lake) == {"articles": both("a")["articles"], "users": old["users"]}
+    export(lake)
+    assert reads(lake) == both("a")
+    assert (len(held(default_uri(lake))), len(held(default_uri(lake), USERS))) == (6, 2)
+
+
+def old_collection(client: object, kind: Kind) -> None:
+    """An empty collection under the name that all had before."""
+    from newslake.serving import collection
+
+    holds = {"encoder_id": "e1", "topic_model": "a", "collection_id": f"old {kind.name}"}
+    collection._create(client, kind, alias_name(kind, "newslake"), holds, 4)
+
+
+def test_without_aliases_a_description_says_which_collection_is_read(lake: Lakehouse) -> None:
+    fitted(lake, "a.1")
+    vectors_by(lake, "a.1")
+    export(lake)
+    with opened(default_uri(lake)) as client:
+        says = json.loads(client.describe_collection("newslake_articles")["description"])
+        assert client.query(says["alias_of"], filter="", output_fields=["count(*)"])[0]["count(*)"] == 6
+        # A kill after the old name was dropped: the next export puts it right.
+        client.drop_collection("newslake_articles")
+    export(lake, which=("articles",))
+    assert reads(lake) == both("a.1")
+
+
+def lake_with_news(lake: Lakehouse) -> Lakehouse:
+    """The articles' rows of news, which the purge looks at."""
+    from tests.pipeline.aged import rows
+
+    put(lake, "news", rows(lake, "news", *({"news_id": i, "published_at": f"{day} 08:00:00", "content_hash": i} for i, day, _ in TEXTS)))
+    return lake
+
+
+def test_names_of_models_become_names_that_milvus_takes() -> None:
+    names = {collection_name(ARTICLES, "newslake", model) for model in ("lda100.ab", "lda100_ab", "lda100-ab", "x" * 300)}
+    assert len(names) == 4
+    assert all(len(name) < 255 and name.replace("_", "").isalnum() for name in names)
+    assert "newslake_articles_lda100_ab" in names
