@@ -3,6 +3,7 @@
 from datetime import UTC, date, datetime
 
 from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
 
 from newslake.errors import UserError
 
@@ -51,3 +52,20 @@ def the_one(rows: DataFrame, column: str, asked: str | None, *, table: str, buil
     if asked is not None and asked not in found:
         raise UserError(f"{option} {asked}: {table} has no such {things}; it has {', '.join(found)}")
     return asked or found[0]
+
+
+def those_asked_for(rows: DataFrame, **asked: str | None) -> DataFrame:
+    """The rows of what options ask for: before the latest day is looked for, as another encoder's or model's may be later.
+
+    Args:
+        rows: of a table.
+        asked: column names, and what the option says, None where it was not given.
+
+    Returns:
+        All rows where there is none of those asked for: `the_one` says so then, and which there are.
+    """
+    wanted = rows
+    for column, value in asked.items():
+        if value is not None:
+            wanted = wanted.where(F.col(column) == value)
+    return rows if wanted is rows or wanted.isEmpty() else wanted

@@ -1,6 +1,5 @@
 """rank_newsfeed: candidates, rates, ranking and fallbacks, only from what was known before the hour; reruns add nothing."""
 
-import math
 from collections.abc import Sequence
 from datetime import date, datetime, timedelta
 from pathlib import Path
@@ -13,7 +12,6 @@ from newslake.errors import UserError
 from newslake.frames import frame_of
 from newslake.jobrun import JobRun
 from newslake.lakehouse import Lakehouse
-from newslake.search import ctr
 from newslake.search.newsfeed import parse_hour, rank_newsfeed
 from tests.filling import put
 from tests.killing import arguments_of, commits, content
@@ -176,35 +174,36 @@ def test_an_hour_is_in_utc() -> None:
     assert parse_hour(None).minute == 0
 
 
-def test_smoothing_is_kleinmans(lake: Lakehouse) -> None:
-    # Categories of many articles whose rates vary much: the strength is estimated, and little is left of chance.
-    counted = [(f"N{c}{i}", c, 1 + (i * (3 if c == "a" else 1)) % 10, 20) for c in ("a", "b") for i in range(12)]
-    spark = lake.spark
-    found = frame_of(
-        spark,
-        [(n, k, m, float(k), float(m)) for n, _, k, m in counted],
-        "news_id string, clicks long, impressions long, recent_clicks double, recent_impressions double",
-    )
-    categories = frame_of(
-        spark, [(n, c) for n, c, *_ in counted] + [("NEW", "a"), ("ODD", "z"), ("NONE", None)], "news_id string, category string"
-    )
-    rates = {row["news_id"]: row for row in ctr.estimated(categories, found, categories).collect()}
-    total, shown = sum(k for _, _, k, _ in counted), sum(m for *_, m in counted)
-    rate = total / shown
+def test_a_second_encoder_of_another_width_changes_no_feed(lake: Lakehouse) -> None:
+    fill(lake)
+    asked = {"encoder_id": "E", "topic_model": "T"}
+    rank(lake, **asked)
+    tables = ("newsfeed", "quarantine")
+    before = [content(lake.read(table)) for table in tables]
+    # In the table's first partition stands the other encoder alone, so that its vectors are the first that the search meets.
+    wide = [1.0, 2.0, 3.0, 4.0, 5.0]
+    articles = [(date(2019, 11, 13), "N1", "SMALL", "T", wide, "hash")]
+    articles += [((HOUR - timedelta(hours=age)).date(), n, "SMALL", "T", wide, "hash") for n, _, age, _ in ARTICLES]
+    put(lake, "article_vectors", frame_of(lake.spark, articles, lake.schema("article_vectors")))
+    rank(lake, **asked)
+    assert [content(lake.read(table)) for table in tables] == before
+    rank(lake)  # the users' vectors are of one encoder: no need to ask
+    assert [content(lake.read(table)) for table in tables] == before
+    # User vectors of the other one too, of the same day and of a later one.
+    days = [(date(2019, 11, 15), "U1"), (date(2019, 11, 15), "U0"), (date(2019, 11, 14), "U9")]
+    users = [(day, user, 0, "P", "SMALL", "T", 1.0, wide) for day, user in days]
+    put(lake, "user_vectors", frame_of(lake.spark, users, lake.schema("user_vectors")))
+    rank(lake, **asked)
+    assert [content(lake.read(table)) for table in tables] == before
+    rank(lake, encoder_id="SMALL")
+    assert {user for user, feed in feeds(lake).items() if feed[0][1] == "vectors"} == {"U0", "U1"}
+    with pytest.raises(UserError, match="choose with --encoder-id E or SMALL"):
+        rank(lake)
 
-    def strength(groups: list[tuple[int, int]]) -> float:
-        spread = sum(n * (c / n - rate) ** 2 for c, n in groups) - rate * (1 - rate) * (len(groups) - 1)
-        room = shown - sum(n * n for _, n in groups) / shown - (len(groups) - 1)
-        share = spread / (rate * (1 - rate) * room)
-        return 10_000.0 if share <= 0 else min(10_000.0, max(2.0, 1 / share - 1))
 
-    of_articles = strength([(k, m) for _, _, k, m in counted])
-    of_categories = strength([(sum(k for _, d, k, _ in counted if d == c), sum(m for _, d, _, m in counted if d == c)) for c in ("a", "b")])
-    clicks_a = sum(k for _, c, k, _ in counted if c == "a")
-    prior_a = (clicks_a + of_categories * rate) / (240 + of_categories)
-    assert rates["NEW"]["ctr"] == pytest.approx(prior_a)
-    assert rates["ODD"]["ctr"] == rates["NONE"]["ctr"] == pytest.approx(rate)
-    first = counted[0]
-    assert rates["Na0"]["ctr"] == pytest.approx((first[2] + of_articles * prior_a) / (20 + of_articles))
-    assert 2.0 < of_articles < 1000.0
-    assert all(math.isfinite(row["ctr"]) for row in rates.values())
+def test_the_latest_day_is_that_of_the_encoder_asked_for(lake: Lakehouse) -> None:
+    fill(lake)
+    put(lake, "user_vectors", lake.read("user_vectors").where("as_of = '2019-11-15'").withColumn("encoder_id", F.lit("LATER")))
+    lake.replace("user_vectors", lake.read("user_vectors").limit(0), where={"as_of": "2019-11-15", "encoder_id": "E"})
+    rank(lake, encoder_id="E")  # has vectors of the 14th, of U9, who has read nothing
+    assert feeds(lake)["U9"][0][1] == "vectors"

@@ -10,7 +10,7 @@ from newslake.errors import UserError
 from newslake.frames import Frames
 from newslake.jobrun import JobRun
 from newslake.lakehouse import Lakehouse
-from newslake.options import the_one
+from newslake.options import the_one, those_asked_for
 from newslake.search import ctr, feed
 from newslake.search.knn_settings import KnnSettings
 from newslake.search.nearest import nearest
@@ -79,7 +79,7 @@ def rank_newsfeed(
     search = KnnSettings(device=device, precision=precision, chunk_rows=chunk_rows, query_rows=query_rows)
     at = parse_hour(hour)
     news, impressions, history = (lake.read(name) for name in ("news", "impressions", "click_history"))
-    users, owner_day = latest_vectors(lake.read(USERS), at)
+    users, owner_day = latest_vectors(those_asked_for(lake.read(USERS), encoder_id=encoder_id, topic_model=topic_model), at)
     identity = {
         name: the_one(users, name, asked, table=USERS, built_by="build_user_vectors", things="vectors of that day")
         for name, asked in (("encoder_id", encoder_id), ("topic_model", topic_model))

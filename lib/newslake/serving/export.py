@@ -10,7 +10,7 @@ from newslake.errors import UserError
 from newslake.horizon import horizon, served
 from newslake.jobrun import JobRun
 from newslake.lakehouse import Lakehouse
-from newslake.options import the_one
+from newslake.options import the_one, those_asked_for
 from newslake.serving.milvus import ARTICLES, DEFAULT_PREFIX, USERS, VECTOR, Kind, ensured, opened
 from newslake.serving.sync import HASH, ITEM, Limits, Synced, sync
 from newslake.vectors import vector_size
@@ -76,7 +76,7 @@ def export_users(
     Raises:
         UserError, JobFailed: as for `export_articles`.
     """
-    vectors = lake.read(USER_VECTORS)
+    vectors = those_asked_for(lake.read(USER_VECTORS), encoder_id=encoder_id, topic_model=topic_model)
     row = vectors.agg(F.max("as_of")).head()
     latest = None if row is None else row[0]
     rows = vectors.where(F.col("as_of") == F.lit(as_of or latest))
