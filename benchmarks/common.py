@@ -13,11 +13,13 @@ from typing import Literal, Self
 import psutil
 
 
-def bench_arguments(description: str) -> argparse.Namespace:
-    """`--small` (under two minutes) and `--json FILE`, as every benchmark takes them."""
+def bench_arguments(description: str, *, seed: int | None = None) -> argparse.Namespace:
+    """`--small` (under two minutes) and `--json FILE`, as every benchmark takes them; `--seed` where one is given as the default."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--small", action="store_true", help="a smaller run that takes under two minutes; its ratios are rough")
     parser.add_argument("--json", type=Path, default=None, metavar="FILE", help="write {measure: {ours, peer, ratio}} there too")
+    if seed is not None:
+        parser.add_argument("--seed", type=int, default=seed, help=f"of the generated world (default: {seed})")
     return parser.parse_args()
 
 

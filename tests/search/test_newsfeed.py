@@ -41,6 +41,9 @@ SHOWN: list[Shown] = [
     ("U3", "N3", 0.5, None),
     ("U3", "N1", -0.5, True),  # in the hour itself: not known yet
     ("U2", "N2", 0, True),  # at its very beginning: neither
+    # So often that the counts say something of the rates.
+    *[("U2", "N1", 1.0, False)] * 25,
+    *[("U2", "N3", 1.0, True)] * 25,
 ]
 
 
@@ -103,7 +106,7 @@ def test_feeds_rates_and_rerun(lake: Lakehouse, tmp_path: Path) -> None:
     kill_at(lambda root: commits(root / "article_ctr") >= 2, lake, ("rank_newsfeed", arguments_of(OPTIONS)), tmp_path / "log")
     run = rank(lake)
     found = feeds(lake)
-    # U1 has read N3. N2, never shown, has its category's rate; N1 was shown in vain twice and is below it. N4 is old, but of a category
+    # U1 has read N3. N2, never shown, has its category's rate; N1 was shown in vain and is below it. N4 is old, but of a category
     # that has been clicked whenever it was shown.
     assert found["U1"] == [("N2", "vectors"), ("N4", "vectors"), ("N1", "vectors")]
     # U2 clicks music (N3 and N4 are read): what is left of it is nothing, so what is popular with all follows.
@@ -115,12 +118,12 @@ def test_feeds_rates_and_rerun(lake: Lakehouse, tmp_path: Path) -> None:
     rates = {row["news_id"]: row for row in lake.read("article_ctr").collect()}
     assert set(rates) == {"N1", "N2", "N3", "N4", "N7", "N8"}
     assert {n: (row["clicks"], row["impressions"]) for n, row in rates.items() if row["impressions"]} == {
-        "N1": (0, 2),
-        "N3": (2, 2),
+        "N1": (0, 27),
+        "N3": (27, 27),
         "N7": (0, 1),
     }
     half = 0.5 ** (1 / 24)
-    assert rates["N3"]["recent_clicks"] == pytest.approx(2 * half)
+    assert rates["N3"]["recent_clicks"] == pytest.approx(27 * half)
     assert rates["N1"]["ctr"] < rates["N2"]["ctr"] == rates["N2"]["prior"] < rates["N3"]["ctr"]
     assert [row["record_id"] for row in lake.read("quarantine").collect()] == ["N8"]
     assert run.facts["users with articles by vectors"] == "1"
