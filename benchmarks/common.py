@@ -13,13 +13,15 @@ from typing import Literal, Self
 import psutil
 
 
-def bench_arguments(description: str, *, impressions: int | None = None) -> argparse.Namespace:
-    """`--small` (under two minutes) and `--json FILE`, as every benchmark takes them; with a default, `--impressions N` too."""
+def bench_arguments(description: str, *, impressions: int | None = None, seed: int | None = None) -> argparse.Namespace:
+    """`--small` (under two minutes) and `--json FILE`, as every benchmark takes them; with a default, `--impressions N` and `--seed N` too."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--small", action="store_true", help="a smaller run that takes under two minutes; its ratios are rough")
     parser.add_argument("--json", type=Path, default=None, metavar="FILE", help="write {measure: {ours, peer, ratio}} there too")
     if impressions is not None:
         parser.add_argument("--impressions", type=int, default=impressions, metavar="N", help=f"generated (default: {impressions:,})")
+    if seed is not None:
+        parser.add_argument("--seed", type=int, default=seed, metavar="N", help=f"of the generated world (default: {seed})")
     return parser.parse_args()
 
 

@@ -198,3 +198,25 @@ def test_chunks_are_bounded_and_whole(tmp_path: Path) -> None:
     assert [item for part in found for item in part.ids.to_pylist()] == ids
     np.testing.assert_array_equal(np.concatenate([part.vectors for part in found]), vectors)
     assert not rejects
+
+
+def test_the_size_is_that_of_the_rows_that_take_part(spark: SparkSession, tmp_path: Path) -> None:
+    """Another encoder's vectors before, between and after them, some of them of the same size, say nothing."""
+    ids, wanted = drawn(3, "v", 30)
+    other = np.ones(DIMENSION + 5, np.float32)
+    rows = [(f"o{i}", "other", other) for i in range(40)]
+    for place, (name, vector) in enumerate(zip(ids, wanted, strict=True)):
+        rows.insert(41 + 2 * place, (name, "wanted", vector))
+        rows.append((f"p{place}", "third" if place % 2 else "other", vector if place % 2 else other))
+    lists = pa.array([vector.tolist() for _, _, vector in rows], pa.list_(pa.float32()))
+    table = pa.table({"id": [name for name, _, _ in rows], "vector": lists, "encoder_id": [kind for _, kind, _ in rows]})
+    pq.write_table(table, tmp_path / "mixed.parquet", row_group_size=16)
+    mixed = side(((tmp_path / "mixed.parquet").as_uri(),), where={"encoder_id": "wanted"})
+    assert mixed.dimension(mixed.units()) == DIMENSION
+    assert side(mixed.files, where={"encoder_id": "other"}).dimension(mixed.units()) == DIMENSION + 5
+    assert side(mixed.files, where={"encoder_id": "nobody"}).dimension(mixed.units()) is None
+    found = nearest(spark, mixed, mixed, k=3).collect()
+    alone = side(write(tmp_path / "alone", ids, wanted))
+    assert {tuple(row) for row in found} == {tuple(row) for row in nearest(spark, alone, alone, k=3).collect()}
+    assert len(found) == 90
+    assert all(row["problem"] is None for row in found)

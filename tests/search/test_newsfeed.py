@@ -1,6 +1,5 @@
 """rank_newsfeed: candidates, rates, ranking and fallbacks, only from what was known before the hour; reruns add nothing."""
 
-import math
 from collections.abc import Sequence
 from datetime import date, datetime, timedelta
 from pathlib import Path
@@ -13,7 +12,6 @@ from newslake.errors import UserError
 from newslake.frames import frame_of
 from newslake.jobrun import JobRun
 from newslake.lakehouse import Lakehouse
-from newslake.search import ctr
 from newslake.search.newsfeed import parse_hour, rank_newsfeed
 from tests.filling import put
 from tests.killing import arguments_of, commits, content
@@ -43,6 +41,9 @@ SHOWN: list[Shown] = [
     ("U3", "N3", 0.5, None),
     ("U3", "N1", -0.5, True),  # in the hour itself: not known yet
     ("U2", "N2", 0, True),  # at its very beginning: neither
+    # So often that the counts say something of the rates.
+    *[("U2", "N1", 1.0, False)] * 25,
+    *[("U2", "N3", 1.0, True)] * 25,
 ]
 
 
@@ -105,7 +106,7 @@ def test_feeds_rates_and_rerun(lake: Lakehouse, tmp_path: Path) -> None:
     kill_at(lambda root: commits(root / "article_ctr") >= 2, lake, ("rank_newsfeed", arguments_of(OPTIONS)), tmp_path / "log")
     run = rank(lake)
     found = feeds(lake)
-    # U1 has read N3. N2, never shown, has its category's rate; N1 was shown in vain twice and is below it. N4 is old, but of a category
+    # U1 has read N3. N2, never shown, has its category's rate; N1 was shown in vain and is below it. N4 is old, but of a category
     # that has been clicked whenever it was shown.
     assert found["U1"] == [("N2", "vectors"), ("N4", "vectors"), ("N1", "vectors")]
     # U2 clicks music (N3 and N4 are read): what is left of it is nothing, so what is popular with all follows.
@@ -117,12 +118,12 @@ def test_feeds_rates_and_rerun(lake: Lakehouse, tmp_path: Path) -> None:
     rates = {row["news_id"]: row for row in lake.read("article_ctr").collect()}
     assert set(rates) == {"N1", "N2", "N3", "N4", "N7", "N8"}
     assert {n: (row["clicks"], row["impressions"]) for n, row in rates.items() if row["impressions"]} == {
-        "N1": (0, 2),
-        "N3": (2, 2),
+        "N1": (0, 27),
+        "N3": (27, 27),
         "N7": (0, 1),
     }
     half = 0.5 ** (1 / 24)
-    assert rates["N3"]["recent_clicks"] == pytest.approx(2 * half)
+    assert rates["N3"]["recent_clicks"] == pytest.approx(27 * half)
     assert rates["N1"]["ctr"] < rates["N2"]["ctr"] == rates["N2"]["prior"] < rates["N3"]["ctr"]
     assert [row["record_id"] for row in lake.read("quarantine").collect()] == ["N8"]
     assert run.facts["users with articles by vectors"] == "1"
@@ -176,35 +177,36 @@ def test_an_hour_is_in_utc() -> None:
     assert parse_hour(None).minute == 0
 
 
-def test_smoothing_is_kleinmans(lake: Lakehouse) -> None:
-    # Categories of many articles whose rates vary much: the strength is estimated, and little is left of chance.
-    counted = [(f"N{c}{i}", c, 1 + (i * (3 if c == "a" else 1)) % 10, 20) for c in ("a", "b") for i in range(12)]
-    spark = lake.spark
-    found = frame_of(
-        spark,
-        [(n, k, m, float(k), float(m)) for n, _, k, m in counted],
-        "news_id string, clicks long, impressions long, recent_clicks double, recent_impressions double",
-    )
-    categories = frame_of(
-        spark, [(n, c) for n, c, *_ in counted] + [("NEW", "a"), ("ODD", "z"), ("NONE", None)], "news_id string, category string"
-    )
-    rates = {row["news_id"]: row for row in ctr.estimated(categories, found, categories).collect()}
-    total, shown = sum(k for _, _, k, _ in counted), sum(m for *_, m in counted)
-    rate = total / shown
+def test_a_second_encoder_of_another_width_changes_no_feed(lake: Lakehouse) -> None:
+    fill(lake)
+    asked = {"encoder_id": "E", "topic_model": "T"}
+    rank(lake, **asked)
+    tables = ("newsfeed", "quarantine")
+    before = [content(lake.read(table)) for table in tables]
+    # In the table's first partition stands the other encoder alone, so that its vectors are the first that the search meets.
+    wide = [1.0, 2.0, 3.0, 4.0, 5.0]
+    articles = [(date(2019, 11, 13), "N1", "SMALL", "T", wide, "hash")]
+    articles += [((HOUR - timedelta(hours=age)).date(), n, "SMALL", "T", wide, "hash") for n, _, age, _ in ARTICLES]
+    put(lake, "article_vectors", frame_of(lake.spark, articles, lake.schema("article_vectors")))
+    rank(lake, **asked)
+    assert [content(lake.read(table)) for table in tables] == before
+    rank(lake)  # the users' vectors are of one encoder: no need to ask
+    assert [content(lake.read(table)) for table in tables] == before
+    # User vectors of the other one too, of the same day and of a later one.
+    days = [(date(2019, 11, 15), "U1"), (date(2019, 11, 15), "U0"), (date(2019, 11, 14), "U9")]
+    users = [(day, user, 0, "P", "SMALL", "T", 1.0, wide) for day, user in days]
+    put(lake, "user_vectors", frame_of(lake.spark, users, lake.schema("user_vectors")))
+    rank(lake, **asked)
+    assert [content(lake.read(table)) for table in tables] == before
+    rank(lake, encoder_id="SMALL")
+    assert {user for user, feed in feeds(lake).items() if feed[0][1] == "vectors"} == {"U0", "U1"}
+    with pytest.raises(UserError, match="choose with --encoder-id E or SMALL"):
+        rank(lake)
 
-    def strength(groups: list[tuple[int, int]]) -> float:
-        spread = sum(n * (c / n - rate) ** 2 for c, n in groups) - rate * (1 - rate) * (len(groups) - 1)
-        room = shown - sum(n * n for _, n in groups) / shown - (len(groups) - 1)
-        share = spread / (rate * (1 - rate) * room)
-        return 10_000.0 if share <= 0 else min(10_000.0, max(2.0, 1 / share - 1))
 
-    of_articles = strength([(k, m) for _, _, k, m in counted])
-    of_categories = strength([(sum(k for _, d, k, _ in counted if d == c), sum(m for _, d, _, m in counted if d == c)) for c in ("a", "b")])
-    clicks_a = sum(k for _, c, k, _ in counted if c == "a")
-    prior_a = (clicks_a + of_categories * rate) / (240 + of_categories)
-    assert rates["NEW"]["ctr"] == pytest.approx(prior_a)
-    assert rates["ODD"]["ctr"] == rates["NONE"]["ctr"] == pytest.approx(rate)
-    first = counted[0]
-    assert rates["Na0"]["ctr"] == pytest.approx((first[2] + of_articles * prior_a) / (20 + of_articles))
-    assert 2.0 < of_articles < 1000.0
-    assert all(math.isfinite(row["ctr"]) for row in rates.values())
+def test_the_latest_day_is_that_of_the_encoder_asked_for(lake: Lakehouse) -> None:
+    fill(lake)
+    put(lake, "user_vectors", lake.read("user_vectors").where("as_of = '2019-11-15'").withColumn("encoder_id", F.lit("LATER")))
+    lake.replace("user_vectors", lake.read("user_vectors").limit(0), where={"as_of": "2019-11-15", "encoder_id": "E"})
+    rank(lake, encoder_id="E")  # has vectors of the 14th, of U9, who has read nothing
+    assert feeds(lake)["U9"][0][1] == "vectors"

@@ -119,6 +119,11 @@ def test_users_of_a_day_replace_those_of_the_day_before(lake: Lakehouse) -> None
     }
     with pytest.raises(UserError, match="nothing for --as-of 2019-11-16: run build_user_vectors"):
         export_users(lake, JobRun("test"), uri=uri, as_of=datetime(2019, 11, 16, tzinfo=UTC).date())
+    # Another encoder's later day is not the latest of the one asked for.
+    put(lake, "user_vectors", user_vectors(lake, "2019-11-16", [("U1", 0, "p1", 1.0)]).withColumn("encoder_id", F.lit("e2")))
+    run = JobRun("test")
+    assert export_users(lake, run, uri=uri, encoder_id="e1") == Synced()
+    assert run.facts["user vectors of"] == "2019-11-15"
 
 
 @pytest.mark.slow

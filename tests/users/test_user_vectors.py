@@ -12,9 +12,11 @@ from newslake.errors import UserError
 from newslake.frames import frame_of
 from newslake.jobrun import JobRun
 from newslake.lakehouse import Lakehouse
+from newslake.topics.assign import assign, load_model
 from newslake.users.sets import phrase_id
 from newslake.users.user_vectors import build_user_vectors
 from newslake.vectors import TOPIC_SHARE
+from tests.filling import put
 from tests.killing import content, data_files
 from tests.undisturbed import Moment, Undisturbed, content_of, kill_and_rerun, kill_at, undisturbed_run
 from tests.users.conftest import fill, fill_phrases
@@ -68,6 +70,16 @@ def world(lake: Lakehouse) -> None:
         for i, v in enumerate(TOPIC_VECTORS)
     ]
     fill(lake, "topics", topics)
+    # No word of the phrases above: they get their users' topics.
+    words = [("football", [1.0, 1.0, 90.0]), ("opera", [1.0, 90.0, 1.0]), ("opening", [40.0, 40.0, 40.0])]
+    fill(
+        lake,
+        "topic_terms",
+        [
+            {"topic_model": "m", "term": term, "term_index": i, "articles": 3, "topic_counts": counts, "vector": [1.0]}
+            for i, (term, counts) in enumerate(words)
+        ],
+    )
 
 
 def build(lake: Lakehouse, **options: Any) -> JobRun:
@@ -107,6 +119,47 @@ def test_vectors_are_the_joined_parts(lake: Lakehouse, tmp_path: Path) -> None:
     before = content(lake.read("user_vectors"))
     build(lake, encoder_id="e", topic_model="m")
     assert content(lake.read("user_vectors")) == before
+
+
+def test_topics_are_those_of_the_tag_group(lake: Lakehouse) -> None:
+    """Each group of a user gets the topics that an article of its tags' words would have; where no word is known, the user's."""
+    world(lake)
+    one = lake.read("user_phrases").where("user_id = 'u3' AND tags[0] = 'a'")
+    given = [(1, ["cup final", "football"]), (2, ["opera"]), (2, ["opening", "opera"]), (3, ["nothing known"])]
+    more = frame_of(lake.spark, [(group, tags) for group, tags in given], "tag_group int, tags array<string>")
+    # The phrases' vectors are of no matter here: their ids are those of {a}, and of {a, b} where a group has two.
+    other = lake.read("user_phrases").where("user_id = 'u1' AND size(tags) = 2").select("phrase_id")
+    ids = F.when(F.size("tags") == 2, F.lit(other.first()[0])).otherwise(F.col("phrase_id"))  # type: ignore[index]
+    rows = one.drop("tag_group", "tags").crossJoin(more).withColumn("phrase_id", ids)
+    put(lake, "user_phrases", rows)
+    fill(lake, "user_topics", [{"as_of": np.datetime64(DAY).item(), "user_id": "u3", "topic_model": "m", "topic_id": 0, "weight": 1.0}])
+
+    def parts(**options: Any) -> dict[int, np.ndarray]:
+        build(lake, **options)
+        found: dict[int, np.ndarray] = {}
+        for row in lake.read("user_vectors").where("user_id = 'u3'").orderBy("tag_group", "phrase_id").collect():
+            part = np.array(row["vector"][2:]) / np.sqrt(TOPIC_SHARE)
+            if row["tag_group"] in found:  # all phrases of a group have the same topics
+                np.testing.assert_allclose(part, found[row["tag_group"]], atol=1e-6)
+            found[row["tag_group"]] = part
+        return found
+
+    texts = {1: "cup final football", 2: "opera opening"}
+    articles = frame_of(
+        lake.spark,
+        [(str(group), text, None, None, "hash") for group, text in texts.items()],
+        "news_id string, title string, abstract string, body string, content_hash string",
+    )
+    expected = {0: np.array([1.0, 0.0, 0.0]), 3: np.array([1.0, 0.0, 0.0])}
+    for row in assign(articles, load_model(lake, "m")).collect():
+        mean = np.asarray(row["weights"]) @ np.eye(3)[row["topic_ids"]]
+        expected[int(row["news_id"])] = mean / np.linalg.norm(mean)
+    assert (expected[1].argmax(), expected[2].argmax()) == (2, 1)
+    found = parts()
+    assert found.keys() == expected.keys()
+    for group, part in expected.items():
+        np.testing.assert_allclose(found[group], part, atol=1e-6)
+    assert all(np.allclose(part, [1.0, 0.0, 0.0]) for part in parts(topics_of="user").values())
 
 
 def test_mistakes(lake: Lakehouse) -> None:

@@ -84,11 +84,14 @@ class VectorFiles:
             return [unit for found in pool.map(_row_groups, self.files) for unit in found]
 
     def dimension(self, units: Sequence[Unit]) -> int | None:
-        """The most frequent size among the first vectors; None where there is none. All others are rejected."""
+        """The most frequent size among the side's first vectors; None where it has none. All others are rejected.
+
+        Vectors of rows that `where` leaves out may be another encoder's, of another size: they say nothing here.
+        """
         for unit in units:
-            file = _open(unit.file)
-            for batch in file.iter_batches(_LOOK_AT, row_groups=[unit.group], columns=[self.vector_column]):
-                sizes = Counter(size for size in pc.list_value_length(batch.column(0)).to_pylist() if size)
+            for batch in _batches(self, unit, rows=_LOOK_AT):
+                lists = batch.column(batch.schema.names.index(self.vector_column))
+                sizes = Counter(size for size in pc.list_value_length(lists).to_pylist() if size)
                 if sizes:
                     return max(sizes, key=lambda size: (sizes[size], size))
         return None
@@ -137,7 +140,7 @@ def chunks(
     held, weights, filled = np.empty((0, dimension), np.float32), np.empty(0), 0
     for unit in units:
         for batch in _batches(side, unit):
-            good = _checked(_selected(side, batch, only), side, dimension, zero_is_wrong, rejects)
+            good = _checked(_among(side, batch, only), side, dimension, zero_is_wrong, rejects)
             vectors = good.vectors if side.projection is None else side.projection(good.vectors)
             start = 0
             while start < len(good.ids):
@@ -165,18 +168,20 @@ def ahead(items: Iterator[Item]) -> Iterator[Item]:
             yield cast(Item, found)
 
 
-def _batches(side: VectorFiles, unit: Unit) -> Iterator[pa.RecordBatch]:
+def _batches(side: VectorFiles, unit: Unit, rows: int = _BATCH_ROWS) -> Iterator[pa.RecordBatch]:
+    """The rows of a row group that `where` lets through: the one way in which files are read."""
     weight = [] if side.weight_column is None else [side.weight_column]
     columns = [side.id_column, side.vector_column, *weight, *side.where]
-    yield from _open(unit.file).iter_batches(_BATCH_ROWS, row_groups=[unit.group], columns=columns, use_threads=False)
+    for batch in _open(unit.file).iter_batches(rows, row_groups=[unit.group], columns=columns, use_threads=False):
+        for name, value in side.where.items():
+            batch = batch.filter(pc.equal(batch.column(batch.schema.names.index(name)), pa.scalar(value)))
+        yield batch
 
 
-def _selected(side: VectorFiles, batch: pa.RecordBatch, only: pa.Array | None) -> pa.RecordBatch:
-    for name, value in side.where.items():
-        batch = batch.filter(pc.equal(batch.column(batch.schema.names.index(name)), pa.scalar(value)))
-    if only is not None:
-        batch = batch.filter(pc.is_in(batch.column(batch.schema.names.index(side.id_column)), value_set=only))
-    return batch
+def _among(side: VectorFiles, batch: pa.RecordBatch, only: pa.Array | None) -> pa.RecordBatch:
+    if only is None:
+        return batch
+    return batch.filter(pc.is_in(batch.column(batch.schema.names.index(side.id_column)), value_set=only))
 
 
 def _checked(batch: pa.RecordBatch, side: VectorFiles, dimension: int, zero_is_wrong: bool, rejects: list[Rejects] | None) -> Rows:

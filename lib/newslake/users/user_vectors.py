@@ -1,6 +1,8 @@
 """build_user_vectors: each tag phrase of a user as a vector that is comparable with article_vectors."""
 
+from collections.abc import Sequence
 from functools import reduce
+from typing import Literal
 
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
@@ -10,7 +12,9 @@ from newslake.errors import UserError
 from newslake.jobrun import JobRun
 from newslake.lakehouse import Lakehouse
 from newslake.options import day_of, the_one
+from newslake.topics.assign import load_model
 from newslake.users.days import rows_of_day
+from newslake.users.group_topics import group_topics
 from newslake.vectors import joined, joined_with_nothing, unit, vector_size, weighted_mean
 
 TABLE = "user_vectors"
@@ -25,17 +29,21 @@ def build_user_vectors(
     as_of: str,
     encoder_id: str | None = None,
     topic_model: str | None = None,
+    topics_of: Literal["group", "user"] = "group",
 ) -> None:
-    """Join the vector of every tag phrase of a user with that of the user's two heaviest topics, into table user_vectors.
+    """Join the vector of every tag phrase of a user with that of two topics, into table user_vectors.
 
-    The parts are scaled as those of article_vectors are, so that the cosine of a user's and an article's vector means something.
-    Where a user has no topic, zeros stand in and the text alone decides. A day that is there already is replaced: without --topic-model
-    its vectors are those of the active model, and of the candidate where user_topics has it.
+    The topics are those of the phrase's tag group: the two that the saved topic model finds most relevant, with the group's tags read as
+    one text. Where it knows no word of them, the user's two heaviest topics stand in. The parts are scaled as those of article_vectors
+    are, so that the cosine of a user's and an article's vector means something. Where a user has no topic either, zeros stand in and
+    the text alone decides. A day that is there already is replaced: without --topic-model its vectors are those of the active model,
+    and of the candidate where user_topics has it.
 
     Args:
         as_of: The day, such as 2019-11-15.
         encoder_id: Which phrase vectors to use; needed only where encode_tag_phrases ran for the day with several encoders.
         topic_model: Which topics to use, beside what the day has of other models (default: the active model's and the candidate's).
+        topics_of: Whose two topics a phrase gets: its tag group's, or the user's heaviest, the same for all of a user's phrases.
     """
     day = day_of(as_of)
     phrases = rows_of_day(lake, "user_phrases", day)
@@ -52,7 +60,7 @@ def build_user_vectors(
 
     run.rows_in(phrases.count())
     mine = matches.where(F.col("encoder_id") == encoder)
-    made = {name: _by_model(lake, name, phrases, mine, stored, heavy, encoder) for name in models}
+    made = {name: _by_model(lake, name, phrases, mine, stored, heavy, encoder, topics_of) for name in models}
     rows = reduce(DataFrame.unionByName, (rows for rows, _ in made.values()))
     slice_of = {"as_of": day.isoformat(), "encoder_id": encoder, **({"topic_model": model} if topic_model is not None else {})}
     run.wrote(TABLE, lake.replace(TABLE, rows, where=slice_of).rows)
@@ -67,7 +75,14 @@ def _candidate(lake: Lakehouse, heavy: DataFrame) -> list[str]:
 
 
 def _by_model(
-    lake: Lakehouse, model: str, phrases: DataFrame, matches: DataFrame, stored: DataFrame, heavy: DataFrame, encoder: str
+    lake: Lakehouse,
+    model: str,
+    phrases: DataFrame,
+    matches: DataFrame,
+    stored: DataFrame,
+    heavy: DataFrame,
+    encoder: str,
+    topics_of: Literal["group", "user"],
 ) -> tuple[DataFrame, DataFrame]:
     """The day's rows of user_vectors by one topic model, and what topics add to each user's."""
     topics = lake.read("topics").where(F.col("topic_model") == model)
@@ -75,22 +90,26 @@ def _by_model(
     if size is None:
         raise UserError(f"table topics has no model {model}, which user_topics has: run fit_topics, then build_profiles")
     parts = topic_parts(heavy.where(F.col("topic_model") == model), topics)
+    if topics_of == "group":
+        of_groups = topic_parts(group_topics(phrases, load_model(lake, model)), topics, of=("user_id", "tag_group"))
+        phrases = phrases.join(of_groups.withColumnRenamed("part", "of_group"), on=["user_id", "tag_group"], how="left")
     return user_vectors(phrases, matches, stored, parts, encoder=encoder, topic_model=model, topic_size=size), parts
 
 
-def topic_parts(user_topics: DataFrame, topics: DataFrame) -> DataFrame:
-    """What a user's topics add to the user's vectors: user_id, part: the weighted mean of the unit vectors of the two heaviest.
+def topic_parts(weighed: DataFrame, topics: DataFrame, of: Sequence[str] = ("user_id",)) -> DataFrame:
+    """What topics add to vectors: the columns `of`, and part: the weighted mean of the unit vectors of the two heaviest topics.
 
     Args:
-        user_topics: one day's and one model's rows; ties by topic_id.
+        weighed: `of`, topic_id and weight, of one model, such as one day's rows of user_topics; ties by topic_id.
         topics: the model's rows of topics: few, so that they are sent to every task.
+        of: whose topics they are: a user's, or a tag group's.
     """
-    order = Window.partitionBy("user_id").orderBy(F.desc("weight"), "topic_id")
-    ranked = user_topics.select("user_id", "topic_id", "weight", F.row_number().over(order).alias("place"))
+    order = Window.partitionBy(*of).orderBy(F.desc("weight"), "topic_id")
+    ranked = weighed.select(*of, "topic_id", "weight", F.row_number().over(order).alias("place"))
     known = topics.select("topic_id", unit(F.col("vector")).alias("unit")).where(F.col("unit").isNotNull())
     best = ranked.where(F.col("place") <= TOPICS_OF_USER).join(F.broadcast(known), on="topic_id", how="inner")
-    both = best.groupBy("user_id").agg(F.array_sort(F.collect_list(F.struct("place", "weight", "unit"))).alias("best"))
-    return both.select("user_id", weighted_mean(F.col("best.unit"), F.col("best.weight")).alias("part"))
+    both = best.groupBy(*of).agg(F.array_sort(F.collect_list(F.struct("place", "weight", "unit"))).alias("best"))
+    return both.select(*of, weighted_mean(F.col("best.unit"), F.col("best.weight")).alias("part"))
 
 
 def user_vectors(
@@ -99,10 +118,10 @@ def user_vectors(
     """Rows of user_vectors; a phrase without a vector, or with one that has no direction, has none.
 
     Args:
-        phrases: one day's rows of user_phrases.
+        phrases: one day's rows of user_phrases; where it has a column of_group, that is the topic part of those where it is not NULL.
         matches: the day's and the encoder's rows of tag_phrase_matches.
         stored: the encoder's rows of tag_phrases.
-        parts: from topic_parts.
+        parts: from topic_parts, of users.
         encoder: the encoder_id.
         topic_model: the model's id.
         topic_size: entries of a topic's vector.
@@ -112,6 +131,8 @@ def user_vectors(
     vectors = stored.select(F.col("phrase_id").alias("source_id"), "embedding")
     of_phrase = sources.join(vectors, on="source_id", how="inner").select("phrase_id", "embedding")
     rows = phrases.join(of_phrase, on="phrase_id", how="inner").join(parts, on="user_id", how="left")
+    if "of_group" in phrases.columns:
+        rows = rows.withColumn("part", F.coalesce("of_group", "part"))
     made = rows.select(
         "as_of",
         "user_id",
