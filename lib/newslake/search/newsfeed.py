@@ -6,6 +6,7 @@ from typing import Literal
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from newslake.classes import classed_news
 from newslake.errors import UserError
 from newslake.frames import Frames
 from newslake.jobrun import JobRun
@@ -78,7 +79,8 @@ def rank_newsfeed(
     settings = feed.FeedSettings(feed_size, similarity_weight, age_half_life_hours)
     search = KnnSettings(device=device, precision=precision, chunk_rows=chunk_rows, query_rows=query_rows)
     at = parse_hour(hour)
-    news, impressions, history = (lake.read(name) for name in ("news", "impressions", "click_history"))
+    news = classed_news(lake)
+    impressions, history = lake.read("impressions"), lake.read("click_history")
     users, owner_day = latest_vectors(lake.read(USERS), at)
     identity = {
         name: the_one(users, name, asked, table=USERS, built_by="build_user_vectors", things="vectors of that day")

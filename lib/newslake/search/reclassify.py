@@ -5,6 +5,7 @@ from typing import Literal
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from newslake.classes import current_classifiers
 from newslake.errors import UserError
 from newslake.frames import Frames
 from newslake.jobrun import JobRun
@@ -112,8 +113,8 @@ def _current(lake: Lakehouse, scores: DataFrame) -> DataFrame:
     if not lake.exists(_CLASSIFIERS):
         return scores
     runs = lake.read(_CLASSIFIERS)
-    last = runs.where("trained_on = 'long'").orderBy(F.col("trained_at").desc_nulls_last(), "model_run").limit(1)
-    superseded = runs.select("model_run").join(last.select("model_run"), on="model_run", how="left_anti")
+    last = current_classifiers(runs).where("trained_on = 'long'").select("model_run")
+    superseded = runs.select("model_run").join(last, on="model_run", how="left_anti")
     return scores.join(F.broadcast(superseded), on="model_run", how="left_anti")
 
 

@@ -6,6 +6,7 @@ from datetime import date
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
+from newslake.classes import classed_news
 from newslake.errors import UserError
 from newslake.frames import Frames
 from newslake.jobrun import JobRun
@@ -99,7 +100,7 @@ def build_profiles(
     if keywords < 0 or min(max_tags, keyword_articles) < 1:
         raise UserError("--max-tags and --keyword-articles take 1 or more, --keywords 0 or more")
     settings = Settings(half_life_days, clock, window_hours, skip_weight, keywords, min_weight, max_tags)
-    news = lake.read("news")
+    news = classed_news(lake)
     behaviour = lake.read("impressions"), lake.read("click_history")
     spoken = _said(lake, run, {"user_interests": (interests, interest_weight), "search_queries": (queries, query_weight)})
     topics = _article_topics(lake, run, topic_model)
