@@ -1,5 +1,6 @@
 """The class of an article: corrected where the vote changed it, found where the source gave none, else the source's."""
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from pyspark.sql import DataFrame, SparkSession
@@ -8,7 +9,7 @@ from newslake.classes import current_classifiers, with_corrected_class, with_fou
 from newslake.frames import frame_of
 
 
-def news(spark: SparkSession, rows: list[tuple[str, str, str | None, str | None]]) -> DataFrame:
+def news(spark: SparkSession, rows: Sequence[tuple[str, str, str | None, str | None]]) -> DataFrame:
     """Rows of news as far as they matter, with a column that stays as it is."""
     return frame_of(
         spark, [(*row, "t") for row in rows], "news_id string, content_hash string, category string, subcategory string, title string"
@@ -30,7 +31,7 @@ def test_a_changed_class_holds_for_the_text_and_the_class_that_were_voted_on(spa
         ("relabelled", "h", "sports", "golf"),
         ("long", "h", "sports", "golf"),
     ]
-    voted = [(key, "h", "music", "autos") for key in ("changed", "rewritten", "relabelled")]
+    voted: list[tuple[str, str, str | None, str]] = [(key, "h", "music", "autos") for key in ("changed", "rewritten", "relabelled")]
     voted += [("confirmed", "h", "music", "music"), ("named", "h", None, "autos"), ("gone", "h", "music", "autos")]
     corpus = frame_of(spark, voted, "news_id string, content_hash string, old_class string, class string")
     assert classes(with_corrected_class(news(spark, given), corpus)) == {

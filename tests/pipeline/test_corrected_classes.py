@@ -2,6 +2,7 @@
 
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
@@ -42,8 +43,9 @@ def fill_world(lake: Lakehouse) -> None:
         for number, (user, news_id, clicked) in enumerate(shown)
     ]
     fill(lake, "impressions", impressions)
-    empty = [{name: row[name] for name in ("split", "impression_id", "user_id", "occurred_at")} | {"news_ids": []} for row in impressions]
-    fill(lake, "click_history", empty)
+    kept = ("split", "impression_id", "user_id", "occurred_at")
+    histories: list[dict[str, Any]] = [{**{name: row[name] for name in kept}, "news_ids": []} for row in impressions]
+    fill(lake, "click_history", histories)
     same = {"encoder_id": "E", "topic_model": "T"}
     vectors = [{"news_date": BEFORE.date(), "news_id": key, "vector": [1.0, 0.0], "content_hash": key} for key in ("S2", "Lautos02")]
     fill(lake, "article_vectors", [row | same for row in vectors])
