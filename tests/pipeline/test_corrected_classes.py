@@ -47,7 +47,7 @@ def fill_world(lake: Lakehouse) -> None:
     histories: list[dict[str, Any]] = [{**{name: row[name] for name in kept}, "news_ids": []} for row in impressions]
     fill(lake, "click_history", histories)
     same = {"encoder_id": "E", "topic_model": "T"}
-    vectors = [{"news_date": BEFORE.date(), "news_id": key, "vector": [1.0, 0.0], "content_hash": key} for key in ("S2", "Lautos02")]
+    vectors = [{"news_date": BEFORE.date(), "news_id": key, "vector": [1.0, 0.0], "inputs_hash": key} for key in ("S2", "Lautos02")]
     fill(lake, "article_vectors", [row | same for row in vectors])
     fill(
         lake,
@@ -67,14 +67,14 @@ def voted(lake: Lakehouse) -> Lakehouse:
 
 
 def test_a_corrected_class_is_counted_in_tags_rates_and_training(voted: Lakehouse, tmp_path: Path) -> None:
-    build_profiles(voted, JobRun("build_profiles"), as_of="2019-11-15", keywords=0, min_weight=0.0)
+    build_profiles(voted, JobRun("build_profiles"), as_of="2019-11-15", clock="occurrence", keywords=0, min_weight=0.0)
     tags = {row["tag"]: row["weight"] for row in voted.read("user_tags").where("user_id = 'u1'").collect()}
     # u1 clicked S2 and Lautos00, in either split: all of it is autos, and nothing music or pop.
     assert set(tags) == {"autos"}
     # A category counts half of a click; the clicks were four hours before the day began, of seven days' half-life.
     assert tags["autos"] == pytest.approx(4 * 0.5 * 0.5 ** (4 / 24 / 7), rel=1e-6)
 
-    rank_newsfeed(voted, JobRun("rank_newsfeed"), hour="2019-11-15T08", per_vector=2)
+    rank_newsfeed(voted, JobRun("rank_newsfeed"), hour="2019-11-15T08", per_vector=2, encoder_id="E", topic_model="T")
     prior = {row["news_id"]: row["prior"] for row in voted.read("article_ctr").collect()}
     assert prior["S2"] == prior["S1"] == prior["Lautos05"] > prior["Lmusic05"]
     music = voted.read("article_ctr").where("news_id = 'Lmusic05'").head()
