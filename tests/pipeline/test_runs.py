@@ -63,6 +63,32 @@ def test_the_scheduled_runs_are_parts_of_the_sample() -> None:
     }
 
 
+def before(tasks: list[Task], key: str) -> set[str]:
+    """Keys of all that a task waits for, directly or not."""
+    [task] = [task for task in tasks if task.key == key]
+    return set(task.after).union(*(before(tasks, other) for other in task.after))
+
+
+def test_what_the_vote_finds_is_learnt_and_used_in_the_same_week() -> None:
+    tasks = {task.key: task for task in RUNS["weekly"]}
+    assert [task.options.get("trained_on", "long") for task in tasks.values() if task.job.__name__ == "train_text_classifier"] == [
+        "long",
+        "short",
+    ]
+    assert {"train_text_classifier", "reclassify_short_text"} <= before(RUNS["weekly"], "train_text_classifier_short")
+    for key in tasks:
+        if key.startswith("train_recommender"):
+            assert {"reclassify_short_text", "train_text_classifier_short", "classify_articles"} <= before(RUNS["weekly"], key)
+    for day in ("2019-11-14", "2019-11-15"):
+        assert "classify_articles" in before(RUNS["sample"], f"build_profiles {day}")
+
+
+def test_each_hour_classifies_what_is_new_and_holds_up_nothing_else() -> None:
+    assert RUNS["hourly"][-1].key == "classify_articles"
+    assert before(RUNS["hourly"], "classify_articles") == {"encode_articles"}
+    assert not any("classify_articles" in task.after for task in RUNS["hourly"])
+
+
 def test_options_as_arguments() -> None:
     options: dict[str, Option] = {
         "as_of": "2019-11-15",

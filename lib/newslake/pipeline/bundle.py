@@ -26,9 +26,9 @@ _FOLDERS = {"staging": "${var.staging}", "model_folder": "${var.staging}/models"
 
 _ABOUT = {
     "streams": "Articles and live events from Kafka as they come",
-    "hourly": "Vectors of new articles, then every user's newsfeed",
+    "hourly": "Vectors of new articles, every user's newsfeed, new articles' classes",
     "daily": "Users' profiles, tag phrases and vectors of the day",
-    "weekly": "Topics, recommenders, the text classifier, and short texts' corrected classes",
+    "weekly": "Topics, recommenders, the text classifiers, and short texts' corrected classes",
 }
 
 

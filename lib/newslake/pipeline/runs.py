@@ -21,6 +21,7 @@ from newslake.topics.article_vectors import build_article_vectors
 from newslake.topics.assign import assign_topics
 from newslake.topics.fit import fit_topics
 from newslake.training.classifier import train_text_classifier
+from newslake.training.classify import classify_articles
 from newslake.training.compare import compare_models
 from newslake.training.recommender import train_recommender
 from newslake.users.encode import encode_tag_phrases
@@ -98,7 +99,7 @@ def streams(encoder: Mapping[str, Option], *, kafka: str, topics: tuple[str, str
 
 
 def hourly(encoder: Mapping[str, Option], *, hour: str | None = None, places: Places = BESIDE) -> list[Task]:
-    """Each hour: the new articles, then every user's newsfeed.
+    """Each hour: the new articles, every user's newsfeed, and the new articles' classes.
 
     Args:
         encoder: options that make the encoder_id.
@@ -111,6 +112,8 @@ def hourly(encoder: Mapping[str, Option], *, hour: str | None = None, places: Pl
             *articles(encoder),
             Task(rank_newsfeed, {"hour": hour}, ("build_article_vectors",)),
             Task(export_vectors, sent, ("build_article_vectors",), "export_articles"),
+            # Last: before the first weekly run there is no classifier, and it says so.
+            Task(classify_articles, {}, ("encode_articles",)),
         ]
     )
 
@@ -196,6 +199,8 @@ def weekly(
 ) -> list[Task]:
     """Each week: what is fitted and trained anew, and the short texts whose classes the vote corrects.
 
+    Recommenders come after the vote: they read articles' classes.
+
     Args:
         encoder: options that make the encoder_id.
         topics: options of fit_topics.
@@ -205,10 +210,11 @@ def weekly(
         waits_for: keys of the tasks that bring articles and behaviour.
         places: what lies elsewhere than beside the tables.
     """
-    first, encoded = tuple(waits_for), ("encode_articles",)
+    first, encoded, classed = tuple(waits_for), ("encode_articles",), ("classify_articles",)
     trained = [
-        Task(train_recommender, {"model": model, **(training or {})}, encoded, f"train_recommender_{model}", "trainer") for model in MODELS
+        Task(train_recommender, {"model": model, **(training or {})}, classed, f"train_recommender_{model}", "trainer") for model in MODELS
     ]
+    corrected = {**(classifying or {}), "trained_on": "short"}
     # Compared by the same runs: nothing is trained twice.
     given = training or {}
     compared = {"models": ["zero-shot", *MODELS], "seeds": [str(given.get("seed", 0))], "epochs": given.get("epochs")}
@@ -222,6 +228,8 @@ def weekly(
             Task(build_article_vectors, {}, ("encode_articles", "assign_topics")),
             Task(train_text_classifier, classifying or {}, encoded, machine="trainer"),
             Task(reclassify_short_text, {"as_of": as_of}, ("train_text_classifier",)),
+            Task(train_text_classifier, corrected, ("reclassify_short_text",), "train_text_classifier_short", "trainer"),
+            Task(classify_articles, {}, ("train_text_classifier_short",)),
             *trained,
             Task(compare_models, compared, tuple(task.key for task in trained), machine="trainer"),
             Task(export_vectors, feeds, (f"train_recommender_{SERVED_MODEL}",), "export_feeds"),

@@ -56,8 +56,9 @@ def sample_run(
     )
     # The files all arrive at once: a day's events are those that occurred in it, not those that arrived.
     replay: Mapping[str, Option] = {"clock": "occurrence", "interests": interests, "queries": queries}
-    first = users(encoder, as_of=days[0], profiles={**replay, "window_hours": _START_HOURS}, waits_for=("assign_topics",))
-    second = users(encoder, as_of=days[1], profiles=replay, waits_for=("assign_topics", f"build_user_vectors {days[0]}"))
+    known = ("assign_topics", "classify_articles")
+    first = users(encoder, as_of=days[0], profiles={**replay, "window_hours": _START_HOURS}, waits_for=known)
+    second = users(encoder, as_of=days[1], profiles=replay, waits_for=(*known, f"build_user_vectors {days[0]}"))
     feed = [task for task in hourly(encoder, hour=f"{dev}T12") if task.key not in {each.key for each in fitted}]
     # The newsfeed of a day takes the vectors of the day before.
     feed = [replace(task, after=(*task.after, f"build_user_vectors {days[0]}")) for task in feed]

@@ -7,6 +7,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from newslake.active import asked_or_active
+from newslake.classes import classed_news
 from newslake.errors import UserError
 from newslake.frames import Frames
 from newslake.jobrun import JobRun
@@ -79,7 +80,8 @@ def rank_newsfeed(
     settings = feed.FeedSettings(feed_size, similarity_weight, age_half_life_hours)
     search = KnnSettings(device=device, precision=precision, chunk_rows=chunk_rows, query_rows=query_rows)
     at = parse_hour(hour)
-    news, impressions, history = (lake.read(name) for name in ("news", "impressions", "click_history"))
+    news = classed_news(lake)
+    impressions, history = lake.read("impressions"), lake.read("click_history")
     known = lake.read(USERS).where(F.col("as_of") <= F.lit(at.date()))
     topic_model = asked_or_active(lake, known, topic_model)
     users, owner_day = latest_vectors(those_asked_for(known, encoder_id=encoder_id, topic_model=topic_model), at)

@@ -5,6 +5,7 @@ from typing import Literal
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from newslake.classes import current_classifiers
 from newslake.errors import UserError
 from newslake.frames import Frames
 from newslake.jobrun import JobRun
@@ -29,7 +30,7 @@ def reclassify_short_text(
     min_score: float = 0.9,
     neighbours: int = 20,
     votes: int = 18,
-    own_votes: int | None = None,
+    own_votes: int = 0,
     whiten: float = 0.5,
     short_chars: int = SHORT_CHARS,
     encoder_id: str | None = None,
@@ -53,7 +54,7 @@ def reclassify_short_text(
     short_text_corpus holds the texts with their corrected classes. Table news is not changed. Run again on the same day, the job
     replaces that day's votes.
 
-    What raises precision: more votes out of as many neighbours, --own-votes, --whiten, and an index with many articles of every class:
+    What raises precision: more votes out of as many neighbours, --own-votes 0, --whiten, and an index with many articles of every class:
     most wrong changes are of texts that speak of two subjects, their own and another, of which the other one's articles are the
     nearer. What finds more of the wrong labels: more long articles near each text, and fewer votes. docs/search.md has a table of what
     each rule reached.
@@ -62,7 +63,7 @@ def reclassify_short_text(
         min_score: Long articles vote whose classifier score is above this.
         neighbours: Nearest long articles that vote on a text.
         votes: Of these, how many must agree on one class.
-        own_votes: A text keeps its class where more than so many of its neighbours have it too (default: however many do).
+        own_votes: A text keeps its class where more than so many of its neighbours have it too; --neighbours or more: however many do.
         whiten: How much less than in the plain cosine counts what all voters' vectors have in common: 0 (nothing less) to 1.
         short_chars: A text with at most this many characters is short; longer ones may vote.
         encoder_id: Whose vectors to compare, where table article_embeddings holds several encoders'.
@@ -79,7 +80,7 @@ def reclassify_short_text(
         raise UserError(f"--votes {votes} of --neighbours {neighbours}: take at least 1, and no more votes than neighbours")
     if 2 * votes <= neighbours:
         raise UserError(f"--votes {votes} of --neighbours {neighbours} is no majority: two classes could win")
-    if own_votes is not None and own_votes < 0:
+    if own_votes < 0:
         raise UserError("--own-votes must be 0 or more")
     if not 0.0 <= whiten <= 1.0:
         raise UserError(f"--whiten {whiten}: take 0 to 1")
@@ -112,8 +113,8 @@ def _current(lake: Lakehouse, scores: DataFrame) -> DataFrame:
     if not lake.exists(_CLASSIFIERS):
         return scores
     runs = lake.read(_CLASSIFIERS)
-    last = runs.where("trained_on = 'long'").orderBy(F.col("trained_at").desc_nulls_last(), "model_run").limit(1)
-    superseded = runs.select("model_run").join(last.select("model_run"), on="model_run", how="left_anti")
+    last = current_classifiers(runs).where("trained_on = 'long'").select("model_run")
+    superseded = runs.select("model_run").join(last, on="model_run", how="left_anti")
     return scores.join(F.broadcast(superseded), on="model_run", how="left_anti")
 
 

@@ -52,7 +52,7 @@ def ballots(nearest: DataFrame, index: DataFrame) -> DataFrame:
     )
 
 
-def decided(texts: DataFrame, with_vector: DataFrame, cast: DataFrame, needed: int, own_votes: int | None = None) -> DataFrame:
+def decided(texts: DataFrame, with_vector: DataFrame, cast: DataFrame, needed: int, own_votes: int) -> DataFrame:
     """Every short text with its vote and what follows from it.
 
     Args:
@@ -60,7 +60,7 @@ def decided(texts: DataFrame, with_vector: DataFrame, cast: DataFrame, needed: i
         with_vector: news_id of those that were searched.
         cast: what ballots gives.
         needed: votes that change a class.
-        own_votes: a text with more neighbours of its own class than this keeps it; None: whatever they are.
+        own_votes: a text with more neighbours of its own class than this keeps it.
 
     Returns:
         The columns of texts, neighbours, voted_class, votes, decision.
@@ -70,10 +70,8 @@ def decided(texts: DataFrame, with_vector: DataFrame, cast: DataFrame, needed: i
     enough = F.coalesce(F.col("votes"), F.lit(0)) >= needed
     own = F.col("voted_class").eqNullSafe(F.col("old_class"))
     decision = F.when(F.col("searched").isNull(), NO_VECTOR).when(~enough, KEPT).when(own, CONFIRMED)
-    if own_votes is not None:
-        for_own = F.size(F.filter("neighbours", lambda n: n["class"].eqNullSafe(F.col("old_class"))))
-        decision = decision.when(for_own > own_votes, KEPT)
-    decision = decision.otherwise(CHANGED)
+    for_own = F.size(F.filter("neighbours", lambda n: n["class"].eqNullSafe(F.col("old_class"))))
+    decision = decision.when(for_own > own_votes, KEPT).otherwise(CHANGED)
     none = F.array().cast("array<struct<news_id: string, class: string, cosine: float>>")
     return rows.select(
         *texts.columns,

@@ -13,6 +13,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
+from newslake.classes import classed_news
 from newslake.errors import UserError
 from newslake.jobrun import JobRun
 from newslake.lakehouse import Lakehouse
@@ -178,7 +179,7 @@ def _articles(lake: Lakehouse, saved: "SavedModel", scratch: Path, encoder: str 
     from newslake.training.data import Catalogue, codes_of, flat_vectors
 
     vectors = lake.read("article_embeddings").where(F.col("encoder_id") == F.lit(saved.encoder_id)).select("news_id", "embedding")
-    write(vectors.join(examples.attributes(lake.read("news")), on="news_id", how="left"), scratch / "found")
+    write(vectors.join(examples.attributes(classed_news(lake)), on="news_id", how="left"), scratch / "found")
     table = pq.read_table(scratch / "found").sort_by("news_id")
     ids = table["news_id"].combine_chunks()
     pq.write_table(pa.table({"news_id": ids, "article": pa.array(np.arange(len(ids), dtype=np.int32))}), scratch / "index.parquet")

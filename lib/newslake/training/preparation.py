@@ -6,6 +6,7 @@ from pathlib import Path
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from newslake.classes import classed_news
 from newslake.errors import UserError
 from newslake.jobrun import JobRun
 from newslake.lakehouse import Lakehouse
@@ -58,7 +59,7 @@ def prepare(lake: Lakehouse, run: JobRun, folder: Path, inputs: Inputs, *, with_
     """
     if inputs.max_skips < 1 or inputs.max_history < 1:
         raise UserError("--max-skips, --max-history and --threads must be at least 1")
-    impressions, click_history, news = (lake.read(name) for name in ("impressions", "click_history", "news"))
+    impressions, click_history, news = lake.read("impressions"), lake.read("click_history"), classed_news(lake)
     embeddings, encoder_id, tuned = None, None, None
     if with_vectors:
         embeddings, encoder_id = lake.read("article_embeddings"), chosen_encoder(lake, inputs.encoder_id)

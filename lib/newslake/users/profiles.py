@@ -9,6 +9,7 @@ from pyspark.sql import functions as F
 
 from newslake.active import fitted_topic_models, topic_models
 from newslake.bookmarks import is_earlier
+from newslake.classes import classed_news
 from newslake.errors import UserError
 from newslake.frames import Frames
 from newslake.jobrun import JobRun
@@ -104,7 +105,7 @@ def build_profiles(
     if keywords < 0 or min(max_tags, keyword_articles) < 1:
         raise UserError("--max-tags and --keyword-articles take 1 or more, --keywords 0 or more")
     settings = Settings(half_life_days, clock, window_hours, skip_weight, keywords, min_weight, max_tags)
-    news = lake.read("news")
+    news = classed_news(lake)
     for table in (IMPRESSIONS, HISTORY):
         lake.read(table)  # says what builds it
     spoken = _said(lake, run, {"user_interests": (interests, interest_weight), "search_queries": (queries, query_weight)})
