@@ -14,7 +14,7 @@ import psutil
 
 
 def bench_arguments(description: str, *, impressions: int | None = None, seed: int | None = None) -> argparse.Namespace:
-    """`--small` (under two minutes) and `--json FILE`, as every benchmark takes them; with a default, `--impressions N` and `--seed N` too."""
+    """`--small` (under two minutes) and `--json FILE`, as every benchmark takes them; with defaults, `--impressions` and `--seed` too."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--small", action="store_true", help="a smaller run that takes under two minutes; its ratios are rough")
     parser.add_argument("--json", type=Path, default=None, metavar="FILE", help="write {measure: {ours, peer, ratio}} there too")
