@@ -47,6 +47,7 @@ def test_what_the_weekly_run_changes_is_right(lake: Lakehouse, tmp_path: Path) -
     for key in ("train_text_classifier", "reclassify_short_text"):
         run_job(task(key).job, lake, dict(task(key).options))
     number, precision, recall = changes(lake, tmp_path, DAY)
+    print(f"{number} changes, precision {precision:.3f}, recall {recall:.3f}")
     assert number >= 30
     assert precision >= 0.95
     assert recall >= 0.1
