@@ -32,9 +32,10 @@ def build_user_vectors(
     """Join the vector of every tag phrase of a user with that of two topics, into table user_vectors.
 
     The topics are the user's two heaviest or, with --topics-of group, those of the phrase's tag group: the two that the saved topic model
-    finds most relevant, with the group's tags read as one text; where it knows no word of them, the user's stand in. The parts are scaled as those of article_vectors
-    are, so that the cosine of a user's and an article's vector means something. Where a user has no topic either, zeros stand in and
-    the text alone decides. A day that is there already is replaced.
+    finds most relevant, with the group's tags read as one text; where it knows no word of them, the user's stand in.
+
+    The parts are scaled as those of article_vectors are, so that the cosine of a user's and an article's vector means something.
+    Where a user has no topic either, zeros stand in and the text alone decides. A day that is there already is replaced.
 
     Args:
         as_of: The day, such as 2019-11-15.
