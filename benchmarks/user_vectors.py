@@ -7,8 +7,8 @@ the heaviest); by clicks before that hour (popularity); at random. A rank is giv
 clicked one, ties counting half: 0 is best, random gives 0.5. Nor can 0 be reached: what is clicked is chosen among some twenty articles
 that the user happened to be shown; whoever knew the generated users' true tastes would reach 0.35.
 
-The vectors are built twice: with the topics of each tag group (the job's default), and with the user's two heaviest topics for all of a
-user's phrases. `--seed` takes another world.
+The vectors are built twice: with the user's two heaviest topics for all of a user's phrases (the job's default), and with the topics of
+each phrase's tag group. `--seed` takes another world.
 """
 
 import os
@@ -83,15 +83,15 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         lake = tables(spark, Path(folder), replace(world_spec(arguments.small), seed=arguments.seed))
         found = {}
-        for topics_of in ("user", "group"):
+        for topics_of in ("group", "user"):
             run_job(build_user_vectors, lake, {"as_of": DEV_DAY, "topics_of": topics_of})
             print(f"\ntopics of the {topics_of}:")
             found[topics_of] = ranks(lake)
     spark.stop()
-    print(f"\nthe user's topics less the group's: {_told(found['user']['ours'] - found['group']['ours'])}")
-    mean = {name: float(values.mean()) for name, values in found["group"].items()}
-    mean["the user's topics"] = float(found["user"]["ours"].mean())
-    for peer in ("random", "popularity", "highest cosine", "the user's topics"):
+    print(f"\nthe tag group's topics less the user's: {_told(found['group']['ours'] - found['user']['ours'])}")
+    mean = {name: float(values.mean()) for name, values in found["user"].items()}
+    mean["the tag group's topics"] = float(found["group"]["ours"].mean())
+    for peer in ("random", "popularity", "highest cosine", "the tag group's topics"):
         measures.add(f"mean rank against {peer}", mean["ours"], mean[peer], unit="share before", better="lower", peer_name=peer)
     measures.finish()
 

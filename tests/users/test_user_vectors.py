@@ -155,11 +155,11 @@ def test_topics_are_those_of_the_tag_group(lake: Lakehouse) -> None:
         mean = np.asarray(row["weights"]) @ np.eye(3)[row["topic_ids"]]
         expected[int(row["news_id"])] = mean / np.linalg.norm(mean)
     assert (expected[1].argmax(), expected[2].argmax()) == (2, 1)
-    found = parts()
+    found = parts(topics_of="group")
     assert found.keys() == expected.keys()
     for group, part in expected.items():
         np.testing.assert_allclose(found[group], part, atol=1e-6)
-    assert all(np.allclose(part, [1.0, 0.0, 0.0]) for part in parts(topics_of="user").values())
+    assert all(np.allclose(part, [1.0, 0.0, 0.0]) for part in parts().values())
 
 
 def test_mistakes(lake: Lakehouse) -> None:

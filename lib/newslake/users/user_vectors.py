@@ -29,21 +29,22 @@ def build_user_vectors(
     as_of: str,
     encoder_id: str | None = None,
     topic_model: str | None = None,
-    topics_of: Literal["group", "user"] = "group",
+    topics_of: Literal["group", "user"] = "user",
 ) -> None:
     """Join the vector of every tag phrase of a user with that of two topics, into table user_vectors.
 
-    The topics are those of the phrase's tag group: the two that the saved topic model finds most relevant, with the group's tags read as
-    one text. Where it knows no word of them, the user's two heaviest topics stand in. The parts are scaled as those of article_vectors
-    are, so that the cosine of a user's and an article's vector means something. Where a user has no topic either, zeros stand in and
-    the text alone decides. A day that is there already is replaced: without --topic-model its vectors are those of the active model,
-    and of the candidate where user_topics has it.
+    The topics are the user's two heaviest or, with --topics-of group, those of the phrase's tag group: the two that the saved topic model
+    finds most relevant, with the group's tags read as one text; where it knows no word of them, the user's stand in.
+
+    The parts are scaled as those of article_vectors are, so that the cosine of a user's and an article's vector means something.
+    Where a user has no topic either, zeros stand in and the text alone decides. A day that is there already is replaced: without
+    --topic-model its vectors are those of the active model, and of the candidate where user_topics has it.
 
     Args:
         as_of: The day, such as 2019-11-15.
         encoder_id: Which phrase vectors to use; needed only where encode_tag_phrases ran for the day with several encoders.
         topic_model: Which topics to use, beside what the day has of other models (default: the active model's and the candidate's).
-        topics_of: Whose two topics a phrase gets: its tag group's, or the user's heaviest, the same for all of a user's phrases.
+        topics_of: Whose two topics a phrase gets: the user's heaviest, the same for all of a user's phrases, or its tag group's.
     """
     day = day_of(as_of)
     phrases = rows_of_day(lake, "user_phrases", day)
