@@ -11,7 +11,8 @@ RUNTIME = [
     "delta-spark>=4.0.1,<4.1",
     # 0.13.1's thread pool silently drops row groups, and it repeats one row-group order every epoch.
     "petastorm==0.12.1",
-    # petastorm 0.12 uses the legacy ParquetDataset: 15 raises TypeError, 16 and later fail at import.
+    # 0.12 itself reads through the legacy ParquetDataset, which 15 lacks. training/petastorm_compat.py does without it, so that this
+    # pin goes when Spark does.
     "pyarrow>=14.0.2,<15",
     # pyarrow 14 is built against numpy 1, and pandas 3 wants numpy 2.
     "numpy>=1.26,<2",

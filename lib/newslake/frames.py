@@ -10,7 +10,8 @@ from pyspark import StorageLevel
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
-from pyspark.sql.pandas.types import to_arrow_schema
+
+from newslake.spark_versions import arrow_schema
 
 
 def frame_of(spark: SparkSession, rows: Iterable[Sequence[Any]], schema: T.StructType | str) -> DataFrame:
@@ -29,7 +30,7 @@ def frame_of(spark: SparkSession, rows: Iterable[Sequence[Any]], schema: T.Struc
     """
     contract = T.StructType.fromDDL(schema) if isinstance(schema, str) else schema
     assert isinstance(contract, T.StructType)
-    table = pa.Table.from_pylist([_arrow(row, contract) for row in rows], schema=to_arrow_schema(contract))
+    table = pa.Table.from_pylist([_arrow(row, contract) for row in rows], schema=arrow_schema(contract))
     return spark.createDataFrame(table, schema=contract)
 
 

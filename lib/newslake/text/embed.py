@@ -13,10 +13,10 @@ from pyspark import TaskContext
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
-from pyspark.sql.pandas.types import to_arrow_schema
 
 from newslake.errors import JobFailed, UserError
 from newslake.python_workers import map_with_torch
+from newslake.spark_versions import arrow_schema
 from newslake.text.spec import Kind, ResolvedEncoder
 
 if TYPE_CHECKING:  # torch is for the workers
@@ -116,7 +116,7 @@ def _embed(
     kind: Kind = "article",
 ) -> Iterator[pa.RecordBatch]:
     """What runs in the worker: rows in, the same rows out, in order, with the last column added."""
-    arrow_schema = to_arrow_schema(schema)
+    schema_in_arrow = arrow_schema(schema)
     device, threads = _place(settings)
     encoder = _encoder(resolved, kind, device, threads, settings.batch_tokens)
 
@@ -131,7 +131,7 @@ def _embed(
     for chunk, readable, pieces in work:
         column = _as_arrow(encoder.encode_pieces(pieces), readable, chunk.num_rows, settings)
         others = [chunk.column(name).combine_chunks() for name in chunk.schema.names if name not in (_FIRST, _SECOND)]
-        table = pa.Table.from_arrays([*others, column], names=schema.names).cast(arrow_schema)
+        table = pa.Table.from_arrays([*others, column], names=schema.names).cast(schema_in_arrow)
         yield from table.to_batches()
 
 

@@ -7,7 +7,6 @@ whole arrays, in a background thread. The order depends on seed and epoch alone.
 
 import logging
 import time
-import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,21 +19,10 @@ import pyarrow.parquet as pq
 
 from newslake.errors import JobFailed
 from newslake.training.batches import Arrays, Clicks, Columns, Examples, click_columns, example_columns, tensors
+from newslake.training.petastorm_compat import ArrowReaderWorker, DummyPool, EmptyResultError, LocalFiles, Reader
 from newslake.training.prefetch import Prefetched
 from newslake.training.sampling import mixed
 
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # about ten deprecations of what it imports
-    from petastorm.arrow_reader_worker import ArrowReaderWorker
-    from petastorm.fs_utils import get_filesystem_and_path_or_paths
-    from petastorm.reader import Reader
-    from petastorm.workers_pool import EmptyResultError
-    from petastorm.workers_pool.dummy_pool import DummyPool
-
-# Raised when it reads, in its own thread: it uses pyarrow's legacy dataset on purpose (see setup.py).
-for _module in (r"petastorm\..*", r"pyarrow\..*"):
-    warnings.filterwarnings("ignore", category=FutureWarning, module=_module)
-    warnings.filterwarnings("ignore", category=DeprecationWarning, module=_module)
 logging.getLogger("petastorm").setLevel(logging.ERROR)
 
 Block = Examples | Clicks
@@ -153,10 +141,8 @@ def read_row_groups(files: list[str], columns: Sequence[str], seed: int, shard: 
 
     Built as petastorm.make_batch_reader builds its reader, which cannot be given a pool.
     """
-    # Petastorm cuts URLs up, but neither decodes them nor leaves a # alone: it is asked for the file system only.
-    filesystem, _ = get_filesystem_and_path_or_paths("file:///", hdfs_driver="libhdfs")
     reader = Reader(
-        filesystem,
+        LocalFiles(),
         [str(Path(file).absolute()) for file in files],
         schema_fields=[f"^{name}$" for name in columns],
         worker_class=_RowGroupWorker,
