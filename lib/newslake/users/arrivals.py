@@ -59,7 +59,7 @@ class Added:
 
 
 def added(lake: Lakehouse, run: JobRun, frames: Frames, table: str, span: Span) -> Added:
-    """The rows of impressions, user_interests or search_queries that the day adds; computed, and kept in `frames`."""
+    """The rows of impressions, user_interests or search_queries that the day adds; computed."""
 
     def by_version() -> tuple[DataFrame, DataFrame | None]:
         rows = timed(lake.read_at(table, span.until[table]), table)
@@ -69,7 +69,7 @@ def added(lake: Lakehouse, run: JobRun, frames: Frames, table: str, span: Span) 
         rows = rows.where(span.window.until_end())
         if since == NOTHING:
             return _computed(frames, rows), None
-        changes = frames.keep(lake.changes(table, since, span.until[table]))
+        changes = frames.cut(lake.changes(table, since, span.until[table]))
         after, before = (timed(changes.where(f"{side} IS NOT NULL").select(f"{side}.*"), table) for side in ("after", "before"))
         late = after.where(span.window.until_end() & span.counted.holds())
         rows = rows.where(~span.counted.holds()).unionByName(late)
@@ -90,7 +90,7 @@ def added_histories(lake: Lakehouse, run: JobRun, frames: Frames, candidates: Da
 
     Args:
         lake, run: as given to the job.
-        frames: keeps what is computed.
+        frames: takes what is computed.
         candidates: rows of impressions that the day adds.
         span: of the day.
     """
@@ -107,7 +107,7 @@ def added_histories(lake: Lakehouse, run: JobRun, frames: Frames, candidates: Da
             return _computed(frames, rows)
         changes = lake.changes(HISTORY, since, span.until[HISTORY]).where("before IS NULL AND after IS NOT NULL").select("after.*")
         late = changes.where(F.size("news_ids") > 0).join(wanted, on=["split", "impression_id"], how="left_anti")
-        late = frames.keep(late)
+        late = frames.cut(late)
         if late.isEmpty():
             return _computed(frames, rows)
         shown = lake.read_at(IMPRESSIONS, span.until[IMPRESSIONS]).where(span.window.until_end()).select("split", "impression_id")
@@ -134,7 +134,7 @@ def _or_by_time(run: JobRun, table: str, span: Span, by_version: Callable[[], Fo
 def _difference(frames: Frames, rows: DataFrame, counted: DataFrame, columns: list[str], table: str) -> tuple[DataFrame, DataFrame]:
     """Rows without those that were counted saying the same; and what was counted saying something else."""
     key, says = table_spec(table).key, _SAYS[table]
-    rows, counted = frames.keep(rows.select(*columns)), frames.keep(counted.select(*columns))
+    rows, counted = frames.cut(rows.select(*columns)), counted.select(*columns)
     new = _without(rows, counted, key, says)
     return _computed(frames, new), _computed(frames, _without(counted, rows, key, says))
 
@@ -157,7 +157,5 @@ def _within(rows: DataFrame, candidates: DataFrame) -> DataFrame:
 
 
 def _computed(frames: Frames, rows: DataFrame) -> DataFrame:
-    """The rows, kept, without what nobody asks for. They are computed now, so that a file that is gone shows now."""
-    kept = frames.keep(rows.drop("position", "ingested_at"))
-    kept.count()
-    return kept
+    """The rows without what nobody asks for, computed now: a file that is gone shows now, and their long plan ends here."""
+    return frames.cut(rows.drop("position", "ingested_at"))
