@@ -21,16 +21,22 @@ CANDIDATE = "candidate"
 def active_topic_model(lake: Lakehouse) -> str | None:
     """The topic model that is served; None where none is fitted yet.
 
-    Where none was made active yet, this makes one so: the one that the newest user vectors and the article vectors are of (tables that
-    an older version filled), else the one fitted last.
+    Where none was made active yet, this makes one so, see `served_topic_model`.
+    """
+    model = served_topic_model(lake)
+    if model is not None and not _switches(lake):
+        activate(lake, model)
+    return model
+
+
+def served_topic_model(lake: Lakehouse) -> str | None:
+    """The same, for those who only look: nothing is written.
+
+    Where none was made active yet, it is the one that the newest user vectors and the article vectors are of (tables that an older
+    version filled), else the one fitted last.
     """
     switches = _switches(lake)
-    if switches:
-        return switches[-1][1]
-    first = _first(lake)
-    if first is not None:
-        activate(lake, first)
-    return first
+    return switches[-1][1] if switches else _first(lake)
 
 
 def candidate_topic_model(lake: Lakehouse) -> str | None:

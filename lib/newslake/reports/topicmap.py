@@ -7,7 +7,7 @@ import numpy as np
 from pyspark.sql import DataFrame, Row
 from pyspark.sql import functions as F
 
-from newslake.active import active_topic_model
+from newslake.active import served_topic_model
 from newslake.lakehouse import Lakehouse
 from newslake.reports.charts import projected, spread
 
@@ -68,7 +68,7 @@ def sizes_of_topics(assigned: DataFrame, news: DataFrame) -> DataFrame:
 def gather_topics(lake: Lakehouse) -> TopicMap | None:
     """The map of the active topic model; None where there is none."""
     topics = lake.read("topics")
-    active = active_topic_model(lake)
+    active = served_topic_model(lake)
     latest = topics.where(F.col("topic_model") == F.lit(active)).select("topic_model", "fitted_at").head()
     if latest is None:
         return None
