@@ -78,6 +78,12 @@ def test_both_aliases_move_to_the_active_model_at_once_and_purge_drops_what_was_
     assert export(lake).rows_written == {"vector_exports": 0}
 
 
+def items(lake: Lakehouse, name: str) -> int:
+    """Items in a collection. (Milvus Lite 2 gives no vectors from one that was emptied.)"""
+    with opened(default_uri(lake)) as client:
+        return int(client.query(name, filter="", output_fields=["count(*)"], consistency_level="Strong")[0]["count(*)"])
+
+
 def test_purge_takes_old_articles_out_of_both_collections(lake: Lakehouse) -> None:
     fitted(lake, "a", "b")
     activate(lake, "a")
@@ -86,10 +92,10 @@ def test_purge_takes_old_articles_out_of_both_collections(lake: Lakehouse) -> No
         export(lake, topic_model=model)
     purge_news(lake_with_news(lake), JobRun("purge_news"), older_than="2019-11-15", as_of="2019-11-16", vacuum=False)
     assert there(lake, ARTICLES) == {"a", "b"}, "the active one and the candidate stay"
-    assert held(default_uri(lake)) == {}
+    assert items(lake, both("a")["articles"]) == items(lake, both("b")["articles"]) == 0
     activate(lake, "b")
     export(lake)
-    assert held(default_uri(lake)) == {}
+    assert items(lake, both("b")["articles"]) == 0
     assert len(held(default_uri(lake), USERS)) == 2
 
 
