@@ -78,8 +78,9 @@ def test_both_aliases_move_to_the_active_model_at_once_and_purge_drops_what_was_
     assert export(lake).rows_written == {"vector_exports": 0}
 
 
-def items(lake: Lakehouse, name: str) -> int:
+def items(lake: Lakehouse, name: str | None) -> int:
     """Items in a collection. (Milvus Lite 2 gives no vectors from one that was emptied.)"""
+    assert name is not None
     with opened(default_uri(lake)) as client:
         return int(client.query(name, filter="", output_fields=["count(*)"], consistency_level="Strong")[0]["count(*)"])
 
