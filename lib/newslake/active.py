@@ -23,10 +23,12 @@ def active_topic_model(lake: Lakehouse) -> str | None:
 
     Where none was made active yet, this makes one so, see `served_topic_model`.
     """
-    model = served_topic_model(lake)
-    if model is not None and not _switches(lake):
-        activate(lake, model)
-    return model
+    if switches := _switches(lake):
+        return switches[-1][1]
+    first = _first(lake)
+    if first is not None:
+        activate(lake, first)
+    return first
 
 
 def served_topic_model(lake: Lakehouse) -> str | None:

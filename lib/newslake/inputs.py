@@ -1,6 +1,8 @@
 """Files that people and delivery services put somewhere: which of them are input, and what to say where one cannot be."""
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from pyspark.errors import AnalysisException
@@ -32,17 +34,28 @@ def checked(spark: SparkSession, path: str, option: str) -> str:
         UserError: there is nothing, it cannot be read, or an archive is among the files.
     """
     place = readable(spark, path)
-    try:
+    with looking(option, path):
         archive = listed(spark, place).where(F.col("_metadata.file_name").rlike(_ARCHIVE)).select("_metadata.file_path").head()
+    if archive is not None:
+        raise UserError(unpack_it(option, path, place_of(archive[0])))
+    return place
+
+
+@contextmanager
+def looking(option: str, path: str) -> Iterator[None]:
+    """Look at what a user's path names.
+
+    Raises:
+        UserError: there is nothing, or it cannot be read, in place of what Spark says then.
+    """
+    try:
+        yield
     except AnalysisException as error:
         if error.getCondition() == "PATH_NOT_FOUND":
             raise UserError(f"{option} {path}: there is no such file or folder") from None
         raise UserError(f"{option} {path}: cannot be read: {reason(error)}") from None
     except Exception as error:  # Py4J's own, which has no narrower type: an unknown file system, no permission
         raise UserError(f"{option} {path}: cannot be read: {reason(error)}") from None
-    if archive is not None:
-        raise UserError(unpack_it(option, path, place_of(archive[0])))
-    return place
 
 
 def unpack_it(option: str, path: str, archive: str) -> str:

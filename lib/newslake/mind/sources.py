@@ -5,11 +5,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from pyspark.errors import AnalysisException
 from pyspark.sql import SparkSession
 
 from newslake.errors import UserError
-from newslake.inputs import COMPRESSED, is_archive, reason, unpack_it
+from newslake.inputs import COMPRESSED, is_archive, looking, unpack_it
 from newslake.paths import place_of, readable
 
 Kind = Literal["news", "behaviors"]
@@ -89,14 +88,8 @@ def _look(spark: SparkSession, split: str, path: str) -> list[Source]:
 
 def _files(spark: SparkSession, split: str, path: str, place: str, pattern: str | None) -> tuple[str, ...]:
     options = {} if pattern is None else {"pathGlobFilter": pattern}
-    try:
+    with looking(f"--{split}", path):
         return tuple(sorted(spark.read.text(place, **options).inputFiles()))  # type: ignore[arg-type]
-    except AnalysisException as error:
-        if error.getCondition() == "PATH_NOT_FOUND":
-            raise UserError(f"--{split} {path}: there is no such file or folder") from None
-        raise UserError(f"--{split} {path}: cannot be read: {reason(error)}") from None
-    except Exception as error:  # Py4J's own, which has no narrower type: an unknown file system, no permission
-        raise UserError(f"--{split} {path}: cannot be read: {reason(error)}") from None
 
 
 def _archives(spark: SparkSession, split: str, path: str, place: str, kind: Kind) -> list[str]:
