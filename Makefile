@@ -1,7 +1,7 @@
 # newslake: `make help` lists what there is.
 
-# Python 3.11 under whichever name the machine knows it.
-PYTHON ?= $(shell command -v python3.11 || command -v python3)
+# The first of these that is there and runs (a name on the PATH may be another tool's, without that version behind it).
+PYTHON ?= $(shell for name in python3.12 python3.13 python3.11 python3; do $$name -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && command -v $$name && break; done)
 LAKEHOUSE ?= lakehouse
 # Further options of jobs/run_pipeline.py, such as RUN_OPTIONS="--articles 300 --epochs 2".
 RUN_OPTIONS ?=
@@ -17,7 +17,7 @@ READY := $(VENV)/.ready
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-slow lint format bench kafka kafka-stop lock clean
+.PHONY: help setup run test test-slow test-spark40 lint format bench kafka kafka-stop lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1\t\2/' | while IFS="$$(printf '\t')" read -r target text; do printf '  %-10s %s\n' "$$target" "$$text"; done
@@ -32,6 +32,13 @@ test: $(READY) ## Run the tests
 
 test-slow: $(READY) ## Run the slower proofs: kills at many moments, larger data
 	$(BIN)/pytest -m slow $(IN_PARALLEL)
+
+# What Databricks runtime 17.3 LTS has. Everything else is as locked.
+SPARK40 := pyspark==4.0.5 delta-spark==4.0.1
+SPARK40_VENV := .venv-spark40
+
+test-spark40: $(SPARK40_VENV)/.ready ## Run the quick tests of the rooms that meet Spark, on Spark 4.0 with Delta 4.0
+	$(SPARK40_VENV)/bin/pytest -m "not slow" $(IN_PARALLEL) -k "not kill" tests/base tests/mind tests/text tests/training tests/streaming tests/search
 
 lint: $(READY) ## Check style and types
 	$(BIN)/ruff check .
@@ -52,15 +59,15 @@ kafka-stop: $(READY) ## Stop it; its data stay in .venv/kafka
 	$(BIN)/python -m tests.streaming.broker stop --port $(KAFKA_PORT)
 
 lock: $(READY) ## Resolve requirements.lock anew from setup.py
-	$(BIN)/uv pip compile setup.py --extra test --extra bench --upgrade --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --custom-compile-command "make lock" --quiet --output-file requirements.lock
+	$(BIN)/uv pip compile setup.py --extra test --extra bench --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --custom-compile-command "make lock" --quiet --output-file requirements.lock
 
 clean: ## Remove .venv and what tools leave behind (never the tables)
-	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis lib/*.egg-info
+	rm -rf $(VENV) $(SPARK40_VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis lib/*.egg-info
 
 # --compile-bytecode: where PYTHONDONTWRITEBYTECODE is set, as in many containers, every process that imports PyTorch would spend
 # some 10 s on compiling it.
 $(READY): requirements.lock setup.py conf/spark/jars.lock conf/spark/local.conf conf/spark/log4j2.properties
-	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || { echo "newslake needs Python 3.11; say which: make PYTHON=/path/to/python3.11 ..." >&2; exit 2; }
+	@"$(PYTHON)" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null || { echo "newslake needs Python 3.11, 3.12 or 3.13, and none is on the PATH: get one (pip install uv && uv python install 3.12), then make PYTHON=\$$(uv python find 3.12) ..." >&2; exit 2; }
 	@command -v java >/dev/null || { echo "newslake needs Java 17 (Spark runs on it): install it, or put it on PATH" >&2; exit 2; }
 	"$(PYTHON)" -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
@@ -68,3 +75,11 @@ $(READY): requirements.lock setup.py conf/spark/jars.lock conf/spark/local.conf 
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	$(BIN)/python -m newslake.local_spark
 	@touch $(READY)
+
+$(SPARK40_VENV)/.ready: $(READY) conf/spark/jars-4.0.lock
+	"$(PYTHON)" -m venv $(SPARK40_VENV)
+	$(BIN)/uv pip install --quiet --compile-bytecode --python $(SPARK40_VENV)/bin/python --require-hashes --requirement requirements.lock
+	$(BIN)/uv pip install --quiet --compile-bytecode --python $(SPARK40_VENV)/bin/python --no-deps $(SPARK40)
+	$(BIN)/uv pip install --quiet --python $(SPARK40_VENV)/bin/python --no-deps --no-build-isolation --editable .
+	$(SPARK40_VENV)/bin/python -m newslake.local_spark
+	@touch $@

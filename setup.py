@@ -6,28 +6,28 @@ The ranges here say what works together; requirements.lock says which versions e
 from setuptools import find_packages, setup
 
 RUNTIME = [
-    # Spark 4.1 wants pyarrow >= 15, which petastorm cannot use.
-    "pyspark>=4.0.1,<4.1",
-    "delta-spark>=4.0.1,<4.1",
-    # 0.13.1's thread pool silently drops row groups, and it repeats one row-group order every epoch.
+    # Tested with 4.2 (requirements.lock) and 4.0 (make test-spark40, as Databricks runtime 17.3 LTS has it).
+    "pyspark>=4.0.1,<4.3",
+    # Its jars are built for one minor version of Spark each (conf/spark/jars.lock). That of 4.4.1 for Spark 4.2 is not on Maven Central.
+    "delta-spark>=4.0.1,!=4.4.1,<4.5",
+    # 0.13.1's thread pool silently drops row groups, and it repeats one row-group order every epoch. training/petastorm_compat.py gives
+    # 0.12.1 what newer pyarrow and numpy no longer have.
     "petastorm==0.12.1",
-    # 0.12 itself reads through the legacy ParquetDataset, which 15 lacks. training/petastorm_compat.py does without it, so that this
-    # pin goes when Spark does.
-    "pyarrow>=14.0.2,<15",
-    # pyarrow 14 is built against numpy 1, and pandas 3 wants numpy 2.
-    "numpy>=1.26,<2",
+    "pyarrow>=15",
+    "numpy>=1.26",
+    # Spark 4.2 is not tested with pandas 3.
     "pandas>=2.2,<3",
-    # torch 2.15 wants setuptools >= 77; milvus-lite (serving) needs pkg_resources, gone after 81.
-    "setuptools>=77,<81",
+    # Petastorm imports distutils, which Python lost in 3.12 and setuptools brings.
+    "setuptools>=77",
     "torch>=2.6",
     "transformers>=5,<6",
     "safetensors>=0.4",
     "datasketch>=2,<3",
     # Chinese text has no blanks between words. Its table is loaded at the first use (a second and 100 MB): import it late.
     "jieba>=0.42,<0.43",
-    # Streams of articles and events end in Milvus; Lite keeps it in a local file. Lite 3 wants pyarrow >= 15.
-    "pymilvus==3.0.2",
-    "milvus-lite==2.5.1",
+    # Streams of articles and events end in Milvus; Lite keeps it in a local file.
+    "pymilvus>=3.0.2,<4",
+    "milvus-lite>=3.2,<4",
     # Generates the Vespa application's schemas.
     "pyvespa>=1.2,<2",
     # The report is one HTML file from templates.
@@ -45,7 +45,11 @@ TEST = [
     "pytest-xdist>=3.6",
     "hypothesis>=6",
     "scikit-learn>=1.5",
+    # Readers of Delta without Spark. DuckDB's comes as a package, built for one version of DuckDB.
     "deltalake>=1.6",
+    "polars>=1.30",
+    "duckdb==1.4.4",
+    "duckdb-ext-delta==1.4.4.20260205",
     # What encoders in folders of its kind must give.
     "sentence-transformers>=6",
     # A producer for the real Kafka broker of the stream's tests.
@@ -68,7 +72,7 @@ setup(
     name="newslake",
     version="0.1.0",
     description="Spark jobs that turn news articles and reading behaviour into vectors, recommendations and clean labels",
-    python_requires=">=3.11,<3.13",
+    python_requires=">=3.11,<3.14",
     package_dir={
         "newslake": "lib/newslake",
         "newslake.schemas": "schemas",

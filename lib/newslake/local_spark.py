@@ -32,10 +32,11 @@ def set_up(spark_home: Path) -> list[str]:
     """Complete one pyspark installation; returns the names of the jars that had to be fetched.
 
     Raises:
-        JobFailed: a jar cannot be fetched, or is not the one that conf/spark/jars.lock names.
+        JobFailed: a jar cannot be fetched, or is not the one that the lock in conf/spark names.
     """
     source = resources.files("newslake.conf") / "spark"
-    fetched = fetch_jars(spark_home / "jars", (source / "jars.lock").read_text(encoding="utf-8"), "conf/spark/jars.lock", spark_home)
+    lock = "jars-4.0.lock" if pyspark.__version__.startswith("4.0.") else "jars.lock"
+    fetched = fetch_jars(spark_home / "jars", (source / lock).read_text(encoding="utf-8"), f"conf/spark/{lock}", spark_home)
     conf = spark_home / "conf"
     conf.mkdir(exist_ok=True)
     (conf / "log4j2.properties").write_text((source / "log4j2.properties").read_text(encoding="utf-8"), encoding="utf-8")

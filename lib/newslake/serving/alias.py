@@ -1,11 +1,9 @@
 """The names by which collections are read: aliases that are switched to the collections of another topic model.
 
 Articles' and users' vectors mean something to each other only where they are of one model, so both aliases move in one go, once both
-collections are filled. Milvus Lite 2 knows no aliases: there an empty collection of the alias's name says in its description, as
-`alias_of`, which collection is read. Lite lets one process have its file, so that nobody reads it while it is made anew.
+collections are filled.
 """
 
-import json
 from collections.abc import Iterable
 from typing import Any
 
@@ -13,9 +11,7 @@ from newslake.active import active_topic_model
 from newslake.errors import UserError
 from newslake.jobrun import JobRun
 from newslake.lakehouse import Lakehouse
-from newslake.serving.collection import KINDS, VECTOR, Collection, Kind, alias_name, described, existing, holdings, is_unknown_call
-
-_ALIAS_OF = "alias_of"
+from newslake.serving.collection import KINDS, Collection, Kind, alias_name, described, existing, holdings
 
 
 def read_name(client: Any, kind: Kind, prefix: str) -> str | None:
@@ -30,12 +26,10 @@ def read_name(client: Any, kind: Kind, prefix: str) -> str | None:
     name = str(client.describe_collection(alias)["collection_name"])
     if name != alias:
         return name
-    holds = holdings(client, alias)
-    if not {_ALIAS_OF, "collection_id"} & holds.keys():
-        raise UserError(f"collection {alias} is there and was not made by newslake: choose another --prefix")
     # Older versions had one collection, and no alias.
-    behind = holds.get(_ALIAS_OF, alias)
-    return behind if client.has_collection(behind) else None
+    if "collection_id" not in holdings(client, alias):
+        raise UserError(f"collection {alias} is there and was not made by newslake: choose another --prefix")
+    return alias
 
 
 def switch(client: Any, kind: Kind, prefix: str, name: str) -> bool:
@@ -47,12 +41,7 @@ def switch(client: Any, kind: Kind, prefix: str, name: str) -> bool:
     is_alias = taken and client.describe_collection(alias)["collection_name"] != alias
     if taken and not is_alias:
         client.drop_collection(alias)
-    try:
-        (client.alter_alias if is_alias else client.create_alias)(collection_name=name, alias=alias)
-    except Exception as error:
-        if not is_unknown_call(error):
-            raise
-        _point(client, alias, name)
+    (client.alter_alias if is_alias else client.create_alias)(collection_name=name, alias=alias)
     return True
 
 
@@ -95,14 +84,3 @@ def unread(client: Any, prefix: str, keep: set[str]) -> list[Collection]:
         reads = read_name(client, kind, prefix)
         found += [each for each in existing(client, kind, prefix) if each.name != reads and each.topic_model not in keep]
     return found
-
-
-def _point(client: Any, alias: str, name: str) -> None:
-    from pymilvus import DataType
-
-    schema = client.create_schema(auto_id=False, enable_dynamic_field=False, description=json.dumps({_ALIAS_OF: name}))
-    schema.add_field("id", DataType.VARCHAR, is_primary=True, max_length=1)
-    schema.add_field(VECTOR, DataType.FLOAT_VECTOR, dim=2)
-    index = client.prepare_index_params()
-    index.add_index(VECTOR, index_type="AUTOINDEX", metric_type="COSINE")
-    client.create_collection(alias, schema=schema, index_params=index)

@@ -1,8 +1,7 @@
 """Collections in Milvus that know what they hold: made, found, counted, dropped.
 
-Milvus Lite knows neither partitions nor properties of collections, so articles are filtered by their date, and what a collection holds
-stands in its description. A collection holds one topic model's vectors, and bears its name; serving/alias.py has the name by which it
-is read.
+Milvus Lite has no partitions, so articles are filtered by their date. It forgets a collection's description: what a collection holds is a
+property. A collection holds one topic model's vectors, and bears its name; serving/alias.py has the name by which it is read.
 """
 
 import hashlib
@@ -18,6 +17,7 @@ from newslake.errors import JobFailed, UserError
 DEFAULT_PREFIX = "newslake"
 MAX_ID_BYTES = 1024
 VECTOR = "vector"
+_HOLDS = "newslake.holds"  # the property that says what a collection holds, as JSON
 _PREFIX = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}")
 
 
@@ -109,18 +109,8 @@ def drop(client: Any, name: str) -> None:
 
 
 def aliases_of(client: Any, name: str) -> list[str]:
-    """The aliases of a collection; none in Milvus Lite 2, which knows none."""
-    try:
-        return list(client.list_aliases(collection_name=name)["aliases"])
-    except Exception as error:
-        if not is_unknown_call(error):
-            raise
-        return []
-
-
-def is_unknown_call(error: Exception) -> bool:
-    """Whether this Milvus does not know the call: gRPC's own error, which its client hands on as it is."""
-    return "StatusCode.UNIMPLEMENTED" in str(error)
+    """The aliases of a collection."""
+    return list(client.list_aliases(collection_name=name)["aliases"])
 
 
 def count(client: Any, collection: Collection) -> int:
@@ -159,20 +149,22 @@ def _create(client: Any, kind: Kind, name: str, holds: Mapping[str, str], size: 
         "float": (DataType.FLOAT, {}),
         "varchar": (DataType.VARCHAR, {"max_length": MAX_ID_BYTES}),
     }
-    schema = client.create_schema(auto_id=False, enable_dynamic_field=False, description=json.dumps(holds, sort_keys=True))
+    schema = client.create_schema(auto_id=False, enable_dynamic_field=False)
     schema.add_field(kind.key, DataType.VARCHAR, is_primary=True, max_length=MAX_ID_BYTES)
     for field, text in kind.scalars.items():
         schema.add_field(field, types[text][0], **types[text][1])
     schema.add_field(VECTOR, DataType.FLOAT_VECTOR, dim=size)
     index = client.prepare_index_params()
     index.add_index(VECTOR, index_type="AUTOINDEX", metric_type="COSINE")
-    client.create_collection(name, schema=schema, index_params=index)
+    client.create_collection(name, schema=schema, index_params=index, properties={_HOLDS: json.dumps(holds, sort_keys=True)})
 
 
 def holdings(client: Any, name: str) -> dict[str, str]:
-    """What a collection's description says that it holds; nothing where it is none of ours."""
+    """What a collection says that it holds; nothing where it is none of ours."""
+    found = client.describe_collection(name)
     try:
-        holds = json.loads(client.describe_collection(name).get("description") or "")
+        # The description: where newslake wrote it before Milvus Lite 3.
+        holds = json.loads((found.get("properties") or {}).get(_HOLDS) or found.get("description") or "")
     except ValueError:
         return {}
     return holds if isinstance(holds, dict) else {}

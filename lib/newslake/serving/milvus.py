@@ -1,6 +1,6 @@
 """Milvus, opened in a local file or at a server.
 
-A local file is Milvus Lite's, which lets one process at a time have it: only the driver writes.
+A local file is Milvus Lite's (in truth a folder), which lets one process at a time have it: only the driver writes.
 """
 
 import fcntl
@@ -76,8 +76,7 @@ def opened(uri: str, token: str | None = None) -> Iterator[Any]:
 def _file(uri: str) -> tuple[str, bool]:
     """The file's absolute path, its folder made, and whether this process has yet to open it.
 
-    Looks first whether another process has the file, which Milvus Lite says less clearly. Not where this process has it:
-    closing a second handle to the lock would give the lock up.
+    Looks first whether another process has the file, which Milvus Lite says less clearly.
     """
     from milvus_lite.server_manager import server_manager_instance
 
@@ -86,12 +85,14 @@ def _file(uri: str) -> tuple[str, bool]:
         raise UserError(
             f"--uri {uri}: give http://host:port, or a file whose name ends in .db (letters, digits, . _ -, 36 characters at most)"
         )
+    if path.is_file():
+        raise UserError(f"--uri {uri}: a file of Milvus Lite 2, which Milvus Lite 3 does not read: move it away and export again")
     if str(path) in server_manager_instance._servers:
         return str(path), False
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with (path.parent / f".{path.name}.lock").open("a") as lock:
-            fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        path.mkdir(parents=True, exist_ok=True)
+        with (path / "LOCK").open("a") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         raise UserError(
             f"--uri {uri}: another process has this Milvus file open: wait for it to end, or run a Milvus server and give its address"
