@@ -1,7 +1,7 @@
 # newslake: `make help` lists what there is.
 
-# The first of these that is there and runs (a name on the PATH may be another tool's, without that version behind it).
-PYTHON ?= $(shell for name in python3.12 python3.13 python3.11 python3; do $$name -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && command -v $$name && break; done)
+# Which Python builds .venv; by default conf/python.sh looks for one.
+PYTHON ?=
 LAKEHOUSE ?= lakehouse
 # Further options of jobs/run_pipeline.py, such as RUN_OPTIONS="--articles 300 --epochs 2".
 RUN_OPTIONS ?=
@@ -67,9 +67,8 @@ clean: ## Remove .venv and what tools leave behind (never the tables)
 # --compile-bytecode: where PYTHONDONTWRITEBYTECODE is set, as in many containers, every process that imports PyTorch would spend
 # some 10 s on compiling it.
 $(READY): requirements.lock setup.py conf/spark/jars.lock conf/spark/local.conf conf/spark/log4j2.properties
-	@"$(PYTHON)" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null || { echo "newslake needs Python 3.11, 3.12 or 3.13, and none is on the PATH: get one (pip install uv && uv python install 3.12), then make PYTHON=\$$(uv python find 3.12) ..." >&2; exit 2; }
 	@command -v java >/dev/null || { echo "newslake needs Java 17 (Spark runs on it): install it, or put it on PATH" >&2; exit 2; }
-	"$(PYTHON)" -m venv $(VENV)
+	python=$$(UV_VERSION=$(UV_VERSION) conf/python.sh "$(PYTHON)") && "$$python" -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
 	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --require-hashes --requirement requirements.lock
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
@@ -77,7 +76,7 @@ $(READY): requirements.lock setup.py conf/spark/jars.lock conf/spark/local.conf 
 	@touch $(READY)
 
 $(SPARK40_VENV)/.ready: $(READY) conf/spark/jars-4.0.lock
-	"$(PYTHON)" -m venv $(SPARK40_VENV)
+	$(BIN)/python -m venv $(SPARK40_VENV)
 	$(BIN)/uv pip install --quiet --compile-bytecode --python $(SPARK40_VENV)/bin/python --require-hashes --requirement requirements.lock
 	$(BIN)/uv pip install --quiet --compile-bytecode --python $(SPARK40_VENV)/bin/python --no-deps $(SPARK40)
 	$(BIN)/uv pip install --quiet --python $(SPARK40_VENV)/bin/python --no-deps --no-build-isolation --editable .

@@ -4,16 +4,17 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Literal
 
-import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
-from pyspark.sql import types as T
 
 from newslake.errors import JobFailed
 from newslake.inputs import checked, is_blank, text_lines
 from newslake.jsonlines import Field, also, parsed
 from newslake.lakehouse import Lakehouse
 from newslake.quarantine import commonest, nothing_usable
+from newslake.spark_versions import text_udf
 
 Clock = Literal["arrival", "occurrence"]
 MAX_TAG = 100
@@ -77,10 +78,12 @@ def window_before(as_of: date, hours: float | None, previous: date | None, clock
     return WindowOfTime(max(starts, default=None), end, clock)
 
 
-@F.pandas_udf(T.StringType())  # type: ignore[call-overload]
-def _composed(text: pd.Series) -> pd.Series:
-    """Unicode's normal form NFKC, which Spark has no function for."""
-    return text.str.normalize("NFKC")
+def _nfkc(text: pa.Array) -> pa.Array:
+    return pc.utf8_normalize(text, form="NFKC")
+
+
+_composed = text_udf(_nfkc)
+"""Unicode's normal form NFKC, which Spark has no function for."""
 
 
 def as_tag(text: Column) -> Column:
