@@ -69,6 +69,7 @@ def held(uri: str, kind: Kind = ARTICLES, prefix: str = "newslake") -> dict[str,
     """What the collection holds: its key -> the other fields."""
     with opened(uri) as client:
         name = read_name(client, kind, prefix)
+        client.load_collection(name)
         fields = [kind.key, *kind.scalars, "vector"]
         found = client.query(name, filter="", output_fields=fields, limit=10_000)
         return {row[kind.key]: {field: row[field] for field in fields[1:]} for row in found}
@@ -77,8 +78,10 @@ def held(uri: str, kind: Kind = ARTICLES, prefix: str = "newslake") -> dict[str,
 def nearest(uri: str, vector: list[float], *, kind: Kind = ARTICLES, where: str = "", limit: int = 3) -> list[str]:
     """Keys of the nearest items by cosine."""
     with opened(uri) as client:
-        found = client.search(read_name(client, kind, "newslake"), data=[vector], limit=limit, filter=where)
-        return [hit["id"] for hit in found[0]]
+        name = read_name(client, kind, "newslake")
+        client.load_collection(name)
+        found = client.search(name, data=[vector], limit=limit, filter=where)
+        return [hit[kind.key] for hit in found[0]]
 
 
 __all__ = ["ARTICLES", "SIZE", "USERS", "Article", "article_vectors", "held", "nearest", "trained", "user_vectors", "vector_of"]

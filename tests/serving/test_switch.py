@@ -80,6 +80,7 @@ def items(lake: Lakehouse, name: str | None) -> int:
     """Items in a collection."""
     assert name is not None
     with opened(default_uri(lake)) as client:
+        client.load_collection(name)
         return int(client.query(name, filter="", output_fields=["count(*)"], consistency_level="Strong")[0]["count(*)"])
 
 
@@ -142,6 +143,7 @@ def test_the_alias_is_a_name_of_the_collection(lake: Lakehouse) -> None:
     vectors_by(lake, "a.1")
     export(lake)
     with opened(default_uri(lake)) as client:
+        client.load_collection("newslake_articles")
         assert client.query("newslake_articles", filter="", output_fields=["count(*)"])[0]["count(*)"] == 6
         # A kill before the alias was made: the next export puts it right.
         client.drop_alias(alias="newslake_articles")

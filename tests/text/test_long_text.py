@@ -80,7 +80,7 @@ def test_the_most_central_sentences_that_fit_are_chosen_once_each() -> None:
 def texts_of(encoder: Encoder, how: LongText, first: list[str], second: list[str]) -> list[str]:
     """What the model reads, as text again: pieces joined by a bar."""
     made = pieces(encoder.tokenizer, how, first, second)
-    read = [encoder.tokenizer._own.decode(one.ids) for one in made.tokens if isinstance(one, TokenisedText)]
+    read = [str(encoder.tokenizer._own.decode(one.ids)) for one in made.tokens if isinstance(one, TokenisedText)]
     return [" | ".join(read[i] for i in np.flatnonzero(made.text == n)) for n in range(len(first))]
 
 

@@ -20,6 +20,8 @@ from newslake.lakehouse import Lakehouse
 _SERVER = re.compile(r"(https?|tcp|unix)://?\S+")
 _LITE_NAME = re.compile(r"[A-Za-z0-9._-]{1,33}\.db")  # what Milvus Lite takes
 _CONNECT_S = 20.0
+# Milvus Lite cuts a connection that pymilvus asks for signs of life every 10 seconds, as it does by default, and says so on stderr.
+_QUIET: dict[str, Any] = {"grpc_options": {"grpc.keepalive_time_ms": 3_600_000}}
 
 
 def default_uri(lake: Lakehouse) -> str:
@@ -51,7 +53,9 @@ def opened(uri: str, token: str | None = None) -> Iterator[Any]:
     """
     token = token or os.environ.get("MILVUS_TOKEN", "")
     # Imported late: half a second, and it warns of its own imports.
-    logging.getLogger("pymilvus").setLevel(logging.CRITICAL)
+    # Milvus Lite lacks a call that pymilvus asks for as it connects, and does without.
+    for name in ("pymilvus", "grpc._server"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         from pymilvus import MilvusClient
@@ -60,7 +64,7 @@ def opened(uri: str, token: str | None = None) -> Iterator[Any]:
         shown = masked("", uri)
         where, is_ours = _file(uri) if is_file(uri) else (uri, False)
         try:
-            client = MilvusClient(where, token=token, timeout=_CONNECT_S)
+            client = MilvusClient(where, token=token, timeout=_CONNECT_S, **(_QUIET if is_file(uri) else {}))
         except (MilvusException, OSError, RuntimeError) as error:
             if is_file(uri):
                 raise UserError(f"--uri {shown}: the file cannot be opened as a Milvus database ({_reason(error, token)})") from None

@@ -174,7 +174,7 @@ def _as_arrow(encoded: "Encoded", readable: list[int], rows: int, settings: Embe
         counts[row] = encoded.token_counts[at]
     good = np.array([error is None for error in errors], dtype=bool)
     at_of = {row: at for at, row in enumerate(readable)}
-    kept = encoded.vectors[[at_of[row] for row in np.flatnonzero(good)]]
+    kept = encoded.vectors[[at_of[row] for row in np.flatnonzero(good).tolist()]]
     ends = np.concatenate([[0], np.cumsum(good)]).astype(np.int32) * encoded.vectors.shape[1]
     # A list starts at its offset; a NULL offset makes it NULL.
     offsets = pa.array(ends, mask=np.concatenate([~good, [False]]))

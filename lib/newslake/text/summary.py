@@ -86,9 +86,9 @@ def chosen(tokens: Sequence[Sequence[int]], text: np.ndarray, room: np.ndarray) 
         seen.add(key)
     kept = np.flatnonzero(first)
     owner = text[kept]
-    scores = centrality([tokens[i] for i in kept], owner)
+    scores = centrality([tokens[i] for i in kept.tolist()], owner)
     order = np.lexsort((np.arange(len(kept)), -np.round(scores, 9), owner))
-    lengths = np.array([len(tokens[i]) for i in kept[order]], dtype=np.int64)
+    lengths = np.array([len(tokens[i]) for i in kept[order].tolist()], dtype=np.int64)
     total = np.cumsum(lengths)
     heads = np.flatnonzero(np.diff(owner, prepend=-1))
     before = (total - lengths)[heads]

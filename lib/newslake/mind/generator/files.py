@@ -5,7 +5,7 @@ or any URI that Spark writes to. Parquet is written by the workers through pyarr
 encodings in an order that changes from one JVM to the next.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 from uuid import uuid4
@@ -79,7 +79,7 @@ def write(spark: SparkSession, out: str, files: Files) -> None:
 def _tasks(spark: SparkSession, files: Files, run: Callable[[int], Iterable[pa.RecordBatch]], schema: str) -> DataFrame:
     """What `run` gives for each file, one partition a file."""
 
-    def run_all(batches: Iterable[pa.RecordBatch]) -> Iterable[pa.RecordBatch]:
+    def run_all(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
             for file in batch.column(0).to_pylist():
                 yield from run(file)

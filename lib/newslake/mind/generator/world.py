@@ -127,7 +127,7 @@ def tastes(world: Catalogue, users: Ints) -> Floats:
 def _appeal(world: Catalogue) -> Floats:
     """How readily each category is liked: a few by many users (which ones, the seed decides)."""
     rank = np.argsort(np.argsort(world.draws.bits("category/appeal", np.arange(len(world.words.categories)))))
-    return (1.0 + rank) ** -APPEAL_SKEW
+    return np.asarray((1.0 + rank) ** -APPEAL_SKEW, dtype=np.float64)
 
 
 def affinities(world: Catalogue, taste: Floats, row: Ints, article: Ints) -> Floats:
