@@ -17,7 +17,7 @@ READY := $(VENV)/.ready
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-slow test-spark40 lint format bench kafka kafka-stop lock clean
+.PHONY: help setup run test test-slow test-cluster test-spark40 lint format bench kafka kafka-stop lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1\t\2/' | while IFS="$$(printf '\t')" read -r target text; do printf '  %-10s %s\n' "$$target" "$$text"; done
@@ -32,6 +32,9 @@ test: $(READY) ## Run the tests
 
 test-slow: $(READY) ## Run the slower proofs: kills at many moments, larger data
 	$(BIN)/pytest -m slow $(IN_PARALLEL)
+
+test-cluster: $(READY) ## Run the jobs on a real cluster of two workers, one of which is killed (half an hour)
+	$(BIN)/pytest -m slow tests/cluster
 
 # What Databricks runtime 17.3 LTS has. Everything else is as locked.
 SPARK40 := pyspark==4.0.5 delta-spark==4.0.1

@@ -17,6 +17,7 @@ from typing import Annotated, Any, Literal, NoReturn
 from cyclopts import App, CycloptsError, Group, Parameter
 from cyclopts.config import Dict as ConfigValues
 
+from newslake.checkpoints import checkpoints
 from newslake.errors import JobFailed, UserError
 from newslake.faults import explained
 from newslake.jobrun import JobRun, first_line, log, masked, recorded
@@ -107,7 +108,7 @@ def run_job(
     """
     run = JobRun(job.__name__, _all_options(job, options), profile)
     run.facts.update(facts or {})
-    with recorded(lake, run):
+    with recorded(lake, run), checkpoints(lake):
         job(lake, run, **options)
     run.progress(f"done: {run.summary()}")
     return run

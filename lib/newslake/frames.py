@@ -79,8 +79,13 @@ class Frames:
 
         A kept frame carries the plans of those that it is made from, several times over once they nest, so that Spark's
         own description of the plan doubles with each step. Partitions by a key are forgotten too.
+
+        Where the session has a folder for checkpoints (see checkpoints.py) the rows go there, since what only executors hold is lost
+        with one of them.
         """
-        return rows.localCheckpoint(eager=True)
+        if rows.sparkSession.sparkContext.getCheckpointDir() is None:
+            return rows.localCheckpoint(eager=True)
+        return rows.checkpoint(eager=True)
 
     def __enter__(self) -> Self:
         return self

@@ -25,6 +25,8 @@ _ALWAYS = {
     "spark.databricks.delta.merge.materializeSource": "all",
     # What goes to a Python worker at once is bounded in rows by default, and long articles are not.
     "spark.sql.execution.arrow.maxBytesPerBatch": str(16 * 2**20),
+    # Checkpoints of a cluster's frames go once nothing refers to them: a stream makes some with every batch.
+    "spark.cleaner.referenceTracking.cleanCheckpoints": "true",
     "spark.python.daemon.module": python_workers.MODULE,
     # Python tells the JVM the line of every column function, four calls over a socket for one; a message that quotes it helps who
     # writes a job, not who runs it.
