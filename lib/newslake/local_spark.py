@@ -1,4 +1,4 @@
-"""Set up pip's pyspark for newslake on one machine: jars of Delta and Kafka, settings of conf/spark/local.conf, an archive of classes.
+"""Set up pip's pyspark for newslake on one machine: jars of Delta and Kafka, settings of conf/spark/local.conf.
 
 `python -m newslake.local_spark` puts them inside the pyspark of the active environment, so that plain `spark-submit` and
 `python jobs/<job>.py` find them without a flag and without the network. A cluster or Databricks brings its own.
@@ -7,6 +7,7 @@
 import hashlib
 import os
 import shutil
+import subprocess
 import sys
 import tempfile
 from importlib import resources
@@ -14,7 +15,6 @@ from pathlib import Path
 
 import pyspark
 
-from newslake.class_archive import archive_classes, submit
 from newslake.errors import JobFailed
 
 
@@ -40,8 +40,7 @@ def set_up(spark_home: Path) -> list[str]:
     conf = spark_home / "conf"
     conf.mkdir(exist_ok=True)
     (conf / "log4j2.properties").write_text((source / "log4j2.properties").read_text(encoding="utf-8"), encoding="utf-8")
-    settings = archive_classes(spark_home, (source / "local.conf").read_text(encoding="utf-8"))
-    (conf / "spark-defaults.conf").write_text(settings, encoding="utf-8")
+    (conf / "spark-defaults.conf").write_text((source / "local.conf").read_text(encoding="utf-8"), encoding="utf-8")
     return fetched
 
 
@@ -98,7 +97,7 @@ def _fetch(folder: Path, missing: dict[str, tuple[str, str]], lock_name: str, sp
             arguments += ["--conf", f"spark.jars.ivySettings={settings}"]
         # A home of its own: Ivy trips over a POM that lies in the user's Maven folder without its jar.
         coordinates = (coordinate for coordinate, _ in missing.values())
-        result = submit(spark_home, *arguments, str(script), *coordinates, SPARK_SUBMIT_OPTS=f"-Duser.home={scratch}")
+        result = _submit(spark_home, *arguments, str(script), *coordinates, SPARK_SUBMIT_OPTS=f"-Duser.home={scratch}")
         said = [line.removeprefix("REASON ") for line in result.stdout.splitlines() if line.startswith("REASON ")]
         said += [line.strip() for line in result.stderr.splitlines() if "ERROR" in line or "Exception" in line]
         for name, (coordinate, digest) in missing.items():
@@ -109,6 +108,18 @@ def _fetch(folder: Path, missing: dict[str, tuple[str, str]], lock_name: str, sp
             if not _is_right(found, digest):
                 raise JobFailed(f"{coordinate} is not the jar that {lock_name} names (SHA-256 differs)")
             shutil.copy2(found, folder / name)
+
+
+def _submit(spark_home: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run a script by the spark-submit of one pyspark, in this environment's Python; stdout and stderr are captured."""
+    python = {"PYSPARK_PYTHON": sys.executable, "PYSPARK_DRIVER_PYTHON": sys.executable}
+    return subprocess.run(
+        [str(spark_home / "bin" / "spark-submit"), *arguments],
+        env={**os.environ, "SPARK_HOME": str(spark_home), **python, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
 
 
 if __name__ == "__main__":
