@@ -35,7 +35,7 @@ TIMES = {"ingested_at", "encoded_at", "written_at", "trained_at", "updated_at", 
 def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A lakehouse with every table of a small sample, made on one machine."""
     root = tmp_path_factory.mktemp("cluster") / "lakehouse"
-    sizes = ["--articles", "150", "--users", "40", "--impressions", "200", "--epochs", "1"]
+    sizes = ["--articles", "400", "--users", "40", "--impressions", "200", "--epochs", "1"]
     done = _submit("local[2]", "run_pipeline", ["--lakehouse", str(root), *sizes])
     assert done.returncode == 0, done.stderr[-3000:]
     return root
