@@ -20,10 +20,10 @@ def program(path: Path, name: str, script: str) -> Path:
 
 
 def test_a_name_without_a_version_behind_it_is_passed_over(tmp_path: Path) -> None:
-    program(tmp_path, "python3.12", "exit 127")
-    (tmp_path / "python3.11").symlink_to(sys.executable)
+    program(tmp_path, "python3.11", "exit 127")
+    (tmp_path / "python3.12").symlink_to(sys.executable)
     found = chosen("", tmp_path)
-    assert (found.returncode, found.stdout) == (0, f"{tmp_path}/python3.11\n")
+    assert (found.returncode, found.stdout) == (0, f"{tmp_path}/python3.12\n")
 
 
 def test_the_one_that_is_given_is_taken_or_refused(tmp_path: Path) -> None:
