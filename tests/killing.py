@@ -61,11 +61,11 @@ def kill_job(job: str, *arguments: str, when: Callable[[], bool], log: Path, tim
         deadline = time.monotonic() + timeout_s
         while process.poll() is None:
             if when():
-                _kill_tree(process.pid)
+                kill_tree(process.pid)
                 process.wait()
                 return True
             if time.monotonic() > deadline:
-                _kill_tree(process.pid)
+                kill_tree(process.pid)
                 raise TimeoutError(f"{job} neither ended nor came to the moment in {timeout_s} s: {log.read_text()[-2000:]}")
             time.sleep(0.005)
     return False
@@ -120,7 +120,8 @@ def _environment(extra: dict[str, str]) -> dict[str, str]:
     return {**os.environ, "HF_HUB_OFFLINE": "1", **extra}
 
 
-def _kill_tree(pid: int) -> None:
+def kill_tree(pid: int) -> None:
+    """SIGKILL a process and all that it started."""
     # The Python workers have a process group of their own, so the tree is walked instead of killing a group.
     try:
         parent = psutil.Process(pid)

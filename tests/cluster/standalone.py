@@ -10,9 +10,9 @@ from types import TracebackType
 from typing import Self
 from urllib.request import urlopen
 
-import psutil
 import pyspark
 
+from tests.killing import kill_tree
 from tests.ports import free_port
 
 SPARK_HOME = Path(pyspark.__file__).parent
@@ -47,7 +47,8 @@ class Cluster:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         for process in [*self.workers, self._master]:
             if process is not None:
-                _kill_tree(process)
+                kill_tree(process.pid)
+                process.wait()
 
     def add_worker(self) -> None:
         """Start one more Worker."""
@@ -57,7 +58,7 @@ class Cluster:
 
     def kill_worker(self, number: int) -> None:
         """SIGKILL a Worker with its executor and the executor's Python workers, as a machine that is gone."""
-        _kill_tree(self.workers[number])
+        kill_tree(self.workers[number].pid)
 
     def _start(self, name: str, *arguments: str) -> subprocess.Popen[bytes]:
         command = [str(SPARK_HOME / "bin" / "spark-class"), f"org.apache.spark.deploy.{name}", "--host", "127.0.0.1", *arguments]
@@ -77,18 +78,3 @@ class Cluster:
                 pass
             time.sleep(0.2)
         raise TimeoutError(f"the cluster has not {workers} workers after {_WAIT_S} s: see {self.folder}")
-
-
-def _kill_tree(process: subprocess.Popen[bytes]) -> None:
-    try:
-        parent = psutil.Process(process.pid)
-        tree = [parent, *parent.children(recursive=True)]
-    except psutil.NoSuchProcess:
-        return
-    for one in tree:
-        try:
-            one.kill()
-        except psutil.NoSuchProcess:
-            continue
-    process.wait()
-    psutil.wait_procs(tree[1:], timeout=10)

@@ -12,7 +12,7 @@ import pytest
 from deltalake import DeltaTable
 
 from tests.cluster.standalone import SPARK_HOME, Cluster
-from tests.killing import PROJECT, SMALL
+from tests.killing import PROJECT, SHORT_LIVED, SMALL, run_job
 
 DEV, EVE = "2019-11-15", "2019-11-14"
 # Job -> its options, and the tables that are taken away before it, so that it has all of its work to do.
@@ -36,7 +36,7 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A lakehouse with every table of a small sample, made on one machine."""
     root = tmp_path_factory.mktemp("cluster") / "lakehouse"
     sizes = ["--articles", "400", "--users", "40", "--impressions", "200", "--epochs", "1"]
-    done = _submit("local[2]", "run_pipeline", ["--lakehouse", str(root), *sizes])
+    done = run_job("run_pipeline", "--lakehouse", str(root), *sizes, PYSPARK_SUBMIT_ARGS=SHORT_LIVED["PYSPARK_SUBMIT_ARGS"])
     assert done.returncode == 0, done.stderr[-3000:]
     return root
 
@@ -105,17 +105,10 @@ def _count(events: Path, name: str) -> int:
     return sum(file.read_bytes().count(f'"Event":"{name}"'.encode()) for file in events.iterdir())
 
 
-def _submit(master: str, job: str, arguments: list[str]) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        _command(master, job, arguments, None), env=_environment(), cwd=PROJECT, capture_output=True, text=True, check=False
-    )
-
-
-def _command(master: str, job: str, arguments: list[str], events: Path | None) -> list[str]:
+def _command(master: str, job: str, arguments: list[str], events: Path) -> list[str]:
+    log = {"enabled": "true", "dir": f"file://{events}", "compress": "false", "rolling.enabled": "false"}
     settings = {**SMALL, "spark.executor.memory": "1g", "spark.driver.memory": "1500m"}
-    if events is not None:
-        log = {"enabled": "true", "dir": f"file://{events}", "compress": "false", "rolling.enabled": "false"}
-        settings |= {f"spark.eventLog.{name}": value for name, value in log.items()}
+    settings |= {f"spark.eventLog.{name}": value for name, value in log.items()}
     given = [part for name, value in settings.items() for part in ("--conf", f"{name}={value}")]
     return [str(SPARK_HOME / "bin" / "spark-submit"), "--master", master, *given, f"jobs/{job}.py", *arguments]
 
