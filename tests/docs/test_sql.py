@@ -290,6 +290,12 @@ def test_every_table_reads_without_spark(asked: Lakehouse, read: Callable[[str],
         assert read(f"{asked.root}/{table}") == (len(rows), set(asked.schema(table).names)), table
 
 
+def test_tables_join_without_spark(asked: Lakehouse) -> None:
+    query = QueryBuilder().register("news", DeltaTable(f"{asked.root}/news")).register("i", DeltaTable(f"{asked.root}/impressions"))
+    sql = "SELECT n.category, count(*) AS shown FROM i JOIN news n ON n.news_id = i.news_id GROUP BY n.category ORDER BY n.category"
+    assert query.execute(sql).read_all().column("shown").to_pylist() == [5, 5]
+
+
 def test_a_script_makes_the_views_in_a_new_session(asked: Lakehouse, tmp_path: Path) -> None:
     out = tmp_path / "views.sql"
     make_views(asked, JobRun("make_views"), out=str(out))
