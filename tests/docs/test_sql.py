@@ -69,8 +69,8 @@ def fed(user: str, rank: int, news: str, reason: str, cosine: float | None) -> d
     return {"hour": NOON, "user_id": user, "rank": rank, "news_id": news, "cosine": cosine, "ctr": 0.1, "score": 1.0, "reason": reason}
 
 
-def metrics(epoch: int, split: str, auc: float, best: bool) -> dict[str, Any]:
-    same = {"run_id": "r1", "model": "content", "impressions": 9, "impressions_left_out": 0, "mrr": 0.3, "ndcg_at_10": 0.4}
+def metrics(epoch: int, split: str, auc: float, best: bool, run_id: str = "r1") -> dict[str, Any]:
+    same = {"run_id": run_id, "model": "content", "impressions": 9, "impressions_left_out": 0, "mrr": 0.3, "ndcg_at_10": 0.4}
     return {**same, "epoch": epoch, "split": split, "auc": auc, "best": best}
 
 
@@ -162,7 +162,10 @@ ROWS: Mapping[str, Sequence[Mapping[str, Any]]] = {
         fed("U3", 1, "N2", "popular", None),
         fed("U3", 2, "N4", "popular", None),
     ],
-    "model_metrics": [metrics(1, "valid", 0.6, False), metrics(2, "valid", 0.65, True), metrics(2, "train", 0.9, True)],
+    "model_metrics": [
+        *(metrics(1, "valid", 0.6, False), metrics(2, "valid", 0.65, True), metrics(2, "train", 0.9, True)),
+        *(metrics(1, "valid", 0.8, True, "r2"), metrics(1, "test", 0.7, True, "r2"), metrics(1, "train", 0.8, True, "r2")),
+    ],
     "short_text_votes": [vote("S1", "food", "sports", 19, "changed"), vote("S2", "food", "food", 20, "confirmed")],
 }
 ANSWERS: Mapping[int, Sequence[tuple[Any, ...]]] = {
@@ -211,7 +214,7 @@ ANSWERS: Mapping[int, Sequence[tuple[Any, ...]]] = {
     18: [(NOON, "popular", 1, 2, 2, None, 0.1), (NOON, "vectors", 1, 2, 2, 0.7, 0.1)],
     19: [(NOON, 2, 2, 0.75)],
     20: [(NOON, 1, 1, 0.1, 0.0), (NOON, 2, 1, 0.2, 0.0), (NOON, 3, 1, 0.5, 1.0)],
-    21: [("content", "r1", 2, 0.65, 0.3, 0.4, 0.25)],
+    21: [("content", "r2", 1, "test", 0.7, 0.3, 0.4, 0.1), ("content", "r1", 2, "valid", 0.65, 0.3, 0.4, 0.25)],
     22: [("food", "sports", 1, 0.5, 19.0)],
 }
 

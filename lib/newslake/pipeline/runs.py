@@ -24,6 +24,7 @@ from newslake.training.classifier import train_text_classifier
 from newslake.training.classify import classify_articles
 from newslake.training.compare import compare_models
 from newslake.training.recommender import train_recommender
+from newslake.training.time_splits import TEST_HOURS, TRAIN_DAYS, VALID_HOURS
 from newslake.users.encode import encode_tag_phrases
 from newslake.users.phrases import build_phrases
 from newslake.users.profiles import build_profiles
@@ -48,6 +49,9 @@ RETENTION: Mapping[str, Option] = {
 }
 """How long things are kept, in days, and how many runs of each model: with one a week, four weeks. Behaviour is not here: it is what
 recommenders learn from."""
+
+BY_TIME: Mapping[str, Option] = {"train_days": TRAIN_DAYS, "valid_hours": VALID_HOURS, "test_hours": TEST_HOURS}
+"""What recommenders are trained on, chosen by and reported on, counted back from the run's day: files and streams alike."""
 
 
 @dataclass(frozen=True)
@@ -199,25 +203,24 @@ def weekly(
 ) -> list[Task]:
     """Each week: what is fitted and trained anew, and the short texts whose classes the vote corrects.
 
-    Recommenders come after the vote: they read articles' classes.
+    Recommenders come after the vote: they read articles' classes. They are trained on the days before, and reported on the last hours.
 
     Args:
         encoder: options that make the encoder_id.
         topics: options of fit_topics.
-        training: options of every train_recommender.
+        training: options of every train_recommender, over those of BY_TIME.
         classifying: options of every train_text_classifier.
-        as_of: the day of the vote; None leaves it to the job, which takes today.
+        as_of: the day of the vote, before which recommenders know what happened; None leaves it to the jobs, which take today.
         waits_for: keys of the tasks that bring articles and behaviour.
         places: what lies elsewhere than beside the tables.
     """
     first, encoded, classed = tuple(waits_for), ("encode_articles",), ("classify_articles",)
-    trained = [
-        Task(train_recommender, {"model": model, **(training or {})}, classed, f"train_recommender_{model}", "trainer") for model in MODELS
-    ]
+    given = {"as_of": as_of, **BY_TIME, **(training or {})}
+    trained = [Task(train_recommender, {"model": model, **given}, classed, f"train_recommender_{model}", "trainer") for model in MODELS]
     corrected = {**(classifying or {}), "trained_on": "short"}
     # Compared by the same runs: nothing is trained twice.
-    given = training or {}
-    compared = {"models": ["zero-shot", *MODELS], "seeds": [str(given.get("seed", 0))], "epochs": given.get("epochs")}
+    same = {name: given.get(name) for name in ("epochs", "as_of", *BY_TIME)}
+    compared = {"models": ["zero-shot", *MODELS], "seeds": [str(given.get("seed", 0))], **same}
     feeds = {"to": ["vespa", "tsv"], "model": SERVED_MODEL, "out": places.feeds}
     return checked_after(
         waits_for,

@@ -49,7 +49,8 @@ def sample_run(
     fitted = weekly(
         encoder,
         topics={"seed": seed},
-        training=training,
+        # Test is dev's day, valid the day before.
+        training={**training, "as_of": str(dev + timedelta(days=1))},
         classifying={"seed": seed},
         as_of=str(dev),
         waits_for=brought,

@@ -81,7 +81,7 @@ def rank_newsfeed(
     search = KnnSettings(device=device, precision=precision, chunk_rows=chunk_rows, query_rows=query_rows)
     at = parse_hour(hour)
     news = classed_news(lake)
-    impressions, history = lake.read("impressions"), lake.read("click_history")
+    impressions, history = lake.read("impressions"), lake.read_or_empty("click_history")
     known = lake.read(USERS).where(F.col("as_of") <= F.lit(at.date()))
     topic_model = asked_or_active(lake, known, topic_model)
     users, owner_day = latest_vectors(those_asked_for(known, encoder_id=encoder_id, topic_model=topic_model), at)
