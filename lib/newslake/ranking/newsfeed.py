@@ -13,7 +13,7 @@ from newslake.frames import Frames
 from newslake.jobrun import JobRun
 from newslake.lakehouse import Lakehouse
 from newslake.options import the_one, those_asked_for
-from newslake.search import ctr, feed
+from newslake.ranking import ctr, feed
 from newslake.search.knn_settings import KnnSettings
 from newslake.search.nearest import nearest
 from newslake.search.scratch import Scratch, scratch
