@@ -10,6 +10,7 @@ from newslake.active import CANDIDATE
 from newslake.pipeline.plan import Option, Task, checked
 from newslake.pipeline.purge import purge_news
 from newslake.ranking.newsfeed import rank_newsfeed
+from newslake.ranking.train import train_ranker
 from newslake.reports.report import write_report
 from newslake.search.reclassify import reclassify_short_text
 from newslake.serving.job import export_vectors
@@ -199,14 +200,14 @@ def weekly(
 ) -> list[Task]:
     """Each week: what is fitted and trained anew, and the short texts whose classes the vote corrects.
 
-    Recommenders come after the vote: they read articles' classes.
+    Recommenders come after the vote: they read articles' classes. The ranker learns from the days before, and comes into use if not worse.
 
     Args:
         encoder: options that make the encoder_id.
         topics: options of fit_topics.
         training: options of every train_recommender.
         classifying: options of every train_text_classifier.
-        as_of: the day of the vote; None leaves it to the job, which takes today.
+        as_of: the day of the vote, and before which the ranker is judged; None leaves it to the jobs, which take all that is there.
         waits_for: keys of the tasks that bring articles and behaviour.
         places: what lies elsewhere than beside the tables.
     """
@@ -233,6 +234,8 @@ def weekly(
             *trained,
             Task(compare_models, compared, tuple(task.key for task in trained), machine="trainer"),
             Task(export_vectors, feeds, (f"train_recommender_{SERVED_MODEL}",), "export_feeds"),
+            # Last: where too little was shown yet, it says so.
+            Task(train_ranker, {"as_of": as_of}, ("build_article_vectors",)),
         ],
     )
 
