@@ -146,7 +146,7 @@ def rates_by_hand(rows: Tables, hour: datetime) -> dict[str, dict[str, float]]:
         one: dict(zip(("clicks", "impressions", "recent_clicks", "recent_impressions"), values, strict=True))
         for one, values in counts.items()
     }
-    groups = dict(list(frame.groupby("cat", dropna=False)))
+    groups = dict(iter(frame.fillna({"cat": ""}).groupby("cat")))
     excess = reach = noise = 0.0
     for group in groups.values():
         total, rate, k = group.n.sum(), group.c.sum() / group.n.sum(), len(group)

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
-from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from newslake.active import asked_or_active
@@ -15,21 +14,22 @@ from newslake.errors import UserError
 from newslake.frames import Frames
 from newslake.jobrun import JobRun
 from newslake.lakehouse import Lakehouse
-from newslake.promotions import decide, decided, in_use
-from newslake.ranking import ctr, examples, judge, ranker
-from newslake.ranking.examples import LABEL, PART, PASSING, SHOWN
+from newslake.options import the_one
+from newslake.promotions import decided
+from newslake.ranking import ctr, examples, ranker
+from newslake.ranking.decision import JOB, judge_and_decide
+from newslake.ranking.examples import LABEL, PART, PASSING
 from newslake.ranking.features import FEATURES
 from newslake.ranking.feed import FeedSettings
-from newslake.ranking.gather import Moments, gathered, vector_folder
+from newslake.ranking.gather import USERS, Moments, gathered, vector_folder
 from newslake.ranking.queries import queries_of
-from newslake.ranking.ranker import Judged, Kind, Ranker, RankerSettings
+from newslake.ranking.ranker import Judged, Kind, RankerSettings
 from newslake.ranking.scoring import with_features
 from newslake.ranking.window import TEST, TRAIN, VALID, Window, moment, next_hour
 from newslake.training.fingerprint import combined
 from newslake.training.folders import parquet_files, read, write
 from newslake.training.preparation import chosen_encoder, models_folder
 
-JOB = "train_ranker"
 _LAYOUT = 1
 """Part of a run's id: raise it when the same tables and settings would give another ranker."""
 _READ = ("impressions", "click_history", "news", "article_embeddings", "article_vectors", "user_vectors")
@@ -129,8 +129,7 @@ def train_ranker(
     formula = FeedSettings(1, similarity_weight, age_half_life_hours)
     window = Window(_end(lake, as_of), train_days, valid_hours, test_hours)
     encoder_id = chosen_encoder(lake, encoder_id)
-    if lake.exists("user_vectors"):
-        topic_model = asked_or_active(lake, lake.read("user_vectors").where(F.col("encoder_id") == encoder_id), topic_model)
+    topic_model = _topic_model(lake, encoder_id, topic_model)
     models = models_folder(lake, model_folder, None)
     tables = {table: lake.bookmark(table) for table in _READ}
     parts = {"layout": _LAYOUT, "features": FEATURES, "tables": tables, "topics": topic_model}
@@ -201,41 +200,15 @@ def loaded(folder: Path) -> Judged:
     return Judged(features, table[LABEL].to_numpy().astype(np.int8), codes)
 
 
-def judge_and_decide(
-    lake: Lakehouse, run: JobRun, test: DataFrame, fitted: Ranker, models: Path, formula: FeedSettings, *, tolerance: float, resamples: int
-) -> None:
-    """Judge a ranker against what is in use on the test candidates, and write the decision."""
-    other = usable(run, models, in_use(lake, "ranker", without=(fitted.run_id, JOB)))
-    names = {fitted.run_id: fitted.scorer()} | ({} if other is None else {other.run_id: other.scorer()})
-    with Frames() as frames:
-        rows = frames.keep(judge.scored(test, names, formula))
-        scores = (judge.FORMULA, *names)
-        sums = judge.sums_of(rows, scores, resamples=resamples, seed=0)
-        of_shown = judge.sums_of(rows.where(SHOWN), scores, resamples=1, seed=0)
-    if fitted.run_id not in sums:
-        raise UserError("no test impression has both a click and another candidate: choose more --test-hours")
-    for name in scores:
-        value, listed = sums[name][0], of_shown.get(name)
-        told = f"{value[1] / value[0]:.4f}" + ("" if listed is None else f" (among those shown alone: {listed[0, 1] / listed[0, 0]:.4f})")
-        run.fact(f"test nDCG@10 of {name}", told)
-    comparison = judge.comparison(sums, fitted.run_id, judge.FORMULA if other is None else other.run_id)
-    decision = decide(lake, "ranker", fitted.run_id, fitted.settings.kind, JOB, comparison, tolerance)
-    run.wrote("promotions", 1)
-    run.fact("in use before", decision.in_use)
-    run.fact("promoted", "yes" if decision.promoted else "no")
-    run.progress(f"ranker {fitted.run_id} {'promoted' if decision.promoted else 'not promoted'}: {decision.reason}")
-
-
-def usable(run: JobRun, models: Path, run_id: str | None) -> Ranker | None:
-    """The ranker of a run; None, saying why, where it cannot be loaded: the formula stands for it then."""
-    if run_id is None:
+def _topic_model(lake: Lakehouse, encoder_id: str, asked: str | None) -> str | None:
+    """Whose user vectors to take: as rank_newsfeed does; None where there are none by the encoder."""
+    if not lake.exists(USERS):
         return None
-    try:
-        return ranker.load(models, run_id)
-    except UserError as error:
-        run.fact("ranker in use, not usable", error)
-        run.progress(f"the formula stands for ranker {run_id}, which is in use: {error}")
+    rows = lake.read(USERS).where(F.col("encoder_id") == encoder_id)
+    if rows.isEmpty():
         return None
+    told = {"table": USERS, "built_by": "build_user_vectors", "things": "vectors"}
+    return the_one(rows, "topic_model", asked_or_active(lake, rows, asked), **told)
 
 
 def _end(lake: Lakehouse, as_of: str | None) -> datetime:
