@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from newslake.active import CANDIDATE
 from newslake.pipeline.plan import Option, Task, checked
 from newslake.pipeline.purge import purge_news
+from newslake.ranking.newsfeed import rank_newsfeed
+from newslake.ranking.train import train_ranker
 from newslake.reports.report import write_report
-from newslake.search.newsfeed import rank_newsfeed
 from newslake.search.reclassify import reclassify_short_text
 from newslake.serving.job import export_vectors
 from newslake.streaming.articles import stream_articles
@@ -203,14 +204,15 @@ def weekly(
 ) -> list[Task]:
     """Each week: what is fitted and trained anew, and the short texts whose classes the vote corrects.
 
-    Recommenders come after the vote: they read articles' classes. They are trained on the days before, and reported on the last hours.
+    Recommenders come after the vote: they read articles' classes. They and the ranker learn from the days before, and are reported on the
+    last hours; the ranker comes into use if it is not worse.
 
     Args:
         encoder: options that make the encoder_id.
         topics: options of fit_topics.
         training: options of every train_recommender, over those of BY_TIME.
         classifying: options of every train_text_classifier.
-        as_of: the day of the vote, before which recommenders know what happened; None leaves it to the jobs, which take today.
+        as_of: the day of the vote, before which models know what happened; None leaves it to the jobs, which take today.
         waits_for: keys of the tasks that bring articles and behaviour.
         places: what lies elsewhere than beside the tables.
     """
@@ -236,6 +238,8 @@ def weekly(
             *trained,
             Task(compare_models, compared, tuple(task.key for task in trained), machine="trainer"),
             Task(export_vectors, feeds, (f"train_recommender_{SERVED_MODEL}",), "export_feeds"),
+            # Last: where too little was shown yet, it says so.
+            Task(train_ranker, {"as_of": as_of}, ("build_article_vectors",)),
         ],
     )
 

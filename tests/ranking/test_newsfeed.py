@@ -12,7 +12,7 @@ from newslake.errors import UserError
 from newslake.frames import frame_of
 from newslake.jobrun import JobRun
 from newslake.lakehouse import Lakehouse
-from newslake.search.newsfeed import parse_hour, rank_newsfeed
+from newslake.ranking.newsfeed import parse_hour, rank_newsfeed
 from tests.filling import put
 from tests.killing import arguments_of, commits, content
 from tests.undisturbed import kill_at

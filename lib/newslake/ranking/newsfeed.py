@@ -1,5 +1,6 @@
 """rank_newsfeed: for an hour, each user's feed: the nearest recent articles, ranked by estimated click-through rate."""
 
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
@@ -13,7 +14,8 @@ from newslake.frames import Frames
 from newslake.jobrun import JobRun
 from newslake.lakehouse import Lakehouse
 from newslake.options import the_one, those_asked_for
-from newslake.search import ctr, feed
+from newslake.ranking import apply, ctr, feed
+from newslake.ranking.gather import Moments, vector_folder
 from newslake.search.knn_settings import KnnSettings
 from newslake.search.nearest import nearest
 from newslake.search.scratch import Scratch, scratch
@@ -37,6 +39,8 @@ def rank_newsfeed(
     active_days: int = 30,
     encoder_id: str | None = None,
     topic_model: str | None = None,
+    ranker: str = apply.AUTO,
+    model_folder: str | None = None,
     device: Literal["auto", "cpu", "cuda"] = "auto",
     precision: Literal["auto", "fp32", "bf16"] = "auto",
     chunk_rows: int = KnnSettings.chunk_rows,
@@ -50,7 +54,8 @@ def rank_newsfeed(
     click-through rate: clicks and impressions strictly before the hour, the recent ones counting most, smoothed towards the rate of the
     category and of all articles (empirical Bayes); less for age, more for likeness: log(ctr) - ln 2 x age / half-life + weight x
     likeness, ties by news_id. Likeness is the highest of the cosines of the user's vectors, each times the root of the vector's weight
-    over that of the user's heaviest: what stands for one stray click counts less than what the user reads daily.
+    over that of the user's heaviest: what stands for one stray click counts less than what the user reads daily. Where a ranker was
+    promoted (see train_ranker), its score ranks instead.
 
     Users without vectors who were shown something in the last --active-days days get what is popular in the categories that they click
     most, then what is popular with all. An article that nobody was shown yet has its category's rate. Before the first click everything has
@@ -69,6 +74,8 @@ def rank_newsfeed(
         active_days: Users without vectors get a feed where they were shown something in so many days.
         encoder_id: Whose vectors to use, where the tables hold several encoders'.
         topic_model: Whose vectors to use (default: the active topic model's; for an hour before it had any, those of the hour's day).
+        ranker: auto (the promoted one, else the formula), formula, or the run of train_ranker whose ranker to use.
+        model_folder: Folder with trained rankers (default: _models beside the tables).
         device: Where to search; auto takes a GPU where there is one.
         precision: Of the product that finds candidates; the result is exact with each.
         chunk_rows: Articles that a task holds at a time, where they do not all fit.
@@ -90,23 +97,34 @@ def rank_newsfeed(
         for name, asked in (("encoder_id", encoder_id), ("topic_model", topic_model))
     }
     run.fact("user vectors of", owner_day)
+    learnt = apply.chosen(lake, run, ranker, model_folder, identity["encoder_id"])
+    ranked_by = apply.FORMULA if learnt is None else learnt.run_id
+    run.fact("ranked by", ranked_by)
     candidates = feed.recent(news, at, days)
     rates = ctr.estimated(candidates, ctr.counts(impressions, at, ctr_half_life_hours), news)
     rates = rates.select(F.lit(at).alias("as_of"), "*")
     run.wrote(RATES, lake.replace(RATES, rates, where={"as_of": _text(at)}).rows)
-    stored = lake.read(RATES).where(F.col("as_of") == F.lit(at)).select("news_id", "ctr")
-    with Frames() as frames, scratch(lake, scratch_folder) as files:
-        articles = frames.keep(candidates.join(stored, on="news_id", how="inner"))
+    stored = lake.read(RATES).where(F.col("as_of") == F.lit(at))
+    with Frames() as frames, scratch(lake, scratch_folder) as files, ExitStack() as folders:
+        articles = frames.keep(candidates.join(stored.select("news_id", "ctr"), on="news_id", how="inner"))
         read = frames.keep(feed.read_before(impressions, history, at))
         found = frames.keep(find(lake, files, articles, users, identity, days=days, hour=at, k=per_vector, settings=search))
         quarantine(lake, run, found, sources={"query_id": USERS, "item_id": ARTICLES})
         heaviest = frames.keep(feed.heaviest_of(users, identity))
-        own = frames.keep(feed.ranked(found.where(F.col("problem").isNull()), heaviest, articles, read, settings, at))
+        pairs = feed.candidates(found.where(F.col("problem").isNull()), heaviest, articles, read)
+        if learnt is None:
+            scored = pairs.withColumn("score", feed.score(settings, at, F.col("cosine")))
+        else:
+            folder = folders.enter_context(vector_folder(lake, scratch_folder))
+            moments = Moments([at], days, identity["encoder_id"], identity["topic_model"])
+            scored = apply.scored(lake, frames, folder, learnt, pairs, moments, news=news, rates=stored)
+        own = frames.keep(feed.ranked(scored, settings.size))
         active = (F.col("occurred_at") < F.lit(at)) & (F.col("occurred_at") >= F.lit(at - timedelta(days=active_days)))
         others = impressions.where(active).select("user_id").distinct().join(own.select("user_id"), on="user_id", how="left_anti")
         clicked = read.join(news.select("news_id", "category"), on="news_id", how="inner").select("user_id", "category")
         popular = feed.without_vectors(others, articles, read, clicked, settings, at)
-        rows = own.union(popular).select(F.lit(at).alias("hour"), "*")
+        by = F.when(F.col("reason") == feed.VECTORS, ranked_by).otherwise(apply.FORMULA).alias("ranker")
+        rows = own.union(popular).select(F.lit(at).alias("hour"), "*", by)
         run.wrote(FEED, lake.replace(FEED, rows, where={"hour": _text(at)}).rows)
         _report(run, lake, at, articles)
 
