@@ -16,6 +16,7 @@ MAY_USE = {
     "users": {"text", "search", "topics"},
     "training": {"text"},
     "search": {"text"},
+    "ranking": {"search", "training", "text"},
     "serving": {"text", "search"},
     "reports": {"search"},
     "streaming": ROOMS,
