@@ -22,7 +22,7 @@ from pyspark.sql import functions as F
 from common import Measures, bench_arguments
 from newslake.cli import run_job
 from newslake.lakehouse import Lakehouse
-from newslake.search.newsfeed import rank_newsfeed
+from newslake.ranking.newsfeed import rank_newsfeed
 from newslake.session import spark_session
 from world import DEV_DAY, tables, world_spec
 

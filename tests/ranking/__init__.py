@@ -1,1 +1,0 @@
-"""Tests of newslake.ranking."""

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from newslake.active import CANDIDATE
 from newslake.pipeline.plan import Option, Task, checked
 from newslake.pipeline.purge import purge_news
+from newslake.ranking.newsfeed import rank_newsfeed
 from newslake.ranking.stories import find_stories
 from newslake.reports.report import write_report
-from newslake.search.newsfeed import rank_newsfeed
 from newslake.search.reclassify import reclassify_short_text
 from newslake.serving.job import export_vectors
 from newslake.streaming.articles import stream_articles

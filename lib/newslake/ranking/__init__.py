@@ -1,1 +1,1 @@
-"""What readers are shown: stories, newsfeeds, and what these are worth."""
+"""Ranking what a user may be shown: click-through rates, features of candidates, the learnt ranker, the newsfeed."""

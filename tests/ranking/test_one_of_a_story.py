@@ -6,7 +6,8 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 from newslake.frames import frame_of
-from newslake.search import feed, vote
+from newslake.ranking import feed
+from newslake.search import vote
 from newslake.search.one_of_a_story import one_of_each, with_story
 
 HOUR = datetime(2019, 11, 15, 8)

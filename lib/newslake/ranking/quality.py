@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from newslake.search.calibration import ALPHA
+from newslake.ranking.calibration import ALPHA
 from newslake.search.unit_rows import unit_rows
 from newslake.search.vector_files import VectorFiles, chunks
 

@@ -8,7 +8,7 @@ from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
 from newslake.errors import UserError
-from newslake.search.ctr import hours_between
+from newslake.ranking.ctr import hours_between
 from newslake.search.one_of_a_story import one_of_each
 
 VECTORS, CATEGORIES, POPULAR = "vectors", "categories", "popular"

@@ -14,9 +14,9 @@ from newslake.frames import Frames, frame_of
 from newslake.jobrun import JobRun
 from newslake.lakehouse import Lakehouse
 from newslake.options import the_one, those_asked_for
-from newslake.search import ctr, feed
-from newslake.search.calibration import DEPTH, calibrated_feeds, mixes
-from newslake.search.feed_quality import quality
+from newslake.ranking import ctr, feed
+from newslake.ranking.calibration import DEPTH, calibrated_feeds, mixes
+from newslake.ranking.quality import quality
 from newslake.search.knn_settings import KnnSettings
 from newslake.search.nearest import nearest
 from newslake.search.one_of_a_story import stories_of, with_story

@@ -12,7 +12,7 @@ from newslake.errors import UserError
 from newslake.frames import frame_of
 from newslake.jobrun import JobRun
 from newslake.lakehouse import Lakehouse
-from newslake.search.newsfeed import parse_hour, rank_newsfeed
+from newslake.ranking.newsfeed import parse_hour, rank_newsfeed
 from tests.filling import put
 from tests.killing import arguments_of, commits, content
 from tests.undisturbed import kill_at
@@ -221,3 +221,16 @@ def test_a_feed_has_one_article_of_a_story(lake: Lakehouse) -> None:
     found = feeds(lake)
     assert found["U1"] == [("N2", "vectors"), ("N4", "vectors")], "N1 tells what N2 tells; by another encoder N4 does too"
     assert [news_id for news_id, _ in found["U2"]] == ["N7", "N2"], "as far as U2 has not read them: N8 tells N7's story, N1 N2's"
+    [row] = lake.read("feed_quality").collect()
+    assert (row["readers"], row["entries"], row["diversity"]) == (3, lake.read("newsfeed").count(), 0.0)
+    assert row["intra_list_diversity"] is not None
+
+
+def test_a_feed_can_be_drawn_to_what_the_reader_clicks(lake: Lakehouse) -> None:
+    fill(lake)
+    rank(lake, diversity=1.0)
+    found = feeds(lake)["U1"]
+    assert found[0] == ("N4", "vectors"), "U1 has clicked music alone"
+    assert {news_id for news_id, _ in found} == {"N1", "N2", "N4"}
+    with pytest.raises(UserError, match="--diversity 2"):
+        rank(lake, diversity=2.0)
