@@ -196,6 +196,8 @@ def fill(lake: Lakehouse) -> None:
             },
         ],
     )
+    made = {"readers": 2, "entries": 13, "articles": 12, "coverage": 0.5, "novelty": 3.25, "new_share": 0.25, "diversity": 0.1}
+    put(lake, "feed_quality", [{"hour": HOUR, **made, "intra_list_diversity": 0.625, "miscalibration": 0.5}])
     topics = [
         {
             "topic_model": "m2",

@@ -78,6 +78,7 @@ def test_the_page_says_what_the_tables_hold(html: str) -> None:
         "corrected the class of 3 of 5 short texts",
         "What reader U1 is shown",
         "4 articles shown out of the newsfeeds of 15 November 2019, 08:00 to 15 November 2019, 08:00 UTC",
+        "15 November 2019, 08:00 2 0.625 50 % 25 % 3.25 0.500 0.1",
         "1 of them stand in no newsfeed of that hour and reader",
         "<i>formula</i> 4 25.00 % 13.33 %",
         "The first 10 of 12 articles for the hour of 15 November 2019, 08:00 UTC",

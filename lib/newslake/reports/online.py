@@ -1,6 +1,6 @@
-"""What readers did with newsfeeds that they were shown: click-through rates by rank, model and hour, beside what was estimated."""
+"""What newsfeeds are like hour by hour; and what readers did with those they were shown, beside what was estimated."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 
 from pyspark.sql import Column, DataFrame, Row
@@ -129,3 +129,24 @@ def gather_online(lake: Lakehouse) -> Online | None:
 
 def _rate(name: str, row: Row) -> Rate:
     return Rate(name, row["shown"], row["happened"], row["estimated"])
+
+
+@dataclass(frozen=True)
+class FeedHour:
+    """What the newsfeeds of an hour are like: the columns of table feed_quality."""
+
+    hour: datetime
+    readers: int
+    coverage: float
+    new_share: float
+    novelty: float
+    intra_list_diversity: float | None
+    miscalibration: float | None
+    diversity: float
+
+
+def gather_quality(lake: Lakehouse) -> list[FeedHour] | None:
+    """The last hours' newsfeeds, latest first; None where there is none."""
+    names = [field.name for field in fields(FeedHour)]
+    rows = lake.read("feed_quality").select(*names).orderBy(F.desc("hour")).limit(_HOURS).collect()
+    return [FeedHour(**row.asDict()) for row in rows] or None
