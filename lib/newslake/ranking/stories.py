@@ -6,6 +6,7 @@ from typing import Literal
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
@@ -146,7 +147,7 @@ def _decide(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     table = pa.Table.from_batches(parts).combine_chunks()
     names = pa.concat_arrays([pa.array(table[side].combine_chunks().drop_null()).cast(pa.string()) for side in ("later", "earlier")])
     ids = names.unique().sort()
-    number = {side: pa.compute.index_in(table[side], ids) for side in ("later", "earlier")}
+    number = {side: pc.index_in(table[side], ids) for side in ("later", "earlier")}
     linked = table["earlier"].is_valid().to_numpy()
     later = number["later"].to_numpy().astype(np.int64)
     earlier = number["earlier"].fill_null(0).to_numpy().astype(np.int64)[linked]
