@@ -15,8 +15,8 @@ from tests.filling import put
 
 START = datetime(2019, 11, 9)
 DAYS, COSINE, ALONE = 2.0, 0.9, 0.97
-# news_id, hours after START (None: no date), entities, vector
-Article = tuple[str, float | None, tuple[str, ...], Sequence[float]]
+# news_id, hours after START (below 0: no date), entities, vector
+Article = tuple[str, float, tuple[str, ...], Sequence[float]]
 
 
 def drawn(seed: int, count: int = 90) -> list[Article]:
@@ -62,7 +62,7 @@ def fill(lake: Lakehouse, articles: Sequence[Article], encoder: str = "E") -> No
             "news_id": name,
             "title": name,
             "content_hash": name,
-            "published_at": None if hours is None else START + timedelta(hours=hours),
+            "published_at": None if hours < 0 else START + timedelta(hours=hours),
             "entities": [("title", entity, "O", entity, 1.0, [0], [entity]) for entity in entities] or None,
         }
         for name, hours, entities, _ in articles
@@ -89,7 +89,7 @@ def test_stories_are_those_of_one_article_after_the_other(lake: Lakehouse) -> No
     assert 20 < len(set(wanted.values())) < 70
     assert max(np.unique(list(wanted.values()), return_counts=True)[1]) > 5, "some have more copies than neighbours below"
     # What has no date or no length of its vector has no story.
-    fill(lake, [*articles, ("undated", None, (), articles[0][3]), ("zero", 1.0, (), [0.0] * 8)])
+    fill(lake, [*articles, ("undated", -1.0, (), articles[0][3]), ("zero", 1.0, (), [0.0] * 8)])
     run = find(lake, neighbours=3)
     assert stories(lake) == wanted
     assert (run.rows_read, run.rows_rejected) == (91, 1)

@@ -94,8 +94,8 @@ def catalogue(spec: GeneratorSpec) -> Catalogue:
     body = np.where(has_body, np.where(late, LATE_BODY, PLAIN_BODY), NO_BODY)
     original = _originals(spec, draws, published)
     # A copy is about what its original is; by how much it is liked is its own.
-    first, weight, single, body = (of_one[original] for of_one in (first, weight, single, body))
-    second = second[original]
+    first, second, body = (topic_or_body[original] for topic_or_body in (first, second, body))
+    single, weight = single[original], weight[original]
     past = np.arange(earlier)
     by_topic = past[np.lexsort((-popularity[:earlier], first[:earlier]))]
     return Catalogue(
@@ -125,7 +125,8 @@ def _originals(spec: GeneratorSpec, draws: Draws, published: Floats) -> Ints:
     place = np.searchsorted(whole, np.minimum(np.searchsorted(published, published - delay), index - 1), side="right") - 1
     found = whole[np.maximum(place, 0)] if len(whole) else index
     possible = copied & (place >= 0) & (published - published[found] <= COPY_WINDOW)
-    return np.where(possible, found, index)
+    original: Ints = np.where(possible, found, index)
+    return original
 
 
 def tastes(world: Catalogue, users: Ints) -> Floats:
