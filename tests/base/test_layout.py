@@ -16,7 +16,7 @@ MAY_USE = {
     "users": {"text", "search", "topics"},
     "training": {"text"},
     "search": {"text"},
-    "ranking": {"search", "training"},
+    "ranking": {"search", "text", "training"},
     "serving": {"text", "search"},
     "reports": {"search"},
     "streaming": ROOMS,

@@ -10,6 +10,7 @@ from newslake.active import CANDIDATE
 from newslake.pipeline.plan import Option, Task, checked
 from newslake.pipeline.purge import purge_news
 from newslake.ranking.newsfeed import rank_newsfeed
+from newslake.ranking.stories import find_stories
 from newslake.ranking.train import train_ranker
 from newslake.reports.report import write_report
 from newslake.search.reclassify import reclassify_short_text
@@ -104,7 +105,7 @@ def streams(encoder: Mapping[str, Option], *, kafka: str, topics: tuple[str, str
 
 
 def hourly(encoder: Mapping[str, Option], *, hour: str | None = None, places: Places = BESIDE) -> list[Task]:
-    """Each hour: the new articles, every user's newsfeed, and the new articles' classes.
+    """Each hour: the new articles and their stories, every user's newsfeed, and the new articles' classes.
 
     Args:
         encoder: options that make the encoder_id.
@@ -115,7 +116,8 @@ def hourly(encoder: Mapping[str, Option], *, hour: str | None = None, places: Pl
     return checked(
         [
             *articles(encoder),
-            Task(rank_newsfeed, {"hour": hour}, ("build_article_vectors",)),
+            Task(find_stories, {}, ("encode_articles",)),
+            Task(rank_newsfeed, {"hour": hour}, ("build_article_vectors", "find_stories")),
             Task(export_vectors, sent, ("build_article_vectors",), "export_articles"),
             # Last: before the first weekly run there is no classifier, and it says so.
             Task(classify_articles, {}, ("encode_articles",)),
@@ -232,7 +234,8 @@ def weekly(
             Task(assign_topics, {}, (*first, "fit_topics")),
             Task(build_article_vectors, {}, ("encode_articles", "assign_topics")),
             Task(train_text_classifier, classifying or {}, encoded, machine="trainer"),
-            Task(reclassify_short_text, {"as_of": as_of}, ("train_text_classifier",)),
+            Task(find_stories, {}, encoded),
+            Task(reclassify_short_text, {"as_of": as_of}, ("train_text_classifier", "find_stories")),
             Task(train_text_classifier, corrected, ("reclassify_short_text",), "train_text_classifier_short", "trainer"),
             Task(classify_articles, {}, ("train_text_classifier_short",)),
             *trained,

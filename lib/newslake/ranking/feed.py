@@ -9,6 +9,7 @@ from pyspark.sql import functions as F
 
 from newslake.errors import UserError
 from newslake.ranking.ctr import hours_between
+from newslake.search.one_of_a_story import one_of_each
 
 VECTORS, CATEGORIES, POPULAR = "vectors", "categories", "popular"
 _LEAST_CTR = 1e-6
@@ -83,7 +84,7 @@ def candidates(found: DataFrame, heaviest: DataFrame, articles: DataFrame, read:
         found: query_id (the user), item_id, score (cosine times the root of the vector's weight): possibly several rows a pair, of
             which the highest counts.
         heaviest: what heaviest_of gives.
-        articles: news_id, category, published_at, ctr of the candidates.
+        articles: news_id, category, published_at, ctr of the candidates; where they have a story, a feed has one article of it, the best.
         read: user_id, news_id: left out.
     """
     pairs = found.groupBy(F.col("query_id").alias("user_id"), F.col("item_id").alias("news_id")).agg(F.max("score").alias("counted"))
@@ -111,7 +112,7 @@ def without_vectors(
 
     Args:
         users: user_id.
-        articles: news_id, category, published_at, ctr of the candidates.
+        articles: as of `ranked`.
         read: user_id, news_id: left out.
         clicked: user_id, category of each click.
         settings: how to rank.
@@ -130,10 +131,11 @@ def without_vectors(
     favourites = favourite_categories(clicked.join(users, on="user_id", how="left_semi"))
     own = favourites.join(F.broadcast(in_category), on="category", how="inner").withColumn("own", F.lit(True))
     all_users = users.crossJoin(F.broadcast(overall)).withColumn("own", F.lit(False))
-    columns = ["user_id", "news_id", "ctr", "score", "own"]
+    told = [name for name in ("story",) if name in articles.columns]
+    columns = ["user_id", "news_id", "ctr", "score", "own", *told]
     offered = own.select(*columns).union(all_users.select(*columns)).join(read, on=["user_id", "news_id"], how="left_anti")
     once = offered.groupBy("user_id", "news_id").agg(
-        F.max("own").alias("own"), F.first("ctr").alias("ctr"), F.first("score").alias("score")
+        F.max("own").alias("own"), *(F.first(name).alias(name) for name in ("ctr", "score", *told))
     )
     rows = once.withColumn("cosine", F.lit(None).cast("float"))
     reason = F.when(F.col("own"), CATEGORIES).otherwise(POPULAR)
@@ -150,6 +152,7 @@ def favourite_categories(clicked: DataFrame) -> DataFrame:
 
 
 def _first(rows: DataFrame, reason: Column, order: list[Column], size: int) -> DataFrame:
-    place = Window.partitionBy("user_id").orderBy(*order, F.col("news_id"))
+    order = [*order, F.col("news_id")]
+    rows, place = one_of_each(rows, "user_id", order), Window.partitionBy("user_id").orderBy(*order)
     rows = rows.withColumn("rank", F.row_number().over(place)).where(F.col("rank") <= size)
     return rows.select("user_id", "rank", "news_id", "cosine", "ctr", "score", reason.alias("reason"))
