@@ -161,7 +161,7 @@ def _grouped(job: JobFunction, options: Mapping[str, Any]) -> dict[str, Any]:
     given = dict(options)
     for name, parameter in _own_parameters(job).items():
         group: Any = parameter.default
-        if is_dataclass(group) and name not in given:
+        if is_dataclass(group) and not isinstance(group, type) and name not in given:
             own = {field.name: given.pop(field.name) for field in fields(group) if field.name in given}
             if own:
                 given[name] = replace(group, **own)
