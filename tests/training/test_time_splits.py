@@ -15,6 +15,7 @@ from newslake.errors import UserError
 from newslake.frames import frame_of
 from newslake.jobrun import JobRun
 from newslake.lakehouse import Lakehouse
+from newslake.settings import Profile
 from newslake.training.compare import compare_models
 from newslake.training.recommender import train_recommender
 from newslake.training.time_splits import NOT_BY_TIME, TEST, TRAIN, VALID, BySplit, TimeSplits, Windows, roles_of
@@ -105,6 +106,13 @@ def test_the_group_is_flat_on_the_command_line_and_in_job_runs() -> None:
         "as_of": "2019-11-16",
         "train_days": 4.0,
         "splits": ("live", "dev"),
+    }
+    file = Profile(jobs={"train_recommender": {"test_hours": 6, "splits": ["live"]}})
+    options_of_file = job_options(train_recommender, ["--as-of=2019-11-16"], file)
+    assert {name: options_of_file[name] for name in ("as_of", "test_hours", "splits")} == {
+        "as_of": "2019-11-16",
+        "test_hours": 6.0,
+        "splits": ("live",),
     }
     settings = settings_of(train_recommender, options)
     assert settings == settings_of(train_recommender, {"by_time": TimeSplits("2019-11-16", 4.0, splits=("live", "dev"))})

@@ -31,8 +31,9 @@ def past_clicks(
         split, impression_id, user_id, occurred_at, news_ids (oldest first; an article clicked twice stands where it was clicked last).
     """
     key = ["split", "impression_id"]
-    without = shown.join(click_history.select(*key), on=key, how="left_anti")
-    without = without.groupBy(*key).agg(F.min("user_id").alias("user_id"), F.min("occurred_at").alias("occurred_at"))
+    # Grouped first: an impression's candidates lie together, so that few rows are left to look up.
+    each = shown.groupBy(*key).agg(F.min("user_id").alias("user_id"), F.min("occurred_at").alias("occurred_at"))
+    without = each.join(click_history.select(*key), on=key, how="left_anti")
     moments = without.select("user_id", F.unix_micros("occurred_at").alias("at")).distinct()
     users = moments.select("user_id").distinct()
     found = _histories(
