@@ -1,5 +1,6 @@
 """export_vectors to a real Milvus (Lite, in a file): what goes there, what leaves, what is refused."""
 
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -145,7 +146,7 @@ def test_vectors_of_two_encoders_never_share_a_collection(lake: Lakehouse) -> No
 def test_a_collection_that_was_lost_is_filled_anew_and_one_that_was_changed_is_noticed(lake: Lakehouse) -> None:
     put(lake, "article_vectors", article_vectors(lake, [(f"N{n}", "2019-11-10", f"text {n}") for n in range(5)]))
     export(lake)
-    Path(default_uri(lake)).unlink()
+    shutil.rmtree(default_uri(lake))
     assert export(lake)[0] == Synced(sent=5)
     with opened(default_uri(lake)) as client:
         client.delete(collection_name(ARTICLES, "newslake", "t1"), ids=["N1"])
