@@ -2,7 +2,8 @@
 
 The job runs as it is, hour by hour, with a feed so long that it holds all candidates: what it knows is what happened strictly before the
 hour (user vectors of the day's start, clicks and impressions up to the hour). The same candidates are then ordered by popularity alone (the
-job's estimated click-through rate), by popularity and age (the job's own score without the cosine) and by similarity alone (cosine).
+job's estimated click-through rate), by popularity and age (the job's own score without the cosine), by similarity alone (cosine), and by
+rankers that train_ranker made of the days before dev: trees and a linear one, by the features that the job computes for them.
 
 A user-hour is a user with a click in the hour. What counts as right is every article that the user clicked in it, also one that is no
 candidate (published within the hour, or read before): no order can find it. nDCG@10 has gains of 0 and 1 (Järvelin and Kekäläinen, TOIS
@@ -11,24 +12,37 @@ candidate (published within the hour, or read before): no order can find it. nDC
 
 import os
 import tempfile
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from inspect import signature
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from common import Measures, bench_arguments
 from newslake.cli import run_job
+from newslake.frames import Frames
 from newslake.lakehouse import Lakehouse
-from newslake.search.newsfeed import rank_newsfeed
+from newslake.ranking.features import FEATURES, RATES
+from newslake.ranking.gather import Moments, gathered, vector_folder
+from newslake.ranking.newsfeed import rank_newsfeed
+from newslake.ranking.queries import queries_of
+from newslake.ranking.ranker import Ranker, load
+from newslake.ranking.scoring import with_features
+from newslake.ranking.train import train_ranker
 from newslake.session import spark_session
-from world import DEV_DAY, tables, world_spec
+from newslake.training.preparation import models_folder
+from world import DEV_DAY, SEED, tables, world_spec
 
 CORES = len(os.sched_getaffinity(0))
 EVERYTHING = 100_000
-ORDERS = ("blend", "popularity", "popularity and age", "similarity", "random")
+ORDERS = ("blend", "popularity", "popularity and age", "age", "similarity", "linear", "trees", "random")
+LEARNT = ("linear", "trees")
+PROFILE_DAYS = ("2019-11-11", "2019-11-12", "2019-11-13", "2019-11-14", DEV_DAY)
+"""Days of which users have vectors: a ranker learns from those up to the 14th."""
 
 
 def ndcg(right: np.ndarray, relevant: int, depth: int = 10) -> float:
@@ -48,13 +62,41 @@ def orders(feed: pd.DataFrame, draw: np.random.Generator) -> dict[str, np.ndarra
         "blend": feed["rank"],
         "popularity": -feed["ctr"],
         "popularity and age": -feed["popular_and_new"],
+        "age": feed["age_hours"],
         "similarity": -feed["cosine"],
+        **{kind: -feed[kind] for kind in LEARNT},
         "random": pd.Series(draw.random(len(feed))),
     }
     return {name: np.argsort(keys[name].to_numpy(), kind="stable") for name in ORDERS}
 
 
-def judged(lake: Lakehouse, hour: datetime, weight: float, draw: np.random.Generator) -> list[dict[str, float | str]]:
+def trained(lake: Lakehouse) -> dict[str, Ranker]:
+    """Rankers that know nothing of dev, by kind."""
+    found = {}
+    for kind in LEARNT:
+        run = run_job(train_ranker, lake, {"kind": kind, "as_of": DEV_DAY})
+        print(f"train_ranker {kind}: {run.seconds:.1f} s: {run.summary()}", flush=True)
+        found[kind] = load(models_folder(lake, None, None), run.facts["training run"])
+    print({name: round(gain) for name, gain in sorted(found["trees"].about["gains"].items(), key=lambda one: -one[1])})
+    return found
+
+
+def scores(lake: Lakehouse, feeds: DataFrame, hour: datetime, rankers: dict[str, Ranker]) -> pd.DataFrame:
+    """user_id, news_id, age_hours and each ranker's score of the candidates in feeds, by the job's own features."""
+    [row] = lake.read("user_vectors").select("encoder_id", "topic_model").limit(1).collect()
+    moments = Moments([hour], signature(rank_newsfeed).parameters["days"].default, row[0], row[1])
+    rates = lake.read("article_ctr").where(F.col("as_of") == F.lit(hour)).select(F.col("as_of").alias("hour"), "news_id", *RATES)
+    pairs = feeds.select(F.col("user_id").alias("query"), "user_id", "hour", "news_id")
+    with Frames() as frames, vector_folder(lake, None) as folder:
+        known, paths = gathered(lake, frames, folder, moments, news=lake.read("news"), rates=rates)
+        rows = with_features(queries_of(pairs, known, ["news_id"]), paths, ["news_id"]).toArrow().to_pandas()
+    features = rows[list(FEATURES)].to_numpy(np.float32)
+    return rows[["user_id", "news_id", "age_hours"]].assign(**{kind: one.scorer()()(features) for kind, one in rankers.items()})
+
+
+def judged(
+    lake: Lakehouse, hour: datetime, weight: float, draw: np.random.Generator, rankers: dict[str, Ranker]
+) -> list[dict[str, float | str]]:
     """The measures of every user-hour of one hour: one row for each order, and one (`fallback`) where the user has no vectors."""
     span = (F.col("occurred_at") >= F.lit(hour)) & (F.col("occurred_at") < F.lit(hour + timedelta(hours=1)))
     clicks = lake.read("impressions").where(span & F.col("clicked")).select("user_id", "news_id").distinct()
@@ -63,6 +105,7 @@ def judged(lake: Lakehouse, hour: datetime, weight: float, draw: np.random.Gener
     )
     scored = feeds.withColumn("popular_and_new", F.col("score") - weight * F.coalesce("cosine", F.lit(0.0)).cast("double"))
     rows = scored.orderBy("user_id", "news_id").toArrow().to_pandas()
+    rows = rows.merge(scores(lake, feeds, hour, rankers), on=["user_id", "news_id"], how="left", validate="one_to_one")
     of_user = {str(user): feed.reset_index(drop=True) for user, feed in rows.groupby("user_id")}
     found: list[dict[str, float | str]] = []
     for user, clicked in clicks.toArrow().to_pandas().groupby("user_id"):
@@ -94,6 +137,16 @@ def report(found: pd.DataFrame, measures: Measures) -> None:
         told = "" if name == "blend" else "   ".join(f"{lead.mean():+.4f} +- {lead.std() / many**0.5:.4f}" for lead in leads)
         print(f"{name:<20}{rows['ndcg'].mean():>9.4f}{rows['recall'].mean():>11.4f}   {told}".rstrip())
     for measure, name in (("ndcg", "nDCG@10"), ("recall", "recall@50")):
+        ours = float(each["trees"][measure].mean())
+        for peer in ("blend", "linear"):
+            measures.add(
+                f"{name}, learnt ranker, against {peer}",
+                ours,
+                float(each[peer][measure].mean()),
+                unit="mean",
+                better="higher",
+                peer_name=peer,
+            )
         for peer in ("popularity", "popularity and age", "similarity"):
             ours, theirs = float(each["blend"][measure].mean()), float(each[peer][measure].mean())
             measures.add(f"{name} against {peer}", ours, theirs, unit="mean", better="higher", peer_name=f"{peer} alone")
@@ -101,24 +154,32 @@ def report(found: pd.DataFrame, measures: Measures) -> None:
 
 def main() -> None:
     """Run it all."""
-    arguments = bench_arguments("The hourly newsfeed: nDCG@10 and recall@50 of the next hour's clicks, against popularity and similarity.")
+    title = "The hourly newsfeed: nDCG@10 and recall@50 of the next hour's clicks, by the learnt ranker, the formula and its parts."
+    arguments = bench_arguments(title, seed=SEED)
     hours = range(9, 21, 3) if arguments.small else range(24)
     measures = Measures("The hourly newsfeed", arguments.json)
     spark = spark_session("newsfeed benchmark", master=f"local[{CORES}]", extra={"spark.ui.showConsoleProgress": "false"})
     spark.sparkContext.setLogLevel("ERROR")
+    with tempfile.TemporaryDirectory() as folder:
+        lake = tables(spark, Path(folder), world_spec(arguments.small, arguments.seed), days=PROFILE_DAYS)
+        found = of_hours(lake, hours)
+    spark.stop()
+    report(found, measures)
+    measures.finish()
+
+
+def of_hours(lake: Lakehouse, hours: Iterable[int]) -> pd.DataFrame:
+    """The measures of every user-hour of some hours of dev."""
     weight = float(signature(rank_newsfeed).parameters["similarity_weight"].default)
     draw = np.random.default_rng(0)
+    rankers = trained(lake)
     found: list[dict[str, float | str]] = []
-    with tempfile.TemporaryDirectory() as folder:
-        lake = tables(spark, Path(folder), world_spec(arguments.small))
-        for hour in hours:
-            at = datetime.fromisoformat(DEV_DAY) + timedelta(hours=hour)
-            run = run_job(rank_newsfeed, lake, {"hour": f"{at:%Y-%m-%dT%H}", "feed_size": EVERYTHING})
-            found.extend(judged(lake, at, weight, draw))
-            print(f"{at:%Y-%m-%dT%H}: {run.seconds:.1f} s", flush=True)
-    spark.stop()
-    report(pd.DataFrame(found), measures)
-    measures.finish()
+    for hour in hours:
+        at = datetime.fromisoformat(DEV_DAY) + timedelta(hours=hour)
+        run = run_job(rank_newsfeed, lake, {"hour": f"{at:%Y-%m-%dT%H}", "feed_size": EVERYTHING, "ranker": "formula"})
+        found.extend(judged(lake, at, weight, draw, rankers))
+        print(f"{at:%Y-%m-%dT%H}: {run.seconds:.1f} s", flush=True)
+    return pd.DataFrame(found)
 
 
 if __name__ == "__main__":

@@ -28,6 +28,7 @@ from newslake.training.data import Catalogue, Impressions, TrainingData
 from newslake.training.evaluate import evaluate
 from newslake.training.feed import ClickFeed
 from newslake.training.staging import Staged, stage, stage_vectors
+from newslake.training.time_splits import BySplit
 from newslake.training.train_settings import TrainSettings
 from newslake.training.trainer import train
 
@@ -49,7 +50,7 @@ def staged_folders(folder: Path, count: int) -> tuple[Staged, Staged]:
     news = spark.read.csv(files, sep="\t", quote="", schema=columns).dropDuplicates(["news_id"])
     entity = F.struct(F.lit("title").alias("field"), F.get_json_object("entities", "$[0].WikidataId").alias("wikidata_id"))
     news = news.withColumn("entities", F.array(entity))
-    staged = stage(folder / "staging", impressions, history, news, train=["train"], valid=["dev"], max_skips=300)
+    staged = stage(folder / "staging", impressions, history, news, roles=BySplit(), max_skips=300)
     numbers = F.transform(F.sequence(F.lit(1), F.lit(VECTOR_SIZE)), lambda i: (F.xxhash64("news_id", i) / F.lit(2.0**63)).cast("float"))
     embeddings = news.select("news_id", F.lit("noise").alias("encoder_id"), numbers.alias("embedding"))
     vectors = stage_vectors(staged, spark, embeddings, encoder_id="noise")

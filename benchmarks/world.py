@@ -4,7 +4,7 @@ Generated users read for train's six days; profiles, phrases and vectors are mad
 that day goes into them.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,19 +30,21 @@ SEED = 2
 """Of the world that figures are reported on. The jobs' defaults were chosen on that of seed 1."""
 
 
-def world_spec(small: bool) -> GeneratorSpec:
+def world_spec(small: bool, seed: int = SEED) -> GeneratorSpec:
     """Half of the impressions fall on dev, so that its 24 hours have over 2,000 pairs of a user and an hour with a click."""
     if small:
-        return GeneratorSpec(articles=800, users=100, impressions=1_600, dev_share=0.5, short_texts=0, truth=False, seed=SEED)
-    return GeneratorSpec(articles=2_500, users=500, impressions=6_000, dev_share=0.5, short_texts=0, truth=False, seed=SEED)
+        return GeneratorSpec(articles=800, users=100, impressions=1_600, dev_share=0.5, short_texts=0, truth=False, seed=seed)
+    return GeneratorSpec(articles=2_500, users=500, impressions=6_000, dev_share=0.5, short_texts=0, truth=False, seed=seed)
 
 
-def tables(spark: SparkSession, folder: Path, spec: GeneratorSpec) -> Lakehouse:
-    """Every table up to user_vectors, in a lakehouse below the folder. Steps that ran there before have nothing left to do."""
+def tables(spark: SparkSession, folder: Path, spec: GeneratorSpec, *, days: Sequence[str] = (DEV_DAY,)) -> Lakehouse:
+    """Every table up to user_vectors, in a lakehouse below the folder. Steps that ran there before have nothing left to do.
+
+    Users have profiles and vectors of each of the days, as of its start.
+    """
     data = folder / "data"
     generate(spark, str(data), spec)
     lake = Lakehouse(spark, str(folder / "lakehouse"))
-    as_of = {"as_of": DEV_DAY}
     said = {"interests": str(data / "user_interests*.jsonl"), "queries": str(data / "search_queries*.jsonl")}
     steps: tuple[tuple[Callable[..., None], dict[str, Any]], ...] = (
         (parse_behaviors, {"train": [str(data / "train")], "dev": [str(data / "dev")]}),
@@ -50,11 +52,15 @@ def tables(spark: SparkSession, folder: Path, spec: GeneratorSpec) -> Lakehouse:
         (fit_topics, {}),
         (assign_topics, {}),
         (build_article_vectors, {}),
-        (build_profiles, {**as_of, **said, "clock": "occurrence", "window_hours": 24.0 * 60}),
-        (build_phrases, {**as_of, "fields": FIELDS}),
-        (encode_tag_phrases, {**as_of, "fields": FIELDS}),
-        (build_user_vectors, as_of),
     )
+    for day in days:
+        as_of = {"as_of": day}
+        steps += (
+            (build_profiles, {**as_of, **said, "clock": "occurrence", "window_hours": 24.0 * 60}),
+            (build_phrases, {**as_of, "fields": FIELDS}),
+            (encode_tag_phrases, {**as_of, "fields": FIELDS}),
+            (build_user_vectors, as_of),
+        )
     for job, options in steps:
         run = run_job(job, lake, options)
         print(f"{job.__name__}: {run.seconds:.1f} s: {run.summary()}", flush=True)

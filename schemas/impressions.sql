@@ -6,7 +6,10 @@ CREATE TABLE IF NOT EXISTS {table} (
   occurred_at TIMESTAMP NOT NULL COMMENT 'When it was shown, UTC',
   ingested_at TIMESTAMP NOT NULL COMMENT 'When it arrived, UTC; from files, the modification time of the file; of a live row whose click came later, when the click arrived',
   news_id STRING NOT NULL COMMENT 'The candidate; may lack a row in news',
-  clicked BOOLEAN COMMENT 'Whether the user clicked it (live: so far); NULL where the source has no labels (test)'
+  clicked BOOLEAN COMMENT 'Whether the user clicked it (live: so far); NULL where the source has no labels (test)',
+  feed_hour TIMESTAMP COMMENT 'Hour of the newsfeed that the article was shown out of, UTC; NULL where it came from elsewhere, or the event does not say',
+  rank INT COMMENT 'Place of the article in that newsfeed, from 1, as the event says it',
+  model STRING COMMENT 'What ranked the newsfeed, as the event names it'
 )
 USING DELTA
 PARTITIONED BY (split)

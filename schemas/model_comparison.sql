@@ -12,7 +12,8 @@ CREATE TABLE IF NOT EXISTS {table} (
   over_reference_high DOUBLE NOT NULL COMMENT 'Upper end of it',
   reference STRING NOT NULL COMMENT 'run_id of the reference',
   impressions BIGINT NOT NULL COMMENT 'Impressions that the mean is over: those with both a click and a skip',
-  compared_at TIMESTAMP NOT NULL COMMENT 'When, UTC'
+  compared_at TIMESTAMP NOT NULL COMMENT 'When, UTC',
+  split STRING COMMENT 'The impressions: test, or valid where there was no test; NULL: before this column was there'
 )
 USING DELTA
 COMMENT 'One row is one metric of one trained model on the impressions of one comparison'

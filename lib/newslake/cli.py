@@ -12,6 +12,7 @@ import tempfile
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields, is_dataclass, replace
 from typing import Annotated, Any, Literal, NoReturn
 
 from cyclopts import App, CycloptsError, Group, Parameter
@@ -102,20 +103,21 @@ def run_job(
     Args:
         job: the job's function.
         lake: where the tables live.
-        options: the job's own options by name; those left out take their defaults.
+        options: the job's own options by name, those of a group (a dataclass) by their own names or as one value under the group's;
+            those left out take their defaults.
         facts: what to note in job_runs beside what the job itself notes.
         profile: the settings file that the options came from, for a job that runs other jobs.
     """
     run = JobRun(job.__name__, _all_options(job, options), profile)
     run.facts.update(facts or {})
     with recorded(lake, run), checkpoints(lake):
-        job(lake, run, **options)
+        job(lake, run, **_grouped(job, options))
     run.progress(f"done: {run.summary()}")
     return run
 
 
 def job_options(job: JobFunction, arguments: Sequence[str], profile: Profile | None = None) -> dict[str, Any]:
-    """A job's own options, by name, as its command line and settings file give them.
+    """A job's own options, by name, as its command line and settings file give them; those of a group by their own names.
 
     Raises:
         UserError: an argument is unknown or of the wrong type, or a required one is missing.
@@ -141,7 +143,29 @@ def lakehouse_at(spark: Any, lakehouse: str | None = None, catalog: str | None =
 
 
 def _all_options(job: JobFunction, options: Mapping[str, Any]) -> dict[str, Any]:
-    return {**{name: parameter.default for name, parameter in _own_parameters(job).items()}, **options}
+    defaults = {name: parameter.default for name, parameter in _own_parameters(job).items()}
+    return {**_flat(defaults), **_flat(options)}
+
+
+def _flat(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options by name, with the fields of a group (a dataclass) in place of the group: as they stand on the command line."""
+    found: dict[str, Any] = {}
+    for name, value in options.items():
+        is_group = is_dataclass(value) and not isinstance(value, type)
+        found.update({field.name: getattr(value, field.name) for field in fields(value)} if is_group else {name: value})
+    return found
+
+
+def _grouped(job: JobFunction, options: Mapping[str, Any]) -> dict[str, Any]:
+    """What `_flat` took apart, as the job's function takes it."""
+    given = dict(options)
+    for name, parameter in _own_parameters(job).items():
+        group: Any = parameter.default
+        if is_dataclass(group) and not isinstance(group, type) and name not in given:
+            own = {field.name: given.pop(field.name) for field in fields(group) if field.name in given}
+            if own:
+                given[name] = replace(group, **own)
+    return given
 
 
 def _own_parameters(job: JobFunction) -> dict[str, inspect.Parameter]:
@@ -162,7 +186,8 @@ def _parse(job: JobFunction, arguments: Sequence[str], profile: Profile) -> tupl
     command.__doc__ = _with_shared_help(job)
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
-    values = profile.options(job.__name__, {name.replace("_", "-") for name in (*own, *shared)})
+    names = _flat({name: parameter.default for name, parameter in own.items()})
+    values = profile.options(job.__name__, {name.replace("_", "-") for name in (*names, *shared)})
     app = App(
         name=f"{job.__name__}.py",
         default_command=command,
@@ -181,7 +206,7 @@ def _parse(job: JobFunction, arguments: Sequence[str], profile: Profile) -> tupl
     if result is None:
         return None
     given = {**{name: p.default for name, p in shared.items()}, **result}
-    return {name: given[name] for name in own if name in given}, {name: given[name] for name in shared}
+    return _flat({name: given[name] for name in own if name in given}), {name: given[name] for name in shared}
 
 
 def _with_shared_help(job: JobFunction) -> str:

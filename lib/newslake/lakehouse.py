@@ -70,6 +70,12 @@ class Lakehouse:
         rows = self.spark.table(self._identifier(table))
         return with_missing(rows, missing_columns(spec, rows.schema, str(self)))
 
+    def read_or_empty(self, table: str) -> DataFrame:
+        """The table's rows, or none where it is not there yet: for a table that not every lakehouse has, such as click_history, which
+        files bring and streams do not.
+        """
+        return self.read(table) if self.exists(table) else frame_of(self.spark, [], table_spec(table).schema())
+
     def bookmark(self, table: str) -> str:
         """Where the table stands now, for `read_at` and `changes`; NOTHING where it is not there yet."""
         if not self.exists(table):

@@ -16,6 +16,7 @@ MAY_USE = {
     "users": {"text", "search", "topics"},
     "training": {"text"},
     "search": {"text"},
+    "ranking": {"search", "text", "training"},
     "serving": {"text", "search"},
     "reports": {"search"},
     "streaming": ROOMS,

@@ -35,9 +35,10 @@ def at(day: int, hour: int, minute: int = 0) -> datetime:
     return datetime(2019, 11, day, hour, minute, tzinfo=UTC)
 
 
-def shown(split: str, name: str, user: str, when: datetime, *candidates: tuple[str, bool]) -> list[dict[str, Any]]:
-    same = {"split": split, "impression_id": name, "user_id": user, "occurred_at": when, "ingested_at": when}
-    return [{**same, "position": place, "news_id": news, "clicked": clicked} for place, (news, clicked) in enumerate(candidates)]
+def shown(split: str, name: str, user: str, when: datetime, *candidates: tuple[str, bool], **feed: Any) -> list[dict[str, Any]]:
+    same = {"split": split, "impression_id": name, "user_id": user, "occurred_at": when, "ingested_at": when, **feed}
+    places = [{**same, "position": place, "news_id": news, "clicked": clicked} for place, (news, clicked) in enumerate(candidates)]
+    return [{**row, "rank": row["rank"] + row["position"]} if "rank" in row else row for row in places]
 
 
 def job_run(job: str, start: datetime, seconds: float, outcome: str = "done", settings: Mapping[str, str] | None = None) -> dict[str, Any]:
@@ -65,12 +66,12 @@ def vote(name: str, old: str, voted: str, votes: int, decision: str) -> dict[str
     return {**same, "news_id": name, "old_class": old, "voted_class": voted, "votes": votes, "decision": decision}
 
 
-def fed(user: str, rank: int, news: str, reason: str, cosine: float | None) -> dict[str, Any]:
-    return {"hour": NOON, "user_id": user, "rank": rank, "news_id": news, "cosine": cosine, "ctr": 0.1, "score": 1.0, "reason": reason}
+def fed(user: str, rank: int, news: str, reason: str, cosine: float | None, ctr: float = 0.1) -> dict[str, Any]:
+    return {"hour": NOON, "user_id": user, "rank": rank, "news_id": news, "cosine": cosine, "ctr": ctr, "score": 1.0, "reason": reason}
 
 
-def metrics(epoch: int, split: str, auc: float, best: bool) -> dict[str, Any]:
-    same = {"run_id": "r1", "model": "content", "impressions": 9, "impressions_left_out": 0, "mrr": 0.3, "ndcg_at_10": 0.4}
+def metrics(epoch: int, split: str, auc: float, best: bool, run_id: str = "r1") -> dict[str, Any]:
+    same = {"run_id": run_id, "model": "content", "impressions": 9, "impressions_left_out": 0, "mrr": 0.3, "ndcg_at_10": 0.4}
     return {**same, "epoch": epoch, "split": split, "auc": auc, "best": best}
 
 
@@ -96,9 +97,9 @@ ROWS: Mapping[str, Sequence[Mapping[str, Any]]] = {
     "impressions": [
         *shown("train", "T1", "U1", at(14, 8, 10), ("N1", True), ("N3", False)),
         *shown("train", "T2", "U2", at(14, 9), ("N1", False), ("N3", True)),
-        *shown("train", "T3", "U1", at(14, 9, 30), ("N2", False), ("N3", False), ("N9", True)),
-        *shown("dev", "D1", "U1", at(15, 12, 10), ("N4", True), ("N1", False)),
-        *shown("dev", "D2", "U3", at(15, 13), ("N2", False), ("N4", True)),
+        *shown("train", "T3", "U1", at(14, 9, 30), ("N2", False), ("N3", False), ("N9", True), feed_hour=at(14, 9), rank=5),
+        *shown("dev", "D1", "U1", at(15, 12, 10), ("N4", True), ("N1", False), feed_hour=NOON, model="formula"),
+        *shown("dev", "D2", "U3", at(15, 13), ("N2", False), ("N4", True), feed_hour=NOON, rank=10, model="ranker"),
     ],
     "click_history": [
         history("train", "T1", "U1", "N2", "N8"),
@@ -159,10 +160,13 @@ ROWS: Mapping[str, Sequence[Mapping[str, Any]]] = {
     "newsfeed": [
         fed("U1", 1, "N4", "vectors", 0.9),
         fed("U1", 2, "N1", "vectors", 0.5),
-        fed("U3", 1, "N2", "popular", None),
-        fed("U3", 2, "N4", "popular", None),
+        fed("U3", 1, "N2", "popular", None, 0.05),
+        fed("U3", 2, "N4", "popular", None, 0.15),
     ],
-    "model_metrics": [metrics(1, "valid", 0.6, False), metrics(2, "valid", 0.65, True), metrics(2, "train", 0.9, True)],
+    "model_metrics": [
+        *(metrics(1, "valid", 0.6, False), metrics(2, "valid", 0.65, True), metrics(2, "train", 0.9, True)),
+        *(metrics(1, "valid", 0.8, True, "r2"), metrics(1, "test", 0.7, True, "r2"), metrics(1, "train", 0.8, True, "r2")),
+    ],
     "short_text_votes": [vote("S1", "food", "sports", 19, "changed"), vote("S2", "food", "food", 20, "confirmed")],
 }
 ANSWERS: Mapping[int, Sequence[tuple[Any, ...]]] = {
@@ -211,8 +215,20 @@ ANSWERS: Mapping[int, Sequence[tuple[Any, ...]]] = {
     18: [(NOON, "popular", 1, 2, 2, None, 0.1), (NOON, "vectors", 1, 2, 2, 0.7, 0.1)],
     19: [(NOON, 2, 2, 0.75)],
     20: [(NOON, 1, 1, 0.1, 0.0), (NOON, 2, 1, 0.2, 0.0), (NOON, 3, 1, 0.5, 1.0)],
-    21: [("content", "r1", 2, 0.65, 0.3, 0.4, 0.25)],
+    21: [("content", "r2", 1, "test", 0.7, 0.3, 0.4, 0.1), ("content", "r1", 2, "valid", 0.65, 0.3, 0.4, 0.25)],
     22: [("food", "sports", 1, 0.5, 19.0)],
+    23: [
+        (1, 1, 1.0, 0.1),
+        (2, 1, 0.0, 0.1),
+        (5, 1, 0.0, None),
+        (6, 1, 0.0, None),
+        (7, 1, 1.0, None),
+        (10, 1, 0.0, 0.05),
+        (11, 1, 1.0, 0.15),
+    ],
+    24: [("formula", 1, 2, 0.5, 0.5), ("ranker", 1, 2, 0.5, 0.0), (None, 1, 3, 0.3333, 0.3333)],
+    25: [(at(14, 9), 3, 1, 0.3333, None, 3), (NOON, 4, 2, 0.5, 0.1, 0)],
+    26: [("formula", 0.1, 2, 0.1, 0.5), ("ranker", 0.05, 1, 0.05, 0.0), ("ranker", 0.15, 1, 0.15, 1.0)],
 }
 
 

@@ -1,12 +1,17 @@
 """Tables that another version of newslake made: what can be added is added, what cannot is told in one line."""
 
+import json
+from datetime import datetime
 from pathlib import Path
 
 import pytest
 from pyspark.sql import functions as F
 
 from newslake.errors import UserError
+from newslake.jobrun import JobRun
 from newslake.lakehouse import Lakehouse
+from newslake.pipeline.views import make_views
+from newslake.streaming.behaviors import stream_behaviors
 from newslake.tablespec import table_spec
 from tests.faults.common import import_texts, texts
 
@@ -71,3 +76,51 @@ def test_a_newer_table_is_read_but_not_written(lake: Lakehouse, tmp_path: Path, 
     assert status == 2
     assert "does not know: sentiment" in line
     assert lake.read("news").count() == 1
+
+
+def test_impressions_of_before_feeds_were_told_go_on(lake: Lakehouse, tmp_path: Path) -> None:
+    """A click on an impression of the older table, a newer impression, and the view that shows both kinds."""
+    contract = table_spec("impressions").schema()
+    older = [field for field in contract if field.name not in ("feed_hour", "rank", "model")]
+    columns = ", ".join(f"{field.name} {field.dataType.simpleString()}{'' if field.nullable else ' NOT NULL'}" for field in older)
+    name = lake.sql_name("impressions")
+    lake.spark.sql(f"CREATE TABLE {name} ({columns}) USING DELTA PARTITIONED BY (split)")
+    shown_at = "timestamp'2019-11-14 06:00:00'"
+    lake.spark.sql(f"INSERT INTO {name} VALUES ('live', 'I1', 0, 'U1', {shown_at}, {shown_at}, 'N1', false)")
+    same = {"user_id": "U1", "occurred_at": "2019-11-14T07:00:00Z"}
+    feed = {"feed_hour": "2019-11-14T06:00:00Z", "rank": 4, "model": "formula"}
+    again = {"type": "impression", "event_id": "I1", "user_id": "U1", "occurred_at": "2019-11-14T06:00:00Z", "news_ids": ["N1"]}
+    events = [
+        {**same, "type": "click", "event_id": "C1", "impression_id": "I1", "news_id": "N1"},
+        {**same, **feed, "type": "impression", "event_id": "I2", "news_ids": ["N2", "N3"]},
+        again,
+    ]
+    folder = tmp_path / "events"
+    folder.mkdir()
+    (folder / "1.jsonl").write_text("".join(json.dumps(event) + "\n" for event in events))
+    run = JobRun("stream_behaviors")
+    stream_behaviors(lake, run, files=str(folder), once=True)
+    assert run.rows_rejected == 0, "the first says the same as the row of the older table"
+    rows = {(row["impression_id"], row["position"]): row for row in lake.read("impressions").collect()}
+    assert {place: (row["clicked"], row["rank"], row["model"]) for place, row in rows.items()} == {
+        ("I1", 0): (True, None, None),
+        ("I2", 0): (False, 4, "formula"),
+        ("I2", 1): (False, 5, "formula"),
+    }
+    assert rows["I2", 1]["feed_hour"] == datetime(2019, 11, 14, 6)
+    stored = {field.name: field for field in lake.spark.table(name).schema}
+    assert stored["feed_hour"].metadata["comment"].startswith("Hour of the newsfeed")
+
+
+def test_a_script_of_views_brings_older_tables_up_to_date(lake: Lakehouse, tmp_path: Path) -> None:
+    lake.create("newsfeed")
+    lake.spark.sql(
+        f"CREATE TABLE {lake.sql_name('impressions')} (split string NOT NULL, impression_id string NOT NULL, position int NOT NULL, "
+        "user_id string NOT NULL, occurred_at timestamp NOT NULL, ingested_at timestamp NOT NULL, news_id string NOT NULL, "
+        "clicked boolean) USING DELTA"
+    )
+    make_views(lake, JobRun("make_views"), out=str(tmp_path / "views.sql"))
+    fresh = lake.spark.newSession()
+    for statement in (tmp_path / "views.sql").read_text().split(";\n")[:-1]:
+        fresh.sql(statement)
+    assert fresh.sql("SELECT count(*) FROM shown_feeds").collect() == [(0,)]

@@ -30,7 +30,7 @@ DAYS: Mapping[str, str | None] = {
 OLD = set(DAYS) - {"first", "new", "undated"}
 NEEDED = {"shown", "clicked", "history", "corpus"}
 """Old, and kept by default."""
-PER_ARTICLE = ("article_embeddings", "article_topics", "news_embeddings", "news")
+PER_ARTICLE = ("stories", "article_embeddings", "article_topics", "news_embeddings", "news")
 
 
 def rows(lake: Lakehouse, table: str, *given: Mapping[str, object]) -> DataFrame:
@@ -69,6 +69,8 @@ def fill(lake: Lakehouse) -> None:
         rows(lake, "article_embeddings", *({"news_id": key, "content_hash": key, "encoder_id": "e1", "embedding": [1.0]} for key in DAYS)),
     )
     put(lake, "topics", rows(lake, "topics", {"topic_model": "t1", "terms": ["a"], "term_weights": [1.0], "vector": [1.0]}))
+    told = ({"news_id": key, "story_id": key, "encoder_id": "e1", "cosine": 1.0} for key in DAYS)
+    put(lake, "stories", rows(lake, "stories", *told))
     topics = ({"news_id": key, "content_hash": key, "topic_model": "t1", "rank": rank} for key in DAYS for rank in (1, 2))
     put(lake, "article_topics", rows(lake, "article_topics", *topics))
     trained(lake, "news_embeddings", "news_id", [(key, [1.0]) for key in DAYS])

@@ -10,7 +10,7 @@ from pyspark.sql import functions as F
 
 from newslake.jobrun import JobRun
 from newslake.lakehouse import Lakehouse
-from newslake.search.newsfeed import rank_newsfeed
+from newslake.ranking.newsfeed import rank_newsfeed
 from newslake.search.reclassify import reclassify_short_text
 from newslake.training.preparation import Inputs, prepare
 from newslake.users.profiles import build_profiles

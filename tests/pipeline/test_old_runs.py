@@ -19,6 +19,7 @@ from newslake.pipeline import old_runs
 from newslake.pipeline.leftovers import remove_leftovers
 from newslake.pipeline.old_runs import Made, active, retain_runs, superseded
 from newslake.pipeline.purge import purge_news
+from newslake.promotions import Comparison, decide
 from newslake.training.saved import load_saved
 from tests.filling import put
 from tests.pipeline.aged import rows
@@ -196,3 +197,16 @@ def test_what_is_active_stays(lake: Lakehouse, before: Path, monkeypatch: pytest
     assert found["text_classifiers"] == {"k3"}
     assert found["model_metrics"] == {"m1", "m3", "m4", "c1", "half"}, "without the folder, nothing tells when m4 was trained"
     assert found["_models"] == {"m1", "m4"}
+
+
+def test_the_ranker_in_use_stays(lake: Lakehouse, tmp_path: Path) -> None:
+    for day, run_id in enumerate(("r1", "r2", "r3", "r4.tmp-1")):
+        folder = tmp_path / run_id
+        folder.mkdir()
+        (folder / "ranker.json").write_text("{}")
+        os.utime(folder, (1_573_000_000 + 86_400 * day,) * 2)
+    better = Comparison("ndcg_at_10", 0.3, 0.2, 0.1, 0.05, 0.2, 50)
+    decide(lake, "ranker", "r1", "trees", "train_ranker", better, 0.0)
+    for _ in range(2):
+        retain_runs(lake, JobRun("purge_news"), 1, tmp_path)
+        assert {folder.name for folder in tmp_path.iterdir() if "tmp-" not in folder.name} - {"lakehouse"} == {"r1", "r3"}

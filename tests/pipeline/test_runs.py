@@ -12,7 +12,7 @@ from newslake.pipeline.plan import Option, Task, arguments_of, checked, named
 from newslake.pipeline.runs import daily, hourly, streams, weekly
 from newslake.pipeline.sample import sample_run
 
-NOT_SHOWN = {"run_pipeline", "stream_behaviors", "make_views", "encode_users"}
+NOT_SHOWN = {"run_pipeline", "stream_behaviors", "make_views", "encode_users", "promote"}
 PROJECT = Path(__file__).parent.parent.parent
 ENCODER: dict[str, Option] = {"encoder": "some-model", "max_tokens": 100}
 RUNS = {
@@ -87,6 +87,13 @@ def test_each_hour_classifies_what_is_new_and_holds_up_nothing_else() -> None:
     assert RUNS["hourly"][-1].key == "classify_articles"
     assert before(RUNS["hourly"], "classify_articles") == {"encode_articles"}
     assert not any("classify_articles" in task.after for task in RUNS["hourly"])
+
+
+def test_the_ranker_is_trained_before_the_feed_that_it_ranks_and_on_nothing_of_its_day() -> None:
+    tasks = {task.key: task for task in RUNS["sample"]}
+    assert "train_ranker" in before(RUNS["sample"], "rank_newsfeed")
+    assert tasks["rank_newsfeed"].options["hour"] == f"{tasks['train_ranker'].options['as_of']}T12"
+    assert before(RUNS["weekly"], "train_ranker") >= {"build_article_vectors", "encode_articles"}
 
 
 def test_options_as_arguments() -> None:

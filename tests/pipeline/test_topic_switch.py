@@ -50,7 +50,7 @@ def read(lake: Lakehouse, at: str) -> None:
     when = datetime.fromisoformat(at)
     others = {subject: list(SUBJECTS)[place - 1] for place, subject in enumerate(SUBJECTS)}
     shown = [
-        ("live", f"{user} {at}", place, user, when, when, f"{of}-0", place == 0)
+        ("live", f"{user} {at}", place, user, when, when, f"{of}-0", place == 0, None, None, None)
         for user, subject in READERS.items()
         for place, of in enumerate((subject, others[subject]))
     ]

@@ -143,6 +143,22 @@ def fill(lake: Lakehouse) -> None:
                 "clicked": n < 2,
             }
             for n in range(5)
+        ]
+        + [
+            {
+                "split": "live",
+                "impression_id": user,
+                "position": n,
+                "user_id": user,
+                "occurred_at": HOUR,
+                "ingested_at": HOUR,
+                "news_id": f"N{n + 3}",
+                "clicked": user == "U1" and n == 0,
+                "feed_hour": HOUR,
+                "model": "<i>formula</i>",
+            }
+            for user in ("U1", "U2")
+            for n in range(2)
         ],
     )
     put(
@@ -180,6 +196,8 @@ def fill(lake: Lakehouse) -> None:
             },
         ],
     )
+    made = {"readers": 2, "entries": 13, "articles": 12, "coverage": 0.5, "novelty": 3.25, "new_share": 0.25, "diversity": 0.1}
+    put(lake, "feed_quality", [{"hour": HOUR, **made, "intra_list_diversity": 0.625, "miscalibration": 0.5}])
     topics = [
         {
             "topic_model": "m2",

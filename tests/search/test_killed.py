@@ -9,10 +9,11 @@ from pyspark.sql import SparkSession
 
 from newslake.jobrun import JobRun
 from newslake.lakehouse import Lakehouse
-from newslake.search.newsfeed import rank_newsfeed
+from newslake.ranking.newsfeed import rank_newsfeed
 from newslake.search.reclassify import reclassify_short_text
 from tests.killing import arguments_of, commits, data_files
-from tests.search import frames, test_newsfeed, test_reclassify
+from tests.ranking import test_newsfeed
+from tests.search import frames, test_reclassify
 from tests.undisturbed import Moment, Undisturbed, content_of, kill_and_rerun, undisturbed_run
 
 VOTE: dict[str, Moment] = {

@@ -20,6 +20,7 @@ from newslake.streaming.fields import Field
 DOCS = Path(__file__).parent.parent.parent / "docs" / "messages"
 GOOD = {"news_id": "N1", "title": "storm", "published_at": "2019-11-09T06:03:52Z"}
 EVENT = {"type": "search", "event_id": "Q1", "user_id": "U1", "occurred_at": "2019-11-09T06:03:52Z", "query": "cats"}
+SHOWN = {**EVENT, "type": "impression", "news_ids": ["N1", "N2"]}
 AHEAD = (datetime.now(UTC) + timedelta(days=3)).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 # Message -> the beginning of its reason; None: it can be used.
@@ -94,6 +95,16 @@ EVENTS: list[tuple[bytes | str | dict[str, Any] | None, str | None]] = [
     ({**EVENT, "type": "impression", "news_ids": ["N1", ""]}, "news_ids holds an empty"),
     ({**EVENT, "type": "interest", "interest": "cats", "weight": 1.5}, "weight is not a number between 0 and 1"),
     ({**EVENT, "type": "interest", "interest": "cats", "weight": "1"}, "weight is not a number"),
+    ({**SHOWN, "feed_hour": "2019-11-09T06:00:00Z", "rank": 11, "model": "formula"}, None),
+    ({**SHOWN, "feed_hour": None, "rank": None, "model": None}, None),
+    ({**SHOWN, "feed_hour": "2019-11-09T06:03:00Z"}, "feed_hour is not a whole hour"),
+    ({**SHOWN, "feed_hour": "at six"}, "feed_hour is no time such as"),
+    ({**SHOWN, "rank": 0}, "rank is not a whole number from 1 to 1,000,000"),
+    ({**SHOWN, "rank": 1.5}, "rank is not a whole number"),
+    ({**SHOWN, "rank": 1e30}, "rank is not a whole number"),
+    ({**SHOWN, "rank": "1"}, "rank is not a number"),
+    ({**SHOWN, "model": 1}, "model is not a string"),
+    ({**EVENT, "rank": 1.5, "feed_hour": "2019-11-09T06:03:00Z"}, None),  # says something of impressions alone
     ({**EVENT, "occurred_at": AHEAD}, "occurred_at lies more than 1 day ahead"),
 ]
 

@@ -30,7 +30,7 @@ def impressions(spark: SparkSession, behaviors: list[Behavior], schema: T.Struct
         for position, candidate in enumerate(shown.split()):
             news_id, _, label = candidate.partition("-")
             clicked = {"1": True, "0": False, "": None}[label]
-            rows.append((split, impression_id, position, user_id, NOON, NOON, news_id, clicked))
+            rows.append((split, impression_id, position, user_id, NOON, NOON, news_id, clicked, None, None, None))
     return frame_of(spark, rows, schema)
 
 

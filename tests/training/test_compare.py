@@ -222,7 +222,9 @@ def test_clicks_come_at_their_time_beside_the_history(spark: SparkSession, lake:
         return NOON + timedelta(hours=hours)
 
     rows = [(split, impression, user, at(hours), news.split()) for split, impression, user, hours, news in histories]
-    shown = [(split, impression, 0, user, at(hours), at(hours), news, True) for split, impression, user, hours, news in clicks]
+    shown = [
+        (split, impression, 0, user, at(hours), at(hours), news, True, None, None, None) for split, impression, user, hours, news in clicks
+    ]
     history = frame_of(spark, rows, lake.schema("click_history")).repartition(2)
     impressions = frame_of(spark, shown, lake.schema("impressions")).repartition(2)
     found = {row["user_id"]: row["recent"] for row in latest_clicks(history, impressions, length=9).collect()}

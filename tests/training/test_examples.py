@@ -11,6 +11,7 @@ from newslake.frames import frame_of
 from newslake.tablespec import table_spec
 from newslake.training import examples
 from newslake.training.folders import written
+from newslake.training.time_splits import BySplit
 from tests.training import frames
 from tests.training.frames import collected
 
@@ -38,7 +39,7 @@ def schema(table: str) -> T.StructType:
 def shown(spark: SparkSession) -> DataFrame:
     impressions = frames.impressions(spark, BEHAVIORS, schema("impressions"))
     history = frames.click_history(spark, BEHAVIORS, schema("click_history"))
-    return examples.candidates(impressions, history, train=["train"], valid=["dev"]).cache()
+    return examples.candidates(impressions, history, BySplit(["train"], ["dev"])).cache()
 
 
 @pytest.fixture(scope="module")

@@ -19,6 +19,7 @@ from newslake.training import staging
 from newslake.training.data import load_catalogue, load_impressions
 from newslake.training.fingerprint import combined, content_fingerprint
 from newslake.training.staging import Staged, stage, stage_vectors
+from newslake.training.time_splits import BySplit
 from tests.training import frames
 
 Tables = dict[str, DataFrame]
@@ -39,7 +40,8 @@ def tables(spark: SparkSession) -> Tables:
 
 
 def staged_in(folder: Path, tables: Tables, **changed: Any) -> Staged:
-    return stage(folder, **{**tables, "train": ["train"], "valid": ["dev"], "max_skips": 100, **changed})
+    roles = BySplit(["train"], changed.pop("valid", ["dev"]))
+    return stage(folder, **{**tables, "roles": roles, "max_skips": 100, **changed})
 
 
 @pytest.fixture(scope="module")

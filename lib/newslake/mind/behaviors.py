@@ -12,6 +12,7 @@ from newslake.mind.lines import IDENTITY, line_problem, split_fields
 WIDTH = 5
 KEY = ("split", "impression_id")
 _PRINTS = ("impressions", "history")  # the two tables that a line fills
+_NOT_IN_FILES = {"feed_hour": "timestamp", "rank": "int", "model": "string"}  # files do not say which newsfeed was shown
 _TIME = "M/d/yyyy h:mm:ss a"
 # Years that every reader of the tables can hold (pandas counts nanoseconds from 1970 in 64 bits).
 _YEARS = ("1900-01-01", "2262-01-01")
@@ -67,6 +68,7 @@ def impressions(parsed: DataFrame) -> DataFrame:
         "ingested_at",
         F.when(F.col("labelled"), F.left(candidate, F.length(candidate) - 2)).otherwise(candidate).alias("news_id"),
         F.when(F.col("labelled"), candidate.endswith("-1")).alias("clicked"),
+        *(F.lit(None).cast(kind).alias(name) for name, kind in _NOT_IN_FILES.items()),
     )
 
 

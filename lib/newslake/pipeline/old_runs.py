@@ -14,6 +14,8 @@ from pyspark.sql import functions as F
 from newslake.jobrun import JobRun
 from newslake.lakehouse import Lakehouse, literal, quoted
 from newslake.pipeline.retention import report_deleted
+from newslake.promotions import in_use
+from newslake.ranking.ranker import saved_rankers
 from newslake.tablespec import table_names
 
 # In the order of deletion: who reads a run finds it whole or finds no metrics of it; the last table says which runs there are.
@@ -50,7 +52,7 @@ def superseded(made: Iterable[Made], keep: int, used: Iterable[str] = ()) -> lis
 
 
 def retain_runs(lake: Lakehouse, run: JobRun, keep: int, models: Path | None) -> None:
-    """Delete old training runs with their models' folders, old topic models with what they assigned, and old text classifiers.
+    """Delete old training runs and rankers with their models' folders, old topic models with what they assigned, and old text classifiers.
 
     A run killed in between leaves what the next one finds and deletes: the table that lists the runs comes last, then the folders.
 
@@ -65,8 +67,10 @@ def retain_runs(lake: Lakehouse, run: JobRun, keep: int, models: Path | None) ->
     # A run without any record may be one that is at work: it stays.
     old = superseded((one for one in trained if one.run_id not in undated), keep, used)
     _delete(lake, run, _TRAINED, "run_id", old)
-    if models is not None and (removed := sum(_remove_folder(models / run_id) for run_id in old)):
-        run.fact("folders of trained models removed", removed)
+    if models is not None:
+        old += superseded(_rankers(models), keep, {now} if (now := in_use(lake, "ranker")) else ())
+        if removed := sum(_remove_folder(models / run_id) for run_id in old):
+            run.fact("folders of trained models removed", removed)
     if undated:
         run.fact("training runs of unknown age, kept", len(undated))
     _delete(lake, run, _FITTED, "topic_model", superseded(_fitted(lake), keep, used | _read_topics(lake)))
@@ -96,6 +100,13 @@ def _trained(lake: Lakehouse, models: Path | None) -> list[Made]:
         for run_id, compared in rows.collect():
             recorded[run_id] = max(compared, recorded.get(run_id, compared))
     return [Made(run_id, kind, recorded.get(run_id, at.get(run_id))) for run_id, kind in kinds.items()]
+
+
+def _rankers(models: Path) -> list[Made]:
+    """Every ranker in the folder; table promotions, which is small, keeps what was decided on each."""
+    folders = [models / run_id for run_id in saved_rankers(models)]
+    at = {folder.name: datetime.fromtimestamp(folder.stat().st_mtime, UTC).replace(tzinfo=None) for folder in folders}
+    return [Made(run_id, "ranker", made) for run_id, made in at.items()]
 
 
 def _fitted(lake: Lakehouse) -> list[Made]:

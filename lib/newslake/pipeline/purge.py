@@ -34,7 +34,7 @@ from newslake.training.preparation import models_folder
 
 Keep = Literal["shown", "read", "corpus", "scored", "nothing"]
 _VECTORS = "article_vectors"
-_MADE_FROM_NEWS = ("article_topics", "article_embeddings", "news_embeddings", "article_class_scores")
+_MADE_FROM_NEWS = ("stories", "article_topics", "article_embeddings", "news_embeddings", "article_class_scores")
 
 
 def purge_news(

@@ -41,6 +41,7 @@ RULES = (
     Rule(MATCHES, "as_of", "user_days", latest_stays=True),
     Rule("newsfeed", "hour", "newsfeed_days", latest_stays=True),
     Rule("article_ctr", "as_of", "newsfeed_days", latest_stays=True),
+    Rule("feed_quality", "hour", "newsfeed_days", latest_stays=True),
     Rule("impressions", "occurred_at", "behavior_days"),
     Rule("click_history", "occurred_at", "behavior_days"),
     Rule("clicks", "clicked_at", "behavior_days"),

@@ -16,7 +16,7 @@ from newslake.pipeline.runs import daily, hourly, weekly
 from newslake.pipeline.sample import sample_run
 from newslake.pipeline.steps import Step, run_steps
 from newslake.pipeline.summary import findings, last_report, steps_table, tables_built
-from newslake.search.newsfeed import parse_hour
+from newslake.ranking.newsfeed import parse_hour
 from newslake.text.spec import DEFAULT_MODEL
 
 Pipeline = Literal["sample", "hourly", "daily", "weekly"]

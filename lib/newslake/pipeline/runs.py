@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from newslake.active import CANDIDATE
 from newslake.pipeline.plan import Option, Task, checked
 from newslake.pipeline.purge import purge_news
+from newslake.ranking.newsfeed import rank_newsfeed
+from newslake.ranking.stories import find_stories
+from newslake.ranking.train import train_ranker
 from newslake.reports.report import write_report
-from newslake.search.newsfeed import rank_newsfeed
 from newslake.search.reclassify import reclassify_short_text
 from newslake.serving.job import export_vectors
 from newslake.streaming.articles import stream_articles
@@ -24,6 +26,7 @@ from newslake.training.classifier import train_text_classifier
 from newslake.training.classify import classify_articles
 from newslake.training.compare import compare_models
 from newslake.training.recommender import train_recommender
+from newslake.training.time_splits import TEST_HOURS, TRAIN_DAYS, VALID_HOURS
 from newslake.users.encode import encode_tag_phrases
 from newslake.users.phrases import build_phrases
 from newslake.users.profiles import build_profiles
@@ -48,6 +51,9 @@ RETENTION: Mapping[str, Option] = {
 }
 """How long things are kept, in days, and how many runs of each model: with one a week, four weeks. Behaviour is not here: it is what
 recommenders learn from."""
+
+BY_TIME: Mapping[str, Option] = {"train_days": TRAIN_DAYS, "valid_hours": VALID_HOURS, "test_hours": TEST_HOURS}
+"""What recommenders are trained on, chosen by and reported on, counted back from the run's day: files and streams alike."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +105,7 @@ def streams(encoder: Mapping[str, Option], *, kafka: str, topics: tuple[str, str
 
 
 def hourly(encoder: Mapping[str, Option], *, hour: str | None = None, places: Places = BESIDE) -> list[Task]:
-    """Each hour: the new articles, every user's newsfeed, and the new articles' classes.
+    """Each hour: the new articles and their stories, every user's newsfeed, and the new articles' classes.
 
     Args:
         encoder: options that make the encoder_id.
@@ -110,7 +116,8 @@ def hourly(encoder: Mapping[str, Option], *, hour: str | None = None, places: Pl
     return checked(
         [
             *articles(encoder),
-            Task(rank_newsfeed, {"hour": hour}, ("build_article_vectors",)),
+            Task(find_stories, {}, ("encode_articles",)),
+            Task(rank_newsfeed, {"hour": hour}, ("build_article_vectors", "find_stories")),
             Task(export_vectors, sent, ("build_article_vectors",), "export_articles"),
             # Last: before the first weekly run there is no classifier, and it says so.
             Task(classify_articles, {}, ("encode_articles",)),
@@ -199,25 +206,25 @@ def weekly(
 ) -> list[Task]:
     """Each week: what is fitted and trained anew, and the short texts whose classes the vote corrects.
 
-    Recommenders come after the vote: they read articles' classes.
+    Recommenders come after the vote: they read articles' classes. They and the ranker learn from the days before, and are reported on the
+    last hours; the ranker comes into use if it is not worse.
 
     Args:
         encoder: options that make the encoder_id.
         topics: options of fit_topics.
-        training: options of every train_recommender.
+        training: options of every train_recommender, over those of BY_TIME.
         classifying: options of every train_text_classifier.
-        as_of: the day of the vote; None leaves it to the job, which takes today.
+        as_of: the day of the vote, before which models know what happened; None leaves it to the jobs, which take today.
         waits_for: keys of the tasks that bring articles and behaviour.
         places: what lies elsewhere than beside the tables.
     """
     first, encoded, classed = tuple(waits_for), ("encode_articles",), ("classify_articles",)
-    trained = [
-        Task(train_recommender, {"model": model, **(training or {})}, classed, f"train_recommender_{model}", "trainer") for model in MODELS
-    ]
+    given = {"as_of": as_of, **BY_TIME, **(training or {})}
+    trained = [Task(train_recommender, {"model": model, **given}, classed, f"train_recommender_{model}", "trainer") for model in MODELS]
     corrected = {**(classifying or {}), "trained_on": "short"}
     # Compared by the same runs: nothing is trained twice.
-    given = training or {}
-    compared = {"models": ["zero-shot", *MODELS], "seeds": [str(given.get("seed", 0))], "epochs": given.get("epochs")}
+    same = {name: given.get(name) for name in ("epochs", "as_of", *BY_TIME)}
+    compared = {"models": ["zero-shot", *MODELS], "seeds": [str(given.get("seed", 0))], **same}
     feeds = {"to": ["vespa", "tsv"], "model": SERVED_MODEL, "out": places.feeds}
     return checked_after(
         waits_for,
@@ -227,12 +234,15 @@ def weekly(
             Task(assign_topics, {}, (*first, "fit_topics")),
             Task(build_article_vectors, {}, ("encode_articles", "assign_topics")),
             Task(train_text_classifier, classifying or {}, encoded, machine="trainer"),
-            Task(reclassify_short_text, {"as_of": as_of}, ("train_text_classifier",)),
+            Task(find_stories, {}, encoded),
+            Task(reclassify_short_text, {"as_of": as_of}, ("train_text_classifier", "find_stories")),
             Task(train_text_classifier, corrected, ("reclassify_short_text",), "train_text_classifier_short", "trainer"),
             Task(classify_articles, {}, ("train_text_classifier_short",)),
             *trained,
             Task(compare_models, compared, tuple(task.key for task in trained), machine="trainer"),
             Task(export_vectors, feeds, (f"train_recommender_{SERVED_MODEL}",), "export_feeds"),
+            # Last: where too little was shown yet, it says so.
+            Task(train_ranker, {"as_of": as_of}, ("build_article_vectors",)),
         ],
     )
 

@@ -49,7 +49,8 @@ def sample_run(
     fitted = weekly(
         encoder,
         topics={"seed": seed},
-        training=training,
+        # Test is dev's day, valid the day before.
+        training={**training, "as_of": str(dev + timedelta(days=1))},
         classifying={"seed": seed},
         as_of=str(dev),
         waits_for=brought,
@@ -62,8 +63,13 @@ def sample_run(
     feed = [task for task in hourly(encoder, hour=f"{dev}T12") if task.key not in {each.key for each in fitted}]
     # The newsfeed of a day takes the vectors of the day before.
     feed = [replace(task, after=(*task.after, f"build_user_vectors {days[0]}")) for task in feed]
+    # The ranker learns from the days before, and from the users' vectors of the last of them.
+    [learnt] = [task for task in fitted if task.key == "train_ranker"]
+    fitted = [task for task in fitted if task is not learnt]
+    learnt = replace(learnt, after=(*learnt.after, f"build_user_vectors {days[0]}"))
+    feed = [replace(task, after=(*task.after, learnt.key)) if task.key == "rank_newsfeed" else task for task in feed]
     last = named([*second, *switching(as_of=days[1])], f" {days[1]}")
-    done = [*intake, *fitted, *named(first, f" {days[0]}"), *last, *feed]
+    done = [*intake, *fitted, *named(first, f" {days[0]}"), learnt, *last, *feed]
     # So few days are kept that the purge has something to do; no file is old enough yet to be deleted.
     purging: Mapping[str, Option] = {"older_than": "4", "vacuum": False}
     return checked([*done, *upkeep(days[1], [task.key for task in done], purging=purging)])

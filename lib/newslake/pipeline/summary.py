@@ -37,7 +37,7 @@ def findings(lake: Lakehouse) -> str:
 
 
 def metrics_table(lake: Lakehouse) -> str:
-    """Each model's latest run, the models beside each other: valid at the epoch that was kept, train at the last one."""
+    """Each model's latest run, the models beside each other: test where there is one, else valid, at the epoch kept; train at the last."""
     if not lake.exists("model_metrics"):
         return ""
     runs = lake.read("job_runs").where((F.col("job") == "train_recommender") & (F.col("outcome") == "done"))
@@ -54,7 +54,11 @@ def metrics_table(lake: Lakehouse) -> str:
     rows = metrics.withColumn("last", last).where("best OR last").collect()
     models = sorted({row.model for row in rows}, key=lambda model: (model != "mf", model))
     lines = [""]
-    for title, split, kind in (("valid, best epoch", "valid", "best"), ("train, last epoch", "train", "last")):
+    judged = [split for split in ("test", "valid") if any(row.split == split for row in rows)]
+    # Valid stands alone only for models that have no test: it chose the epoch, and flatters.
+    tested = {row.model for row in rows if row.split == "test"}
+    judged = [split for split in judged if split == "test" or tested != set(models)]
+    for title, split, kind in (*((f"{split}, best epoch", split, "best") for split in judged), ("train, last epoch", "train", "last")):
         chosen = {row.model: row for row in rows if row.split == split and row[kind]}
         lines.append(f"{title:20}" + "".join(f"{model:>12}" for model in models))
         for name, label in {**_METRICS, "epoch": "epoch"}.items():

@@ -50,6 +50,16 @@ VIEWS: Mapping[str, View] = {
         """SELECT f.hour, f.user_id, f.rank, f.news_id, n.title, n.category, n.published_at, f.cosine, f.ctr, f.score, f.reason
         FROM {newsfeed} f LEFT JOIN {news} n ON n.news_id = f.news_id""",
     ),
+    "shown_feeds": View(
+        "One row is an article that was shown out of a newsfeed, with the click-through rate that was estimated for it then; rank is the "
+        "event's, else the newsfeed's",
+        ("impressions", "newsfeed"),
+        """SELECT i.split, i.impression_id, i.position, i.user_id, i.occurred_at, i.news_id, i.feed_hour, coalesce(i.rank, f.rank) AS rank,
+          i.model, f.ctr AS estimated, f.reason, i.clicked
+        FROM {impressions} i
+        LEFT JOIN {newsfeed} f ON f.hour = i.feed_hour AND f.user_id = i.user_id AND f.news_id = i.news_id
+        WHERE i.feed_hour IS NOT NULL""",
+    ),
     "reused_phrases": View(
         "One row says where the vector of a tag phrase of a day comes from, with the text of the phrase that it was made from",
         ("tag_phrase_matches", "tag_phrases"),
@@ -69,16 +79,17 @@ def make_views(lake: Lakehouse, run: JobRun, *, out: str | None = None) -> None:
     Args:
         out: File for the script.
     """
-    if lake.root is None:
-        if out is not None:
-            raise UserError("--out is for tables in folders: with --schema the views are made in the schema itself")
+    if lake.root is None and out is not None:
+        raise UserError("--out is for tables in folders: with --schema the views are made in the schema itself")
+    if lake.root is not None and out is None:
+        raise UserError("tables in folders have no lasting views: give --out FILE for a script, then spark-sql -i FILE")
+    _add_later_columns(lake)
+    if out is None:
         made = _there(lake)
         for name, view in made.items():
             lake.spark.sql(f"CREATE OR REPLACE VIEW {lake.sql_name(name)} COMMENT {literal(view.about)} AS {_select(lake, view)}")
         run.fact("views", ", ".join(made) or "none: no table is there yet")
         return
-    if out is None:
-        raise UserError("tables in folders have no lasting views: give --out FILE for a script, then spark-sql -i FILE")
     lines = script(lake)
     try:
         Path(out).write_text("\n".join(lines) + "\n", encoding="utf-8")
@@ -111,6 +122,13 @@ def create_views(lake: Lakehouse) -> list[str]:
 
 def _tables(lake: Lakehouse) -> list[str]:
     return [name for name in table_names() if lake.exists(name)]
+
+
+def _add_later_columns(lake: Lakehouse) -> None:
+    """A view names columns that a table of an older version lacks until something is written to it."""
+    for name in _tables(lake):
+        if set(lake.schema(name).names) - set(lake.spark.table(lake.sql_name(name)).columns):
+            lake.create(name)
 
 
 def _there(lake: Lakehouse) -> dict[str, View]:

@@ -64,9 +64,9 @@ def tiles(sections: Mapping[str, HasContent]) -> list[Tile]:
         histories = f"{short_count(rows['click_history'])} impressions" if "click_history" in rows else ""
         found.append(Tile(short_count(rows["impressions"]), "candidates shown", histories, "flow"))
     models: Models | None = sections["models"].content
-    if models is not None and models.rows[0].valid.get("auc") is not None:
+    if models is not None and models.rows[0].judged.get("auc") is not None:
         best = models.rows[0]
-        found.append(Tile(f"{best.valid['auc']:.3f}", "valid AUC", f"{best.model}, epoch {best.best_epoch}", "models"))
+        found.append(Tile(f"{best.judged['auc']:.3f}", f"{best.judged_on} AUC", f"{best.model}, epoch {best.best_epoch}", "models"))
     reuse: Reuse | None = sections["reuse"].content
     if reuse is not None:
         found.append(Tile(percent(reuse.days[-1].share), "phrases reused", f"on {_day(reuse.days[-1].day)}", "reuse"))
@@ -80,11 +80,11 @@ def tiles(sections: Mapping[str, HasContent]) -> list[Tile]:
 
 
 def _of_models(models: Models | None) -> str:
-    if models is None or models.rows[0].valid.get("auc") is None:
+    if models is None or models.rows[0].judged.get("auc") is None:
         return ""
-    best, others = models.rows[0], [row for row in models.rows[1:] if row.valid.get("auc") is not None]
-    sentence = f"The {best.model} model ranks news of days it has not seen at AUC {best.valid['auc']:.3f}"
-    return sentence + (f", the {others[-1].model} model at {others[-1].valid['auc']:.3f}." if others else ".")
+    best, others = models.rows[0], [row for row in models.rows[1:] if row.judged.get("auc") is not None]
+    sentence = f"The {best.model} model ranks news of days it has not seen at AUC {best.judged['auc']:.3f}"
+    return sentence + (f", the {others[-1].model} model at {others[-1].judged['auc']:.3f}." if others else ".")
 
 
 def _of_reuse(reuse: Reuse | None) -> str:

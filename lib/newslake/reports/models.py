@@ -42,7 +42,7 @@ class Panel:
 
 @dataclass(frozen=True)
 class ModelRow:
-    """One model's metrics at the epoch that was kept (valid) and at the last (train)."""
+    """One model's metrics at the epoch that was kept (test where there is one, valid) and at the last (train)."""
 
     model: str
     colour: int
@@ -52,15 +52,26 @@ class ModelRow:
     valid: dict[str, float | None]
     train: dict[str, float | None]
     impressions: int
+    test: dict[str, float | None] | None = None
+
+    @property
+    def judged_on(self) -> str:
+        """The split whose metrics are reported: test where there is one, else valid, which chose the epoch."""
+        return "valid" if self.test is None else "test"
+
+    @property
+    def judged(self) -> dict[str, float | None]:
+        """The metrics that are reported."""
+        return self.valid if self.test is None else self.test
 
 
 @dataclass(frozen=True)
 class Models:
-    """What the report shows of the recommenders; models are sorted by valid AUC, best first."""
+    """What the report shows of the recommenders; models are sorted by the AUC that is reported, best first."""
 
     panels: list[Panel]
     rows: list[ModelRow]
-    leading: dict[str, str]  # metric -> the model that is best on valid
+    leading: dict[str, str]  # metric -> the model that is best
 
 
 def latest_of_each_model(metrics: DataFrame, runs: DataFrame | None) -> DataFrame:
@@ -92,15 +103,15 @@ def gather_models(lake: Lakehouse) -> Models | None:
     panels = [panel for name, title in METRICS.items() if (panel := _panel(rows, name, title, colours)) is not None]
     leading = {}
     for name in METRICS:
-        known = [(row.valid[name], row.model) for row in table if row.valid.get(name) is not None]
+        known = [(row.judged[name], row.model) for row in table if row.judged.get(name) is not None]
         if known and name != "loss":
             leading[name] = max(known, key=lambda pair: pair[0] or 0.0)[1]
     return Models(panels, table, leading)
 
 
 def _best_auc(rows: list[Row], model: str) -> float:
-    found = [_known(row, "auc") or 0.0 for row in rows if row["model"] == model and row["split"] == "valid" and row["best"]]
-    return max(found, default=0.0)
+    best = {row["split"]: _known(row, "auc") or 0.0 for row in rows if row["model"] == model and row["best"]}
+    return best.get("test", best.get("valid", 0.0))
 
 
 def _known(row: Row, metric: str) -> float | None:
@@ -111,6 +122,7 @@ def _known(row: Row, metric: str) -> float | None:
 
 def _model_row(model: str, colour: int, rows: list[Row]) -> ModelRow:
     best = next((row for row in rows if row["split"] == "valid" and row["best"]), None)
+    test = next((row for row in rows if row["split"] == "test"), None)
     last = max(row["epoch"] for row in rows)
     train = next((row for row in rows if row["split"] == "train" and row["epoch"] == last), None)
     return ModelRow(
@@ -121,12 +133,13 @@ def _model_row(model: str, colour: int, rows: list[Row]) -> ModelRow:
         epochs=last,
         valid={name: None if best is None else _known(best, name) for name in METRICS},
         train={name: None if train is None else _known(train, name) for name in METRICS},
-        impressions=0 if best is None else best["impressions"],
+        impressions=0 if best is None else (test or best)["impressions"],
+        test=None if test is None else {name: _known(test, name) for name in METRICS},
     )
 
 
 def _panel(rows: list[Row], metric: str, title: str, colours: dict[str, int]) -> Panel | None:
-    known = [row for row in rows if _known(row, metric) is not None]
+    known = [row for row in rows if row["split"] != "test" and _known(row, metric) is not None]
     if not known:
         return None
     y = nice_scale([row[metric] for row in known], most=4)

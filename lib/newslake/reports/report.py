@@ -15,6 +15,7 @@ from newslake.lakehouse import Lakehouse
 from newslake.reports.headline import headline, tiles
 from newslake.reports.intake import gather_quarantine, gather_tables
 from newslake.reports.models import gather_models
+from newslake.reports.online import gather_online, gather_quality
 from newslake.reports.page import rendered
 from newslake.reports.readers import gather_newsfeed, gather_reuse
 from newslake.reports.runs import gather_runs
@@ -35,9 +36,10 @@ class Section:
 def write_report(lake: Lakehouse, run: JobRun, *, out: str | None = None, user: str | None = None) -> None:
     """Write one HTML file that shows what the tables hold, and print its path.
 
-    It shows rows per job, the recommenders' metrics per epoch, one reader's newsfeed, a map of the topics, reuse of tag phrases over the
-    days, the vote on short texts, quarantine by reason, times, and the sizes of the tables. A table that is not there yet leaves a
-    note of the job that builds it. The file needs no network and loads nothing; open it in any browser, or send it.
+    It shows rows per job, the recommenders' metrics per epoch, one reader's newsfeed, what newsfeeds are like and how often they were
+    clicked, a map of the topics, reuse of tag phrases over the days, the vote on short texts, quarantine by reason, times, and the sizes
+    of the tables. A table that is not there yet leaves a note of the job that builds it. The file needs no network and loads nothing;
+    open it in any browser, or send it.
 
     Args:
         out: The file to write (default: _report/report.html beside the tables; needed where these are not in a local folder).
@@ -65,6 +67,8 @@ def gather(lake: Lakehouse, run: JobRun, user: str | None = None) -> dict[str, S
         "runs": (("job_runs",), partial(gather_runs, leave_out=run.run_id)),
         "models": (("model_metrics",), gather_models),
         "newsfeed": (("newsfeed", "news"), partial(gather_newsfeed, user=user)),
+        "quality": (("feed_quality",), gather_quality),
+        "online": (("impressions", "newsfeed"), gather_online),
         "topics": (("topics",), gather_topics),
         "reuse": (("tag_phrase_matches",), gather_reuse),
         "vote": (("short_text_votes",), gather_vote),

@@ -1,1 +1,1 @@
-"""Exact search: top-k, the vote, maximum inner product, the newsfeed."""
+"""Exact search: top-k, the vote, maximum inner product."""

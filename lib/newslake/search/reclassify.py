@@ -14,12 +14,14 @@ from newslake.options import the_one, today_or
 from newslake.search import vote
 from newslake.search.knn_settings import KnnSettings
 from newslake.search.nearest import nearest
+from newslake.search.one_of_a_story import stories_of
 from newslake.search.scratch import Scratch, scratch
 from newslake.search.sides import EMBEDDINGS, embedding_side, quarantine, with_vector
 from newslake.search.whiten import whitened
 from newslake.texts import SHORT_CHARS
 
 VOTES, CORPUS, SCORES = "short_text_votes", "short_text_corpus", "article_class_scores"
+_MORE = 2  # times as many neighbours looked at where some of them may tell one story
 _CLASSIFIERS = "text_classifiers"
 
 
@@ -50,9 +52,10 @@ def reclassify_short_text(
     brought with jobs/import_labels.py. Both need vectors: run jobs/encode_articles.py first.
 
     Where enough of a text's nearest long articles (by cosine, of whitened vectors: see --whiten) are of one class other than its own,
-    its class changes. Table short_text_votes keeps the vote on every short text, changed or not, with its old class; table
-    short_text_corpus holds the texts with their corrected classes. Table news is not changed. Run again on the same day, the job
-    replaces that day's votes.
+    its class changes. Of near-identical articles (one story_id in table stories, see jobs/find_stories.py) only the nearest votes; should
+    the nearest 2 x --neighbours tell fewer stories than --neighbours, fewer vote. Table short_text_votes keeps the vote on every short
+    text, changed or not, with its old class; table short_text_corpus holds the texts with their corrected classes. Table news is not
+    changed. Run again on the same day, the job replaces that day's votes.
 
     What raises precision: more votes out of as many neighbours, --own-votes 0, --whiten, and an index with many articles of every class:
     most wrong changes are of texts that speak of two subjects, their own and another, of which the other one's articles are the
@@ -99,10 +102,12 @@ def reclassify_short_text(
         index = frames.keep(with_vector(sure, vectors))
         searched = frames.keep(with_vector(texts.select("news_id", "content_hash"), vectors))
         _report(run, texts, index, searched, encoder, classifier)
-        found = frames.keep(_search(lake, files, index, searched, encoder, neighbours, whiten, settings))
+        stories = stories_of(lake, encoder)
+        looked_at = neighbours if stories is None else _MORE * neighbours
+        found = frames.keep(_search(lake, files, index, searched, encoder, looked_at, whiten, settings))
         quarantine(lake, run, found, sources={"query_id": EMBEDDINGS, "item_id": EMBEDDINGS})
         wrong = found.where(F.col("problem").isNotNull()).select(F.col("query_id").alias("news_id"))
-        cast = vote.ballots(found.where(F.col("problem").isNull()), index)
+        cast = vote.ballots(vote.once_a_story(found.where(F.col("problem").isNull()), stories, neighbours), index)
         rows = vote.decided(texts, searched.join(wrong, on="news_id", how="left_anti"), cast, votes, own_votes)
         rows = rows.select("*", F.lit(today).alias("as_of"), F.lit(encoder).alias("encoder_id"), F.lit(classifier).alias("model_run"))
         _write(lake, run, frames.keep(rows), str(today))

@@ -1,8 +1,9 @@
 """The vote on short texts: what system B does with the 20 nearest long articles, as functions of frames."""
 
-from pyspark.sql import DataFrame
+from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
+from newslake.search.one_of_a_story import one_of_each, with_story
 from newslake.texts import is_long, is_short, whole_text
 
 CHANGED, CONFIRMED, KEPT, NO_VECTOR = "changed", "confirmed", "kept", "no vector"
@@ -27,6 +28,21 @@ def confident_long(news: DataFrame, scores: DataFrame, *, min_score: float, shor
     sure = scores.where(F.col("score") > min_score).select("news_id", "class", F.col("content_hash").alias("scored_hash"))
     joined = long.join(sure, on="news_id", how="inner")
     return joined.where(F.coalesce(F.col("scored_hash") == F.col("content_hash"), F.lit(True))).select("news_id", "content_hash", "class")
+
+
+def once_a_story(nearest: DataFrame, stories: DataFrame | None, neighbours: int) -> DataFrame:
+    """The nearest neighbours of each text, of several that tell one story only the nearest; rank counts them anew.
+
+    Args:
+        nearest: query_id, item_id, score, rank.
+        stories: news_id, story_id; None leaves all as it is.
+        neighbours: how many of each text stay.
+    """
+    if stories is None:
+        return nearest
+    rows = one_of_each(with_story(nearest, stories, news_id="item_id"), "query_id", [F.col("rank")])
+    rows = rows.withColumn("rank", F.row_number().over(Window.partitionBy("query_id").orderBy("rank")))
+    return rows.where(F.col("rank") <= neighbours).select("query_id", "item_id", "score", "rank")
 
 
 def ballots(nearest: DataFrame, index: DataFrame) -> DataFrame:

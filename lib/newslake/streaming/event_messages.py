@@ -20,6 +20,9 @@ FIELDS = (
     Field("query"),
     Field("interest"),
     Field("weight", "number"),
+    Field("feed_hour", "time"),
+    Field("rank", "number"),
+    Field("model"),
 )
 NEEDS: dict[str, tuple[str, ...]] = {
     IMPRESSION: ("news_ids",),
@@ -30,6 +33,9 @@ NEEDS: dict[str, tuple[str, ...]] = {
 """What an event of each type must have besides type, event_id, user_id and occurred_at."""
 
 TABLE_OF = {IMPRESSION: "impressions", CLICK: "clicks", SEARCH: "search_queries", INTEREST: "user_interests"}
+FROM_FEED = ("feed_hour", "rank", "model")
+"""Columns of impressions that say out of which newsfeed an article was shown; the event may leave them out."""
+_LAST_RANK = 1_000_000
 USE, DUPLICATE, CONFLICT = "use", "duplicate", "conflict"
 CONFLICT_REASON = "another event of this id arrived before, and says something else"
 
@@ -48,7 +54,11 @@ def read_events(messages: DataFrame) -> DataFrame:
     missing = [F.when((kind == name) & _missing(needed), f"no {needed}") for name, all_needed in NEEDS.items() for needed in all_needed]
     weight = F.coalesce("weight", F.lit(1.0))
     unusable = F.when((kind == INTEREST) & ~weight.between(0.0, 1.0), "weight is not a number between 0 and 1")
-    return also(parsed(messages, FIELDS), unknown, *missing, unusable)
+    odd_hour = F.when((kind == IMPRESSION) & (F.col("feed_hour") != F.date_trunc("hour", "feed_hour")), "feed_hour is not a whole hour")
+    rank = F.col("rank")
+    odd = (kind == IMPRESSION) & ~(rank.between(1, _LAST_RANK) & (rank == F.floor(rank)))
+    odd_rank = F.when(odd, f"rank is not a whole number from 1 to {_LAST_RANK:,}")
+    return also(parsed(messages, FIELDS), unknown, *missing, unusable, odd_hour, odd_rank)
 
 
 def of_type(usable: DataFrame, kind: str) -> DataFrame:
@@ -59,12 +69,13 @@ def of_type(usable: DataFrame, kind: str) -> DataFrame:
         kind: the type.
 
     Returns:
-        ARRIVAL, event_id, and the columns of the type's table; of an impression: impression_id, user_id, occurred_at, news_ids.
+        ARRIVAL, event_id, and the columns of the type's table; of an impression: impression_id, user_id, occurred_at, news_ids,
+        feed_hour, rank (of the first article), model.
     """
     rows = usable.where(F.col("type") == kind)
     arrived = F.col("arrived_at").alias("ingested_at")
     columns: dict[str, list[Column]] = {
-        IMPRESSION: [F.col("event_id").alias("impression_id"), F.col("user_id"), F.col("occurred_at"), F.col("news_ids")],
+        IMPRESSION: [F.col("event_id").alias("impression_id"), F.col("user_id"), F.col("occurred_at"), F.col("news_ids"), *_feed()],
         CLICK: [
             F.col("event_id").alias("click_id"),
             F.col("impression_id"),
@@ -114,7 +125,7 @@ def shown(impressions: DataFrame, split: str) -> DataFrame:
         impressions: from of_type.
         split: where live events go.
     """
-    return impressions.select(
+    rows = impressions.select(
         F.lit(split).alias("split"),
         "impression_id",
         F.posexplode("news_ids").alias("position", "news_id"),
@@ -122,13 +133,18 @@ def shown(impressions: DataFrame, split: str) -> DataFrame:
         "occurred_at",
         F.col("arrived_at").alias("ingested_at"),
         F.lit(False).alias("clicked"),
+        "feed_hour",
+        F.col("rank").alias("first_rank"),
+        "model",
     )
+    return rows.withColumn("rank", F.col("first_rank") + F.col("position")).drop("first_rank")
 
 
 def as_events(rows: DataFrame) -> DataFrame:
-    """Rows of table impressions as the events that they came from: impression_id, user_id, occurred_at, news_ids."""
+    """Rows of table impressions as the events that they came from: what of_type gives of an impression, without ARRIVAL."""
     listed = F.transform(F.sort_array(F.collect_list(F.struct("position", "news_id"))), lambda one: one["news_id"])
-    return rows.groupBy("impression_id", "user_id", "occurred_at").agg(listed.alias("news_ids"))
+    feed = [F.min(name).alias(name) for name in FROM_FEED]
+    return rows.groupBy("impression_id", "user_id", "occurred_at").agg(listed.alias("news_ids"), *feed)
 
 
 def with_clicks(rows: DataFrame, clicks: DataFrame) -> DataFrame:
@@ -155,7 +171,12 @@ def with_clicks(rows: DataFrame, clicks: DataFrame) -> DataFrame:
         F.when(now, F.greatest("ingested_at", "click_at")).otherwise(F.col("ingested_at")).alias("ingested_at"),
         "news_id",
         F.when(now, True).otherwise(F.col("clicked")).alias("clicked"),
+        *FROM_FEED,
     )
+
+
+def _feed() -> list[Column]:
+    return [F.col("feed_hour"), F.col("rank").try_cast("int").alias("rank"), F.col("model")]
 
 
 def _missing(name: str) -> Column:

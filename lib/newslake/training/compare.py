@@ -18,6 +18,7 @@ from newslake.jobrun import JobRun
 from newslake.lakehouse import Lakehouse
 from newslake.training.fingerprint import combined
 from newslake.training.preparation import Inputs, Prepared, models_folder, prepare, staging_folder
+from newslake.training.time_splits import NOT_BY_TIME, TEST, VALID, TimeSplits, roles_of
 
 TABLE = "model_comparison"
 ZERO_SHOT, WITH_CONTEXT = "zero-shot", "+context"
@@ -33,9 +34,10 @@ def compare_models(
     seeds: tuple[int, ...] = (0,),
     epochs: int | None = None,
     history: int = 50,
-    train_splits: tuple[str, ...] = ("train",),
-    eval_splits: tuple[str, ...] = ("dev",),
+    train_splits: tuple[str, ...] | None = None,
+    eval_splits: tuple[str, ...] | None = None,
     impressions: str | None = None,
+    by_time: TimeSplits = NOT_BY_TIME,
     context: bool = False,
     resamples: int = 1000,
     max_skips: int = 300,
@@ -49,9 +51,10 @@ def compare_models(
 ) -> None:
     """Compare models on the same impressions, with confidence intervals, and print the table.
 
-    Trains each model with its defaults as train_recommender does, unless that run is there already. Writes model_comparison, and
-    what training writes. Intervals hold 95 % of the resamples of a bootstrap over impressions; differences from the reference
-    use the same resamples for both.
+    They are those of test, where impressions are split by time (--as-of), or else of valid, which chose each model's epoch. Each model
+    is trained with its defaults as train_recommender does, unless that run is there already. Writes model_comparison, and what training
+    writes. Intervals hold 95 % of the resamples of a bootstrap over impressions; differences from the reference use the same resamples
+    for both.
 
     Args:
         models: Which models; zero-shot (no training: the mean of the history's embeddings, by cosine) is one of them.
@@ -59,11 +62,11 @@ def compare_models(
         seeds: Every model but zero-shot is trained once with each.
         epochs: Passes over the clicks at most (default: each model's own).
         history: Latest clicks that nrms and dssm read; at most max-history.
-        train_splits: Splits of impressions to train on.
-        eval_splits: Splits to judge by; they also choose the best epoch.
+        train_splits: Splits of impressions to train on, where they are not split by time (default: train).
+        eval_splits: Splits to judge by, where they are not split by time; they also choose the best epoch (default: dev).
         impressions: File with the ids of the impressions to judge by, one a line (default: all of eval-splits).
         context: Whether each model is judged a second time, with the candidates' popularity until the moment of showing and their age
-            added to its scores, by weights fitted on a fifth of the impressions, by which no model is judged then.
+            added to its scores, by weights fitted on valid; without a test on a fifth of valid, by which no model is judged then.
         resamples: Of the bootstrap.
         max_skips: Skips staged per click.
         max_history: Latest clicks staged of a history.
@@ -88,7 +91,7 @@ def compare_models(
     if history > max_history:
         raise UserError(f"--history {history}: only --max-history {max_history} clicks are staged")
     place = Place(staging_folder(lake, staging), models_folder(lake, model_folder, staging), device, threads)
-    inputs = Inputs(tuple(train_splits), tuple(eval_splits), impressions, max_skips, max_history, encoder_id)
+    inputs = Inputs(roles_of(by_time, train_splits, eval_splits, impressions), impressions, max_skips, max_history, encoder_id)
     prepared = prepare(lake, run, place.staging, inputs, with_vectors=True)
     runs = {ZERO_SHOT: ZERO_SHOT} if ZERO_SHOT in names else {}
     without = Prepared(prepared.staged, None, None)
@@ -103,7 +106,8 @@ def compare_models(
             metrics = frames.keep(judged(lake, run, prepared, catalogue, runs, place, scratch, context=context))
             sums = _sums(metrics, resamples)
             runs |= {f"{run_id}{WITH_CONTEXT}": f"{model}{WITH_CONTEXT}" for run_id, model in runs.items() if context}
-            rows = comparison_rows(sums, runs, first, combined({"data": prepared.staged.fingerprint, "runs": runs, "resamples": resamples}))
+            comparison_id = combined({"data": prepared.staged.fingerprint, "runs": runs, "resamples": resamples})
+            rows = comparison_rows(sums, runs, first, comparison_id, split=reported_on(prepared))
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     frame = frame_of(lake.spark, [tuple(vars(row).values()) for row in rows], lake.schema(TABLE)).coalesce(1)
@@ -130,10 +134,16 @@ class Row:
     reference: str
     impressions: int
     compared_at: datetime
+    split: str
 
 
 def comparison_rows(
-    sums: Mapping[tuple[str, str], npt.NDArray[np.float64]], runs: Mapping[str, str], reference: str, comparison_id: str
+    sums: Mapping[tuple[str, str], npt.NDArray[np.float64]],
+    runs: Mapping[str, str],
+    reference: str,
+    comparison_id: str,
+    *,
+    split: str = VALID,
 ) -> list[Row]:
     """Means, intervals and differences out of the sums of resamples.
 
@@ -142,6 +152,7 @@ def comparison_rows(
         runs: model by run.
         reference: run that the others are compared with.
         comparison_id: of all rows.
+        split: the role of the impressions, valid or test.
     """
     from newslake.training.spark_evaluate import METRICS
 
@@ -157,16 +168,21 @@ def comparison_rows(
                 low, high = (float(x) for x in np.percentile(means[1:, place], (2.5, 97.5)))
                 less, more = (float(x) for x in np.percentile(differences[1:, place], (2.5, 97.5)))
                 value, over = float(means[0, place]), float(differences[0, place])
-                interval = (value, low, high, over, less, more, reference, int(own[0, 0]), now)
+                interval = (value, low, high, over, less, more, reference, int(own[0, 0]), now, split)
                 found.append(Row(comparison_id, model, run_id, group, metric, *interval))
     return found
+
+
+def reported_on(prepared: Prepared) -> str:
+    """The role of the impressions that models are reported on: test where there is one, else valid."""
+    return TEST if TEST in prepared.staged.sizes else VALID
 
 
 def as_text(rows: Iterable[Row]) -> str:
     """The rows' AUCs and the other metrics of all users, as a table to print."""
     rows = list(rows)
     head = f"{'model':<10} {'run':<17} {'users':<18} {'impressions':>11}  {'AUC':<24} {'over reference':<26}"
-    lines = [f"{head} {'MRR':>6} {'nDCG@5':>7} {'nDCG@10':>8}"]
+    lines = [f"on {rows[0].split}:" if rows else "", f"{head} {'MRR':>6} {'nDCG@5':>7} {'nDCG@10':>8}"]
     for row in rows:
         if row.metric != "auc":
             continue

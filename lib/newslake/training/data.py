@@ -10,9 +10,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from newslake.errors import JobFailed, UserError
-from newslake.training.examples import TRAIN, VALID
 from newslake.training.staging import Staged
 from newslake.training.texts import StagedTexts, Texts, load_texts
+from newslake.training.time_splits import TRAIN, VALID
 
 Ints = npt.NDArray[np.int64]
 
@@ -122,7 +122,7 @@ def load_catalogue(staged: Staged, vectors: Staged | None, texts: StagedTexts | 
 
 
 def load_impressions(staged: Staged, role: str) -> Impressions:
-    """All impressions of a role (train or valid).
+    """All impressions of a role (train, valid or test).
 
     Read with pyarrow rather than Petastorm: evaluation wants every row once, in order, and lists as long as they are,
     whose offsets and values in Arrow are the very arrays that the metrics take.

@@ -74,7 +74,8 @@ def encode_users(
         assert isinstance(model, HistoryModel)  # check_encoder refuses the others
         news, served = _article_vectors(model, len(catalogue.article_ids), place)
         files = write_vectors(scratch / "vectors", served, news)
-        clicked = latest_clicks(lake.read("click_history"), lake.read("impressions") if add_clicks else None, length=saved.settings.history)
+        history = lake.read_or_empty("click_history")
+        clicked = latest_clicks(history, lake.read("impressions") if add_clicks else None, length=saved.settings.history)
         index = read(lake.spark, scratch / "index.parquet")
         users = encoded(indexed(clicked, index), model, files[1])
         run.rows_in(clicked.count())

@@ -9,17 +9,17 @@ from collections.abc import Sequence
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
-TRAIN, VALID = "train", "valid"
+from newslake.training.time_splits import TRAIN, Roles
 
 
-def candidates(impressions: DataFrame, click_history: DataFrame, *, train: Sequence[str], valid: Sequence[str]) -> DataFrame:
-    """The labelled candidates of the named splits, less those that the user had clicked before (in the history).
+def candidates(impressions: DataFrame, click_history: DataFrame, roles: Roles) -> DataFrame:
+    """The labelled candidates that have a role, less those that the user had clicked before (in the history).
 
     Returns:
-        role (train or valid), split, impression_id, position, user_id, news_id, clicked.
+        role (train, valid or test), split, impression_id, position, user_id, news_id, clicked.
     """
-    labelled = impressions.where(F.col("split").isin([*train, *valid]) & F.col("clicked").isNotNull()).select(
-        F.when(F.col("split").isin(list(train)), TRAIN).otherwise(VALID).alias("role"),
+    labelled = impressions.where(roles.chosen() & F.col("clicked").isNotNull()).select(
+        roles.role().alias("role"),
         "split",
         "impression_id",
         "position",

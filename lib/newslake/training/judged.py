@@ -10,16 +10,16 @@ from pyspark.sql import functions as F
 from newslake.jobrun import JobRun
 from newslake.lakehouse import Lakehouse
 from newslake.training.baseline import zero_shot
-from newslake.training.compare import WITH_CONTEXT, ZERO_SHOT
+from newslake.training.compare import WITH_CONTEXT, ZERO_SHOT, reported_on
 from newslake.training.context import beside_candidates, fitted, moments, weighed
 from newslake.training.data import Catalogue
 from newslake.training.evaluate import all_vectors
-from newslake.training.examples import VALID
 from newslake.training.folders import read, written
 from newslake.training.preparation import Prepared
 from newslake.training.runs import Place
 from newslake.training.saved import load_saved, restore
 from newslake.training.spark_evaluate import metrics_of, scored, write_vectors
+from newslake.training.time_splits import TEST, VALID
 from newslake.training.trainer import torch_device
 
 # With the context, one impression of so many is fitted on and not judged; of very many fewer, since they are collected to the driver.
@@ -39,9 +39,9 @@ def judged(
 ) -> DataFrame:
     """The metrics of every impression to judge by, for every run.
 
-    With the context, a slice of these impressions (see `in_fit`) is what its weights are fitted on, and no run is judged by it. It cannot
-    be a slice of train: a model that knows its own training clicks by heart scores them far better than any others, and what else is
-    known of a candidate would get no weight.
+    These are test, where there is one. With the context, its weights are fitted on valid then; without a test on a slice of valid (see
+    `in_fit`), and no run is judged by that. It cannot be a slice of train: a model that knows its own training clicks by heart scores them
+    far better than any others, and what else is known of a candidate would get no weight.
 
     Args:
         lake: with the tables impressions and news, for the context.
@@ -59,17 +59,19 @@ def judged(
     Raises:
         UserError: there are too few impressions to fit the context's weights on some.
     """
-    valid = _impressions(lake, prepared, VALID)
+    role = reported_on(prepared)
+    shown, valid = (_impressions(lake, prepared, part) for part in (role, VALID))
     fit: DataFrame | None = None
     if context:
-        fit, valid = (valid.where(part) for part in (in_fit(prepared), ~in_fit(prepared)))
-        features = _features(lake, prepared, scratch)
+        fit = valid.where(in_fit(prepared))
+        shown = valid.where(~in_fit(prepared)) if role == VALID else shown
+        features = _features(lake, prepared, shown.unionByName(fit), scratch)
         run.fact("impressions that the context's weights are fitted on, which no model is judged by", fit.count())
     found: DataFrame | None = None
     for run_id in runs:
         vectors, reader = _vectors(run_id, catalogue, place)
         files = write_vectors(scratch / run_id, *vectors)
-        of_run = scored(valid, *files, reader=reader)
+        of_run = scored(shown, *files, reader=reader)
         parts = {run_id: of_run}
         if fit is not None:
             weights = fitted(scored(fit, *files, reader=reader), features)
@@ -82,20 +84,21 @@ def judged(
 
 
 def in_fit(prepared: Prepared) -> Column:
-    """Whether an impression to judge by, by its impression_key, is fitted on instead where there is a context.
+    """Whether an impression of valid, by its impression_key, is fitted on where there is a context; without a test it is judged no more.
 
     A hash of the key says so: the same impressions for every model of a comparison, and none of the order in which they came.
     """
-    one_of = max(_ONE_OF, -(-prepared.staged.sizes[VALID] // _FITTED_ON))
+    few = 1 if reported_on(prepared) == TEST else _ONE_OF
+    one_of = max(few, -(-prepared.staged.sizes[VALID] // _FITTED_ON))
     return F.pmod(F.xxhash64(F.lit("context"), "impression_key"), F.lit(one_of)) == 0
 
 
-def _features(lake: Lakehouse, prepared: Prepared, scratch: Path) -> DataFrame:
-    """Popularity and age beside the candidates of all impressions to judge by, written once for all models."""
+def _features(lake: Lakehouse, prepared: Prepared, shown: DataFrame, scratch: Path) -> DataFrame:
+    """Popularity and age beside the candidates of impressions, written once for all models."""
     columns = ("split", "impression_id", "position", "news_id", "occurred_at", "clicked")
     known = moments(lake.read("impressions").select(*columns), lake.read("news"))
     index = read(lake.spark, prepared.staged.folder / "articles").select("news_id", "article")
-    return written(beside_candidates(_impressions(lake, prepared, VALID), index, known), scratch / "context")
+    return written(beside_candidates(shown, index, known), scratch / "context")
 
 
 def _impressions(lake: Lakehouse, prepared: Prepared, role: str) -> DataFrame:

@@ -1,6 +1,6 @@
 """What a job of recommenders trains on and judges by: chosen splits and impressions, staged with the vectors of one encoder."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pyspark.sql import DataFrame, SparkSession
@@ -13,8 +13,10 @@ from newslake.lakehouse import Lakehouse
 from newslake.options import the_one
 from newslake.paths import exactly, hadoop
 from newslake.text.spec import DEFAULT_MODEL
+from newslake.training.past_clicks import LATEST_CLICKS, past_clicks
 from newslake.training.staging import Staged, stage, stage_vectors
 from newslake.training.texts import DEFAULT_TOKENS, StagedTexts, stage_texts, tuned_encoder
+from newslake.training.time_splits import TEST, BySplit, Roles
 
 
 @dataclass(frozen=True)
@@ -22,16 +24,15 @@ class Inputs:
     """Which part of the tables is staged, and how.
 
     Attributes:
-        train_splits, eval_splits: of impressions.
-        impressions: file with the ids of the impressions to judge by, one a line; None: all of the splits.
+        roles: which impressions are train, valid and test.
+        impressions: file with the ids of the impressions to judge by, one a line, where the roles are by split; None: all of the splits.
         max_skips, max_history: see staging.stage.
         encoder_id: whose article embeddings; None: the only one there is.
         tune_layers: last layers of the encoder to tune; 0: its vectors are all that is read, and no text is staged.
         encoder, text_tokens: which encoder is tuned (it made the article embeddings), on so many tokens of a text.
     """
 
-    train_splits: tuple[str, ...] = ("train",)
-    eval_splits: tuple[str, ...] = ("dev",)
+    roles: Roles = field(default_factory=BySplit)
     impressions: str | None = None
     max_skips: int = 300
     max_history: int = 50
@@ -59,16 +60,20 @@ def prepare(lake: Lakehouse, run: JobRun, folder: Path, inputs: Inputs, *, with_
     """
     if inputs.max_skips < 1 or inputs.max_history < 1:
         raise UserError("--max-skips, --max-history and --threads must be at least 1")
-    impressions, click_history, news = lake.read("impressions"), lake.read("click_history"), classed_news(lake)
+    every, click_history, news = lake.read("impressions"), lake.read_or_empty("click_history"), classed_news(lake)
     embeddings, encoder_id, tuned = None, None, None
     if with_vectors:
         embeddings, encoder_id = lake.read("article_embeddings"), chosen_encoder(lake, inputs.encoder_id)
         if inputs.tune_layers:
             tuned = tuned_encoder(inputs.encoder, encoder_id, layers=inputs.tune_layers, max_tokens=inputs.text_tokens)
-    if inputs.impressions is not None:
-        impressions = only_listed(lake.spark, impressions, Path(inputs.impressions), inputs.eval_splits)
+    impressions, roles = every, inputs.roles
+    if inputs.impressions is not None and isinstance(roles, BySplit):
+        impressions = only_listed(lake.spark, every, Path(inputs.impressions), tuple(roles.valid))
+    labelled = impressions.where(roles.chosen() & F.col("clicked").isNotNull())
+    length = max(LATEST_CLICKS, inputs.max_history)
+    past = past_clicks(labelled, every, click_history, lake.read_or_empty("clicks"), length=length)
     sizes = {"max_skips": inputs.max_skips, "max_history": inputs.max_history}
-    staged = stage(folder, impressions, click_history, news, train=inputs.train_splits, valid=inputs.eval_splits, **sizes)
+    staged = stage(folder, impressions, click_history, news, roles=roles, past=past, **sizes)
     _report(run, staged)
     if embeddings is None or encoder_id is None:
         return Prepared(staged, None, None)
@@ -137,9 +142,12 @@ def _report(run: JobRun, staged: Staged) -> None:
     run.fact("clicks", sizes["clicks"])
     run.fact("train impressions", sizes["train"])
     run.fact("valid impressions", sizes["valid"])
+    if TEST in sizes:
+        run.fact("test impressions", sizes[TEST])
     run.fact("users", sizes["users"])
     run.fact("articles", sizes["articles"])
     run.fact("histories", sizes["histories"])
     run.fact("articles without a news row", sizes["articles_without_news"])
     run.fact("clicks with skips left out", sizes["clicks_with_skips_left_out"])
-    run.progress(f"staged {sizes['clicks']:,} clicks, {sizes['train']:,} train and {sizes['valid']:,} valid impressions: {staged.folder}")
+    shown = ", ".join(f"{sizes[role]:,} {role}" for role in ("train", "valid", TEST) if role in sizes)
+    run.progress(f"staged {sizes['clicks']:,} clicks; impressions: {shown}; in {staged.folder}")

@@ -8,6 +8,7 @@ from newslake.lakehouse import Lakehouse
 from newslake.text.spec import DEFAULT_MODEL
 from newslake.training.preparation import Inputs, models_folder, prepare, staging_folder
 from newslake.training.texts import DEFAULT_TOKENS
+from newslake.training.time_splits import NOT_BY_TIME, TimeSplits, roles_of
 
 
 def train_recommender(
@@ -37,9 +38,10 @@ def train_recommender(
     tune_learning_rate: float = 2e-5,
     encoder: str = DEFAULT_MODEL,
     text_tokens: int = DEFAULT_TOKENS,
-    train_splits: tuple[str, ...] = ("train",),
-    eval_splits: tuple[str, ...] = ("dev",),
+    train_splits: tuple[str, ...] | None = None,
+    eval_splits: tuple[str, ...] | None = None,
     impressions: str | None = None,
+    by_time: TimeSplits = NOT_BY_TIME,
     max_skips: int = 300,
     max_history: int = 50,
     encoder_id: str | None = None,
@@ -50,11 +52,15 @@ def train_recommender(
     processes: int = 1,
     force: bool = False,
 ) -> None:
-    """Train a recommender on the clicks of some splits, judge it on others after each epoch, and keep its vectors and the model.
+    """Train a recommender on clicks, choose its epoch on other impressions (valid), report on later ones (test), and keep its vectors.
 
-    Reads impressions, click_history, news and, for all models but mf, article_embeddings. Writes user_embeddings, news_embeddings
-    (the best epoch's vectors), model_metrics (every epoch) and the model itself (a folder). The same data, settings and seed
-    are the same run: where its results are there already, nothing is done; a killed run goes on after its last epoch.
+    Which impressions are which is decided by time, counted back from --as-of, or else by split: train and dev, and no test. Where an
+    impression came without a history, as from a stream, the history is what the user had clicked before it.
+
+    Reads impressions, click_history, clicks, news and, for all models but mf, article_embeddings. Writes user_embeddings,
+    news_embeddings (the best epoch's vectors), model_metrics (every epoch; of test the one that was kept) and the model itself (a
+    folder). The same data, settings and seed are the same run: where its results are there already, nothing is done; a killed run goes
+    on after its last epoch.
 
     Args:
         model: Which model: mf (matrix factorization), content (the article's text, category and entity; users by id), nrms
@@ -83,8 +89,8 @@ def train_recommender(
         tune_learning_rate: Adam's, of those layers.
         encoder: The encoder whose layers are tuned, as encode_articles takes it; it made the article embeddings.
         text_tokens: Tokens of an article that the tuned encoder reads, special tokens counted.
-        train_splits: Splits of impressions to train on.
-        eval_splits: Splits to judge by.
+        train_splits: Splits of impressions to train on, where they are not split by time (default: train).
+        eval_splits: Splits to choose the epoch by and to report on, where they are not split by time (default: dev).
         impressions: File with the ids of the impressions to judge by, one a line (default: all of eval-splits).
         max_skips: Skips staged per click; an impression with more (none in MIND) keeps a fixed random choice of so many.
         max_history: Latest clicks staged of a history.
@@ -131,9 +137,8 @@ def train_recommender(
     if history > max_history:
         raise UserError(f"--history {history}: only --max-history {max_history} clicks are staged")
     torch_device(device)
+    roles = roles_of(by_time, train_splits, eval_splits, impressions)
     place = Place(staging_folder(lake, staging), models_folder(lake, model_folder, staging), device, threads)
-    inputs = Inputs(
-        tuple(train_splits), tuple(eval_splits), impressions, max_skips, max_history, encoder_id, tune_layers, encoder, text_tokens
-    )
+    inputs = Inputs(roles, impressions, max_skips, max_history, encoder_id, tune_layers, encoder, text_tokens)
     prepared = prepare(lake, run, place.staging, inputs, with_vectors=model_class(model).needs_vectors)
     run.fact("training run", trained_run(lake, run, prepared, settings, place, force=force))

@@ -2,19 +2,23 @@
 
 import secrets
 import shutil
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from newslake.jobrun import JobRun
 from newslake.lakehouse import Lakehouse
 from newslake.training import results
-from newslake.training.data import load_training_data
+from newslake.training.checkpoint import EpochMetrics
+from newslake.training.data import load_impressions, load_training_data
 from newslake.training.distributed import train_together
+from newslake.training.evaluate import evaluate
 from newslake.training.fingerprint import combined
 from newslake.training.preparation import Prepared
 from newslake.training.saved import is_saved, save_model
+from newslake.training.time_splits import TEST
 from newslake.training.train_settings import TrainSettings
-from newslake.training.trainer import train
+from newslake.training.trainer import Trained, train
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,7 @@ def trained_run(lake: Lakehouse, run: JobRun, prepared: Prepared, settings: Trai
         train_together(lake.spark, staged, vectors, settings, device=place.device, checkpoint=checkpoint, texts=texts)
     data = load_training_data(prepared.staged, prepared.vectors, prepared.texts)
     trained = train(data, settings, device=place.device, threads=place.threads, progress=tell, checkpoint=checkpoint)
+    trained = _with_test(trained, prepared, settings, tell)
     results.report(run, trained)
     save_model(place.models, trained.model, data.catalogue, settings, run_id=run_id, encoder_id=prepared.encoder_id)
     scratch = place.staging / f"results.tmp-{secrets.token_hex(4)}"
@@ -65,3 +70,12 @@ def trained_run(lake: Lakehouse, run: JobRun, prepared: Prepared, settings: Trai
         shutil.rmtree(scratch, ignore_errors=True)
     checkpoint.unlink(missing_ok=True)
     return run_id
+
+
+def _with_test(trained: Trained, prepared: Prepared, settings: TrainSettings, tell: Callable[[str], None]) -> Trained:
+    """The metrics of test beside the others, where there is one: read here for the first time, when nothing is left to be chosen by it."""
+    if TEST not in prepared.staged.sizes:
+        return trained
+    ranking, loss = evaluate(trained.vectors, load_impressions(prepared.staged, TEST), settings.loss)
+    tell(f"epoch {trained.best_epoch}: AUC test {'none' if ranking.auc is None else f'{ranking.auc:.4f}'}")
+    return replace(trained, metrics=[*trained.metrics, EpochMetrics(trained.best_epoch, TEST, loss, ranking)])

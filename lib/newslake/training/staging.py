@@ -3,7 +3,7 @@
     <staging>/<fingerprint>/articles, users     index and id (and attributes; a user's latest history), one row each
                             histories           one distinct list of a user's latest clicks, by index
                             clicks-<width>      one click with its skips, padded to the width: read through Petastorm
-                            train, valid        one impression with its candidates: read through pyarrow, see data.py
+                            train, valid, test  one impression with its candidates: read through pyarrow, see data.py
                             vectors-<hash>      article index and embedding, by one encoder
                             texts-<hash>        article index and tokens, where an encoder is tuned: see texts.py
                             manifest.json       sizes; written last
@@ -12,7 +12,7 @@ for complete. Driver and executors must see `staging` at the same path: a local 
 """
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,9 +26,10 @@ from newslake.errors import JobFailed, UserError
 from newslake.training import examples
 from newslake.training.fingerprint import combined, content_fingerprint
 from newslake.training.folders import built_once, parquet_files, read, row_count, write, written
+from newslake.training.time_splits import TRAIN, Roles
 
 # Part of every fingerprint: raise it when what is staged from the same input changes.
-LAYOUT = 3
+LAYOUT = 4
 # Rows of a row group of `clicks`. Petastorm shuffles and shards by row group, so a shard is even to within one, and a
 # shuffle buffer mixes several; smaller ones cost more to open than to read.
 CLICKS_PER_ROW_GROUP = 4096
@@ -62,31 +63,28 @@ def stage(
     click_history: DataFrame,
     news: DataFrame,
     *,
-    train: Sequence[str],
-    valid: Sequence[str],
+    roles: Roles,
     max_skips: int,
     max_history: int = 50,
+    past: DataFrame | None = None,
 ) -> Staged:
     """Stage users, articles, clicks and impressions, unless that has been done for the same input and settings.
 
     Args:
         folder: the staging folder.
         impressions, click_history, news: the tables.
-        train: names of the splits to train on.
-        valid: names of the splits to judge by; none of train's.
+        roles: which impressions are train, valid and test.
         max_skips: skips kept with a click at most, see `examples.clicks_with_skips`.
         max_history: latest clicks kept of a history.
+        past: histories of impressions that click_history has none of, see `past_clicks`.
 
     Raises:
-        UserError: a split is in both, a side has no impression, or training no click.
+        UserError: a role has no impression, or training no click.
         JobFailed: rows staged do not equal the rows that there are.
     """
-    if both := sorted(set(train) & set(valid)):
-        raise UserError(f"split {', '.join(both)} is among both the splits to train on and those to judge by")
-    splits = sorted({*train, *valid})
-    impressions = impressions.where(F.col("split").isin(splits))
+    impressions = impressions.where(roles.chosen())
     columns = ("split", "impression_id", "user_id", "occurred_at", "news_ids")
-    click_history = click_history.where(F.col("split").isin(splits)).select(*columns)
+    click_history = click_history.where(roles.chosen()).select(*columns)
     of_news = news.select("news_id", "category", "subcategory", "entities")
     fingerprint = combined(
         {
@@ -94,17 +92,19 @@ def stage(
             "impressions": content_fingerprint(impressions.select("split", "impression_id", "position", "user_id", "news_id", "clicked")),
             "click_history": content_fingerprint(click_history),
             "news": content_fingerprint(of_news),
-            "train": sorted(train),
-            "valid": sorted(valid),
+            **({} if past is None else {"past": content_fingerprint(past.select(*columns))}),
+            **roles.as_dict(),
             "max_skips": max_skips,
             "max_history": max_history,
         }
     )
 
     def build(temporary: Path) -> dict[str, int]:
-        shown = examples.candidates(impressions, click_history, train=train, valid=valid)
-        sides = {examples.TRAIN: ", ".join(train), examples.VALID: ", ".join(valid)}
-        return _build(temporary, shown, click_history, of_news, max_skips, max_history, sides)
+        histories = click_history
+        if past is not None:  # several times as much work as to read it
+            histories = click_history.unionByName(written(past.select(*columns), temporary / "tmp" / "past"))
+        shown = examples.candidates(impressions, histories, roles)
+        return _build(temporary, shown, histories, of_news, max_skips, max_history, roles)
 
     final = folder / fingerprint
     return Staged(final, fingerprint, built_once(final, build))
@@ -148,11 +148,11 @@ def _build(
     news: DataFrame,
     max_skips: int,
     max_history: int,
-    splits: Mapping[str, str],
+    roles: Roles,
 ) -> dict[str, int]:
     # Every later step reads these: made once.
     shown = written(shown, temporary / "tmp" / "candidates")
-    there = _candidates_by_role(shown, splits)
+    there = _candidates_by_role(shown, roles)
     recent = written(examples.recent_clicks(shown, click_history, length=max_history), temporary / "tmp" / "recent")
     histories = _indexed(examples.distinct_histories(recent), "history_key", "history", temporary / "tmp" / "histories")
     histories = written(histories, temporary / "tmp" / "numbered_histories")
@@ -169,7 +169,7 @@ def _build(
             if found[role][what] != row[what]:
                 raise JobFailed(f"staged {found[role][what]:,} {what} of {role}, but there are {row[what]:,}")
 
-    of_train = found[examples.TRAIN]
+    of_train = found[TRAIN]
     sizes = {
         **_index_sizes(temporary, "users"),
         **_index_sizes(temporary, "articles"),
@@ -180,25 +180,25 @@ def _build(
         "clicks_with_skips_left_out": int(of_train["clicks_with_skips_left_out"]),
         "width": max(1, min(max_skips, int(of_train["longest"]))),
     }
-    for role in splits:
+    for role in roles.roles:
         sizes[role] = int(found[role]["impressions"])
         of_role = lists.where(F.col("role") == role).drop("role")
         files = _files_for(sizes[role], IMPRESSIONS_PER_FILE)
         write(examples.in_fixed_order(of_role, "impression_key", files=files), temporary / role)
         _check_rows(temporary / role, sizes[role])
-    _write_clicks(lists.where(F.col("role") == examples.TRAIN), sizes["clicks"], sizes["width"], temporary)
+    _write_clicks(lists.where(F.col("role") == TRAIN), sizes["clicks"], sizes["width"], temporary)
     shutil.rmtree(temporary / "tmp")
     return sizes
 
 
-def _candidates_by_role(shown: DataFrame, splits: Mapping[str, str]) -> dict[str, Row]:
+def _candidates_by_role(shown: DataFrame, roles: Roles) -> dict[str, Row]:
     counted = shown.groupBy("role").agg(F.count(F.lit(1)).alias("candidates"), F.sum(F.col("clicked").cast("bigint")).alias("clicks"))
     there = {row["role"]: row for row in counted.collect()}
-    for role, split in splits.items():
+    for role in roles.roles:
         if role not in there:
-            raise UserError(f"split {split} has no labelled impression: parse its behaviors.tsv with jobs/parse_behaviors.py")
-    if there[examples.TRAIN]["clicks"] == 0:
-        raise UserError(f"split {splits[examples.TRAIN]} has no click to train on")
+            raise UserError(f"{roles.named(role)} has no labelled impression: {roles.mended_by()}")
+    if there[TRAIN]["clicks"] == 0:
+        raise UserError(f"{roles.named(TRAIN)} has no click to train on")
     return there
 
 

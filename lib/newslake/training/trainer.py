@@ -14,13 +14,13 @@ from newslake.training.checkpoint import EpochMetrics, Progress, load_checkpoint
 from newslake.training.data import TrainingData
 from newslake.training.epoch import Rate, train_epoch
 from newslake.training.evaluate import Vectors, all_vectors, evaluate
-from newslake.training.examples import TRAIN, VALID
 from newslake.training.feed import ClickFeed
 from newslake.training.metrics import RankingMetrics
 from newslake.training.models import Recommender, build_model
 from newslake.training.optimizer import optimizer_for
 from newslake.training.processes import Alone
 from newslake.training.sampling import mixed
+from newslake.training.time_splits import TRAIN, VALID
 from newslake.training.train_settings import TrainSettings
 
 Tell = Callable[[str], None]

@@ -106,8 +106,7 @@ def build_profiles(
         raise UserError("--max-tags and --keyword-articles take 1 or more, --keywords 0 or more")
     settings = Settings(half_life_days, clock, window_hours, skip_weight, keywords, min_weight, max_tags)
     news = classed_news(lake)
-    for table in (IMPRESSIONS, HISTORY):
-        lake.read(table)  # says what builds it
+    lake.read(IMPRESSIONS)  # says what builds it; click_history is there only where files came
     spoken = _said(lake, run, {"user_interests": (interests, interest_weight), "search_queries": (queries, query_weight)})
     topics = _article_topics(lake, run, topic_model)
     rarity = term_rarity(news, keyword_articles) if keywords else None

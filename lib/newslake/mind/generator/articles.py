@@ -27,7 +27,7 @@ def news_lines(spec: GeneratorSpec, split: str, start: int, stop: int) -> pa.Rec
     title, abstract = titles(world, article), abstracts(world, article)
     columns = [
         news_ids(spec, article),
-        *_classes(world, article),
+        *_filed(world, article),
         title.render(world.words),
         abstract.render(world.words),
         _urls(world, article),
@@ -48,7 +48,7 @@ def messages(spec: GeneratorSpec, start: int, stop: int) -> pa.RecordBatch:
     world = catalogue(spec)
     article = articles_in_id_order(spec, start, stop)
     article = article[world.body[article] > 0]
-    category, subcategory = _classes(world, article)
+    category, subcategory = _filed(world, article)
     published = world.published[article]
     edited = world.draws.uniform("article/edited", article) < 0.2
     updated = published + edited * world.draws.below("article/edited after", DAY // 4, article)
@@ -97,6 +97,14 @@ def article_truth(spec: GeneratorSpec, start: int, stop: int) -> pa.RecordBatch:
     return pa.RecordBatch.from_pydict(columns)
 
 
+def copy_truth(spec: GeneratorSpec, start: int, stop: int) -> pa.RecordBatch:
+    """The near-copies among the ids start + 1 .. stop, and the article that each was made from."""
+    world = catalogue(spec)
+    article = articles_in_id_order(spec, start, stop)
+    article = article[world.original[article] != article]
+    return pa.RecordBatch.from_pydict({"news_id": news_ids(spec, article), "original_id": news_ids(spec, world.original[article])})
+
+
 def user_truth(spec: GeneratorSpec, start: int, stop: int) -> pa.RecordBatch:
     """Each user's taste for each topic, by the topic's number in truth/topics."""
     world = catalogue(spec)
@@ -126,5 +134,18 @@ def _classes(world: Catalogue, article: Ints, second: bool = False) -> tuple[pa.
     return categories, pa.array(world.words.subcategories, pa.string()).take(pa.array(topic))
 
 
+def _filed(world: Catalogue, article: Ints) -> tuple[pa.Array, pa.Array]:
+    """Category and subcategory that an article is published under: a copy under another subcategory of the same category."""
+    category, _ = _classes(world, article)
+    words, topic = world.words, world.first_topic[article]
+    # The topics of a category are one run.
+    start = np.searchsorted(words.category_of, words.category_of[topic])
+    count = np.bincount(words.category_of)[words.category_of[topic]]
+    step = 1 + world.draws.below("copy/filed", np.maximum(count - 1, 1), article)
+    other = np.where(world.original[article] != article, start + (topic - start + step) % count, topic)
+    return category, pa.array(words.subcategories, pa.string()).take(pa.array(other))
+
+
 def _urls(world: Catalogue, article: Ints) -> pa.Array:
-    return glued(["https://news.example/articles/", news_ids(world.spec, article), ".html"])
+    host = pa.array(["https://news.example/articles/", "https://wire.example/"], pa.string())
+    return glued([host.take(pa.array(np.int64(world.original[article] != article))), news_ids(world.spec, article), ".html"])

@@ -18,6 +18,8 @@ from newslake.mind.generator.vocabulary import vocabulary
 
 MARK = "spec.json"
 """Written last: a folder that has it is complete."""
+_ADDED_LATER: dict[str, object] = {"copies": 0.0}
+"""Settings that the mark of an older folder lacks, with what it was made by."""
 UNFINISHED = "_unfinished"
 """Written first and removed last: a folder that has it may be cleared and made anew."""
 
@@ -55,6 +57,8 @@ def _truth(spec: GeneratorSpec) -> list[Files]:
         files("users", spec.users, articles.user_truth),
         files("short_texts", spec.short_texts, labels.short_text_truth),
     ]
+    if spec.copies > 0.0:
+        made.append(files("copies", spec.articles, articles.copy_truth))
     for split, rows in spec.impressions_of.items():
         truth = partial(impressions.impression_truth, spec, split)
         made.append(Files(f"truth/impressions_{split}", "parquet", "", rows, many, impressions.BLOCK, truth))
@@ -80,7 +84,7 @@ def generate(spark: SparkSession, out: str, spec: GeneratorSpec, progress: Calla
         UserError: the folder holds something that is not the generator's.
     """
     folder = Folder(spark, out)
-    if folder.exists(MARK) and json.loads(folder.read_text(MARK)) == spec.as_dict():
+    if folder.exists(MARK) and _ADDED_LATER | json.loads(folder.read_text(MARK)) == spec.as_dict():
         return False
     _clear(folder)
     folder.write_text(UNFINISHED, "This folder is being generated, or its generation was interrupted.\n")
@@ -129,6 +133,7 @@ def generate_mind(
     new_users: float = GeneratorSpec.new_users,
     body_share: float = GeneratorSpec.body_share,
     late_share: float = GeneratorSpec.late_share,
+    copies: float = GeneratorSpec.copies,
     short_texts: int = GeneratorSpec.short_texts,
     mislabelled: float = GeneratorSpec.mislabelled,
     first_day: str = GeneratorSpec.first_day,
@@ -154,6 +159,7 @@ def generate_mind(
         new_users: Share of dev's users who never occur in train.
         body_share: Share of the articles that have a body.
         late_share: Share of the bodies that are long and come to their subject late.
+        copies: Share of the articles that are near-copies of an earlier one (syndicated, or updated); truth/copies says of which.
         short_texts: Number of short texts.
         mislabelled: Share of the short texts with a wrong label.
         first_day: First day of train, such as 2019-11-09.
@@ -172,6 +178,7 @@ def generate_mind(
         new_users=new_users,
         body_share=body_share,
         late_share=late_share,
+        copies=copies,
         short_texts=short_texts,
         mislabelled=mislabelled,
         first_day=first_day,

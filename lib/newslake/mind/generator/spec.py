@@ -29,6 +29,7 @@ class GeneratorSpec:
         new_users: share of the users of dev that never occur in train.
         body_share: share of the articles that have a body.
         late_share: share of those bodies that are long (800 to 3,000 words) and come to their subject late.
+        copies: share of the articles that are near-copies of an earlier one: a few words changed, another subcategory and source.
         short_texts: number of short texts.
         mislabelled: share of the short texts whose label is wrong.
         first_day: the day, UTC, on which train starts.
@@ -50,6 +51,7 @@ class GeneratorSpec:
     new_users: float = 0.1
     body_share: float = 0.6
     late_share: float = 0.35
+    copies: float = 0.0
     short_texts: int = 1_500
     mislabelled: float = 0.15
     first_day: str = "2019-11-09"
@@ -62,7 +64,7 @@ class GeneratorSpec:
         for name, bound in least.items():
             if getattr(self, name) < bound:
                 raise UserError(f"{name} must be at least {bound}, not {getattr(self, name)}")
-        for name in ("dev_share", "new_users", "body_share", "late_share", "mislabelled"):
+        for name in ("dev_share", "new_users", "body_share", "late_share", "copies", "mislabelled"):
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise UserError(f"{name} is a share and must lie between 0 and 1, not {getattr(self, name)}")
         if not 2.0 <= self.candidates <= 150.0:

@@ -11,6 +11,10 @@ from newslake.mind.generator.vocabulary import ENTITIES_PER_TOPIC, Vocabulary
 from newslake.mind.generator.world import LATE_BODY, Catalogue
 
 EMPTY_ABSTRACT_SHARE = 0.05
+EDITED_SHARE = 0.2
+"""Share of a copy's sentences, titles among them, with other words in the same frame, about the same entity."""
+ADDED_SHARE = 0.3
+"""Share of the copies whose abstract has a sentence more: updates."""
 VAGUE_TITLE_SHARE = 0.6
 """Share of the late-subject articles whose title and abstract do not name the subject."""
 _OPENING_SENTENCES = 54
@@ -22,13 +26,18 @@ _CONFIDENCES = pa.array([str(round(1.0 - step / 1_000, 3)) for step in range(301
 
 @dataclass(frozen=True)
 class Sentences:
-    """Sentences of many texts, flat and in order. text: which text each belongs to; kind: names a set of frames."""
+    """Sentences of many texts, flat and in order.
+
+    text: which text each belongs to; kind: names a set of frames; bits choose the frame and the words in it, or, where words is given,
+    the frame alone.
+    """
 
     text: Ints
     kind: Ints
     topic: Ints
     entity: Ints
     bits: Bits
+    words: Bits | None = None
 
 
 @dataclass(frozen=True)
@@ -52,12 +61,13 @@ def put_together(words: Vocabulary, sentences: Sentences, texts: int) -> Pieces:
     count = len(sentences.text)
     frames = np.array([len(words.frames[kind]) for kind in KINDS])
     frame = (sentences.bits % frames[sentences.kind].astype(np.uint64)).astype(np.int64)
+    chosen = sentences.bits if sentences.words is None else sentences.words
     width = max(words.frames[kind].slot.shape[1] for kind in KINDS)
     pieces = np.full((count, width + 1), -1, dtype=np.int64)
     for number, kind in enumerate(KINDS):
         rows = np.flatnonzero(sentences.kind == number)
         if len(rows):
-            filled = words.fill(kind, frame[rows], sentences.topic[rows], sentences.entity[rows], sentences.bits[rows])
+            filled = words.fill(kind, frame[rows], sentences.topic[rows], sentences.entity[rows], chosen[rows])
             pieces[rows[:, None], np.arange(1, filled.shape[1] + 1)] = filled
     follows = np.flatnonzero(sentences.text[1:] == sentences.text[:-1]) + 1
     pieces[follows, 0] = words.space
@@ -82,26 +92,36 @@ def topic_of(world: Catalogue, stream: str, article: Ints, key: Ints) -> Ints:
 
 def is_vague(world: Catalogue, article: Ints) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
     """Which articles hide their subject from title and abstract."""
-    return (world.body[article] == LATE_BODY) & (world.draws.uniform("article/vague", article) < VAGUE_TITLE_SHARE)
+    return (world.body[article] == LATE_BODY) & (world.draws.uniform("article/vague", world.original[article]) < VAGUE_TITLE_SHARE)
+
+
+def _words(world: Catalogue, stream: str, article: Ints, place: Ints, bits: Bits) -> Bits:
+    """What chooses the words of sentences: as in the original, but in some of a copy's sentences other things, roles, days and numbers."""
+    key = article * _KEYS + place
+    edited = (world.original[article] != article) & (world.draws.uniform(f"{stream}/edited", key) < EDITED_SHARE)
+    return np.where(edited, world.draws.bits(f"{stream}/edit", key), bits)
 
 
 def titles(world: Catalogue, article: Ints) -> Pieces:
     """Titles: of the first topic as a rule."""
-    bits = world.draws.bits("title", article)
-    topic = topic_of(world, "title/topic", article, article)
+    source = world.original[article]
+    bits = world.draws.bits("title", source)
+    topic = topic_of(world, "title/topic", source, source)
     kind = np.where(is_vague(world, article), VAGUE_TITLE, TITLE)
     rows = np.arange(len(article))
-    return put_together(world.words, Sentences(rows, kind, topic, entity_of(world, article, topic, bits), bits), len(rows))
+    words = _words(world, "title", article, np.zeros_like(article), bits)
+    return put_together(world.words, Sentences(rows, kind, topic, entity_of(world, source, topic, bits), bits, words), len(rows))
 
 
 def abstracts(world: Catalogue, article: Ints) -> Pieces:
     """Abstracts of one to five sentences, some of them saying nothing; one in twenty is empty."""
-    draws = world.draws
-    number = 1 + draws.below("abstract/sentences", 5, article)
-    number *= draws.uniform("abstract/empty", article) >= EMPTY_ABSTRACT_SHARE
+    draws, source = world.draws, world.original[article]
+    number = 1 + draws.below("abstract/sentences", 5, source)
+    number *= draws.uniform("abstract/empty", source) >= EMPTY_ABSTRACT_SHARE
+    number += (source != article) & (draws.uniform("abstract/added", article) < ADDED_SHARE)
     text = owners(number)
     owner = article[text]
-    key = owner * _KEYS + positions(number)
+    key = source[text] * _KEYS + positions(number)
     says_nothing = (draws.uniform("abstract/noise", key) < 0.25) | is_vague(world, owner)
     return _sentences(world, "abstract", text, owner, key, np.where(says_nothing, NOISE, SENTENCE), len(article))
 
@@ -112,19 +132,19 @@ def bodies(world: Catalogue, article: Ints) -> tuple[Pieces, Ints]:
     A plain body has 60 to 400 words. A late one has 800 to 3,000: more than 500 of them are an opening without a subject
     (or, here and there, with another's), so that an encoder that reads 512 tokens sees nothing of what the article is about.
     """
-    draws, kind = world.draws, world.body[article]
-    share = draws.uniform("body/length", article)
+    draws, kind, source = world.draws, world.body[article], world.original[article]
+    share = draws.uniform("body/length", source)
     opening = np.where(kind == LATE_BODY, _OPENING_SENTENCES, 0)
     subject = np.where(kind == LATE_BODY, 38 + 170 * share, 7 + 28 * share).astype(np.int64)
     number = np.where(kind > 0, opening + subject, 0)
     text, place = owners(number), positions(number)
     owner = article[text]
-    key = owner * _KEYS + place
+    key = source[text] * _KEYS + place
     chance = draws.uniform("body/kind", key)
     opens = place < opening[text]
     what = np.where(opens, np.where(chance < _OFF_TOPIC_SHARE, SENTENCE, OPENING), SENTENCE)
     what = np.where(~opens & (chance < 0.15), NOISE, what)
-    other = draws.below("body/other topic", world.words.topics, owner)
+    other = draws.below("body/other topic", world.words.topics, source[text])
     elsewhere = np.where(opens, other, -1)
     return _sentences(world, "body", text, owner, key, what, len(article), elsewhere), opening
 
@@ -132,12 +152,14 @@ def bodies(world: Catalogue, article: Ints) -> tuple[Pieces, Ints]:
 def _sentences(
     world: Catalogue, name: str, text: Ints, owner: Ints, key: Ints, kind: Ints, texts: int, elsewhere: Ints | None = None
 ) -> Pieces:
+    """key: of the original's sentence, owner * _KEYS + its place."""
     bits = world.draws.bits(name, key)
     topic = topic_of(world, f"{name}/topic", owner, key)
     if elsewhere is not None:
         topic = np.where(elsewhere >= 0, elsewhere, topic)
-    entity = entity_of(world, owner, topic, bits)
-    return put_together(world.words, Sentences(text, kind, topic, entity, bits), texts)
+    entity = entity_of(world, world.original[owner], topic, bits)
+    words = _words(world, name, owner, key % _KEYS, bits)
+    return put_together(world.words, Sentences(text, kind, topic, entity, bits, words), texts)
 
 
 def entities_json(world: Catalogue, stream: str, article: Ints, pieces: Pieces) -> pa.Array:

@@ -27,6 +27,9 @@ MEAN_AGE = 5 * 3_600
 WINDOW = DAY // 2
 SINGLE_TOPIC_SHARE = 0.45
 NO_BODY, PLAIN_BODY, LATE_BODY = 0, 1, 2
+COPY_DELAY = 8 * 3_600
+"""Mean time in seconds after which an article is copied; times are exponential, cut at COPY_WINDOW."""
+COPY_WINDOW = 2 * DAY
 
 
 @dataclass(frozen=True)
@@ -34,7 +37,7 @@ class Catalogue:
     """All articles by index, in the order of their publication. Arrays of length `spec.articles`.
 
     first_topic has `weight` of the article (above a half), second_topic the rest; a single-topic article has both the same
-    and weight 1. published is in seconds since 1970.
+    and weight 1. published is in seconds since 1970. original is the article that one is a near-copy of, or the article itself.
     """
 
     spec: GeneratorSpec
@@ -48,6 +51,7 @@ class Catalogue:
     weight: Floats
     popularity: Floats
     body: Ints
+    original: Ints
     by_topic: Ints
     topic_start: Ints
 
@@ -87,6 +91,11 @@ def catalogue(spec: GeneratorSpec) -> Catalogue:
     popularity = draws.normal("article/popularity", index)
     has_body = draws.uniform("article/body", index) < spec.body_share
     late = draws.uniform("article/late", index) < spec.late_share
+    body = np.where(has_body, np.where(late, LATE_BODY, PLAIN_BODY), NO_BODY)
+    original = _originals(spec, draws, published)
+    # A copy is about what its original is; by how much it is liked is its own.
+    first, second, body = (topic_or_body[original] for topic_or_body in (first, second, body))
+    single, weight = single[original], weight[original]
     past = np.arange(earlier)
     by_topic = past[np.lexsort((-popularity[:earlier], first[:earlier]))]
     return Catalogue(
@@ -100,10 +109,24 @@ def catalogue(spec: GeneratorSpec) -> Catalogue:
         second_topic=np.where(single, first, second),
         weight=weight,
         popularity=popularity,
-        body=np.where(has_body, np.where(late, LATE_BODY, PLAIN_BODY), NO_BODY),
+        body=body,
+        original=original,
         by_topic=by_topic,
         topic_start=np.searchsorted(first[by_topic], np.arange(words.topics + 1)),
     )
+
+
+def _originals(spec: GeneratorSpec, draws: Draws, published: Floats) -> Ints:
+    """What each article is a copy of, or itself: one of the last COPY_WINDOW that is no copy; popular ones are copied no more often."""
+    index = np.arange(spec.articles)
+    copied = draws.uniform("article/copy", index) < spec.copies
+    delay = np.minimum(-np.log(draws.uniform("article/copy/delay", index)) * COPY_DELAY, COPY_WINDOW)
+    whole = np.flatnonzero(~copied)
+    place = np.searchsorted(whole, np.minimum(np.searchsorted(published, published - delay), index - 1), side="right") - 1
+    found = whole[np.maximum(place, 0)] if len(whole) else index
+    possible = copied & (place >= 0) & (published - published[found] <= COPY_WINDOW)
+    original: Ints = np.where(possible, found, index)
+    return original
 
 
 def tastes(world: Catalogue, users: Ints) -> Floats:

@@ -11,13 +11,17 @@ estimate: nothing that the counts can tell from zero (as Chung et al., Statistic
 zero). Without any count the strength is the guess; it grows beyond what chance could explain only as the counts do.
 """
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
+from newslake.frames import frame_of
+
 # Bounds of a strength, and what it is taken to be where nothing is known: so many impressions weigh as much as the prior.
 _WEAKEST, _STRONGEST, _GUESS = 2.0, 10_000.0, 50.0
+_ANY_HOUR = datetime(1970, 1, 1)
 _EXACT = "decimal(38,12)"  # sums in decimals: those of doubles would depend on their order
 
 
@@ -26,24 +30,49 @@ def counts(impressions: DataFrame, hour: datetime, half_life_hours: float) -> Da
 
     Args:
         impressions: rows of the table; those without a label are left out.
-        hour: UTC.
+        hour: UTC, a whole one.
         half_life_hours: an event counts half after this time.
     """
-    before = impressions.where((F.col("occurred_at") < F.lit(hour)) & F.col("clicked").isNotNull())
-    weight = F.pow(F.lit(0.5), hours_between(F.col("occurred_at"), hour) / half_life_hours)
-    clicked = F.col("clicked").cast("int")
-    return before.groupBy("news_id").agg(
-        F.sum(clicked).alias("clicks"),
+    return counts_at(impressions, [hour], half_life_hours).drop("hour")
+
+
+def counts_at(impressions: DataFrame, hours: Sequence[datetime], half_life_hours: float) -> DataFrame:
+    """The same at each of several whole hours: hour, news_id and so on; an article has a row from its first event on.
+
+    Events are counted once for the hour in which they fall, and carried on to the later ones from there.
+    """
+    known_from = F.date_trunc("hour", "occurred_at") + F.expr("INTERVAL 1 HOUR")
+    rows = impressions.where((F.col("occurred_at") < F.lit(max(hours))) & F.col("clicked").isNotNull())
+    rows = rows.select("news_id", "occurred_at", F.col("clicked").cast("int").alias("clicked"), known_from.alias("known_from"))
+    weight = _decay(F.col("occurred_at"), F.col("known_from"), half_life_hours)
+    by_hour = rows.groupBy("news_id", "known_from").agg(
+        F.sum("clicked").alias("clicks"),
         F.count("*").alias("impressions"),
         # Summed in decimals: the sum of doubles would depend on their order.
-        F.sum((weight * clicked).cast("decimal(28,12)")).cast("double").alias("recent_clicks"),
+        F.sum((weight * F.col("clicked")).cast("decimal(28,12)")).cast("double").alias("recent_clicks"),
         F.sum(weight.cast("decimal(28,12)")).cast("double").alias("recent_impressions"),
+    )
+    at = F.broadcast(frame_of(impressions.sparkSession, [(hour,) for hour in hours], "hour timestamp"))
+    later = by_hour.join(at, on=F.col("known_from") <= F.col("hour"), how="inner")
+    since = _decay(F.col("known_from"), F.col("hour"), half_life_hours)
+    return later.groupBy("hour", "news_id").agg(
+        F.sum("clicks").alias("clicks"),
+        F.sum("impressions").alias("impressions"),
+        *(
+            F.sum((since * F.col(name)).cast("decimal(28,12)")).cast("double").alias(name)
+            for name in ("recent_clicks", "recent_impressions")
+        ),
     )
 
 
 def hours_between(earlier: Column, hour: datetime) -> Column:
     """Hours from a timestamp to the hour, with fractions."""
-    return (F.lit(hour).cast("double") - earlier.cast("double")) / 3600.0
+    return hours_between_columns(earlier, F.lit(hour))
+
+
+def hours_between_columns(earlier: Column, later: Column) -> Column:
+    """Hours from a timestamp to another, with fractions."""
+    return (later.cast("double") - earlier.cast("double")) / 3600.0
 
 
 def estimated(candidates: DataFrame, found: DataFrame, categories: DataFrame) -> DataFrame:
@@ -58,31 +87,53 @@ def estimated(candidates: DataFrame, found: DataFrame, categories: DataFrame) ->
         news_id, clicks, impressions, recent_clicks, recent_impressions, prior, ctr. An article that was never shown has its
         category's rate; a category that never was, and an article without one, that of all; 0 where nothing was ever shown.
     """
+    hour = F.lit(_ANY_HOUR).alias("hour")
+    return estimated_at(candidates.select("*", hour), found.select("*", hour), categories).drop("hour")
+
+
+def estimated_at(candidates: DataFrame, found: DataFrame, categories: DataFrame) -> DataFrame:
+    """The same at several hours, each for itself: candidates, found (of counts_at, read several times) and the result have `hour`."""
     by_category = _by_category(found.join(categories.select("news_id", "category"), on="news_id", how="left"))
-    overall = _overall(by_category)
-    of_articles = strength_of_articles(by_category)
-    of_categories = strength_of_categories(by_category, of_articles)
-    known = _evidence(F.col("recent_impressions"), F.col("recent_squares"), of_articles)
+    of_hours = _of_hours(by_category)
+    known = _evidence(F.col("recent_impressions"), F.col("recent_squares"), F.col("of_articles"))
     rate = F.col("recent_clicks") / F.col("recent_impressions")
-    prior = (rate * known + of_categories * overall) / (known + of_categories)
+    prior = (rate * known + F.col("of_categories") * F.col("overall")) / (known + F.col("of_categories"))
     shown_lately = F.col("category").isNotNull() & (F.col("recent_impressions") > 0)
-    priors = by_category.where(shown_lately).select("category", prior.alias("prior"))
-    rows = candidates.join(found, on="news_id", how="left").join(priors, on="category", how="left")
-    zero, base = F.lit(0.0), F.coalesce("prior", F.lit(overall))
+    priors = (
+        by_category.where(shown_lately).join(F.broadcast(of_hours), on="hour", how="inner").select("hour", "category", prior.alias("prior"))
+    )
+    rows = candidates.join(found, on=["hour", "news_id"], how="left").join(F.broadcast(priors), on=["hour", "category"], how="left")
+    rows = rows.join(F.broadcast(of_hours), on="hour", how="left")
+    zero, base = F.lit(0.0), F.coalesce("prior", "overall", F.lit(0.0))
     clicks, shown = F.coalesce("recent_clicks", zero), F.coalesce("recent_impressions", zero)
+    strength = F.coalesce("of_articles", F.lit(_GUESS))
     return rows.select(
+        "hour",
         "news_id",
         F.coalesce("clicks", F.lit(0)).cast("bigint").alias("clicks"),
         F.coalesce("impressions", F.lit(0)).cast("bigint").alias("impressions"),
         clicks.alias("recent_clicks"),
         shown.alias("recent_impressions"),
         base.alias("prior"),
-        ((clicks + of_articles * base) / (shown + of_articles)).alias("ctr"),
+        ((clicks + strength * base) / (shown + strength)).alias("ctr"),
     )
 
 
-def strength_of_articles(by_category: DataFrame) -> float:
-    """The strength (alpha + beta, in impressions) of the beta distribution that the rates of a category's articles vary by.
+def _of_hours(by_category: DataFrame) -> DataFrame:
+    """What is estimated from all categories together: hour, of_articles and of_categories (strengths), overall (the recent rate of all).
+
+    Args:
+        by_category: what _by_category gives.
+    """
+    of_articles = _strength_of_articles(by_category)
+    of_categories = _strength_of_categories(by_category.join(of_articles, on="hour", how="inner"))
+    overall = F.coalesce(F.try_divide(_sum(F.col("recent_clicks")), _sum(F.col("recent_impressions"))), F.lit(0.0))
+    rates = by_category.groupBy("hour").agg(overall.alias("overall"))
+    return rates.join(of_articles, on="hour", how="inner").join(of_categories, on="hour", how="inner")
+
+
+def _strength_of_articles(by_category: DataFrame) -> DataFrame:
+    """hour, of_articles: the strength (alpha + beta, in impressions) of the beta distribution that rates of a category's articles vary by.
 
     Args:
         by_category: what _by_category gives.
@@ -91,21 +142,21 @@ def strength_of_articles(by_category: DataFrame) -> float:
     free = F.col("articles") - 1
     spread = F.col("rates") - F.col("clicks") * F.col("rate")  # sum of n (c / n - rate)^2
     room = F.col("impressions") - F.col("squares") / F.col("impressions") - free
-    return _strength(by_category, excess=spread - chance * free, reach=chance * room, noise=_noise(chance, free))
+    strength = _strength(excess=spread - chance * free, reach=chance * room, noise=_noise(chance, free))
+    return by_category.groupBy("hour").agg(strength.alias("of_articles"))
 
 
-def strength_of_categories(by_category: DataFrame, of_articles: float) -> float:
-    """The strength (alpha + beta, in impressions) of the beta distribution that categories' rates vary by.
+def _strength_of_categories(by_category: DataFrame) -> DataFrame:
+    """hour, of_categories: the strength (alpha + beta, in impressions) of the beta distribution that categories' rates vary by.
 
     A category's impressions are clustered: those of one article say together no more than its rate does. So each category counts as
     many impressions as would tell as much, were each of another article.
 
     Args:
-        by_category: what _by_category gives.
-        of_articles: what strength_of_articles gives.
+        by_category: what _by_category gives, with of_articles.
     """
-    sizes = by_category.select("rate", _evidence(F.col("impressions"), F.col("squares"), of_articles).alias("n"))
-    row = sizes.agg(
+    sizes = by_category.select("hour", "rate", _evidence(F.col("impressions"), F.col("squares"), F.col("of_articles")).alias("n"))
+    rows = sizes.groupBy("hour").agg(
         F.count("*").alias("k"),
         _sum(F.col("n")).alias("n"),
         _sum(F.col("n") * F.col("rate")).alias("c"),
@@ -116,18 +167,21 @@ def strength_of_categories(by_category: DataFrame, of_articles: float) -> float:
     rate = F.col("c") / F.col("n")
     chance, free = rate * (1.0 - rate), F.col("k") - 1
     excess, room = F.col("rates") - F.col("c") * rate - chance * free, F.col("n") - F.col("squares") / F.col("n") - free
-    return _strength(row.where(F.col("n") > 0), excess=excess, reach=chance * room, noise=_noise(chance, free))
+    # One row an hour: its sum is itself.
+    strength = _strength(excess=excess, reach=chance * room, noise=_noise(chance, free))
+    return rows.groupBy("hour").agg(strength.alias("of_categories"))
 
 
 def _by_category(named: DataFrame) -> DataFrame:
-    """A row for each category (NULL is one) that was ever shown: articles, clicks, impressions, recent_clicks, recent_impressions, rate,
-    and sums over its articles: squares of impressions n (squares), of recent ones (recent_squares), c^2 / n (rates), and 1 / n (inverses).
+    """A row for each hour and category (NULL is one) that was ever shown: articles, clicks, impressions, recent_clicks,
+    recent_impressions, rate, and sums over its articles: squares of impressions n (squares), of recent ones (recent_squares),
+    c^2 / n (rates), and 1 / n (inverses).
 
     Args:
-        named: what counts gives, with category.
+        named: what counts_at gives, with category.
     """
     clicks, shown = F.col("clicks").cast("double"), F.col("impressions").cast("double")
-    sums = named.where(F.col("impressions") > 0).groupBy("category")
+    sums = named.where(F.col("impressions") > 0).groupBy("hour", "category")
     rows = sums.agg(
         F.count("*").alias("articles"),
         _sum(shown * shown).alias("squares"),
@@ -139,13 +193,7 @@ def _by_category(named: DataFrame) -> DataFrame:
     return rows.withColumn("rate", F.col("clicks") / F.col("impressions"))
 
 
-def _overall(by_category: DataFrame) -> float:
-    """The recent rate of all; 0 where nothing was shown."""
-    row = by_category.agg(_sum(F.col("recent_clicks")).alias("c"), _sum(F.col("recent_impressions")).alias("n")).head()
-    return float(row["c"] / row["n"]) if row and row["n"] else 0.0
-
-
-def _evidence(shown: Column, squares: Column, of_articles: float) -> Column:
+def _evidence(shown: Column, squares: Column, of_articles: Column) -> Column:
     """Impressions of single articles that would tell as much of a category's rate as `shown` ones do, which come in clusters.
 
     Args:
@@ -162,24 +210,27 @@ def _noise(chance: Column, free: Column) -> Column:
     return 2.0 * chance * chance * free + chance * F.greatest(F.lit(0.0), 1.0 - 6.0 * chance) * F.col("inverses")
 
 
-def _strength(groups: DataFrame, *, excess: Column, reach: Column, noise: Column) -> float:
-    """The strength that the sums over the rows tell.
+def _strength(*, excess: Column, reach: Column, noise: Column) -> Column:
+    """The strength that the sums over a group's rows tell, to aggregate.
 
     Args:
-        groups: one row or more.
         excess: by how much squared deviations surpass what chance makes of them.
         reach: what excess would be if all of a draw's variance lay between rates.
         noise: the variance of excess where none of it does.
     """
-    row = groups.agg(*(_sum(value).alias(name) for name, value in (("excess", excess), ("reach", reach), ("noise", noise)))).head()
+    excess, reach, noise = _sum(excess), _sum(reach), _sum(noise)
     guess = 1.0 / (1.0 + _GUESS)
     sure_of_guess = 1.0 / guess**2
-    told, sure = 0.0, 0.0
-    if row and row["noise"] and row["reach"] > 0.0:
-        told, sure = row["excess"] / row["reach"], row["reach"] ** 2 / row["noise"]
+    tells = (noise != 0.0) & (reach > 0.0)
+    told = F.coalesce(F.when(tells, F.try_divide(excess, reach)), F.lit(0.0))
+    sure = F.coalesce(F.when(tells, F.try_divide(reach * reach, noise)), F.lit(0.0))
     both = sure + sure_of_guess
-    between = max((sure * told + sure_of_guess * guess) / both, both**-0.5)
-    return float(min(_STRONGEST, max(_WEAKEST, 1.0 / between - 1.0)))
+    between = F.greatest((sure * told + sure_of_guess * guess) / both, F.pow(both, F.lit(-0.5)))
+    return F.least(F.lit(_STRONGEST), F.greatest(F.lit(_WEAKEST), 1.0 / between - 1.0))
+
+
+def _decay(earlier: Column, later: Column, half_life_hours: float) -> Column:
+    return F.pow(F.lit(0.5), hours_between_columns(earlier, later) / half_life_hours)
 
 
 def _sum(value: Column) -> Column:

@@ -8,7 +8,8 @@ from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
 from newslake.errors import UserError
-from newslake.search.ctr import hours_between
+from newslake.ranking.ctr import hours_between
+from newslake.search.one_of_a_story import one_of_each
 
 VECTORS, CATEGORIES, POPULAR = "vectors", "categories", "popular"
 _LEAST_CTR = 1e-6
@@ -50,10 +51,15 @@ def read_before(impressions: DataFrame, click_history: DataFrame, hour: datetime
 
 
 def score(settings: FeedSettings, hour: datetime, cosine: Column | None) -> Column:
-    """What ranks a candidate: the log of its click-through rate, halved by age, and its cosine with the user."""
-    popular = F.log(F.greatest(F.col("ctr"), F.lit(_LEAST_CTR)))
-    aged = popular - F.lit(_LN2) * hours_between(F.col("published_at"), hour) / settings.age_half_life_hours
-    return aged if cosine is None else aged + settings.similarity_weight * cosine.cast("double")
+    """What the formula ranks a candidate by, of its columns ctr and published_at."""
+    return formula(settings, F.col("ctr"), hours_between(F.col("published_at"), hour), None if cosine is None else cosine.cast("double"))
+
+
+def formula(settings: FeedSettings, rate: Column, age_hours: Column, likeness: Column | None) -> Column:
+    """The log of a candidate's click-through rate, halved by age, and its likeness to the user."""
+    popular = F.log(F.greatest(rate, F.lit(_LEAST_CTR)))
+    aged = popular - F.lit(_LN2) * age_hours / settings.age_half_life_hours
+    return aged if likeness is None else aged + settings.similarity_weight * likeness
 
 
 def heaviest_of(users: DataFrame, identity: Mapping[str, str]) -> DataFrame:
@@ -68,10 +74,8 @@ def heaviest_of(users: DataFrame, identity: Mapping[str, str]) -> DataFrame:
     return users.groupBy("user_id").agg(F.max("weight").alias("heaviest"))
 
 
-def ranked(
-    found: DataFrame, heaviest: DataFrame, articles: DataFrame, read: DataFrame, settings: FeedSettings, hour: datetime
-) -> DataFrame:
-    """The feeds of users with vectors.
+def candidates(found: DataFrame, heaviest: DataFrame, articles: DataFrame, read: DataFrame) -> DataFrame:
+    """What users with vectors may be shown: user_id, news_id, cosine, and the columns of `articles`.
 
     A user's likeness to an article is the highest of the cosines of the user's vectors, each times the root of its weight over that of
     the heaviest. By the cosine alone a phrase that stands for one stray click would count as much as what the user reads daily.
@@ -80,22 +84,25 @@ def ranked(
         found: query_id (the user), item_id, score (cosine times the root of the vector's weight): possibly several rows a pair, of
             which the highest counts.
         heaviest: what heaviest_of gives.
-        articles: news_id, category, published_at, ctr of the candidates.
+        articles: news_id, category, published_at, ctr of the candidates; where they have a story, a feed has one article of it, the best.
         read: user_id, news_id: left out.
-        settings: how to rank.
-        hour: UTC.
-
-    Returns:
-        user_id, rank, news_id, cosine, ctr, score, reason.
     """
     pairs = found.groupBy(F.col("query_id").alias("user_id"), F.col("item_id").alias("news_id")).agg(F.max("score").alias("counted"))
     # Weights of 0 all around: then likeness says nothing.
     likeness = F.coalesce(F.try_divide(F.col("counted").cast("double"), F.sqrt("heaviest")), F.lit(0.0)).cast("float")
     pairs = pairs.join(heaviest, on="user_id", how="inner").select("user_id", "news_id", likeness.alias("cosine"))
     unread = pairs.join(read, on=["user_id", "news_id"], how="left_anti")
-    rows = unread.join(F.broadcast(articles), on="news_id", how="inner")
-    rows = rows.withColumn("score", score(settings, hour, F.col("cosine")))
-    return _first(rows, F.lit(VECTORS), [F.col("score").desc()], settings.size)
+    return unread.join(F.broadcast(articles), on="news_id", how="inner")
+
+
+def ranked(scored: DataFrame, size: int) -> DataFrame:
+    """The feeds of users with vectors: user_id, rank, news_id, cosine, ctr, score, reason.
+
+    Args:
+        scored: what `candidates` gives, with score.
+        size: articles of a feed.
+    """
+    return _first(scored, F.lit(VECTORS), [F.col("score").desc()], size)
 
 
 def without_vectors(
@@ -105,7 +112,7 @@ def without_vectors(
 
     Args:
         users: user_id.
-        articles: news_id, category, published_at, ctr of the candidates.
+        articles: as of `ranked`.
         read: user_id, news_id: left out.
         clicked: user_id, category of each click.
         settings: how to rank.
@@ -124,10 +131,11 @@ def without_vectors(
     favourites = favourite_categories(clicked.join(users, on="user_id", how="left_semi"))
     own = favourites.join(F.broadcast(in_category), on="category", how="inner").withColumn("own", F.lit(True))
     all_users = users.crossJoin(F.broadcast(overall)).withColumn("own", F.lit(False))
-    columns = ["user_id", "news_id", "ctr", "score", "own"]
+    told = [name for name in ("story",) if name in articles.columns]
+    columns = ["user_id", "news_id", "ctr", "score", "own", *told]
     offered = own.select(*columns).union(all_users.select(*columns)).join(read, on=["user_id", "news_id"], how="left_anti")
     once = offered.groupBy("user_id", "news_id").agg(
-        F.max("own").alias("own"), F.first("ctr").alias("ctr"), F.first("score").alias("score")
+        F.max("own").alias("own"), *(F.first(name).alias(name) for name in ("ctr", "score", *told))
     )
     rows = once.withColumn("cosine", F.lit(None).cast("float"))
     reason = F.when(F.col("own"), CATEGORIES).otherwise(POPULAR)
@@ -144,6 +152,7 @@ def favourite_categories(clicked: DataFrame) -> DataFrame:
 
 
 def _first(rows: DataFrame, reason: Column, order: list[Column], size: int) -> DataFrame:
-    place = Window.partitionBy("user_id").orderBy(*order, F.col("news_id"))
+    order = [*order, F.col("news_id")]
+    rows, place = one_of_each(rows, "user_id", order), Window.partitionBy("user_id").orderBy(*order)
     rows = rows.withColumn("rank", F.row_number().over(place)).where(F.col("rank") <= size)
     return rows.select("user_id", "rank", "news_id", "cosine", "ctr", "score", reason.alias("reason"))

@@ -8,7 +8,7 @@ import pytest
 from pyspark.sql import DataFrame, SparkSession
 
 from newslake.frames import frame_of
-from newslake.search import ctr
+from newslake.ranking import ctr
 
 COUNTS = "news_id string, clicks long, impressions long, recent_clicks double, recent_impressions double"
 GUESS, WEAKEST, STRONGEST = 50.0, 2.0, 10_000.0

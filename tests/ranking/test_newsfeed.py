@@ -12,7 +12,7 @@ from newslake.errors import UserError
 from newslake.frames import frame_of
 from newslake.jobrun import JobRun
 from newslake.lakehouse import Lakehouse
-from newslake.search.newsfeed import parse_hour, rank_newsfeed
+from newslake.ranking.newsfeed import parse_hour, rank_newsfeed
 from tests.filling import put
 from tests.killing import arguments_of, commits, content
 from tests.undisturbed import kill_at
@@ -60,7 +60,7 @@ def fill(lake: Lakehouse, shown: Sequence[Shown] = SHOWN) -> None:
         rows.select(*(F.col(f.name) if f.name in rows.columns else F.lit(None).cast(f.dataType).alias(f.name) for f in schema)),
     )
     seen = [
-        ("live", f"I{i}", 0, user, HOUR - timedelta(hours=age), HOUR, news_id, clicked)
+        ("live", f"I{i}", 0, user, HOUR - timedelta(hours=age), HOUR, news_id, clicked, None, None, None)
         for i, (user, news_id, age, clicked) in enumerate(shown)
     ]
     put(lake, "impressions", frame_of(spark, seen, lake.schema("impressions")))
@@ -210,3 +210,27 @@ def test_the_latest_day_is_that_of_the_encoder_asked_for(lake: Lakehouse) -> Non
     lake.replace("user_vectors", lake.read("user_vectors").limit(0), where={"as_of": "2019-11-15", "encoder_id": "E"})
     rank(lake, encoder_id="E")  # has vectors of the 14th, of U9, who has read nothing
     assert feeds(lake)["U9"][0][1] == "vectors"
+
+
+def test_a_feed_has_one_article_of_a_story(lake: Lakehouse) -> None:
+    fill(lake)
+    now = datetime(2019, 11, 15, 7)
+    told = [("N1", "E", "N1", 1.0, now), ("N2", "E", "N1", 0.95, now), ("N4", "OTHER", "N2", 0.95, now), ("N8", "E", "N7", 0.95, now)]
+    put(lake, "stories", frame_of(lake.spark, told, lake.schema("stories")))
+    rank(lake)
+    found = feeds(lake)
+    assert found["U1"] == [("N2", "vectors"), ("N4", "vectors")], "N1 tells what N2 tells; by another encoder N4 does too"
+    assert [news_id for news_id, _ in found["U2"]] == ["N7", "N2"], "as far as U2 has not read them: N8 tells N7's story, N1 N2's"
+    [row] = lake.read("feed_quality").collect()
+    assert (row["readers"], row["entries"], row["diversity"]) == (3, lake.read("newsfeed").count(), 0.0)
+    assert row["intra_list_diversity"] is not None
+
+
+def test_a_feed_can_be_drawn_to_what_the_reader_clicks(lake: Lakehouse) -> None:
+    fill(lake)
+    rank(lake, diversity=1.0)
+    found = feeds(lake)["U1"]
+    assert found[0] == ("N4", "vectors"), "U1 has clicked music alone"
+    assert {news_id for news_id, _ in found} == {"N1", "N2", "N4"}
+    with pytest.raises(UserError, match="--diversity 2"):
+        rank(lake, diversity=2.0)

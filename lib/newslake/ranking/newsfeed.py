@@ -1,5 +1,6 @@
 """rank_newsfeed: for an hour, each user's feed: the nearest recent articles, ranked by estimated click-through rate."""
 
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
@@ -9,18 +10,22 @@ from pyspark.sql import functions as F
 from newslake.active import asked_or_active
 from newslake.classes import classed_news
 from newslake.errors import UserError
-from newslake.frames import Frames
+from newslake.frames import Frames, frame_of
 from newslake.jobrun import JobRun
 from newslake.lakehouse import Lakehouse
 from newslake.options import the_one, those_asked_for
-from newslake.search import ctr, feed
+from newslake.ranking import apply, ctr, feed
+from newslake.ranking.calibration import DEPTH, calibrated_feeds, mixes
+from newslake.ranking.gather import Moments, vector_folder
+from newslake.ranking.quality import quality
 from newslake.search.knn_settings import KnnSettings
 from newslake.search.nearest import nearest
+from newslake.search.one_of_a_story import stories_of, with_story
 from newslake.search.scratch import Scratch, scratch
 from newslake.search.sides import quarantine
 from newslake.search.vector_files import VectorFiles, table_files
 
-FEED, RATES, ARTICLES, USERS = "newsfeed", "article_ctr", "article_vectors", "user_vectors"
+FEED, RATES, ARTICLES, USERS, QUALITY = "newsfeed", "article_ctr", "article_vectors", "user_vectors", "feed_quality"
 
 
 def rank_newsfeed(
@@ -35,8 +40,11 @@ def rank_newsfeed(
     ctr_half_life_hours: float = 24.0,
     age_half_life_hours: float = 3.0,
     active_days: int = 30,
+    diversity: float = 0.0,
     encoder_id: str | None = None,
     topic_model: str | None = None,
+    ranker: str = apply.AUTO,
+    model_folder: str | None = None,
     device: Literal["auto", "cpu", "cuda"] = "auto",
     precision: Literal["auto", "fp32", "bf16"] = "auto",
     chunk_rows: int = KnnSettings.chunk_rows,
@@ -50,7 +58,10 @@ def rank_newsfeed(
     click-through rate: clicks and impressions strictly before the hour, the recent ones counting most, smoothed towards the rate of the
     category and of all articles (empirical Bayes); less for age, more for likeness: log(ctr) - ln 2 x age / half-life + weight x
     likeness, ties by news_id. Likeness is the highest of the cosines of the user's vectors, each times the root of the vector's weight
-    over that of the user's heaviest: what stands for one stray click counts less than what the user reads daily.
+    over that of the user's heaviest: what stands for one stray click counts less than what the user reads daily. Where a ranker was
+    promoted (see train_ranker), its score ranks instead.
+
+    Of near-identical articles (one story_id in table stories, see jobs/find_stories.py) a feed has the one that ranks best.
 
     Users without vectors who were shown something in the last --active-days days get what is popular in the categories that they click
     most, then what is popular with all. An article that nobody was shown yet has its category's rate. Before the first click everything has
@@ -67,8 +78,12 @@ def rank_newsfeed(
         ctr_half_life_hours: A click or impression counts half after this time.
         age_half_life_hours: An article counts half after this time.
         active_days: Users without vectors get a feed where they were shown something in so many days.
+        diversity: How much the mix of categories in a feed of a user with vectors is drawn to that of what the user has clicked: 0 (the
+            score alone) to 1 (the mix alone). docs/search.md says what it costs.
         encoder_id: Whose vectors to use, where the tables hold several encoders'.
         topic_model: Whose vectors to use (default: the active topic model's; for an hour before it had any, those of the hour's day).
+        ranker: auto (the promoted one, else the formula), formula, or the run of train_ranker whose ranker to use.
+        model_folder: Folder with trained rankers (default: _models beside the tables).
         device: Where to search; auto takes a GPU where there is one.
         precision: Of the product that finds candidates; the result is exact with each.
         chunk_rows: Articles that a task holds at a time, where they do not all fit.
@@ -77,11 +92,13 @@ def rank_newsfeed(
     """
     if min(days, per_vector, active_days) < 1 or ctr_half_life_hours <= 0:
         raise UserError("--days, --per-vector and --active-days must be at least 1, --ctr-half-life-hours above 0")
+    if not 0.0 <= diversity <= 1.0:
+        raise UserError(f"--diversity {diversity}: take 0 to 1")
     settings = feed.FeedSettings(feed_size, similarity_weight, age_half_life_hours)
     search = KnnSettings(device=device, precision=precision, chunk_rows=chunk_rows, query_rows=query_rows)
     at = parse_hour(hour)
     news = classed_news(lake)
-    impressions, history = lake.read("impressions"), lake.read("click_history")
+    impressions, history = lake.read("impressions"), lake.read_or_empty("click_history")
     known = lake.read(USERS).where(F.col("as_of") <= F.lit(at.date()))
     topic_model = asked_or_active(lake, known, topic_model)
     users, owner_day = latest_vectors(those_asked_for(known, encoder_id=encoder_id, topic_model=topic_model), at)
@@ -90,24 +107,42 @@ def rank_newsfeed(
         for name, asked in (("encoder_id", encoder_id), ("topic_model", topic_model))
     }
     run.fact("user vectors of", owner_day)
+    learnt = apply.chosen(lake, run, ranker, model_folder, identity["encoder_id"])
+    ranked_by = apply.FORMULA if learnt is None else learnt.run_id
+    run.fact("ranked by", ranked_by)
     candidates = feed.recent(news, at, days)
     rates = ctr.estimated(candidates, ctr.counts(impressions, at, ctr_half_life_hours), news)
     rates = rates.select(F.lit(at).alias("as_of"), "*")
     run.wrote(RATES, lake.replace(RATES, rates, where={"as_of": _text(at)}).rows)
-    stored = lake.read(RATES).where(F.col("as_of") == F.lit(at)).select("news_id", "ctr")
-    with Frames() as frames, scratch(lake, scratch_folder) as files:
-        articles = frames.keep(candidates.join(stored, on="news_id", how="inner"))
+    stored = lake.read(RATES).where(F.col("as_of") == F.lit(at))
+    with Frames() as frames, scratch(lake, scratch_folder) as files, ExitStack() as folders:
+        stories = stories_of(lake, identity["encoder_id"])
+        rated = candidates.join(stored.select("news_id", "ctr"), on="news_id", how="inner")
+        articles = frames.keep(with_story(rated, stories))
         read = frames.keep(feed.read_before(impressions, history, at))
         found = frames.keep(find(lake, files, articles, users, identity, days=days, hour=at, k=per_vector, settings=search))
         quarantine(lake, run, found, sources={"query_id": USERS, "item_id": ARTICLES})
         heaviest = frames.keep(feed.heaviest_of(users, identity))
-        own = frames.keep(feed.ranked(found.where(F.col("problem").isNull()), heaviest, articles, read, settings, at))
+        pairs = feed.candidates(found.where(F.col("problem").isNull()), heaviest, articles, read)
+        if learnt is None:
+            scored = pairs.withColumn("score", feed.score(settings, at, F.col("cosine")))
+        else:
+            folder = folders.enter_context(vector_folder(lake, scratch_folder))
+            moments = Moments([at], days, identity["encoder_id"], identity["topic_model"])
+            scored = apply.scored(lake, frames, folder, learnt, pairs, moments, news=news, rates=stored)
+        clicked = read.join(news.select("news_id", "category"), on="news_id", how="inner").select("user_id", "category")
+        mix = mixes(clicked)
+        own = feed.ranked(scored, feed_size if diversity == 0.0 else max(feed_size, DEPTH))
+        if diversity > 0.0:
+            own = calibrated_feeds(own, articles, mix, diversity=diversity, size=feed_size)
+        own = frames.keep(own)
         active = (F.col("occurred_at") < F.lit(at)) & (F.col("occurred_at") >= F.lit(at - timedelta(days=active_days)))
         others = impressions.where(active).select("user_id").distinct().join(own.select("user_id"), on="user_id", how="left_anti")
-        clicked = read.join(news.select("news_id", "category"), on="news_id", how="inner").select("user_id", "category")
         popular = feed.without_vectors(others, articles, read, clicked, settings, at)
-        rows = own.union(popular).select(F.lit(at).alias("hour"), "*")
+        by = F.when(F.col("reason") == feed.VECTORS, ranked_by).otherwise(apply.FORMULA).alias("ranker")
+        rows = own.union(popular).select(F.lit(at).alias("hour"), "*", by)
         run.wrote(FEED, lake.replace(FEED, rows, where={"hour": _text(at)}).rows)
+        _judge(lake, run, files, articles, mix, identity, at, days=days, diversity=diversity)
         _report(run, lake, at, articles)
 
 
@@ -141,7 +176,7 @@ def find(
         UserError: no candidate has a vector of that encoder and topic model.
     """
     since, until = (hour - timedelta(days=days)).date(), hour.date()
-    recent = lake.read(ARTICLES).where((F.col("news_date") >= F.lit(since)) & (F.col("news_date") <= F.lit(until)))
+    recent = _recent_vectors(lake, days, hour)
     same = [F.col(name) == value for name, value in identity.items()]
     if recent.where(same[0] & same[1]).isEmpty():
         wanted = " and ".join(identity.values())
@@ -150,6 +185,34 @@ def find(
     items = VectorFiles(table_files(recent), "news_id", "vector", where=identity, only=only, identity=identity)
     queries = VectorFiles(table_files(users), "user_id", "vector", where=identity, identity=identity, weight_column="weight")
     return nearest(lake.spark, queries, items, k=k, settings=settings, by_query_id=True)
+
+
+def _recent_vectors(lake: Lakehouse, days: int, hour: datetime) -> DataFrame:
+    since, until = (hour - timedelta(days=days)).date(), hour.date()
+    return lake.read(ARTICLES).where((F.col("news_date") >= F.lit(since)) & (F.col("news_date") <= F.lit(until)))
+
+
+def _judge(
+    lake: Lakehouse,
+    run: JobRun,
+    files: Scratch,
+    articles: DataFrame,
+    mix: DataFrame,
+    identity: dict[str, str],
+    hour: datetime,
+    *,
+    days: int,
+    diversity: float,
+) -> None:
+    """What the hour's feeds are like, to table feed_quality."""
+    feeds = lake.read(FEED).where(F.col("hour") == F.lit(hour)).select("user_id", "news_id")
+    rates = lake.read(RATES).where(F.col("as_of") == F.lit(hour)).select("news_id", "impressions")
+    shown = files.write(feeds.select("news_id").distinct(), "shown")
+    vectors = VectorFiles(table_files(_recent_vectors(lake, days, hour)), "news_id", "vector", where=identity, only=shown)
+    found = quality(feeds, rates, articles, mix, vectors)
+    contract = lake.schema(QUALITY)
+    rows = [tuple({"hour": hour, "diversity": diversity, **found}[name] for name in contract.names)] if found else []
+    run.wrote(QUALITY, lake.replace(QUALITY, frame_of(lake.spark, rows, contract), where={"hour": _text(hour)}).rows)
 
 
 def latest_vectors(users: DataFrame, hour: datetime) -> tuple[DataFrame, str]:

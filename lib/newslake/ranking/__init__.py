@@ -1,0 +1,1 @@
+"""Ranking what a user may be shown: click-through rates, features of candidates, the learnt ranker, the newsfeed."""

@@ -1,0 +1,54 @@
+"""The decision on a ranker: judged on the test candidates against what is in use, which it replaces unless it is worse."""
+
+from pathlib import Path
+
+from pyspark.sql import DataFrame
+
+from newslake.errors import UserError
+from newslake.frames import Frames
+from newslake.jobrun import JobRun
+from newslake.lakehouse import Lakehouse
+from newslake.promotions import decide, in_use
+from newslake.ranking import judge, ranker
+from newslake.ranking.examples import SHOWN
+from newslake.ranking.feed import FeedSettings
+from newslake.ranking.ranker import Ranker
+
+JOB = "train_ranker"
+
+
+def judge_and_decide(
+    lake: Lakehouse, run: JobRun, test: DataFrame, fitted: Ranker, models: Path, formula: FeedSettings, *, tolerance: float, resamples: int
+) -> None:
+    """Judge a ranker against what is in use on the test candidates, and write the decision."""
+    other = usable(run, models, in_use(lake, "ranker", without=(fitted.run_id, JOB)))
+    names = {fitted.run_id: fitted.scorer()} | ({} if other is None else {other.run_id: other.scorer()})
+    with Frames() as frames:
+        rows = frames.keep(judge.scored(test, names, formula))
+        scores = (judge.FORMULA, *names)
+        sums = judge.sums_of(rows, scores, resamples=resamples, seed=0)
+        of_shown = judge.sums_of(rows.where(SHOWN), scores, resamples=1, seed=0)
+    if fitted.run_id not in sums:
+        raise UserError("no test impression has both a click and another candidate: choose more --test-hours")
+    for name in scores:
+        value, listed = sums[name][0], of_shown.get(name)
+        told = f"{value[1] / value[0]:.4f}" + ("" if listed is None else f" (among those shown alone: {listed[0, 1] / listed[0, 0]:.4f})")
+        run.fact(f"test nDCG@10 of {name}", told)
+    comparison = judge.comparison(sums, fitted.run_id, judge.FORMULA if other is None else other.run_id)
+    decision = decide(lake, "ranker", fitted.run_id, fitted.settings.kind, JOB, comparison, tolerance)
+    run.wrote("promotions", 1)
+    run.fact("in use before", decision.in_use)
+    run.fact("promoted", "yes" if decision.promoted else "no")
+    run.progress(f"ranker {fitted.run_id} {'promoted' if decision.promoted else 'not promoted'}: {decision.reason}")
+
+
+def usable(run: JobRun, models: Path, run_id: str | None) -> Ranker | None:
+    """The ranker of a run; None, saying why, where it cannot be loaded: the formula stands for it then."""
+    if run_id is None:
+        return None
+    try:
+        return ranker.load(models, run_id)
+    except UserError as error:
+        run.fact("ranker in use, not usable", error)
+        run.progress(f"the formula stands for ranker {run_id}, which is in use: {error}")
+        return None

@@ -1,0 +1,139 @@
+"""Features of the candidates of many readers, in the executors: rows go in by reader and moment, and come out by candidate."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyspark.sql import DataFrame
+from pyspark.sql import types as T
+
+from newslake.ranking.features import FEATURES, RATES, Articles, Floats, Reader, of_reader
+from newslake.ranking.vector_map import opened
+
+KEYS = ("query", "user_id", "hour")
+SCORE = "ranker_score"
+Matrix = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class VectorPaths:
+    """Files of vectors (see `VectorMap`) that workers open: by the article embeddings' rows, the joined article vectors', the users'."""
+
+    embeddings: Path | None
+    articles: Path | None
+    users: Path | None
+
+
+def with_features(queries: DataFrame, paths: VectorPaths, passing: Sequence[str]) -> DataFrame:
+    """The features of every candidate.
+
+    Args:
+        queries: what `queries.queries_of` gives.
+        paths: where the vectors are that its rows are numbers of.
+        passing: fields of a candidate that are handed on.
+
+    Returns:
+        query, user_id, hour, the fields handed on, and FEATURES (float; NaN where unknown).
+    """
+    features = [T.StructField(name, T.FloatType()) for name in FEATURES]
+
+    def add(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for kept, matrix in _by_candidate(batches, paths, passing):
+            columns = [pa.array(np.ascontiguousarray(column)) for column in matrix.T]
+            yield pa.RecordBatch.from_arrays([*kept.columns, *columns], names=[*kept.schema.names, *FEATURES])
+
+    return queries.mapInArrow(add, T.StructType([*_kept(queries, passing), *features]))
+
+
+def with_scores(
+    queries: DataFrame, paths: VectorPaths, passing: Sequence[str], score: Callable[[], Callable[[Matrix], Floats]]
+) -> DataFrame:
+    """The score of every candidate by a ranker, without its features' ever leaving the worker.
+
+    Args:
+        queries, paths, passing: as `with_features` takes them.
+        score: makes, once in each task, what turns (n, features) into (n,) scores.
+
+    Returns:
+        query, user_id, hour, the fields handed on, and ranker_score (double).
+    """
+
+    def add(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        scores = score()
+        for kept, matrix in _by_candidate(batches, paths, passing):
+            found = pa.array(scores(matrix).astype(np.float64))
+            yield pa.RecordBatch.from_arrays([*kept.columns, found], names=[*kept.schema.names, SCORE])
+
+    return queries.mapInArrow(add, T.StructType([*_kept(queries, passing), T.StructField(SCORE, T.DoubleType())]))
+
+
+def _kept(queries: DataFrame, passing: Sequence[str]) -> list[T.StructField]:
+    candidate: Any = queries.schema["candidates"].dataType
+    return [*(queries.schema[name] for name in KEYS), *(candidate.elementType[name] for name in passing)]
+
+
+def _by_candidate(batches: Iterable[pa.RecordBatch], paths: VectorPaths, passing: Sequence[str]) -> Iterator[tuple[pa.RecordBatch, Matrix]]:
+    """For each batch what is handed on, by candidate, and the candidates' (n, features)."""
+    embeddings, articles, users = opened(paths.embeddings), opened(paths.articles), opened(paths.users)
+    for batch in batches:
+        found, history, profile = (_flat(batch, name) for name in ("candidates", "history", "profile"))
+        lengths = _numbers(batch.column("history_length"))
+        matrix = np.full((len(found.rows), len(FEATURES)), np.nan, np.float32)
+        place = {name: column for column, name in enumerate(FEATURES)}
+        for name in (*RATES, "age_hours", "exposures"):
+            matrix[:, place[name]] = _numbers(found.rows.field(name))
+        categories = {name: (_numbers(found.rows.field(name)), _numbers(history.rows.field(name))) for name in ("category", "subcategory")}
+        of_candidates = {name: _numbers(found.rows.field(name)) for name in ("embedding", "vector")}
+        of_history, of_profile = _numbers(history.rows.field("embedding")), _numbers(profile.rows.field("vector"))
+        weights = _numbers(profile.rows.field("weight"))
+        for query in range(batch.num_rows):
+            here, before, own = found.of(query), history.of(query), profile.of(query)
+            read = of_history[before]
+            past, profile_rows = _taken(embeddings, read[read >= 0]), _taken(users, of_profile[own])
+            (of_category, category), (of_subcategory, subcategory) = categories["category"], categories["subcategory"]
+            reader = Reader(category[before], subcategory[before], past, int(lengths[query]), profile_rows, weights[own])
+            text, vectors = (
+                _taken(*side) for side in ((embeddings, of_candidates["embedding"][here]), (articles, of_candidates["vector"][here]))
+            )
+            shown = Articles(of_category[here], of_subcategory[here], text, vectors)
+            for name, values in of_reader(reader, shown).items():
+                matrix[here, place[name]] = values
+        owner = pa.array(np.repeat(np.arange(batch.num_rows), np.diff(found.offsets)))
+        columns = [*(batch.column(name).take(owner) for name in KEYS), *(found.rows.field(name) for name in passing)]
+        yield pa.RecordBatch.from_arrays(columns, names=[*KEYS, *passing]), matrix
+
+
+@dataclass(frozen=True)
+class _Lists:
+    """A column of lists of structs: all structs, and where each row's begin and end."""
+
+    rows: pa.StructArray
+    offsets: npt.NDArray[np.int64]
+
+    def of(self, row: int) -> slice:
+        return slice(int(self.offsets[row]), int(self.offsets[row + 1]))
+
+
+def _flat(batch: pa.RecordBatch, name: str) -> _Lists:
+    lists = batch.column(name)
+    lengths = pc.fill_null(pc.list_value_length(lists), 0).to_numpy(zero_copy_only=False).astype(np.int64)
+    return _Lists(pc.list_flatten(lists), np.concatenate(([0], np.cumsum(lengths))))
+
+
+def _numbers(values: pa.Array) -> npt.NDArray[Any]:
+    found: npt.NDArray[Any] = values.to_numpy(zero_copy_only=False)
+    return found
+
+
+def _taken(vectors: npt.NDArray[np.float32], rows: npt.NDArray[np.int32]) -> Floats:
+    """(n, size) of the rows, NaN where the row is -1."""
+    if not len(vectors):
+        return np.empty((len(rows), 0), np.float32)
+    found = np.array(vectors[np.maximum(rows, 0)])
+    found[rows < 0] = np.nan
+    return found
