@@ -1,13 +1,8 @@
 CREATE TABLE IF NOT EXISTS {table} (
   run_id STRING NOT NULL COMMENT 'The training run: a hash of its data and settings',
   model STRING NOT NULL COMMENT 'Name of the model, such as mf or content',
-<<<<<<< HEAD
-  epoch INT NOT NULL COMMENT 'Epoch, from 1',
-  split STRING NOT NULL COMMENT 'The impressions that were ranked: train, valid, or test (of the epoch that was kept alone)',
-=======
   epoch INT NOT NULL COMMENT 'Epoch, from 1; 0 is the model before training, where it begins as zero-shot',
-  split STRING NOT NULL COMMENT 'The impressions that were ranked: train or valid',
->>>>>>> models
+  split STRING NOT NULL COMMENT 'The impressions that were ranked: train, valid, or test (of the epoch that was kept alone)',
   best BOOLEAN NOT NULL COMMENT 'Whether this is the epoch whose vectors were kept',
   loss DOUBLE COMMENT 'Mean loss per example of that epoch; NULL where none is computed',
   auc DOUBLE COMMENT 'Area under the ROC curve, mean over impressions',

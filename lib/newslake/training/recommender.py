@@ -54,19 +54,13 @@ def train_recommender(
 ) -> None:
     """Train a recommender on clicks, choose its epoch on other impressions (valid), report on later ones (test), and keep its vectors.
 
-<<<<<<< HEAD
     Which impressions are which is decided by time, counted back from --as-of, or else by split: train and dev, and no test. Where an
     impression came without a history, as from a stream, the history is what the user had clicked before it.
 
     Reads impressions, click_history, clicks, news and, for all models but mf, article_embeddings. Writes user_embeddings,
-    news_embeddings (the best epoch's vectors), model_metrics (every epoch; of test the one that was kept) and the model itself (a
-    folder). The same data, settings and seed are the same run: where its results are there already, nothing is done; a killed run goes
+    news_embeddings (the best epoch's vectors), model_metrics (every epoch, 0 being the untrained model; of test the one that was kept) and
+    the model itself (a folder). The same data, settings and seed are the same run: where its results are there already, nothing is done; a killed run goes
     on after its last epoch.
-=======
-    Reads impressions, click_history, news and, for all models but mf, article_embeddings. Writes user_embeddings, news_embeddings
-    (the best epoch's vectors), model_metrics (every epoch; 0 is the untrained model) and the model itself (a folder). The same data,
-    settings and seed are the same run: where its results are there already, nothing is done; a killed run goes on after its last epoch.
->>>>>>> models
 
     Args:
         model: Which model: mf (matrix factorization), content (the article's text, category and entity; users by id), nrms
