@@ -59,8 +59,8 @@ def train_recommender(
 
     Reads impressions, click_history, clicks, news and, for all models but mf, article_embeddings. Writes user_embeddings,
     news_embeddings (the best epoch's vectors), model_metrics (every epoch, 0 being the untrained model; of test the one that was kept) and
-    the model itself (a folder). The same data, settings and seed are the same run: where its results are there already, nothing is done; a killed run goes
-    on after its last epoch.
+    the model itself (a folder). The same data, settings and seed are the same run: where its results are there already, nothing is done;
+    a killed run goes on after its last epoch.
 
     Args:
         model: Which model: mf (matrix factorization), content (the article's text, category and entity; users by id), nrms
