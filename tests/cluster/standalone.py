@@ -73,7 +73,7 @@ class Cluster:
                 with urlopen(f"http://127.0.0.1:{self._ui}/json/", timeout=5) as answer:
                     if json.load(answer)["aliveworkers"] >= workers:
                         return
-            except OSError:
+            except (OSError, ValueError):  # not there yet, or a page in place of JSON in its first moments
                 pass
             time.sleep(0.2)
         raise TimeoutError(f"the cluster has not {workers} workers after {_WAIT_S} s: see {self.folder}")
