@@ -99,10 +99,7 @@ class Ranker:
 
 
 def fit(train: Judged, valid: Judged, settings: RankerSettings, *, run_id: str, encoder_id: str) -> Ranker:
-    """Fit a ranker, as many rounds as are best on the valid candidates by nDCG@10.
-
-    One thread more or less changes no tree: histograms are added in a fixed order.
-    """
+    """Fit a ranker, as many rounds as are best on the valid candidates by nDCG@10."""
     import xgboost
 
     center, scale = _moments(train.features) if settings.kind == "linear" else ((), ())
