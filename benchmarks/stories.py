@@ -27,7 +27,7 @@ from newslake.text.encoder import Encoder
 from newslake.text.spec import EncoderSpec, resolve
 
 CHOSEN_ON, REPORTED = 11, (12, 13)
-COSINES, ALONE = np.arange(0.80, 0.991, 0.02), (0.92, 0.94, 0.96, 0.98, 0.99, 1.01)
+COSINES, ALONE = np.arange(0.70, 0.991, 0.02), (0.92, 0.94, 0.96, 0.98, 0.99, 1.01)
 DEFAULTS = {name: signature(find_stories).parameters[name].default for name in ("days", "min_cosine", "min_cosine_alone")}
 
 
@@ -70,7 +70,7 @@ def world(seed: int, count: int, encoder: Encoder) -> World:
     rows = [lines[name] for name in truth["news_id"]]
     vectors = encoder.encode([row[3] for row in rows], [row[4] for row in rows]).vectors.astype(np.float64)
     unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
-    hours = truth["published_at"].to_numpy().astype("datetime64[s]").astype(np.int64) / 3_600
+    hours = truth["published_at"].dt.tz_convert(None).to_numpy().astype("datetime64[s]").astype(np.int64) / 3_600
     near = (unit @ unit.T >= COSINES[0]) & (hours[:, None] - hours[None, :] <= 24 * DEFAULTS["days"])
     later, earlier = np.nonzero(np.tril(near, -1))
     named = [{entity["WikidataId"] for text in row[6:8] for entity in json.loads(text)} for row in rows]
