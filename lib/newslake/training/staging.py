@@ -1,6 +1,6 @@
 """Stages what training needs as Parquet in a folder of its own, named by a fingerprint of what it was made from.
 
-    <staging>/<fingerprint>/articles, users     index and id (and attributes; a user's latest history), one row each
+    <staging>/<fingerprint>/articles, users     index and id (and attributes; a user's first and latest history), one row each
                             histories           one distinct list of a user's latest clicks, by index
                             clicks-<width>      one click with its skips, padded to the width: read through Petastorm
                             train, valid        one impression with its candidates: read through pyarrow, see data.py
@@ -28,7 +28,7 @@ from newslake.training.fingerprint import combined, content_fingerprint
 from newslake.training.folders import built_once, parquet_files, read, row_count, write, written
 
 # Part of every fingerprint: raise it when what is staged from the same input changes.
-LAYOUT = 3
+LAYOUT = 4
 # Rows of a row group of `clicks`. Petastorm shuffles and shards by row group, so a shard is even to within one, and a
 # shuffle buffer mixes several; smaller ones cost more to open than to read.
 CLICKS_PER_ROW_GROUP = 4096
@@ -158,7 +158,8 @@ def _build(
     histories = written(histories, temporary / "tmp" / "numbered_histories")
     users = _indexed(examples.users(shown, recent), "user_id", "user", temporary / "tmp" / "users")
     articles = _indexed(examples.articles(shown, news), "news_id", "article", temporary / "tmp" / "articles")
-    users = written(examples.with_history(users, histories), temporary / "users")
+    users = examples.with_history(examples.with_history(users, histories), histories, "first_history")
+    users = written(users, temporary / "users")
     articles = written(articles, temporary / "articles")
     write(examples.history_lists(histories, articles), temporary / "histories")
     of_impression = examples.with_history(recent.select("split", "impression_id", "history_key"), histories)
