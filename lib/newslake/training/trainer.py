@@ -51,6 +51,8 @@ def train(
 ) -> Trained:
     """Train, judging on train and valid after each epoch; stop early, and keep the best epoch by valid AUC (the first of equals).
 
+    A model that begins as zero-shot is judged before its first epoch too, which counts as epoch 0.
+
     Args:
         data: what staging made.
         settings: see TrainSettings.

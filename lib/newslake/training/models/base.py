@@ -34,8 +34,8 @@ class Shape:
     """What decides a model's layers.
 
     Attributes:
-        dim: size of the vectors.
-        history: latest clicks that a model of histories reads.
+        dim: size of the vectors, or of their learnt part where a frozen one stands beside it.
+        history: latest clicks that a model reads.
         heads: of its self-attention; divides dim.
         attributes: whether its articles are category, subcategory and entity too, or text alone.
         dropout: share of the numbers put to 0 while training, in models of histories.

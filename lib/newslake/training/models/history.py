@@ -11,6 +11,18 @@ from newslake.training.models.base import Defaults, LookedUp, Recommender, Shape
 from newslake.training.models.frozen import SCALE, frozen_users
 from newslake.training.models.towers import AdditiveAttention, NewsTower, SelfAttention
 
+DEFAULTS = Defaults(
+    epochs=8,
+    patience=2,
+    dim=64,
+    batch_size=128,
+    learning_rate=3e-3,
+    loss="softmax",
+    schedule="cosine",
+    dropout=0.4,
+    attributes=True,
+)
+
 
 class HistoryModel(Recommender):
     """What the models of histories share: zero-shot's ranking to begin with, and what is learnt beside it.
@@ -126,7 +138,7 @@ class NRMS(HistoryModel):
     the news tower stands in its place, over the frozen embedding of the whole text.
     """
 
-    defaults = Defaults(epochs=8, patience=2, dim=64, batch_size=128, loss="softmax", schedule="cosine", dropout=0.2, attributes=True)
+    defaults = DEFAULTS
 
     def __init__(self, catalogue: Catalogue, shape: Shape) -> None:
         super().__init__(catalogue, shape)
@@ -150,7 +162,7 @@ class DSSM(HistoryModel):
     root of 1 / temperature, so that their inner product is the logit and ranks as the cosine does.
     """
 
-    defaults = Defaults(epochs=8, patience=2, dim=64, batch_size=128, loss="softmax", schedule="cosine", dropout=0.4, attributes=True)
+    defaults = DEFAULTS
 
     def __init__(self, catalogue: Catalogue, shape: Shape) -> None:
         super().__init__(catalogue, shape)

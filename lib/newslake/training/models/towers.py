@@ -51,7 +51,7 @@ class NewsTower(nn.Module):
             view.note_met(articles)
 
     def text_of(self, articles: Tensor, embeddings: Tensor) -> Tensor:
-        """(n, size) what is read of the texts of articles (n,) with these `embeddings` (n, size); an encoder that learns reads the texts."""
+        """(n, size) what is read of the texts of articles (n,) with these `embeddings` (n, size); an encoder that learns reads texts."""
         text = embeddings if self.tuned is None else self.tuned(articles, self.mean)
         read: Tensor = self.dropout((text - self.mean) * self.scale)
         return read
