@@ -53,8 +53,8 @@ def train_recommender(
     """Train a recommender on the clicks of some splits, judge it on others after each epoch, and keep its vectors and the model.
 
     Reads impressions, click_history, news and, for all models but mf, article_embeddings. Writes user_embeddings, news_embeddings
-    (the best epoch's vectors), model_metrics (every epoch; 0 is the untrained model) and the model itself (a folder). The same data, settings and seed
-    are the same run: where its results are there already, nothing is done; a killed run goes on after its last epoch.
+    (the best epoch's vectors), model_metrics (every epoch; 0 is the untrained model) and the model itself (a folder). The same data,
+    settings and seed are the same run: where its results are there already, nothing is done; a killed run goes on after its last epoch.
 
     Args:
         model: Which model: mf (matrix factorization), content (the article's text, category and entity; users by id), nrms
