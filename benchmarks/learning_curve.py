@@ -108,8 +108,11 @@ def main() -> None:
     given = arguments()
     rows: list[dict[str, object]] = []
     for seed in given.seeds:
-        world = of_files(*given.mind, seed) if given.mind else generated(given.world or max(given.impressions), seed)
-        articles, shown, later = world
+        if given.mind:
+            news, behaviors = given.mind
+            articles, shown, later = of_files(news, behaviors, seed)
+        else:
+            articles, shown, later = generated(given.world or max(given.impressions), seed)
         vectors = encoded(articles)
         for size in [min(size, len(shown)) for size in given.impressions]:
             valid = min(valid_of(size), len(later) // 3)
@@ -117,7 +120,8 @@ def main() -> None:
                 # The last of the later impressions: the same test for every size.
                 cut = (shown[:size], later[:valid], later[-TEST:] if not given.mind else later[len(later) // 3 :])
                 data, test = training_data(articles, vectors, cut, Path(folder) / "clicks")
-                base = evaluate(Vectors(*map(torch.from_numpy, zero_shot(data.catalogue)), of_histories=True), test)[0].auc
+                users, candidates = map(torch.from_numpy, zero_shot(data.catalogue))
+                base = evaluate(Vectors(users, candidates, of_histories=True), test)[0].auc
                 assert base is not None
                 for model in given.models:
                     settings = settings_for(model, seed=seed, skips=4, epochs=given.epochs)

@@ -61,7 +61,7 @@ def models(lake: Lakehouse) -> Path:
 @pytest.fixture(scope="module")
 def rows() -> world.Tables:
     """Rows of the tables."""
-    return world.tables(3, impressions=400)
+    return world.tables(3, articles=60, impressions=400)
 
 
 @pytest.fixture(scope="module")

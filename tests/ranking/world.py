@@ -71,7 +71,9 @@ def write(lake: Lakehouse, rows: Tables) -> None:
             missing = [field for field in lake.schema("news") if field.name not in frame.columns]
             frame = frame.withColumns({field.name: F.lit(None).cast(field.dataType) for field in missing})
         else:
-            frame = frame_of(lake.spark, of_table, lake.schema(table))
+            # What comes after, such as which feed an impression was of, is NULL.
+            width = len(lake.schema(table))
+            frame = frame_of(lake.spark, [(*row, *[None] * (width - len(row))) for row in of_table], lake.schema(table))
         put(lake, table, frame)
 
 

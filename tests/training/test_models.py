@@ -9,6 +9,7 @@ from newslake.errors import UserError
 from newslake.training.data import Catalogue, Codes
 from newslake.training.evaluate import all_vectors
 from newslake.training.models import MODELS, IdEmbedding, Shape, build_model, model_class
+from newslake.training.models.by_id import ContentModel
 
 DIM = 5
 
@@ -49,6 +50,7 @@ def test_content_is_two_sigmoid_layers_over_five_parts_and_an_inner_product_besi
     assert catalogue.vectors is not None
     assert catalogue.histories is not None
     model = build_model("content", catalogue, Shape(dim=DIM), seed=1).train()
+    assert isinstance(model, ContentModel)
     torch.nn.init.normal_(model.joined.weight, generator=torch.Generator().manual_seed(0))
     users, articles = torch.tensor([0, 3, 1]), torch.tensor([2, 6, 0])
     p = dict(model.named_parameters())

@@ -69,7 +69,7 @@ def expected(of: Shown, every: Sequence[Shown], length: int) -> list[str]:
 
 def found_in(spark: SparkSession, every: Sequence[Shown], length: int) -> dict[str, list[str]]:
     shown = [
-        (x.split, x.impression_id, place, x.user_id, moment(x.at), moment(x.at), article, article in x.clicked)
+        (x.split, x.impression_id, place, x.user_id, moment(x.at), moment(x.at), article, article in x.clicked, None, None, None)
         for x in every
         for place, article in enumerate(x.articles)
     ]

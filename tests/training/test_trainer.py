@@ -142,7 +142,8 @@ def with_histories(data: TrainingData, *, misleading: bool) -> TrainingData:
 
 def test_training_that_only_does_harm_keeps_the_untrained_model(data: TrainingData) -> None:
     """Valid clicks what train skips: each epoch is worse than the one before, and what is kept ranks as zero-shot does."""
-    zero = Vectors(*map(torch.from_numpy, zero_shot(with_histories(data, misleading=True).catalogue)), of_histories=True)
+    users, articles = map(torch.from_numpy, zero_shot(with_histories(data, misleading=True).catalogue))
+    zero = Vectors(users, articles, of_histories=True)
     told: list[str] = []
     data = with_histories(data, misleading=True)
     trained = train(data, replace(SETTINGS, epochs=9, patience=2), device="cpu", progress=told.append)

@@ -192,7 +192,9 @@ def _articles(lake: Lakehouse, saved: "SavedModel", scratch: Path, encoder: str 
         users_in_training=0,
         article_ids=ids,
         articles_in_training=0,
-        **codes,
+        category=codes["category"],
+        subcategory=codes["subcategory"],
+        entity=codes["entity"],
         vectors=flat_vectors(table["embedding"]).copy(),  # Arrow's memory may not be written, of which torch warns
         histories=np.full((1, saved.settings.history), -1, dtype=np.int32),
         latest_history=np.zeros(0, dtype=np.int32),
