@@ -80,6 +80,7 @@ def events(rng: random.Random, day: int) -> list[dict[str, Any]]:
     return found
 
 
+@pytest.mark.slow
 def test_streams_alone_fill_all_that_the_runs_need(
     spark: SparkSession, lake: Lakehouse, small_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
