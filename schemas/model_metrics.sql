@@ -1,7 +1,7 @@
 CREATE TABLE IF NOT EXISTS {table} (
   run_id STRING NOT NULL COMMENT 'The training run: a hash of its data and settings',
   model STRING NOT NULL COMMENT 'Name of the model, such as mf or content',
-  epoch INT NOT NULL COMMENT 'Epoch, from 1',
+  epoch INT NOT NULL COMMENT 'Epoch, from 1; 0 is the model before training, where it begins as zero-shot',
   split STRING NOT NULL COMMENT 'The impressions that were ranked: train, valid, or test (of the epoch that was kept alone)',
   best BOOLEAN NOT NULL COMMENT 'Whether this is the epoch whose vectors were kept',
   loss DOUBLE COMMENT 'Mean loss per example of that epoch; NULL where none is computed',

@@ -1,11 +1,14 @@
 """The geometry of the charts: what a reader's eye takes from a place must be so."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from newslake.reports.charts import LogScale, log_scale, nice_scale, path, percent, projected, short_count, spread
+from newslake.reports.models import _panel
 
 
 @given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=20))
@@ -81,3 +84,16 @@ def test_bubbles_lie_in_the_box_and_apart() -> None:
     distance = np.linalg.norm(placed[:, None] - placed[None], axis=-1) + np.eye(40) * 1e9
     assert (distance > 0.9 * (radii[:, None] + radii[None])).all()
     np.testing.assert_array_equal(placed, spread(points, radii, 1000.0, 560.0))
+
+
+def test_an_untrained_model_stands_at_epoch_0_left_of_the_others() -> None:
+    def row(model: str, epoch: int, auc: float) -> Any:
+        return {"model": model, "split": "valid", "epoch": epoch, "auc": auc, "best": epoch == 0}
+
+    panel = _panel([row("nrms", 0, 0.7), row("nrms", 1, 0.6), row("nrms", 2, 0.65)], "auc", "AUC", {"nrms": 1})
+    assert panel is not None
+    [curve] = panel.curves
+    assert [(x, epoch) for x, _, epoch, _ in curve.points] == [(0.0, 0), (50.0, 1), (100.0, 2)]
+    assert [(tick.at, tick.label) for tick in panel.x_ticks] == [(0.0, "0"), (50.0, "1"), (100.0, "2")]
+    assert curve.best is not None
+    assert curve.best[0] == 0.0

@@ -133,6 +133,12 @@ def test_histories_are_the_latest_clicks_once_each_numbered_without_gaps(spark: 
     index = frame_of(spark, [("N2", 20), ("N3", 30)], "news_id string, article int")
     lists = {row["history"]: row["articles"] for row in examples.history_lists(numbered, index).collect()}
     assert sorted(lists.values()) == [[20, 30], [30, 20]]  # the list of nothing known is empty, and has no row
+    of_first = examples.with_history(examples.users(shown, recent), numbered, "first_history").collect()
+    assert {row["user_id"]: lists.get(row["first_history"]) for row in of_first if row["user_id"] in ("U1", "U2", "U4")} == {
+        "U1": [30, 20],
+        "U2": [30, 20],
+        "U4": None,
+    }
     of_user = {row["user_id"]: row["history"] for row in examples.with_history(examples.users(shown, recent), numbered).collect()}
     assert lists[of_user["U1"]] == [20, 30]  # at the latest impression
     assert lists[of_user["U2"]] == [30, 20]

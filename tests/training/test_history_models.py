@@ -43,8 +43,61 @@ def make_catalogue() -> Catalogue:
 def make_model(name: str, **shape: Any) -> HistoryModel:
     model = build_model(name, make_catalogue(), Shape(**{"dim": 8, "heads": 2, "history": LENGTH, **shape}), seed=1)
     assert isinstance(model, HistoryModel)
-    torch.nn.init.normal_(model.nobody, generator=torch.Generator().manual_seed(0))
+    random = torch.Generator().manual_seed(0)
+    for weight in (model.nobody, model.gate):  # both 0 before training
+        torch.nn.init.normal_(weight, generator=random)
     return model
+
+
+def untrained(name: str, catalogue: Catalogue, **shape: Any) -> HistoryModel:
+    model = build_model(name, catalogue, Shape(**{"dim": 8, "heads": 2, "history": LENGTH, **shape}), seed=1)
+    assert isinstance(model, HistoryModel)
+    return model.eval()
+
+
+@pytest.mark.parametrize("attributes", [False, True])
+@pytest.mark.parametrize("name", NAMES)
+def test_an_untrained_model_ranks_as_zero_shot_does(name: str, attributes: bool) -> None:
+    """The oracle is a loop over histories in double precision: the cosine to the mean of what was clicked."""
+    catalogue = make_catalogue()
+    assert catalogue.vectors is not None
+    assert catalogue.histories is not None
+    served = all_vectors(untrained(name, catalogue, attributes=attributes), catalogue, torch.device("cpu"))
+    scores = (served.users @ served.articles.T).double().numpy()
+    vectors = catalogue.vectors.astype(np.float64)
+    assert not scores[0].any()  # nothing was clicked: all candidates are tied
+    for history, clicked in enumerate(catalogue.histories[1:], start=1):
+        mean = vectors[clicked[clicked >= 0]].mean(axis=0)
+        cosines = vectors @ mean / np.linalg.norm(vectors, axis=1) / np.linalg.norm(mean)
+        assert np.array_equal(np.argsort(scores[history]), np.argsort(cosines))
+        assert scores[history] / cosines == pytest.approx(np.full(ARTICLES, scores[history, 0] / cosines[0]), rel=1e-5)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_is_learnt_gets_a_gradient_from_the_first_step_on(name: str) -> None:
+    """A gate of zeros on both sides would learn nothing for ever."""
+    model = untrained(name, make_catalogue()).train()
+    users, articles = torch.arange(HISTORIES), torch.arange(HISTORIES * 3).view(HISTORIES, 3)
+    batch = Clicks(users, users, articles, torch.ones_like(articles, dtype=torch.bool))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    chosen = settings_for(name, seed=0, skips=2)
+    batch_loss(model, batch, chosen).backward()
+    assert model.gate.grad is not None
+    assert model.gate.grad.all()
+    optimizer.step()
+    batch_loss(model, batch, chosen).backward()
+    assert model.news.from_text.weight.grad is not None
+    assert model.news.from_text.weight.grad.any()
+
+
+def test_a_users_frozen_part_is_of_unit_length_times_the_scale_and_an_articles_of_unit_length() -> None:
+    catalogue, model = make_catalogue(), make_model("nrms").eval()
+    served = all_vectors(model, catalogue, torch.device("cpu"))
+    assert served.users.shape == (HISTORIES, SIZE + 8)
+    assert torch.allclose(served.articles[:, :SIZE].norm(dim=1), torch.ones(ARTICLES), atol=1e-6)
+    expected = torch.full((HISTORIES,), float(model.scale.detach().exp()))
+    expected[0] = 0.0
+    assert torch.allclose(served.users[:, :SIZE].norm(dim=1), expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -77,24 +130,28 @@ def test_served_vectors_rank_as_the_model_does(name: str, attributes: bool) -> N
     assert torch.equal(served.of_users(make_catalogue()), served.users.flip(0))
 
 
-def test_dssm_serves_cosines_over_the_temperature() -> None:
-    served = all_vectors(make_model("dssm", temperature=0.25), make_catalogue(), torch.device("cpu"))
+def test_dssm_learns_cosines_over_the_temperature() -> None:
+    model = make_model("dssm", temperature=0.25)
+    torch.nn.init.ones_(model.gate)  # open: what is learnt is served as it is
+    served = all_vectors(model, make_catalogue(), torch.device("cpu"))
     for vectors in (served.users, served.articles):
-        assert torch.allclose(vectors.norm(dim=1), torch.full((len(vectors),), 2.0), atol=1e-5)
+        assert torch.allclose(vectors[:, SIZE:].norm(dim=1), torch.full((len(vectors),), 2.0), atol=1e-5)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_what_stands_behind_the_end_of_a_history_is_not_read(name: str) -> None:
     model = make_model(name).eval()
-    news = torch.randn(4, 8, generator=torch.Generator().manual_seed(3))
+    random = torch.Generator().manual_seed(3)
+    known = torch.randn(4, 8, generator=random), torch.randn(4, SIZE, generator=random)
     with torch.no_grad():
-        short = model.users_of(torch.tensor([[2, 1]]), news)
-        padded = model.users_of(torch.tensor([[2, 1, -1, -1]]), news)
-        other = model.users_of(torch.tensor([[2, 3]]), news)
-        nobody, also = model.users_of(torch.tensor([[-1, -1], [2, 1]]), news)
-        expected = model.as_user(model.nobody[None])[0]
+        short = model.users_of(torch.tensor([[2, 1]]), *known)
+        padded = model.users_of(torch.tensor([[2, 1, -1, -1]]), *known)
+        other = model.users_of(torch.tensor([[2, 3]]), *known)
+        nobody, also = model.users_of(torch.tensor([[-1, -1], [2, 1]]), *known)
+        expected = torch.cat((torch.zeros(SIZE), model.as_user(model.nobody[None])[0]))
     assert torch.allclose(short, padded, atol=1e-6)
-    assert not torch.allclose(short, other, atol=1e-3)
+    for part in (slice(SIZE), slice(SIZE, None)):
+        assert not torch.allclose(short[:, part], other[:, part], atol=1e-3)
     assert torch.allclose(nobody, expected, atol=1e-6)
     assert torch.allclose(also, short[0], atol=1e-6)
 
@@ -108,7 +165,7 @@ def test_every_weight_is_trained_and_the_texts_are_frozen(name: str) -> None:
     silent = [n for n, p in model.named_parameters() if p.grad is None or not torch.isfinite(p.grad).all() or not p.grad.any()]
     # What all candidates' logits share, or all places' weights, has no gradient: a softmax does not see it.
     assert [n for n in silent if "bias" not in n] == []
-    assert not model.news.text.requires_grad
+    assert not model.embeddings.requires_grad
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -117,10 +174,12 @@ def test_history_length_and_recency_are_from_the_latest_click_back(name: str) ->
     assert torch.equal(model.histories, torch.from_numpy(make_catalogue().histories[:, :2]).long())  # type: ignore[index]
     news = torch.randn(3, 8, generator=torch.Generator().manual_seed(3))
     with torch.no_grad():
-        before = model.users_of(torch.tensor([[0, 1]]), news)
+        embeddings = torch.zeros(3, SIZE)
+        before = model.users_of(torch.tensor([[0, 1]]), news, embeddings)
         dict(model.named_parameters())["pooled.recency"][0] += 50.0
-        only_latest = model.users_of(torch.tensor([[0, 1]]), news)
-        latest = model.users_of(torch.tensor([[0, 1]]), news.clone().index_fill_(0, torch.tensor([1]), 0.0)) if name == "dssm" else None
+        only_latest = model.users_of(torch.tensor([[0, 1]]), news, embeddings)
+        without = news.clone().index_fill_(0, torch.tensor([1]), 0.0)
+        latest = model.users_of(torch.tensor([[0, 1]]), without, embeddings) if name == "dssm" else None
     assert not torch.allclose(before, only_latest, atol=1e-4)
     if latest is not None:
         assert torch.allclose(only_latest, latest, atol=1e-4)

@@ -7,7 +7,9 @@ import torch
 
 from newslake.errors import UserError
 from newslake.training.data import Catalogue, Codes
+from newslake.training.evaluate import all_vectors
 from newslake.training.models import MODELS, IdEmbedding, Shape, build_model, model_class
+from newslake.training.models.by_id import ContentModel
 
 DIM = 5
 
@@ -23,12 +25,33 @@ def make_catalogue(users: int = 6, articles: int = 10, size: int = 7) -> Catalog
         subcategory=Codes(np.arange(articles) % 3, 3),
         entity=Codes(np.arange(articles) % 2, 2),
         vectors=random.normal(size=(articles, size)).astype(np.float32),
+        histories=np.array([[-1, -1, -1], [3, 0, 8], [9, -1, -1], [1, 2, -1]], dtype=np.int32),
+        latest_history=np.array([1, 2, 3, 0, 2, 1], dtype=np.int32)[:users],
+        first_history=np.array([1, 0, 3, 0, 2, 1], dtype=np.int32)[:users],
     )
 
 
-def test_content_is_two_sigmoid_layers_over_five_parts_and_an_inner_product() -> None:
+def frozen_of(catalogue: Catalogue) -> np.ndarray:
+    """(users, articles) zero-shot's cosines to what each user clicked before the first impression, in double precision."""
+    assert catalogue.vectors is not None
+    assert catalogue.histories is not None
+    assert catalogue.first_history is not None
+    vectors = catalogue.vectors.astype(np.float64)
+    units = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    rows = []
+    for clicked in catalogue.histories[catalogue.first_history]:
+        mean = vectors[clicked[clicked >= 0]].sum(axis=0)
+        rows.append(mean / np.linalg.norm(mean) if mean.any() else mean)
+    return np.stack(rows) @ units.T
+
+
+def test_content_is_two_sigmoid_layers_over_five_parts_and_an_inner_product_beside_zero_shots() -> None:
     catalogue = make_catalogue()
+    assert catalogue.vectors is not None
+    assert catalogue.histories is not None
     model = build_model("content", catalogue, Shape(dim=DIM), seed=1).train()
+    assert isinstance(model, ContentModel)
+    torch.nn.init.normal_(model.joined.weight, generator=torch.Generator().manual_seed(0))
     users, articles = torch.tensor([0, 3, 1]), torch.tensor([2, 6, 0])
     p = dict(model.named_parameters())
     text = torch.sigmoid(torch.from_numpy(catalogue.vectors)[articles] @ p["from_text.weight"].T + p["from_text.bias"])
@@ -38,9 +61,24 @@ def test_content_is_two_sigmoid_layers_over_five_parts_and_an_inner_product() ->
         for name in ("category", "subcategory", "entity")
     ]
     news = torch.sigmoid(torch.cat(parts, dim=1) @ p["joined.weight"].T + p["joined.bias"])
-    expected = (p["users.weight"][users] * news).sum(dim=1)
+    clicks = torch.from_numpy(catalogue.vectors)[catalogue.histories[[1, 0, 0]]].sum(dim=1)
+    clicks[1:] = 0  # users 3 and 1 had clicked nothing before their first impression
+    of_users = p["users.weight"][users] + torch.nn.functional.normalize(clicks, dim=1) @ p["from_clicks.weight"].T
+    cosines = torch.from_numpy(frozen_of(catalogue)[users, articles]).float()
+    expected = (of_users * news).sum(dim=1) + p["scale"].exp() * cosines
     assert p["joined.weight"].shape == (DIM, 5 * DIM)
     assert torch.allclose(model(users, articles), expected, atol=1e-6)
+
+
+def test_untrained_content_ranks_as_zero_shot_does() -> None:
+    catalogue = make_catalogue()
+    served = all_vectors(build_model("content", catalogue, Shape(dim=DIM), seed=1), catalogue, torch.device("cpu"))
+    assert served.users.shape == (6, 7 + DIM)
+    scores, cosines = (served.users @ served.articles.T).numpy(), frozen_of(catalogue)
+    for user in (0, 2, 4, 5):
+        assert np.array_equal(np.argsort(scores[user]), np.argsort(cosines[user]))
+    for user in (1, 3):
+        assert len(set(scores[user].tolist())) == 1
 
 
 def test_mf_is_an_inner_product_of_two_tables() -> None:
@@ -82,7 +120,8 @@ def test_new_users_and_articles_differ_only_by_what_is_known_of_them() -> None:
         model = build_model(name, catalogue, Shape(dim=DIM), seed=1)
         model.note_met(users[:4], articles[:7])
         model.eval()
-        assert torch.equal(*model.user_vectors(users)[4:])
+        new_users = model.user_vectors(users)[4:]
+        assert bool(torch.equal(*new_users)) is same  # content knows what they clicked
         new = model.article_vectors(articles)[7:]
         assert bool(torch.equal(new[0], new[1])) is same
 

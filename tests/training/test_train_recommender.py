@@ -44,20 +44,23 @@ def test_metrics_of_each_epoch_and_vectors_of_the_best_are_written(trained: tupl
     lake, run = trained
     found = tables_of(lake, run.facts["training run"])
     metrics = found["model_metrics"]
-    assert [row["split"] for row in metrics] == ["train"] * 4 + ["valid"] * 4
-    assert sorted(row["epoch"] for row in metrics) == [1, 1, 2, 2, 3, 3, 4, 4]
+    assert [row["split"] for row in metrics] == ["train"] * 5 + ["valid"] * 5
+    assert sorted(row["epoch"] for row in metrics) == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4]  # 0: not trained yet
     valid = {row["epoch"]: row["auc"] for row in metrics if row["split"] == "valid"}
     best = int(run.facts["best epoch"])
     assert valid[best] == max(valid.values()) > 0.7
     assert {row["epoch"] for row in metrics if row["best"]} == {best}
     assert all(0 < row[name] <= 1 for row in metrics for name in ("auc", "mrr", "ndcg_at_5", "ndcg_at_10"))
-    assert all(row["loss"] > 0 for row in metrics)
+    assert [row["loss"] for row in metrics if (row["epoch"], row["split"]) == (0, "train")] == [None]
+    assert all(row["loss"] > 0 for row in metrics if (row["epoch"], row["split"]) != (0, "train"))
     per_split = {"train": 90, "valid": 30}
     assert all(row["impressions"] + row["impressions_left_out"] == per_split[row["split"]] for row in metrics)
     shown = {(b[2], c.split("-")[0]) for b in BEHAVIORS for c in b[4].split()}
     assert {row["user_id"] for row in found["user_embeddings"]} == {user for user, _ in shown}
     assert {row["news_id"] for row in found["news_embeddings"]} == {article for _, article in shown}
-    assert {len(row["embedding"]) for table in ("user_embeddings", "news_embeddings") for row in found[table]} == {8}
+    assert {len(row["embedding"]) for table in ("user_embeddings", "news_embeddings") for row in found[table]} == {
+        8 + 8
+    }  # embeddings of 8, and --dim
     assert run.rows_written == {table: len(rows) for table, rows in found.items()}
     assert run.rows_read == sum(len(b[4].split()) for b in BEHAVIORS)
 

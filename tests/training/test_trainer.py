@@ -15,6 +15,7 @@ from torch import Tensor
 
 from newslake.errors import JobFailed, UserError
 from newslake.training import models
+from newslake.training.baseline import zero_shot
 from newslake.training.batches import Examples
 from newslake.training.data import Catalogue, Codes, Impressions, TrainingData
 from newslake.training.epoch import Rate, train_epoch
@@ -88,14 +89,16 @@ def aucs(trained: Trained, split: str) -> list[Any]:
 
 
 def test_content_ranks_articles_never_seen_and_mf_cannot(data: TrainingData) -> None:
-    content, mf = trained_with(data), trained_with(data, model="mf", epochs=40, patience=40)
+    content, mf = trained_with(data, epochs=12, patience=12), trained_with(data, model="mf", epochs=40, patience=40)
     assert max(aucs(content, "valid")) > 0.9
     assert aucs(mf, "train")[-1] > 0.95
     assert aucs(mf, "valid") == [0.5] * 40  # all candidates are new: all tied
 
 
 def test_losses_fall(data: TrainingData) -> None:
-    losses = [of_epoch.loss or 0.0 for of_epoch in trained_with(data).metrics if of_epoch.split == "train"]
+    of_train = [of_epoch for of_epoch in trained_with(data).metrics if of_epoch.split == "train"]
+    assert of_train[0].loss is None  # epoch 0: not trained yet
+    losses = [of_epoch.loss or 0.0 for of_epoch in of_train[1:]]
     assert losses[-1] < 0.8 * losses[0]
 
 
@@ -110,7 +113,8 @@ def test_the_same_seed_gives_the_same_metrics_and_vectors(data: TrainingData) ->
 def test_the_best_epoch_by_valid_auc_is_kept(data: TrainingData) -> None:
     trained = trained_with(data, epochs=8, patience=8, learning_rate=0.05)
     valid = aucs(trained, "valid")
-    assert trained.best_epoch == 1 + int(np.argmax(valid))
+    assert len(valid) == 9  # epoch 0 is the untrained model
+    assert trained.best_epoch == int(np.argmax(valid))
     ranking, loss = evaluate(trained.vectors, data.valid)
     kept = next(m for m in trained.metrics if m.split == "valid" and m.epoch == trained.best_epoch)
     assert (ranking, loss) == (kept.ranking, kept.loss)
@@ -124,6 +128,32 @@ def test_training_stops_after_patience_epochs_without_a_better_one(data: Trainin
     assert len(aucs(trained, "valid")) == 4
     assert re.fullmatch(r"epoch 1 of 30: loss \d\.\d{4}, AUC train 0\.\d{4}, valid 0\.5000 \(best so far\)", told[0])
     assert told[-1] == "no better valid AUC in 3 epochs: stopping, epoch 1 was the best"
+
+
+def with_histories(data: TrainingData, *, misleading: bool) -> TrainingData:
+    """Each user clicked four articles of the own kind; train's labels are turned round where they should mislead."""
+    histories = np.full((USERS + 1, 4), -1, np.int32)
+    for user in range(USERS):
+        histories[user + 1] = np.arange(ARTICLES)[np.arange(ARTICLES) % KINDS == user % KINDS][:4]
+    places = np.arange(1, USERS + 1, dtype=np.int32)
+    catalogue = replace(data.catalogue, histories=histories, latest_history=places, first_history=places)
+    return replace(data, catalogue=catalogue, valid=replace(data.valid, labels=1 - data.valid.labels if misleading else data.valid.labels))
+
+
+def test_training_that_only_does_harm_keeps_the_untrained_model(data: TrainingData) -> None:
+    """Valid clicks what train skips: each epoch is worse than the one before, and what is kept ranks as zero-shot does."""
+    users, articles = map(torch.from_numpy, zero_shot(with_histories(data, misleading=True).catalogue))
+    zero = Vectors(users, articles, of_histories=True)
+    told: list[str] = []
+    data = with_histories(data, misleading=True)
+    trained = train(data, replace(SETTINGS, epochs=9, patience=2), device="cpu", progress=told.append)
+    valid = replace(data.valid, histories=data.valid.users + 1)
+    assert trained.best_epoch == 0
+    assert evaluate(trained.vectors, data.valid)[0] == evaluate(zero, valid)[0]
+    assert [(m.epoch, m.split, m.loss is None) for m in trained.metrics[:2]] == [(0, "train", True), (0, "valid", False)]
+    assert max(m.epoch for m in trained.metrics) == 2
+    assert re.fullmatch(r"before training, as zero-shot: AUC train \d\.\d{4}, valid 0\.\d{4} \(best so far\)", told[0])
+    assert told[-1] == "no better valid AUC in 2 epochs: stopping, epoch 0 was the best"
 
 
 def test_metrics_equal_a_loop_of_scikit_learn_over_the_models_own_scores(data: TrainingData) -> None:
@@ -194,7 +224,7 @@ def test_a_loss_that_is_not_finite_fails(data: TrainingData) -> None:
 def test_impressions_without_both_labels_have_no_metrics_and_the_last_epoch_is_kept(data: TrainingData) -> None:
     clicks_only = Impressions(data.valid.users, data.valid.articles, np.ones_like(data.valid.labels), data.valid.offsets)
     trained = trained_with(replace(data, valid=clicks_only), epochs=3)
-    assert aucs(trained, "valid") == [None] * 3
+    assert aucs(trained, "valid") == [None] * 4
     assert trained.best_epoch == 3
     assert trained.metrics[-1].ranking.impressions_left_out == 60
 

@@ -57,6 +57,7 @@ def world(
         vectors=(kinds[np.arange(everything) % KINDS] + random.normal(size=(everything, SIZE)) * 0.5).astype(np.float32),
         histories=histories,
         latest_history=np.arange(1, everybody + 1, dtype=np.int32),
+        first_history=np.arange(1, everybody + 1, dtype=np.int32),
     )
     train = _shown(random, np.arange(users), np.arange(articles), 200)
     valid = _shown(random, np.arange(users, everybody), np.arange(articles, everything), 60)

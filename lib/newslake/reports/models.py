@@ -155,9 +155,9 @@ def _panel(rows: list[Row], metric: str, title: str, colours: dict[str, int]) ->
             line = path([point[:2] for point in points])
             curves.append(Curve(model, split, colours[model], line, points[:: -(-len(points) // _POINTS)], best))
     shown = y.low < _RANDOM_AUC < y.high
-    last = max(x)
-    marks = sorted({1, last, *range(_mark_step(last), last, _mark_step(last))})
-    marks = [mark for mark in marks if mark in (1, last) or last - mark > _mark_step(last) / 2]
+    first, last = min(x), max(x)
+    marks = sorted({first, last, *range(_mark_step(last), last, _mark_step(last))})
+    marks = [mark for mark in marks if mark in (first, last) or last - mark > _mark_step(last) / 2]
     return Panel(
         metric=metric,
         title=title,
@@ -169,11 +169,12 @@ def _panel(rows: list[Row], metric: str, title: str, colours: dict[str, int]) ->
 
 
 def _epochs(rows: list[Row]) -> dict[int, float]:
-    """Place of each epoch in per cent: the first at the left edge, the last at the right; one alone in the middle."""
-    last = max(row["epoch"] for row in rows)
-    if last == 1:
-        return {1: 50.0}
-    return {epoch: round(100.0 * (epoch - 1) / (last - 1), 2) for epoch in range(1, last + 1)}
+    """Place of each epoch in per cent: the first (0 where a model was judged before training) at the left edge, the last at the right; one
+    alone in the middle."""
+    first, last = min(1, *(row["epoch"] for row in rows)), max(row["epoch"] for row in rows)
+    if last == first:
+        return {last: 50.0}
+    return {epoch: round(100.0 * (epoch - first) / (last - first), 2) for epoch in range(first, last + 1)}
 
 
 def _mark_step(last: int) -> int:

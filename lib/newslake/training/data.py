@@ -43,6 +43,7 @@ class Catalogue:
         vectors: (articles, size) float32 of the encoder, None where the model needs none.
         histories: (histories, most clicks) int32 article indices, latest first, -1 where a history is shorter; row 0 is empty.
         latest_history: (users,) int32 the history of each user at the latest impression.
+        first_history: (users,) int32 that at the first impression, which holds no click of any impression.
         texts: the articles' texts, where the encoder is tuned; None where its vectors are all that is read.
     """
 
@@ -56,6 +57,7 @@ class Catalogue:
     vectors: npt.NDArray[np.float32] | None = None
     histories: npt.NDArray[np.int32] | None = None
     latest_history: npt.NDArray[np.int32] | None = None
+    first_history: npt.NDArray[np.int32] | None = None
     texts: Texts | None = None
 
 
@@ -104,7 +106,7 @@ def load_training_data(staged: Staged, vectors: Staged | None, texts: StagedText
 
 def load_catalogue(staged: Staged, vectors: Staged | None, texts: StagedTexts | None = None) -> Catalogue:
     """Users and articles of a staged folder, with the articles' vectors and texts where staged folders of them are given."""
-    users = _table(staged.files("users"), ["user", "user_id", "history"], sort_by="user")
+    users = _table(staged.files("users"), ["user", "user_id", "history", "first_history"], sort_by="user")
     articles = _table(staged.files("articles"), ["article", "news_id", "category", "subcategory", "entity"], sort_by="article")
     return Catalogue(
         user_ids=users["user_id"].combine_chunks(),
@@ -117,6 +119,7 @@ def load_catalogue(staged: Staged, vectors: Staged | None, texts: StagedTexts | 
         vectors=None if vectors is None else _load_vectors(vectors, len(articles)),
         histories=_load_histories(staged),
         latest_history=users["history"].to_numpy(),
+        first_history=users["first_history"].to_numpy(),
         texts=None if texts is None else load_texts(texts.files("tokens"), len(articles), texts.encoder),
     )
 

@@ -73,11 +73,11 @@ def encode_users(
         model = restore(saved, catalogue)
         assert isinstance(model, HistoryModel)  # check_encoder refuses the others
         news, served = _article_vectors(model, len(catalogue.article_ids), place)
-        files = write_vectors(scratch / "vectors", served, news)
+        files = write_vectors(scratch / "vectors", model.embeddings.numpy(), news)
         history = lake.read_or_empty("click_history")
         clicked = latest_clicks(history, lake.read("impressions") if add_clicks else None, length=saved.settings.history)
         index = read(lake.spark, scratch / "index.parquet")
-        users = encoded(indexed(clicked, index), model, files[1])
+        users = encoded(indexed(clicked, index), model, *files)
         run.rows_in(clicked.count())
         where = {"model": saved.settings.model, "run_id": saved.run_id}
         articles = through_parquet(lake.spark, scratch / "articles.parquet", "news_id", catalogue.article_ids, served)
@@ -148,13 +148,14 @@ def indexed(clicked: DataFrame, index: DataFrame) -> DataFrame:
     return known.groupBy("user_id").agg(found.alias("clicked")).select("user_id", F.col("clicked.article").alias("articles"))
 
 
-def encoded(users: DataFrame, model: "HistoryModel", news: Path) -> DataFrame:
-    """user_id, embedding of `indexed` users, by a model whose news tower's vectors are in the file `news` (npy)."""
+def encoded(users: DataFrame, model: "HistoryModel", embeddings: Path, news: Path) -> DataFrame:
+    """user_id, embedding of `indexed` users, by a model whose articles' embeddings and news tower's vectors are in two files (npy)."""
     import torch
 
-    # What the workers are sent: without the articles' vectors, which the file has.
+    # What the workers are sent: without the articles' vectors, which the files have.
     width = model.histories.shape[1]
     model.news = torch.nn.Identity()  # type: ignore[assignment]
+    model.embeddings = torch.empty((0, 0))
     model.histories = torch.empty((0, width), dtype=torch.long)
     schema = T.StructType([users.schema["user_id"], T.StructField("embedding", T.ArrayType(T.FloatType()))])
 
@@ -162,11 +163,12 @@ def encoded(users: DataFrame, model: "HistoryModel", news: Path) -> DataFrame:
         from newslake.training.data import padded
 
         torch.set_num_threads(1)
-        table = torch.from_numpy(np.load(news))
+        # Copied on write, which never happens: all workers share the pages, and torch does not warn of memory that it may not write.
+        tables = [torch.from_numpy(np.load(file, mmap_mode="c")) for file in (news, embeddings)]
         for batch in batches:
             clicked = torch.from_numpy(padded(batch.column("articles"), width)).long()
             with torch.inference_mode():
-                parts = [model.users_of(part, table) for part in clicked.split(_USERS_AT_ONCE)]
+                parts = [model.users_of(part, *tables) for part in clicked.split(_USERS_AT_ONCE)]
             vectors = torch.cat(parts).numpy() if parts else np.empty((0, 1), np.float32)
             offsets = pa.array(np.arange(0, vectors.size + 1, vectors.shape[1], dtype=np.int32))
             lists = pa.ListArray.from_arrays(offsets, pa.array(vectors.ravel()))
@@ -190,7 +192,9 @@ def _articles(lake: Lakehouse, saved: "SavedModel", scratch: Path, encoder: str 
         users_in_training=0,
         article_ids=ids,
         articles_in_training=0,
-        **codes,
+        category=codes["category"],
+        subcategory=codes["subcategory"],
+        entity=codes["entity"],
         vectors=flat_vectors(table["embedding"]).copy(),  # Arrow's memory may not be written, of which torch warns
         histories=np.full((1, saved.settings.history), -1, dtype=np.int32),
         latest_history=np.zeros(0, dtype=np.int32),
@@ -212,13 +216,13 @@ def _texts(lake: Lakehouse, saved: "SavedModel", encoder: str | None, scratch: P
 
 
 def _article_vectors(model: "HistoryModel", articles: int, device: "torch.device") -> tuple[np.ndarray, np.ndarray]:
-    """(articles, dim) of the news tower, and as served. The model is on the CPU afterwards."""
+    """(articles, dim) of the news tower, and (articles, size + dim) as served. The model is on the CPU afterwards."""
     import torch
 
     model.to(device)
     with torch.inference_mode():
-        parts = [model.news(part.to(device)) for part in torch.arange(articles).split(8192)]
+        parts = [model.news_of(part.to(device)) for part in torch.arange(articles).split(8192)]
         news = torch.cat(parts)
-        found = news.cpu().numpy(), model.as_candidate(news).cpu().numpy()
+        found = news.cpu().numpy(), model.candidates_of(news, model.embeddings).cpu().numpy()
     model.to("cpu")
     return found

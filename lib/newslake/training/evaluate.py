@@ -54,19 +54,20 @@ def all_vectors(model: Recommender, catalogue: Catalogue, device: torch.device, 
     with torch.inference_mode():
         if isinstance(model, HistoryModel):
             if model.news.tuned is None:
-                news = _in_chunks(model.news, range(articles), device)
+                news = _in_chunks(model.news_of, range(articles), device)
             else:
-                news = group.whole(_in_chunks(model.news, group.share_of(articles), device), articles)
+                news = group.whole(_in_chunks(model.news_of, group.share_of(articles), device), articles)
             read = partial(_read, model, news)
             count = len(model.histories)
             users = group.whole(_in_chunks(read, group.share_of(count), device, chunk=_HISTORY_CHUNK), count)
-            return Vectors(users, _in_chunks(lambda part: model.as_candidate(news[part]), range(articles), device), of_histories=True)
+            served = _in_chunks(lambda part: model.candidates_of(news[part], model.embeddings[part]), range(articles), device)
+            return Vectors(users, served, of_histories=True)
         users = _in_chunks(model.user_vectors, range(len(catalogue.user_ids)), device)
         return Vectors(users, _in_chunks(model.article_vectors, range(articles), device))
 
 
 def _read(model: HistoryModel, news: Tensor, histories: Tensor) -> Tensor:
-    return model.users_of(model.histories[histories], news)
+    return model.users_of(model.histories[histories], news, model.embeddings)
 
 
 def scores(vectors: Vectors, impressions: Impressions) -> Tensor:

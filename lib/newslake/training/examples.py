@@ -66,10 +66,15 @@ def history_lists(histories: DataFrame, article_index: DataFrame) -> DataFrame:
 
 
 def users(shown: DataFrame, recent: DataFrame) -> DataFrame:
-    """Every user in `candidates`: user_id, in_training (has a click in training), history_key (of the latest impression)."""
+    """Every user in `candidates`.
+
+    Returns:
+        user_id, in_training (has a click in training), history_key (of the latest impression), first_history_key (of the first).
+    """
     flags = shown.groupBy("user_id").agg(F.max((F.col("role") == TRAIN) & F.col("clicked")).alias("in_training"))
-    latest = F.max_by("history_key", F.struct("occurred_at", "split", "impression_id"))
-    return flags.join(recent.groupBy("user_id").agg(latest.alias("history_key")), on="user_id", how="left")
+    moment = F.struct("occurred_at", "split", "impression_id")
+    keys = F.max_by("history_key", moment).alias("history_key"), F.min_by("history_key", moment).alias("first_history_key")
+    return flags.join(recent.groupBy("user_id").agg(*keys), on="user_id", how="left")
 
 
 def articles(shown: DataFrame, news: DataFrame) -> DataFrame:
@@ -130,10 +135,11 @@ def with_index(spread: DataFrame, key: str, index: str) -> DataFrame:
     return numbered.select((F.col("start") + place - 1).cast("int").alias(index), *columns)
 
 
-def with_history(rows: DataFrame, histories: DataFrame) -> DataFrame:
-    """The rows with `history` (int, 0 for none) in place of history_key. histories: history_key, history from 0."""
-    found = rows.join(histories.select("history_key", "history"), on="history_key", how="left")
-    return found.withColumn("history", F.coalesce(F.col("history") + 1, F.lit(0)).cast("int")).drop("history_key")
+def with_history(rows: DataFrame, histories: DataFrame, name: str = "history") -> DataFrame:
+    """The rows with `name` (int, 0 for none) in place of `name`_key. histories: history_key, history from 0."""
+    numbers = histories.select(F.col("history_key").alias(f"{name}_key"), F.col("history").alias(name))
+    found = rows.join(numbers, on=f"{name}_key", how="left")
+    return found.withColumn(name, F.coalesce(F.col(name) + 1, F.lit(0)).cast("int")).drop(f"{name}_key")
 
 
 def impression_lists(shown: DataFrame, user_index: DataFrame, article_index: DataFrame, histories: DataFrame) -> DataFrame:

@@ -58,27 +58,28 @@ def train_recommender(
     impression came without a history, as from a stream, the history is what the user had clicked before it.
 
     Reads impressions, click_history, clicks, news and, for all models but mf, article_embeddings. Writes user_embeddings,
-    news_embeddings (the best epoch's vectors), model_metrics (every epoch; of test the one that was kept) and the model itself (a
-    folder). The same data, settings and seed are the same run: where its results are there already, nothing is done; a killed run goes
-    on after its last epoch.
+    news_embeddings (the best epoch's vectors), model_metrics (every epoch, 0 being the untrained model; of test the one that was kept) and
+    the model itself (a folder). The same data, settings and seed are the same run: where its results are there already, nothing is done;
+    a killed run goes on after its last epoch.
 
     Args:
         model: Which model: mf (matrix factorization), content (the article's text, category and entity; users by id), nrms
             (attention over the user's clicks) or dssm (two towers and their cosine).
         epochs: Passes over the clicks at most (default: 30; 8 for nrms and dssm).
-        patience: Stop after so many epochs without a better valid AUC (default: 5 for content, 2 for nrms and dssm; mf never stops).
+        patience: Stop after so many epochs without a better valid AUC, the untrained model counted where it ranks as zero-shot does
+            (default: 5 for content, 2 for nrms and dssm; mf never stops).
         seed: Of the first weights, the order of examples, the skips drawn and dropout.
-        dim: Size of the vectors (default: 50; 64 for nrms and dssm).
+        dim: Size of the vectors, of content, nrms and dssm without their frozen part (default: 50; 64 for nrms and dssm).
         batch_size: Examples per step for mf and content, an example being a user, a candidate and a label; clicks for nrms and dssm
             (default: 128).
-        learning_rate: Adam's (default: the model's own).
+        learning_rate: Adam's (default: 0.001; 0.003 for nrms and dssm).
         weight_decay: Adam's, added to the gradient (default: 1e-5).
         skips: Skipped candidates drawn per click, afresh each epoch.
         loss: bce (each candidate clicked or not; default of mf and content) or softmax (the click among itself and its skips).
         schedule: Of the learning rate: constant (default of mf and content) or cosine, falling to 0 over all epochs.
         warmup: Share of all steps over which the learning rate rises from 0.
         precision: bf16 takes products in bfloat16, which GPUs do faster; weights stay in fp32.
-        history: Latest clicks that nrms and dssm read; at most max-history.
+        history: Latest clicks that nrms, dssm and content read; at most max-history.
         heads: Of nrms's self-attention; divides dim.
         attributes: Whether nrms and dssm read category, subcategory and entity beside the text (default: yes).
         dropout: Share of inputs put to 0 while training nrms and dssm.

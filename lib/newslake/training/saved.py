@@ -24,7 +24,7 @@ from newslake.training.models import Recommender, build_model
 from newslake.training.texts import Texts
 from newslake.training.train_settings import TrainSettings
 
-FORMAT = 1
+FORMAT = 2
 _ATTRIBUTES = ("category", "subcategory", "entity")
 
 

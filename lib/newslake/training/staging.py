@@ -1,6 +1,6 @@
 """Stages what training needs as Parquet in a folder of its own, named by a fingerprint of what it was made from.
 
-    <staging>/<fingerprint>/articles, users     index and id (and attributes; a user's latest history), one row each
+    <staging>/<fingerprint>/articles, users     index and id (and attributes; a user's first and latest history), one row each
                             histories           one distinct list of a user's latest clicks, by index
                             clicks-<width>      one click with its skips, padded to the width: read through Petastorm
                             train, valid, test  one impression with its candidates: read through pyarrow, see data.py
@@ -158,7 +158,8 @@ def _build(
     histories = written(histories, temporary / "tmp" / "numbered_histories")
     users = _indexed(examples.users(shown, recent), "user_id", "user", temporary / "tmp" / "users")
     articles = _indexed(examples.articles(shown, news), "news_id", "article", temporary / "tmp" / "articles")
-    users = written(examples.with_history(users, histories), temporary / "users")
+    users = examples.with_history(examples.with_history(users, histories), histories, "first_history")
+    users = written(users, temporary / "users")
     articles = written(articles, temporary / "articles")
     write(examples.history_lists(histories, articles), temporary / "histories")
     of_impression = examples.with_history(recent.select("split", "impression_id", "history_key"), histories)

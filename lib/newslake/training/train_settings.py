@@ -8,7 +8,7 @@ from newslake.training.models import Shape, model_class
 from newslake.training.models.base import Loss
 
 # Part of every run's id: raise it when the same settings on the same data train another model.
-RECIPE = 3
+RECIPE = 4
 Schedule = Literal["constant", "cosine"]
 TrainPrecision = Literal["fp32", "bf16"]
 
@@ -22,7 +22,7 @@ class TrainSettings:
         epochs: at most.
         patience: epochs without a better valid AUC after which training stops.
         seed: of the first weights, the order of the examples and the skips drawn.
-        dim: size of the vectors.
+        dim: size of the vectors, or of their learnt part.
         batch_size: examples (a user, a candidate and whether it was clicked) or clicks (each with its skips) per step, over all
             processes together.
         learning_rate, weight_decay: Adam's.

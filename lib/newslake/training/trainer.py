@@ -51,6 +51,8 @@ def train(
 ) -> Trained:
     """Train, judging on train and valid after each epoch; stop early, and keep the best epoch by valid AUC (the first of equals).
 
+    A model that begins as zero-shot is judged before its first epoch too, which counts as epoch 0.
+
     Args:
         data: what staging made.
         settings: see TrainSettings.
@@ -72,6 +74,8 @@ def train(
         progress(f"going on after epoch {done.epoch} of {settings.epochs}" if not done.finished else f"trained already: epoch {done.epoch}")
     with _torch_threads(threads), torch.random.fork_rng(enabled=settings.dropout > 0):
         if not done.finished:
+            if model.begins_as_zero_shot and not done.metrics:
+                _judge_untrained(data, settings, model, done, place, group, progress)
             _train_epochs(data, settings, model, optimizer, done, place, group, checkpoint, progress)
         if done.best_weights:  # which the first of several processes keeps
             model.load_state_dict(done.best_weights)
@@ -115,8 +119,17 @@ def _train_epochs(
                 break
 
 
+def _judge_untrained(
+    data: TrainingData, settings: TrainSettings, model: Recommender, done: Progress, device: torch.device, group: Alone, progress: Tell
+) -> None:
+    """Count the model as it begins as epoch 0: where training only does harm, it is the best."""
+    vectors = all_vectors(model, data.catalogue, device, group)
+    if group.rank == 0:
+        _judge(data, settings, model, vectors, done, None, progress)
+
+
 def _judge(
-    data: TrainingData, settings: TrainSettings, model: Recommender, vectors: Vectors, done: Progress, loss: float, progress: Tell
+    data: TrainingData, settings: TrainSettings, model: Recommender, vectors: Vectors, done: Progress, loss: float | None, progress: Tell
 ) -> None:
     on_train, _ = evaluate(vectors, data.train, settings.loss)
     on_valid, valid_loss = evaluate(vectors, data.valid, settings.loss)
@@ -145,11 +158,12 @@ def torch_device(name: str) -> torch.device:
     return device
 
 
-def _report(epoch: int, epochs: int, loss: float, on_train: RankingMetrics, on_valid: RankingMetrics, *, best: bool) -> str:
+def _report(epoch: int, epochs: int, loss: float | None, on_train: RankingMetrics, on_valid: RankingMetrics, *, best: bool) -> str:
     def auc(metrics: RankingMetrics) -> str:
         return "none" if metrics.auc is None else f"{metrics.auc:.4f}"
 
-    text = f"epoch {epoch} of {epochs}: loss {loss:.4f}, AUC train {auc(on_train)}, valid {auc(on_valid)}"
+    step = "before training, as zero-shot:" if loss is None else f"epoch {epoch} of {epochs}: loss {loss:.4f},"
+    text = f"{step} AUC train {auc(on_train)}, valid {auc(on_valid)}"
     return f"{text} (best so far)" if best else text
 
 

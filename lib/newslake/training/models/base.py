@@ -34,8 +34,8 @@ class Shape:
     """What decides a model's layers.
 
     Attributes:
-        dim: size of the vectors.
-        history: latest clicks that a model of histories reads.
+        dim: size of the vectors, or of their learnt part where a frozen one stands beside it.
+        history: latest clicks that a model reads.
         heads: of its self-attention; divides dim.
         attributes: whether its articles are category, subcategory and entity too, or text alone.
         dropout: share of the numbers put to 0 while training, in models of histories.
@@ -76,12 +76,16 @@ class LookedUp:
         candidates: (n, 1 + skips) places in `distinct` of the articles shown.
         distinct: (articles,) indices of the batch's articles, each once.
         text: (articles, size) what the news tower reads of their texts; None where that depends on weights too.
+        frozen_users: (n, size) the frozen part of the users' vectors, see history.HistoryModel.
+        frozen_articles: (articles, size) the frozen part of the articles' vectors.
     """
 
     history: Tensor
     candidates: Tensor
     distinct: Tensor
     text: Tensor | None
+    frozen_users: Tensor
+    frozen_articles: Tensor
 
 
 class Recommender(nn.Module):
@@ -93,11 +97,13 @@ class Recommender(nn.Module):
     Attributes:
         needs_vectors: whether the model reads the articles' embeddings.
         reads_history: whether it knows users by their histories.
+        begins_as_zero_shot: whether it ranks as zero-shot does before it is trained, so that epoch 0 may be the best.
         defaults: for training it.
     """
 
     needs_vectors: ClassVar[bool]
     reads_history: ClassVar[bool] = False
+    begins_as_zero_shot: ClassVar[bool] = False
     defaults: ClassVar[Defaults]
 
     def __init__(self, catalogue: Catalogue, shape: Shape) -> None:

@@ -8,39 +8,64 @@ from torch import Tensor, nn
 from newslake.errors import UserError
 from newslake.training.data import Catalogue
 from newslake.training.models.base import Defaults, LookedUp, Recommender, Shape
+from newslake.training.models.frozen import SCALE, frozen_users
 from newslake.training.models.towers import AdditiveAttention, NewsTower, SelfAttention
+
+DEFAULTS = Defaults(
+    epochs=8,
+    patience=2,
+    dim=64,
+    batch_size=128,
+    learning_rate=3e-3,
+    loss="softmax",
+    schedule="cosine",
+    dropout=0.4,
+    attributes=True,
+)
 
 
 class HistoryModel(Recommender):
-    """What the models of histories share: histories and articles looked up in tables, every distinct article of a batch encoded once.
+    """What the models of histories share: zero-shot's ranking to begin with, and what is learnt beside it.
+
+    A vector that is served has two joined parts, and so an inner product has two summands:
+
+    - frozen (size of the embeddings): of an article its embedding at unit length; of a user the mean of the clicked articles'
+      embeddings at unit length, times a learnt scale. The inner product is zero-shot's cosine times the scale.
+    - learnt (dim): the news tower's vectors, and what a subclass reads of them. Those of candidates are multiplied by a learnt gate
+      that is 0 at first, so that an untrained model ranks exactly as zero-shot does.
 
     A subclass gives `read` (a user out of the vectors of clicked articles) and, where it differs, `as_candidate`. A user
-    without any known click has a learnt vector.
+    without any known click has a learnt vector, and zeros in the frozen part.
     """
 
     needs_vectors = True
     reads_history = True
+    begins_as_zero_shot = True
 
     def __init__(self, catalogue: Catalogue, shape: Shape) -> None:
         super().__init__(catalogue, shape)
-        if catalogue.histories is None:
-            raise ValueError("a model of histories needs the users' histories")
+        if catalogue.histories is None or catalogue.vectors is None:
+            raise ValueError("a model of histories needs the users' histories and the articles' vectors")
         self.histories: Tensor
+        self.embeddings: Tensor
         table = torch.from_numpy(catalogue.histories[:, : shape.history]).long()
         self.register_buffer("histories", table, persistent=False)
+        self.register_buffer("embeddings", torch.from_numpy(catalogue.vectors), persistent=False)
         self.news = NewsTower(catalogue, shape)
         self.nobody = nn.Parameter(torch.zeros(shape.dim))
+        self.scale = nn.Parameter(torch.tensor(SCALE).log())
+        self.gate = nn.Parameter(torch.zeros(shape.dim))
 
     def read(self, clicked: Tensor, there: Tensor) -> Tensor:
         """(n, dim) users who clicked articles with the vectors `clicked` (n, k, dim), latest first, where `there` (n, k)."""
         raise NotImplementedError
 
     def as_user(self, vectors: Tensor) -> Tensor:
-        """(n, dim) what is served for the users that `read` and `nobody` give."""
+        """(n, dim) the learnt part of the users that `read` and `nobody` give."""
         return vectors
 
     def as_candidate(self, vectors: Tensor) -> Tensor:
-        """(..., dim) what is served for articles with these vectors of the news tower."""
+        """(..., dim) the learnt part, before the gate, of articles with these vectors of the news tower."""
         return vectors
 
     def note_met(self, users: Tensor, articles: Tensor) -> None:
@@ -49,19 +74,34 @@ class HistoryModel(Recommender):
 
     def article_vectors(self, articles: Tensor) -> Tensor:
         """See Recommender."""
-        return self.as_candidate(self.news(articles))
+        return self.candidates_of(self.news_of(articles), nn.functional.embedding(articles, self.embeddings))
+
+    def news_of(self, articles: Tensor, text: Tensor | None = None) -> Tensor:
+        """(n, dim) the news tower's vectors of articles (n,); `text` as in LookedUp, where it was looked up before."""
+        if text is None:
+            text = self.news.text_of(articles, nn.functional.embedding(articles, self.embeddings))
+        vectors: Tensor = self.news(articles, text)
+        return vectors
 
     def user_vectors(self, users: Tensor) -> Tensor:
-        """(n, dim) vectors of histories (n,), see Recommender."""
+        """(n, size + dim) vectors of histories (n,), see Recommender."""
         return self.pairs(users, users.new_empty((len(users), 0)))[0]
 
-    def users_of(self, clicked: Tensor, news: Tensor) -> Tensor:
-        """(n, dim) vectors of users who clicked these articles, with the news tower's vectors at hand.
+    def candidates_of(self, news: Tensor, embeddings: Tensor) -> Tensor:
+        """(n, size + dim) what is served for articles with vectors `news` (n, dim) of the news tower and `embeddings` (n, size)."""
+        return torch.cat((nn.functional.normalize(embeddings, dim=-1), self.as_candidate(news) * self.gate), dim=-1)
+
+    def users_of(self, clicked: Tensor, news: Tensor, embeddings: Tensor) -> Tensor:
+        """(n, size + dim) vectors of users who clicked these articles, with what is known of the articles at hand.
 
         Args:
             clicked: (n, k) places in `news`, latest first; -1 where there is none.
             news: (articles, dim) from the news tower.
+            embeddings: (articles, size).
         """
+        return torch.cat((self.scale.exp() * frozen_users(clicked, embeddings), self._learnt(clicked, news)), dim=-1)
+
+    def _learnt(self, clicked: Tensor, news: Tensor) -> Tensor:
         there = clicked >= 0
         # A row with nothing to read would be NaN: it reads one place of no meaning, and the result is put aside.
         empty = ~there.any(dim=1)
@@ -77,14 +117,18 @@ class HistoryModel(Recommender):
         clicked = clicked[:, :longest]
         distinct, place = torch.unique(torch.cat((clicked.reshape(-1), articles.reshape(-1))).clamp(min=0), return_inverse=True)
         of_history = torch.where(clicked >= 0, place[: clicked.numel()].view_as(clicked), -1)
-        text = None if self.news.tuned is not None else self.news.text_of(distinct)
-        return LookedUp(of_history, place[clicked.numel() :].view_as(articles), distinct, text)
+        embeddings = nn.functional.embedding(distinct, self.embeddings)
+        text = None if self.news.tuned is not None else self.news.text_of(distinct, embeddings)
+        frozen = frozen_users(of_history, embeddings), nn.functional.normalize(embeddings, dim=-1)
+        return LookedUp(of_history, place[clicked.numel() :].view_as(articles), distinct, text, *frozen)
 
     def pairs(self, users: Tensor, articles: Tensor, looked_up: LookedUp | None = None) -> tuple[Tensor, Tensor]:
         """See Recommender."""
         found = looked_up or self.look_up(users, articles)
-        news = self.news(found.distinct, found.text)
-        return self.users_of(found.history, news), nn.functional.embedding(found.candidates, self.as_candidate(news))
+        news = self.news_of(found.distinct, found.text)
+        of_users = torch.cat((self.scale.exp() * found.frozen_users, self._learnt(found.history, news)), dim=-1)
+        of_articles = torch.cat((found.frozen_articles, self.as_candidate(news) * self.gate), dim=-1)
+        return of_users, nn.functional.embedding(found.candidates, of_articles)
 
 
 class NRMS(HistoryModel):
@@ -94,7 +138,7 @@ class NRMS(HistoryModel):
     the news tower stands in its place, over the frozen embedding of the whole text.
     """
 
-    defaults = Defaults(epochs=8, patience=2, dim=64, batch_size=128, loss="softmax", schedule="cosine", dropout=0.2, attributes=True)
+    defaults = DEFAULTS
 
     def __init__(self, catalogue: Catalogue, shape: Shape) -> None:
         super().__init__(catalogue, shape)
@@ -118,7 +162,7 @@ class DSSM(HistoryModel):
     root of 1 / temperature, so that their inner product is the logit and ranks as the cosine does.
     """
 
-    defaults = Defaults(epochs=8, patience=2, dim=64, batch_size=128, loss="softmax", schedule="cosine", dropout=0.4, attributes=True)
+    defaults = DEFAULTS
 
     def __init__(self, catalogue: Catalogue, shape: Shape) -> None:
         super().__init__(catalogue, shape)

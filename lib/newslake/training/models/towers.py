@@ -26,11 +26,8 @@ class NewsTower(nn.Module):
             raise ValueError("a model of histories needs the articles' vectors")
         text = torch.from_numpy(catalogue.vectors)
         known = text[: catalogue.articles_in_training] if catalogue.articles_in_training else text
-        self.text: Tensor
         self.mean: Tensor
         self.scale: Tensor
-        if not shape.tune_layers:
-            self.register_buffer("text", text, persistent=False)
         self.register_buffer("mean", known.mean(dim=0))
         self.register_buffer("scale", 1.0 / known.std(correction=0).clamp(min=1e-6))
         self.dropout = nn.Dropout(shape.dropout)
@@ -53,15 +50,15 @@ class NewsTower(nn.Module):
             assert isinstance(view, AttributeEmbedding)
             view.note_met(articles)
 
-    def text_of(self, articles: Tensor) -> Tensor:
-        """(n, size) what is read of the texts of articles (n,), which depends on weights only where the encoder learns."""
-        text = nn.functional.embedding(articles, self.text) if self.tuned is None else self.tuned(articles, self.mean)
+    def text_of(self, articles: Tensor, embeddings: Tensor) -> Tensor:
+        """(n, size) what is read of the texts of articles (n,) with these `embeddings` (n, size); an encoder that learns reads texts."""
+        text = embeddings if self.tuned is None else self.tuned(articles, self.mean)
         read: Tensor = self.dropout((text - self.mean) * self.scale)
         return read
 
-    def forward(self, articles: Tensor, text: Tensor | None = None) -> Tensor:
-        """(n, dim) vectors of articles (n,); `text` (n, size) is what `text_of` gives for them, where it was asked before."""
-        vectors: Tensor = self.from_text(self.text_of(articles) if text is None else text)
+    def forward(self, articles: Tensor, text: Tensor) -> Tensor:
+        """(n, dim) vectors of articles (n,), where `text` (n, size) is what `text_of` gives for them."""
+        vectors: Tensor = self.from_text(text)
         if self.attention is not None:
             views = torch.stack([vectors, *(view(articles) for view in self.views)], dim=1)
             vectors = self.attention(views)
