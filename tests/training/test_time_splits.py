@@ -146,6 +146,8 @@ def test_test_has_one_row_of_the_epoch_that_valid_chose(trained: tuple[Lakehouse
     assert rows[0]["impressions"] == len(aucs) > 8
     assert rows[0]["auc"] == pytest.approx(np.mean(aucs), abs=1e-6)
     assert run.facts["test AUC"] == f"{rows[0]['auc']:.4f}"
+    assert run.facts["promoted"] == "not judged: content knows users by id, so that only dssm or nrms can serve new ones"
+    assert not lake.exists("promotions")
 
 
 def test_what_test_holds_decides_nothing_but_its_own_row(trained: tuple[Lakehouse, JobRun], lake: Lakehouse) -> None:
