@@ -152,7 +152,8 @@ def story(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Stor
     """Every run of train_recommender that these tests look at."""
     lake = Lakehouse(spark, str(tmp_path_factory.mktemp("story") / "lakehouse"))
     fill(lake)
-    good, weak, seen = train(lake), train(lake, **WEAK), []
+    good, weak = train(lake), train(lake, **WEAK)
+    seen: list[Any] = []
 
     def kill(lake: Lakehouse, run: JobRun, prepared: Prepared, run_id: str, place: Place, *_: object, **__: object) -> None:
         seen.extend([prepared, place])
@@ -223,6 +224,7 @@ def test_what_is_in_use_is_served_and_the_way_back_leads_to_the_one_before(story
         assert (Path(exported.facts["files"]) / "user_embeddings.tsv").is_file()
         return encoded.facts["model run"], exported.facts["vectors of"].split()[1]
 
+    promote(lake, JobRun("promote"), kind="recommender", run_id=last)
     assert served() == (last, last)
     promote(lake, JobRun("promote"), kind="recommender", previous=True)
     assert served() == (first, first)
