@@ -19,8 +19,7 @@ if TYPE_CHECKING:  # torch takes seconds to import: --help does without
 
 JOB = "train_recommender"
 METRIC = "auc"
-"""What chose the epoch and what is reported. It counts every pair of click and skip, so fewer impressions tell two models apart than by
-nDCG@10, which sees only where the clicks at the top are."""
+"""What chose the epoch and what is reported first. It counts every candidate, and vectors are served to find the best of many."""
 ZERO_SHOT = "zero-shot"
 
 
