@@ -237,7 +237,8 @@ def test_what_is_in_use_is_served_and_the_way_back_leads_to_the_one_before(story
     export_vectors(lake, exported, to=("tsv",))
     assert encoded.rows_written == exported.rows_written == {}
     assert (encoded.facts["recommender in use"], exported.facts["recommender in use"]) == ("none: nothing to do", "none: no files to write")
-    promote(lake, JobRun("promote"), kind="recommender", run_id=first)
+    export_vectors(lake, exported, to=("tsv",), run_id=last)
+    assert exported.facts["vectors of"] == f"nrms {last}"
 
 
 def test_zero_shot_stands_for_one_in_use_that_is_gone(story: Story, tmp_path: Path) -> None:

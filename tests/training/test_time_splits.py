@@ -118,6 +118,8 @@ def test_the_group_is_flat_on_the_command_line_and_in_job_runs() -> None:
     assert settings == settings_of(train_recommender, {"by_time": TimeSplits("2019-11-16", 4.0, splits=("live", "dev"))})
     assert settings["valid_hours"] == settings_of(train_recommender, {})["valid_hours"]
     assert "by_time" not in settings
+    judged = job_options(train_recommender, ["--no-promote", "--tolerance=0.02"])
+    assert (judged["promote"], judged["tolerance"], settings["resamples"]) == (False, 0.02, "1000")
 
 
 def test_test_has_one_row_of_the_epoch_that_valid_chose(trained: tuple[Lakehouse, JobRun]) -> None:

@@ -67,8 +67,8 @@ def export_vectors(
         rebuild: Drop the collections first, and export all anew.
         batch_rows: Vectors in one request to Milvus.
         slice_rows: Vectors between two entries in vector_exports: what a killed run sends again at most.
-        model: Whose vectors the files hold, such as content (default: the recommender in use, by table promotions, and no files are
-            written where none of those judged is; where none was judged, the only model there is).
+        model: Whose vectors the files hold, such as content (default: the run's, or the recommender in use, by table promotions, and no
+            files are written where none of those judged is; where none was judged, the only model there is).
         run_id: The training run that the files are of (default: the one in use, or the latest of another --model).
         out: Folder for the files (default: _feeds beside the tables).
         feed: Form of Vespa's feed: one operation a line (lines, .jsonl), or one JSON array (array, .json).

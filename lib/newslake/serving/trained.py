@@ -7,7 +7,7 @@ from pyspark.sql import functions as F
 
 from newslake.errors import JobFailed, UserError
 from newslake.lakehouse import Lakehouse
-from newslake.options import the_one
+from newslake.options import the_one, those_asked_for
 from newslake.promotions import NONE, standing
 from newslake.search.mips import largest_norm
 from newslake.vectors import norm
@@ -47,7 +47,7 @@ def trained_vectors(lake: Lakehouse, *, model: str | None, run_id: str | None) -
 
     Args:
         lake: where user_embeddings and news_embeddings are.
-        model: such as content; None: that of the recommender in use, or the only one there is where none was judged.
+        model: such as content; None: that of the run or of the recommender in use, or the only one there is where none was judged.
         run_id: of the training; None takes the one in use, where it is of that model, or else the model's latest that job_runs knows.
 
     Raises:
@@ -62,7 +62,7 @@ def trained_vectors(lake: Lakehouse, *, model: str | None, run_id: str | None) -
         model, run_id = known.name, known.run_id
         if news.where(F.col("run_id") == run_id).isEmpty():
             raise UserError(f"news_embeddings has no vectors of {run_id}, the recommender in use: run jobs/encode_users.py first")
-    model = the_one(news, "model", model, table="news_embeddings", built_by=_BUILT_BY, things="vectors")
+    model = the_one(those_asked_for(news, run_id=run_id), "model", model, table="news_embeddings", built_by=_BUILT_BY, things="vectors")
     users, news = (rows.where(F.col("model") == model) for rows in (users, news))
     run_id = the_one(news, "run_id", run_id or _latest(lake, model, news), table="news_embeddings", built_by=_BUILT_BY, things="vectors")
     the_one(users, "run_id", run_id, table="user_embeddings", built_by=_BUILT_BY, things="vectors")
