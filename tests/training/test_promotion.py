@@ -164,7 +164,7 @@ def story(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Stor
         with pytest.raises(KeyboardInterrupt):
             train(lake, by_time=NEXT)
     before = lake.read("promotions").count()
-    return Story(lake, good, weak, train(lake, by_time=NEXT, tolerance=0.5), before, *seen)
+    return Story(lake, good, weak, train(lake, by_time=NEXT, promotion=Promotion(tolerance=0.5)), before, *seen)
 
 
 def test_a_better_model_comes_into_use(story: Story) -> None:
