@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 from pyspark.sql import SparkSession
@@ -20,6 +21,7 @@ from newslake.lakehouse import Lakehouse
 from newslake.promotions import NONE, promote
 from newslake.serving.job import export_vectors
 from newslake.training import recommender
+from newslake.training.data import coded_as, codes_of
 from newslake.training.encode_users import encode_users
 from newslake.training.on_test import paired_sums
 from newslake.training.preparation import Prepared
@@ -32,7 +34,7 @@ from tests.filling import put
 from tests.training import frames
 
 ARTICLES, TEST_DAY, LATE = 60, 15, "N060"
-"""Only the last day shows LATE, whose category comes first of all: it moves every number that a later catalogue gives to a category."""
+"""Only the last day shows LATE, whose category no other article has."""
 NOISE = {f"N{i:03}": np.random.default_rng(i).normal(size=8).astype(np.float32).tolist() for i in range(ARTICLES + 1)}
 TELLING = {**frames.drawn_vectors(3, articles=ARTICLES), LATE: [0.1] * 8}
 """Vectors by two encoders: of one they say nothing of what users like, of the other nearly all."""
@@ -253,11 +255,11 @@ def test_what_is_in_use_is_served_and_the_way_back_leads_to_the_one_before(story
 
     promote(lake, JobRun("promote"), kind="recommender", run_id=last)
     assert served() == (last, last)
+    shown = frames.impressions(lake.spark, [("live", "new", "U99", "", "N001-1 N002-0")], lake.schema("impressions"))
+    put(lake, "impressions", shown.withColumn("occurred_at", F.lit(datetime(2019, 11, 17))))
     promote(lake, JobRun("promote"), kind="recommender", previous=True)
     assert served() == (first, first)
-    users, articles = vectors(lake, first)
-    assert LATE in articles, "an article that came after its training"
-    assert len(users) == 12
+    assert vectors(lake, first)[0].keys() == vectors(lake, last)[0].keys() | {"U99"}, "a user who came since"
     promote(lake, JobRun("promote"), kind="recommender", previous=True)
     encoded, exported = JobRun("encode_users"), JobRun("export_vectors")
     encode_users(lake, encoded)
@@ -315,6 +317,13 @@ def test_who_has_no_test_or_asks_for_none_is_not_judged(story: Story) -> None:
     for mistake in ({"tolerance": -0.1}, {"resamples": 0}):
         with pytest.raises(UserError, match="--tolerance must be 0 or more, --resamples at least 1"):
             Promotion(**mistake)
+
+
+def test_attributes_have_the_numbers_that_the_model_gave_them() -> None:
+    codes = codes_of(pa.chunked_array([["a", "c0", None, "c1", "c0"]]))
+    assert codes.names == ("a", "c0", "c1")
+    found = coded_as(codes, ("c0", "c1", "c2"))
+    assert (found.values.tolist(), found.count, found.names) == ([4, 1, 0, 2, 1], 4, ("c0", "c1", "c2"))
 
 
 def test_resamples_are_the_same_for_both_and_row_0_is_all() -> None:
