@@ -12,7 +12,7 @@ from newslake.pipeline.plan import Option, Task, arguments_of, checked, named
 from newslake.pipeline.runs import daily, hourly, streams, weekly
 from newslake.pipeline.sample import sample_run
 
-NOT_SHOWN = {"run_pipeline", "stream_behaviors", "make_views", "encode_users", "promote"}
+NOT_SHOWN = {"run_pipeline", "stream_behaviors", "make_views", "promote"}
 PROJECT = Path(__file__).parent.parent.parent
 ENCODER: dict[str, Option] = {"encoder": "some-model", "max_tokens": 100}
 RUNS = {

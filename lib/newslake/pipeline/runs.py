@@ -25,6 +25,7 @@ from newslake.topics.fit import fit_topics
 from newslake.training.classifier import train_text_classifier
 from newslake.training.classify import classify_articles
 from newslake.training.compare import compare_models
+from newslake.training.encode_users import encode_users
 from newslake.training.recommender import train_recommender
 from newslake.training.time_splits import TEST_HOURS, TRAIN_DAYS, VALID_HOURS
 from newslake.users.encode import encode_tag_phrases
@@ -33,10 +34,7 @@ from newslake.users.profiles import build_profiles
 from newslake.users.user_vectors import build_user_vectors
 
 MODELS = ("mf", "content", "dssm", "nrms")
-SERVED_MODEL = "content"
-"""Whose vectors go to Vespa."""
-
-
+"""The order in which they are trained. The last two read histories: each may come into use in place of the one before."""
 PURGE_DAYS = 30
 """Older news are purged, and refused where a stream brings them late."""
 RETENTION: Mapping[str, Option] = {
@@ -207,7 +205,8 @@ def weekly(
     """Each week: what is fitted and trained anew, and the short texts whose classes the vote corrects.
 
     Recommenders come after the vote: they read articles' classes. They and the ranker learn from the days before, and are reported on the
-    last hours; the ranker comes into use if it is not worse.
+    last hours; what is not worse there than what is in use takes its place. The vectors of the recommender in use, brought up to date, go
+    to Vespa.
 
     Args:
         encoder: options that make the encoder_id.
@@ -220,12 +219,17 @@ def weekly(
     """
     first, encoded, classed = tuple(waits_for), ("encode_articles",), ("classify_articles",)
     given = {"as_of": as_of, **BY_TIME, **(training or {})}
-    trained = [Task(train_recommender, {"model": model, **given}, classed, f"train_recommender_{model}", "trainer") for model in MODELS]
+    trained: list[Task] = []
+    for model in MODELS:
+        # One after the other, since each is judged against the one in use.
+        waits = (*classed, *(task.key for task in trained[-1:]))
+        trained.append(Task(train_recommender, {"model": model, **given}, waits, f"train_recommender_{model}", "trainer"))
+    keys = tuple(task.key for task in trained)
     corrected = {**(classifying or {}), "trained_on": "short"}
     # Compared by the same runs: nothing is trained twice.
     same = {name: given.get(name) for name in ("epochs", "as_of", *BY_TIME)}
     compared = {"models": ["zero-shot", *MODELS], "seeds": [str(given.get("seed", 0))], **same}
-    feeds = {"to": ["vespa", "tsv"], "model": SERVED_MODEL, "out": places.feeds}
+    feeds = {"to": ["vespa", "tsv"], "out": places.feeds}
     return checked_after(
         waits_for,
         [
@@ -239,8 +243,9 @@ def weekly(
             Task(train_text_classifier, corrected, ("reclassify_short_text",), "train_text_classifier_short", "trainer"),
             Task(classify_articles, {}, ("train_text_classifier_short",)),
             *trained,
-            Task(compare_models, compared, tuple(task.key for task in trained), machine="trainer"),
-            Task(export_vectors, feeds, (f"train_recommender_{SERVED_MODEL}",), "export_feeds"),
+            Task(compare_models, compared, keys, machine="trainer"),
+            Task(encode_users, {}, keys),
+            Task(export_vectors, feeds, ("encode_users",), "export_feeds"),
             # Last: where too little was shown yet, it says so.
             Task(train_ranker, {"as_of": as_of}, ("build_article_vectors",)),
         ],
