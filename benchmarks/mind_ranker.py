@@ -58,10 +58,15 @@ def rankers(lake: Lakehouse, window: Window, seeds: Sequence[int]) -> dict[tuple
             run = run_job(train_ranker, lake, {**options, "kind": kind, "seed": seed})
             print(f"train_ranker {kind}, seed {seed}: {run.seconds:.0f} s: {run.summary()}", flush=True)
             found[kind, seed] = load(models_folder(lake, None, None), run.facts["training run"])
-            counted = (int(run.facts.get(f"{part} impressions with a click", 0)) for part in (TRAIN, VALID))
-            if all(0 < many <= _DEFAULTS["max_impressions"] for many in counted):
+            if all_taken(run.facts):
                 break
     return found
+
+
+def all_taken(facts: Mapping[str, str]) -> bool:
+    """Whether a run of train_ranker, by its facts, left out no impression to learn from or to choose by: no seed decides anything then."""
+    counted = [facts.get(f"{part} impressions with a click") for part in (TRAIN, VALID)]
+    return all(many is not None and int(many.replace(",", "")) <= _DEFAULTS["max_impressions"] for many in counted)
 
 
 def judged(lake: Lakehouse, prepared: Prepared, window: Window, found: Mapping[tuple[str, int], Ranker]) -> list[Judged]:

@@ -12,9 +12,10 @@ import pytest
 from pyspark.sql import SparkSession
 
 import mind
-from mind_ranker import Judged
+from mind_ranker import Judged, all_taken
 from newslake.errors import UserError
 from newslake.frames import frame_of
+from newslake.jobrun import JobRun
 from newslake.lakehouse import Lakehouse
 from newslake.mind.generator import GeneratorSpec
 from newslake.mind.generator.generate import plan
@@ -118,6 +119,16 @@ def test_means_and_deviations_are_over_seeds() -> None:
     assert (row["seeds"], row["impressions"]) == (3, 7)
     assert row["auc"]["mean"] == pytest.approx(np.mean([value for value, _ in values]))
     assert row["auc"]["deviation"] == pytest.approx(0.0030, abs=5e-5)
+
+
+def test_other_seeds_are_trained_where_impressions_are_left_out() -> None:
+    run = JobRun("train_ranker")
+    run.fact("train impressions with a click", 50_000)
+    assert not all_taken(run.facts)
+    run.fact("valid impressions with a click", 1_234)
+    assert all_taken(run.facts)
+    run.fact("train impressions with a click", 50_001)
+    assert not all_taken(run.facts)
 
 
 @pytest.mark.parametrize(
