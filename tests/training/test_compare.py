@@ -114,6 +114,10 @@ def test_the_table_has_every_model_on_the_same_impressions(compared: tuple[Lakeh
     assert auc["nrms"]["impressions"] == kept["impressions"]
     assert auc["zero-shot"]["value"] > 0.6
     assert auc["nrms"]["over_reference"] == pytest.approx(auc["nrms"]["value"] - auc["zero-shot"]["value"])
+    without = [row for row in rows if (row["model"], row["users"], row["metric"]) == ("zero-shot", "no_clicks", "auc")]
+    shown = [behavior[4] for behavior in BEHAVIORS if behavior[0] == "dev" and not behavior[3]]
+    # Nothing to compare candidates with: all of them are equal.
+    assert [(row["value"], row["impressions"]) for row in without] == [(0.5, sum("-1" in one and "-0" in one for one in shown))]
 
 
 def test_again_nothing_is_trained_and_listed_impressions_are_another_comparison(compared: tuple[Lakehouse, JobRun], tmp_path: Path) -> None:
