@@ -13,11 +13,17 @@ from typing import Literal, Self
 import psutil
 
 
-def bench_arguments(description: str, *, impressions: int | None = None, seed: int | None = None) -> argparse.Namespace:
-    """`--small` (under two minutes) and `--json FILE`, as every benchmark takes them; with defaults, `--impressions` and `--seed` too."""
+def bench_parser(description: str) -> argparse.ArgumentParser:
+    """`--small` (under two minutes) and `--json FILE`, as every benchmark takes them."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--small", action="store_true", help="a smaller run that takes under two minutes; its ratios are rough")
     parser.add_argument("--json", type=Path, default=None, metavar="FILE", help="write {measure: {ours, peer, ratio}} there too")
+    return parser
+
+
+def bench_arguments(description: str, *, impressions: int | None = None, seed: int | None = None) -> argparse.Namespace:
+    """Those of `bench_parser`; with defaults, `--impressions` and `--seed` too."""
+    parser = bench_parser(description)
     if impressions is not None:
         parser.add_argument("--impressions", type=int, default=impressions, metavar="N", help=f"generated (default: {impressions:,})")
     if seed is not None:

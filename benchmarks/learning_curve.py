@@ -114,7 +114,7 @@ def main() -> None:
         else:
             articles, shown, later = generated(given.world or max(given.impressions), seed)
         vectors = encoded(articles)
-        for size in [min(size, len(shown)) for size in given.impressions]:
+        for size in dict.fromkeys(min(size, len(shown)) for size in given.impressions):
             valid = min(valid_of(size), len(later) // 3)
             with tempfile.TemporaryDirectory() as folder:
                 # The last of the later impressions: the same test for every size.

@@ -2,7 +2,7 @@ CREATE TABLE IF NOT EXISTS {table} (
   comparison_id STRING NOT NULL COMMENT 'The comparison: a hash of its data, runs and settings',
   model STRING NOT NULL COMMENT 'Name of the model, such as nrms; zero-shot is the mean of the history by cosine',
   run_id STRING NOT NULL COMMENT 'The training run; zero-shot for the baseline that has none',
-  users STRING NOT NULL COMMENT 'Whose impressions: all, at_least_5_clicks (before the impression), new_users (no click in training)',
+  users STRING NOT NULL COMMENT 'Whose impressions: all, at_least_5_clicks or no_clicks (before the impression), new_users (no click in training)',
   metric STRING NOT NULL COMMENT 'auc, mrr, ndcg_at_5 or ndcg_at_10',
   value DOUBLE NOT NULL COMMENT 'Mean over the impressions',
   low DOUBLE NOT NULL COMMENT 'Lower end of the 95 % confidence interval, bootstrap over impressions',

@@ -114,6 +114,10 @@ def test_the_table_has_every_model_on_the_same_impressions(compared: tuple[Lakeh
     assert auc["nrms"]["impressions"] == kept["impressions"]
     assert auc["zero-shot"]["value"] > 0.6
     assert auc["nrms"]["over_reference"] == pytest.approx(auc["nrms"]["value"] - auc["zero-shot"]["value"])
+    without = [row for row in rows if (row["model"], row["users"], row["metric"]) == ("zero-shot", "no_clicks", "auc")]
+    shown = [behavior[4] for behavior in BEHAVIORS if behavior[0] == "dev" and not behavior[3]]
+    # Nothing to compare candidates with: all of them are equal.
+    assert [(row["value"], row["impressions"]) for row in without] == [(0.5, sum("-1" in one and "-0" in one for one in shown))]
 
 
 def test_again_nothing_is_trained_and_listed_impressions_are_another_comparison(compared: tuple[Lakehouse, JobRun], tmp_path: Path) -> None:
@@ -250,7 +254,12 @@ def test_a_value_that_training_never_met_is_not_none(spark: SparkSession, tmp_pa
     )
     data = replace(world, catalogue=catalogue)
     trained = worlds.trained(data, worlds.settings("nrms", attributes=True, epochs=1))
-    torch.nn.init.ones_(trained.model.get_parameter("gate"))  # what is learnt of articles is served, whichever epoch was kept
+    # Something is met, learnt and served, whichever epoch was kept.
+    random, met = torch.Generator().manual_seed(0), torch.arange(catalogue.articles_in_training)
+    trained.model.note_met(met, met)
+    with torch.no_grad():
+        for weight in trained.model.parameters():
+            weight.add_(torch.randn(weight.shape, generator=random))
     save_model(tmp_path / "models", trained.model, catalogue, worlds.settings("nrms", attributes=True), run_id="r", encoder_id="e")
     saved = load_saved(tmp_path / "models", "r")
     column = pa.chunked_array([[None, "Q1", "Q2", "Q9", "Q3"]])

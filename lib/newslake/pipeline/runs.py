@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from newslake.active import CANDIDATE
+from newslake.checks.check import check_lakehouse
 from newslake.pipeline.plan import Option, Task, checked
 from newslake.pipeline.purge import purge_news
 from newslake.ranking.newsfeed import rank_newsfeed
@@ -102,6 +103,15 @@ def streams(encoder: Mapping[str, Option], *, kafka: str, topics: tuple[str, str
     ]
 
 
+def checks(*, webhook: str | None = None) -> list[Task]:
+    """Some time after each hourly run: what the tables hold, against the thresholds. A breach is its failure, and nobody else's.
+
+    Args:
+        webhook: address that breaches are posted to.
+    """
+    return [Task(check_lakehouse, {"webhook": webhook})]
+
+
 def hourly(encoder: Mapping[str, Option], *, hour: str | None = None, places: Places = BESIDE) -> list[Task]:
     """Each hour: the new articles and their stories, every user's newsfeed, and the new articles' classes.
 
@@ -177,6 +187,17 @@ def upkeep(as_of: str, waits_for: Sequence[str], *, purging: Mapping[str, Option
     ]
 
 
+def readers(encoder: Mapping[str, Option], *, as_of: str) -> list[Task]:
+    """What a day's run makes in tables, and nothing else: the users' vectors, and the articles' that lack them.
+
+    Args:
+        encoder: options that make the encoder_id.
+        as_of: the day.
+    """
+    joined = [Task(assign_topics), Task(build_article_vectors, {}, ("assign_topics",))]
+    return checked([*joined, *users(encoder, as_of=as_of, waits_for=("build_article_vectors",))])
+
+
 def daily(encoder: Mapping[str, Option], *, as_of: str, places: Places = BESIDE) -> list[Task]:
     """Each day, soon after midnight UTC: the users' vectors, to Milvus as well, then the purge and the report.
 
@@ -187,9 +208,8 @@ def daily(encoder: Mapping[str, Option], *, as_of: str, places: Places = BESIDE)
         as_of: the day.
         places: what lies elsewhere than beside the tables.
     """
-    joined = [Task(assign_topics), Task(build_article_vectors, {}, ("assign_topics",))]
-    vectors = users(encoder, as_of=as_of, waits_for=("build_article_vectors",))
-    return checked([*joined, *vectors, *switching(as_of=as_of, places=places), *upkeep(as_of, ("export_served",), places=places)])
+    made = readers(encoder, as_of=as_of)
+    return checked([*made, *switching(as_of=as_of, places=places), *upkeep(as_of, ("export_served",), places=places)])
 
 
 def weekly(

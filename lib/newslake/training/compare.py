@@ -22,7 +22,7 @@ from newslake.training.time_splits import NOT_BY_TIME, TEST, VALID, TimeSplits, 
 
 TABLE = "model_comparison"
 ZERO_SHOT, WITH_CONTEXT = "zero-shot", "+context"
-GROUPS = ("all", "at_least_5_clicks", "new_users")
+GROUPS = ("all", "at_least_5_clicks", "no_clicks", "new_users")
 
 
 def compare_models(
@@ -198,11 +198,18 @@ def _sums(metrics: DataFrame, resamples: int) -> dict[tuple[str, str], npt.NDArr
     """By run and group: the sums of every resample, of which there are few."""
     from newslake.training.spark_evaluate import METRICS, bootstrap_sums
 
-    conditions = {"all": F.lit(True), "at_least_5_clicks": F.col("clicks_before") >= 5, "new_users": F.col("is_new")}
+    conditions = {
+        "all": F.lit(True),
+        "at_least_5_clicks": F.col("clicks_before") >= 5,
+        "no_clicks": F.col("clicks_before") == 0,
+        "new_users": F.col("is_new"),
+    }
+    groups = F.array_compact(F.array(*(F.when(condition, F.lit(group)) for group, condition in conditions.items())))
+    grouped = metrics.withColumn("group", F.explode(groups)).withColumn("model", F.concat_ws("/", "model", "group"))
     found: dict[tuple[str, str], npt.NDArray[np.float64]] = {}
-    for group, condition in conditions.items():
-        rows: Sequence[Any] = bootstrap_sums(metrics.where(condition), resamples=resamples, seed=0).collect()
-        for row in rows:
-            sums = found.setdefault((row["model"], group), np.zeros((resamples + 1, 1 + len(METRICS))))
-            sums[row["resample"]] = [row["weight"], *(row[name] for name in METRICS)]
+    rows: Sequence[Any] = bootstrap_sums(grouped, resamples=resamples, seed=0).collect()
+    for row in rows:
+        run_id, _, group = row["model"].rpartition("/")
+        sums = found.setdefault((run_id, group), np.zeros((resamples + 1, 1 + len(METRICS))))
+        sums[row["resample"]] = [row["weight"], *(row[name] for name in METRICS)]
     return found

@@ -1,0 +1,1 @@
+"""Benchmarks that people run on data of their own."""
