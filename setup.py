@@ -33,6 +33,9 @@ RUNTIME = [
     "xgboost>=3,<4; sys_platform == 'darwin'",
     # Generates the Vespa application's schemas.
     "pyvespa>=1.2,<2",
+    # What operators connect: lineage of jobs and tables, off unless asked for; metrics of streams as text.
+    "openlineage-python>=1.50,<2",
+    "prometheus_client>=0.20,<1",
     # The report is one HTML file from templates.
     "Jinja2>=3.1,<4",
     "cyclopts>=4,<6",
@@ -84,7 +87,7 @@ setup(
     packages=[*find_packages("lib"), "newslake.schemas", "newslake.conf"],
     package_data={
         "newslake.schemas": ["*.sql"],
-        "newslake.conf": ["*.yaml", "spark/*"],
+        "newslake.conf": ["*.yaml", "spark/*", "checks/*"],
         "newslake.mind.generator": ["*.yaml"],
         "newslake.reports": ["templates/*"],
     },

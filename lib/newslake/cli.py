@@ -23,6 +23,7 @@ from newslake.errors import JobFailed, UserError
 from newslake.faults import explained
 from newslake.jobrun import JobRun, first_line, log, masked, recorded
 from newslake.lakehouse import Lakehouse
+from newslake.lineage import checked_place, traced
 from newslake.session import spark_session
 from newslake.settings import Profile, load_profile
 
@@ -41,6 +42,7 @@ def _shared(
     catalog: Annotated[str | None, Parameter(group=_WHERE)] = None,
     schema: Annotated[str | None, Parameter(group=_WHERE)] = None,
     config: Annotated[str | None, Parameter(group=_HOW)] = None,
+    lineage: Annotated[str | None, Parameter(group=_HOW)] = None,
     log_level: Annotated[LogLevel, Parameter(group=_HOW)] = "info",
 ) -> None:
     """Options of every job.
@@ -50,6 +52,7 @@ def _shared(
         catalog: Catalog of the tables, where they are names in a metastore or Unity Catalog.
         schema: Schema of the tables, where they are names in a metastore or Unity Catalog.
         config: Settings file in YAML, or the name of one that ships with newslake, such as local.
+        lineage: File or address (http://...) that OpenLineage events go to: which job read and wrote which tables (default: none).
         log_level: How much to say on stderr.
     """
 
@@ -72,6 +75,7 @@ def main(job: JobFunction, argv: Sequence[str] | None = None) -> None:
             return
         own, shared = parsed
         _set_logging(shared["log_level"])
+        profile = replace(profile, lineage=checked_place(shared["lineage"]))
         spark = spark_session(f"newslake {name}", extra=profile.spark)
         spark.sparkContext.setLogLevel("ERROR")
         lake = lakehouse_at(spark, **{part: shared[part] for part in ("lakehouse", "catalog", "schema")})
@@ -110,7 +114,7 @@ def run_job(
     """
     run = JobRun(job.__name__, _all_options(job, options), profile)
     run.facts.update(facts or {})
-    with recorded(lake, run), checkpoints(lake):
+    with recorded(lake, run), traced(lake, run), checkpoints(lake):
         job(lake, run, **_grouped(job, options))
     run.progress(f"done: {run.summary()}")
     return run

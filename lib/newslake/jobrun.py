@@ -19,7 +19,10 @@ from newslake.settings import Profile
 
 log = logging.getLogger("newslake")
 
-_SECRET_NAME = re.compile(r"(token|password|passwd|secret|credentials?|key)$", re.IGNORECASE)  # max_tokens is none
+SIGN_OF_LIFE, LAG = "last sign of life", "lag in seconds"
+"""Facts of a stream's run: when it last looked for messages (ISO, UTC), and how long the oldest one that waited had waited then."""
+
+_SECRET_NAME = re.compile(r"(token|password|passwd|secret|credentials?|key|webhook)$", re.IGNORECASE)  # max_tokens is none
 _SECRET_IN_URI = re.compile(r"(?<=://)[^/@\s]+(?=@)|(?<=[?&])(sig|token|password|secret)=[^&\s]+", re.IGNORECASE)
 
 
@@ -38,6 +41,8 @@ class JobRun:
         self.rows_unusable = 0
         self.reasons: Counter[str] = Counter()
         self.facts: dict[str, str] = {}
+        self.oldest: datetime | None = None
+        self.newest: datetime | None = None
         self._clock = time.monotonic()
 
     @property
@@ -61,6 +66,10 @@ class JobRun:
         """Add to the inputs that could not be used, with the most frequent reasons and how often each was found."""
         self.rows_unusable += int(n)
         self.reasons.update(reasons)
+
+    def arrived(self, oldest: datetime | None, newest: datetime | None) -> None:
+        """Note when the first and the last of the inputs that are worked on arrived, UTC without a zone; None where there are none."""
+        self.oldest, self.newest = oldest, newest
 
     def fact(self, name: str, value: object) -> None:
         """Note what else is worth saying, such as `candidates without an article: 12`."""
@@ -98,6 +107,11 @@ def recorded(lake: Lakehouse, run: JobRun) -> Iterator[None]:
     _keep(lake, run, "done", None)
 
 
+def keep_running(lake: Lakehouse, run: JobRun) -> None:
+    """Bring the row of a run that goes on up to date with what it has counted so far; where that fails, the run goes on."""
+    _try_to_record(lake, run, "running", None)
+
+
 def first_line(error: BaseException) -> str:
     """What went wrong, in one line, without anything secret."""
     lines = str(error).strip().splitlines()
@@ -114,7 +128,7 @@ def masked(name: str, value: object) -> str:
     return _SECRET_IN_URI.sub("***", str(value))
 
 
-def _try_to_record(lake: Lakehouse, run: JobRun, outcome: str, message: str) -> None:
+def _try_to_record(lake: Lakehouse, run: JobRun, outcome: str, message: str | None) -> None:
     # The job's own failure is what its user must see, not that its record could not be written too.
     try:
         _keep(lake, run, outcome, message)

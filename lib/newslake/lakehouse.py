@@ -6,7 +6,9 @@ Every write is one Delta commit, so a job killed at any moment leaves each table
 import copy
 import re
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import datetime
 
 from delta.tables import DeltaTable
 from pyspark.errors import PySparkException
@@ -29,6 +31,8 @@ SAFE_HOURS = 168
 _IS_OLD, _IS_GONE = "__is_old", "__is_gone"
 _COMMIT_MARK = "spark.databricks.delta.commitInfo.userMetadata"
 _EMPTY_IS_NULL = "spark.databricks.delta.convertEmptyToNullForStringPartitionCol"
+_WRITES, _EARLIER_COMMITS = ("WRITE", "MERGE", "UPDATE"), 100
+_MERGED = ("numTargetRowsInserted", "numTargetRowsUpdated")
 _RECENT_COMMITS = 20  # how far back to look for our own commit among those of runs beside us
 
 
@@ -44,6 +48,7 @@ class Lakehouse:
         self.root = root.rstrip("/") if root is not None else None
         self._names = [quoted(part) for part in (catalog, schema) if part is not None]
         self._current: set[str] = set()  # tables whose columns were seen to be the contract's
+        self._read: set[str] = set()  # tables that were read since noting_reads
         self._unwritten: set[str] = set()  # tables that were made by this object, and not written by it yet
 
     def in_session(self, spark: SparkSession) -> "Lakehouse":
@@ -51,6 +56,15 @@ class Lakehouse:
         other = copy.copy(self)
         other.spark = spark
         return other
+
+    @contextmanager
+    def noting_reads(self) -> Iterator[set[str]]:
+        """The tables that are read meanwhile, also in other sessions; a set that grows."""
+        before, self._read = self._read, set()
+        try:
+            yield self._read
+        finally:
+            self._read = before
 
     def exists(self, table: str) -> bool:
         """Whether the table has been created."""
@@ -67,6 +81,7 @@ class Lakehouse:
         spec = table_spec(table)
         if not self.exists(table):
             raise UserError(f"table {table} is not there yet (looked in {self}); it is built by: {spec.written_by}")
+        self._read.add(table)
         rows = self.spark.table(self._identifier(table))
         return with_missing(rows, missing_columns(spec, rows.schema, str(self)))
 
@@ -85,6 +100,18 @@ class Lakehouse:
         assert last is not None
         return bookmark_of(last["version"], self._id(table))
 
+    def written_at(self, table: str) -> datetime | None:
+        """When a job last put rows into the table, new or changed, UTC without a zone; None where none did within the last commits.
+
+        Deleting, vacuuming and rewriting files leave it as it is, and so does a write that found nothing to do.
+        """
+        history = self._delta(table).history(_EARLIER_COMMITS).where(F.col("operation").isin(*_WRITES))
+        counts = {name: F.col("operationMetrics")[name].try_cast("bigint") for name in (*_MERGED, "numUpdatedRows", "numOutputRows")}
+        merged = F.try_add(*(counts[name] for name in _MERGED))
+        rows = F.coalesce(merged, counts["numUpdatedRows"], counts["numOutputRows"])
+        row = history.where(rows > 0).agg(F.max("timestamp")).head()
+        return None if row is None else row[0]
+
     def read_at(self, table: str, bookmark: str) -> DataFrame:
         """The table's rows at a bookmark. Files that are gone show when the rows are computed: do that under `versions_needed`.
 
@@ -92,6 +119,7 @@ class Lakehouse:
             VersionsGone: the version is not in the table's log any more.
         """
         spec = table_spec(table)
+        self._read.add(table)
         if bookmark == NOTHING:
             return frame_of(self.spark, [], spec.schema())
         with versions_needed():
@@ -110,6 +138,7 @@ class Lakehouse:
         spec = table_spec(table)
         if NOTHING in (since, until) or is_earlier(self.bookmark(table), until):
             raise VersionsGone("the table has no such version")
+        self._read.add(table)
         table_id = self._id(table)
         first, last = (version_in(bookmark, table_id) for bookmark in (since, until))
         if first >= last:

@@ -23,6 +23,7 @@ class Profile:
     common: Mapping[str, Any] = field(default_factory=dict)
     jobs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     spark: Mapping[str, str] = field(default_factory=dict)
+    lineage: str | None = None  # of the option --lineage, which a job hands on to those that it runs
 
     def options(self, job: str, known: set[str]) -> dict[str, Any]:
         """What the profile sets for one job, by option name with dashes.

@@ -19,6 +19,7 @@ MAY_USE = {
     "ranking": {"search", "text", "training"},
     "serving": {"text", "search"},
     "reports": {"search"},
+    "checks": {"reports"},
     "streaming": ROOMS,
     "pipeline": ROOMS,
 }

@@ -7,7 +7,21 @@ from pyspark.sql import functions as F
 from newslake.errors import UserError
 from newslake.jobrun import JobRun
 from newslake.lakehouse import Lakehouse
-from newslake.promotions import NONE, Comparison, Kind, compared, decide, decided, in_use, promote
+from newslake.promotions import (
+    NONE,
+    Comparison,
+    Kind,
+    Standing,
+    compared,
+    decide,
+    decided,
+    decline,
+    history,
+    in_use,
+    kept,
+    promote,
+    standing,
+)
 
 BY = "train_ranker"
 
@@ -65,6 +79,20 @@ def test_a_run_judged_again_has_one_decision_and_is_not_compared_with_itself(lak
     lake.replace("promotions", ahead, where={"run_id": "A"})
     judge(lake, "E", 0.05)
     assert in_use(lake, "ranker") == "E"
+
+
+def test_what_no_decision_speaks_of_is_told_from_what_none_brought_into_use(lake: Lakehouse) -> None:
+    assert standing(lake, "recommender") is None
+    found = decline(lake, "recommender", "A", "nrms", BY, "there is no click")
+    assert (found.promoted, found.reason, found.comparison) == (False, "not compared: there is no click", None)
+    assert standing(lake, "recommender") == Standing(NONE)
+    assert (in_use(lake, "recommender"), kept(lake, "recommender")) == (None, set())
+    for run_id in ("B", "C", "D"):
+        assert judge(lake, run_id, 0.05, kind="recommender")
+    assert standing(lake, "recommender") == Standing("D", "trees")
+    assert kept(lake, "recommender") == {"C", "D"}
+    last = history(lake, "recommender")[-1]
+    assert last.comparison == Comparison("ndcg_at_10", 0.3, 0.2, 0.1, 0.05, 0.2, 50)
 
 
 def test_the_interval_is_that_of_paired_means() -> None:

@@ -19,7 +19,7 @@ from packaging.requirements import Requirement
 from newslake.cli import job_options
 from newslake.pipeline.bundle import gpu_shares, load_resources
 from newslake.pipeline.plan import Task
-from newslake.pipeline.runs import daily, hourly, streams, weekly
+from newslake.pipeline.runs import checks, daily, hourly, streams, weekly
 from newslake.session import spark_settings
 
 PROJECT = Path(__file__).parent.parent.parent
@@ -28,6 +28,7 @@ STORAGE: dict[str, Any] = yaml.safe_load((PROJECT / "conf" / "databricks" / "sto
 RUNS = {
     "streams": streams({}, kafka="kafka:9092", topics=("articles", "events")),
     "hourly": hourly({}),
+    "checks": checks(webhook="https://chat/hook"),
     "daily": daily({}, as_of="2019-11-15"),
     "weekly": weekly({}),
 }
@@ -114,10 +115,11 @@ def test_clusters_libraries_and_variables_are_there(jobs: dict[str, Any]) -> Non
 
 def test_runs_start_in_time_one_at_a_time_and_say_when_they_fail(jobs: dict[str, Any]) -> None:
     assert jobs["streams"]["continuous"] == {"pause_status": "UNPAUSED"}
-    # Databricks refuses retries of tasks in a continuous job.
-    assert all(("max_retries" in task) == (name != "streams") for name, job in jobs.items() for task in job["tasks"])
+    # Databricks refuses retries of tasks in a continuous job; a breach would be told three times.
+    assert all(("max_retries" in task) == (name not in ("streams", "checks")) for name, job in jobs.items() for task in job["tasks"])
     assert {name: job["schedule"]["quartz_cron_expression"] for name, job in jobs.items() if "schedule" in job} == {
         "hourly": "0 5 * * * ?",
+        "checks": "0 45 * * * ?",
         "daily": "0 15 0 * * ?",
         "weekly": "0 0 20 ? * SAT",
     }

@@ -19,7 +19,7 @@ from newslake.pipeline import old_runs
 from newslake.pipeline.leftovers import remove_leftovers
 from newslake.pipeline.old_runs import Made, active, retain_runs, superseded
 from newslake.pipeline.purge import purge_news
-from newslake.promotions import Comparison, decide
+from newslake.promotions import Comparison, decide, promote
 from newslake.training.saved import load_saved
 from tests.filling import put
 from tests.pipeline.aged import rows
@@ -210,3 +210,20 @@ def test_the_ranker_in_use_stays(lake: Lakehouse, tmp_path: Path) -> None:
     for _ in range(2):
         retain_runs(lake, JobRun("purge_news"), 1, tmp_path)
         assert {folder.name for folder in tmp_path.iterdir() if "tmp-" not in folder.name} - {"lakehouse"} == {"r1", "r3"}
+
+
+def test_the_recommender_in_use_and_the_one_before_it_stay(lake: Lakehouse, before: Path) -> None:
+    shutil.copytree(before, str(lake.root))
+    models = Path(str(lake.root)) / "_models"
+    better = Comparison("auc", 0.7, 0.6, 0.1, 0.05, 0.2, 50)
+    for run_id in ("m3", "m2", "m1"):
+        decide(lake, "recommender", run_id, "mf", "train_recommender", better, 0.0)
+    retain_runs(lake, JobRun("purge_news"), 1, models)
+    found = there(lake)
+    assert found["model_metrics"] == found["user_embeddings"] == {"m1", "m2", "m4", "c1", "half"}
+    assert found["_models"] == {"m1", "m4"}
+    run = JobRun("promote")
+    promote(lake, run, kind="recommender", previous=True)
+    assert run.facts["in use"] == "m2"
+    retain_runs(lake, JobRun("purge_news"), 1, models)
+    assert there(lake)["model_metrics"] == {"m2", "m4", "c1", "half"}, "what was left by hand may go; no step back leads to it"

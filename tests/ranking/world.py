@@ -36,7 +36,8 @@ def tables(seed: int = 0, *, articles: int = 24, users: int = 6, impressions: in
             vectors.append((published.date(), f"N{i:02}", ENCODER, TOPICS, draw.normal(size=7).tolist(), "hash"))
     published_at = {row[0]: row[3] for row in news}
     shown, told = [], []
-    past = {f"U{u}": [f"N{i:02}" for i in draw.permutation(articles)[: draw.integers(0, 5)]] for u in range(users)}
+    old = [one for one in published_at if published_at[one] < START]  # nobody has read what is not out yet
+    past = {f"U{u}": [str(one) for one in draw.permutation(old)[: draw.integers(0, 5)]] for u in range(users)}
     for i in range(impressions):
         user, at = f"U{draw.integers(users)}", START + timedelta(seconds=int(draw.integers(48 * 3600)))
         at = at.replace(minute=0, second=0) if i % 9 == 0 else at  # on the hour: known only from the next one on

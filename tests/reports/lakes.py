@@ -1,7 +1,7 @@
 """A small lakehouse with something in every table that the report shows, written as the jobs would."""
 
 from collections.abc import Sequence
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import Any
 
 from pyspark.sql import DataFrame
@@ -235,6 +235,25 @@ def fill(lake: Lakehouse) -> None:
             }
             for place, day in enumerate(DAYS)
             for n in range(10)
+        ],
+    )
+    judged = {"decided_by": "train", "promoted": True, "reason": "not worse", "in_use": "none", "impressions": 1_200}
+    figures = {"metric": "auc", "value": 0.6951, "in_use_value": 0.6052, "difference": 0.0899, "low": 0.0701, "high": 0.1102}
+    put(
+        lake,
+        "promotions",
+        [
+            {**judged, **figures, "kind": "recommender", "run_id": "r1", "name": "<b>dssm</b>", "decided_at": HOUR},
+            {
+                **{**judged, "promoted": False, "in_use": "r1"},
+                **{**figures, "value": 0.68, "in_use_value": 0.69, "difference": -0.01, "low": -0.02, "high": 0.0},
+                "kind": "recommender",
+                "run_id": "r2",
+                "name": "nrms",
+                "decided_at": HOUR + timedelta(hours=1),
+            },
+            {**judged, **figures, "kind": "ranker", "metric": "ndcg_at_10", "run_id": "k1", "name": "trees", "decided_at": HOUR},
+            {**judged, "kind": "ranker", "run_id": "none", "in_use": "k1", "decided_at": HOUR + timedelta(hours=1)},
         ],
     )
     near = [{"news_id": f"L{n}", "class": "travel" if n < 18 else "sports", "cosine": 0.5} for n in range(20)]

@@ -50,8 +50,8 @@ def test_an_impression_meets_the_estimate_of_its_own_hour_and_reader(spark: Spar
         ("live", "I3", 0, "U1", HOUR, HOUR, "N1", False, None, None, None),  # from elsewhere
         ("test", "I4", 0, "U1", HOUR, HOUR, "N1", None, HOUR, None, None),  # nobody knows
     ]
-    fed = [(HOUR, "U1", 3, "N1", 0.5, 0.2, 1.0, "vectors"), (HOUR, "U1", 4, "N2", 0.5, 0.3, 1.0, "vectors")]
-    fed += [(later, "U1", 1, "N1", 0.5, 0.9, 1.0, "vectors"), (later, "U2", 1, "N1", 0.5, 0.9, 1.0, "vectors")]
+    fed = [(HOUR, "U1", 3, "N1", 0.5, 0.2, 1.0, "vectors", "formula"), (HOUR, "U1", 4, "N2", 0.5, 0.3, 1.0, "vectors", "formula")]
+    fed += [(later, "U1", 1, "N1", 0.5, 0.9, 1.0, "vectors", "formula"), (later, "U2", 1, "N1", 0.5, 0.9, 1.0, "vectors", "formula")]
     impressions, newsfeed = (frame_of(spark, rows, lake.schema(table)) for table, rows in (("impressions", shown), ("newsfeed", fed)))
     found = shown_feeds(impressions, newsfeed).orderBy("rank").select("rank", "model", "estimated", "clicked").collect()
     assert found == [(1, None, None, False), (3, "m", 0.2, True), (9, "m", 0.3, False)]

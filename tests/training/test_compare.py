@@ -254,7 +254,12 @@ def test_a_value_that_training_never_met_is_not_none(spark: SparkSession, tmp_pa
     )
     data = replace(world, catalogue=catalogue)
     trained = worlds.trained(data, worlds.settings("nrms", attributes=True, epochs=1))
-    torch.nn.init.ones_(trained.model.get_parameter("gate"))  # what is learnt of articles is served, whichever epoch was kept
+    # Something is met, learnt and served, whichever epoch was kept.
+    random, met = torch.Generator().manual_seed(0), torch.arange(catalogue.articles_in_training)
+    trained.model.note_met(met, met)
+    with torch.no_grad():
+        for weight in trained.model.parameters():
+            weight.add_(torch.randn(weight.shape, generator=random))
     save_model(tmp_path / "models", trained.model, catalogue, worlds.settings("nrms", attributes=True), run_id="r", encoder_id="e")
     saved = load_saved(tmp_path / "models", "r")
     column = pa.chunked_array([[None, "Q1", "Q2", "Q9", "Q3"]])

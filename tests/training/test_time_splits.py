@@ -118,6 +118,8 @@ def test_the_group_is_flat_on_the_command_line_and_in_job_runs() -> None:
     assert settings == settings_of(train_recommender, {"by_time": TimeSplits("2019-11-16", 4.0, splits=("live", "dev"))})
     assert settings["valid_hours"] == settings_of(train_recommender, {})["valid_hours"]
     assert "by_time" not in settings
+    judged = job_options(train_recommender, ["--no-promote", "--tolerance=0.02"])
+    assert (judged["promote"], judged["tolerance"], settings["resamples"]) == (False, 0.02, "1000")
 
 
 def test_test_has_one_row_of_the_epoch_that_valid_chose(trained: tuple[Lakehouse, JobRun]) -> None:
@@ -146,6 +148,8 @@ def test_test_has_one_row_of_the_epoch_that_valid_chose(trained: tuple[Lakehouse
     assert rows[0]["impressions"] == len(aucs) > 8
     assert rows[0]["auc"] == pytest.approx(np.mean(aucs), abs=1e-6)
     assert run.facts["test AUC"] == f"{rows[0]['auc']:.4f}"
+    assert run.facts["promoted"] == "not judged: content knows users by id, so that only dssm or nrms can serve new ones"
+    assert not lake.exists("promotions")
 
 
 def test_what_test_holds_decides_nothing_but_its_own_row(trained: tuple[Lakehouse, JobRun], lake: Lakehouse) -> None:

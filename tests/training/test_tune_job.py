@@ -78,9 +78,7 @@ def test_the_job_stages_texts_trains_and_is_not_done_twice(trained: tuple[Lakeho
     assert again.rows_written == {}
     assert texts.stat().st_mtime_ns == before
     served = vectors(lake, "user_embeddings", "user_id"), vectors(lake, "news_embeddings", "news_id")
-    assert {len(vector) for of_table in served for vector in of_table.values()} == {
-        32 + 8
-    }  # The frozen part of the size of the embeddings, and the learnt one.
+    assert {len(vector) for of_table in served for vector in of_table.values()} == {32 + 8}  # frozen, learnt
 
 
 def test_encode_users_gives_the_vectors_of_training(trained: tuple[Lakehouse, JobRun], encoder: Path, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from databricks.bundles.core import Bundle, Location, Resources
 from databricks.bundles.jobs import Job
 
 from newslake.pipeline.plan import Option, Task, arguments_of
-from newslake.pipeline.runs import Places, daily, hourly, streams, weekly
+from newslake.pipeline.runs import Places, checks, daily, hourly, streams, weekly
 
 CONF = Path("conf") / "databricks"
 _ENCODER: dict[str, Option] = {"encoder": "${var.encoder}"}
@@ -27,6 +27,7 @@ _FOLDERS = {"staging": "${var.staging}", "model_folder": "${var.staging}/models"
 _ABOUT = {
     "streams": "Articles and live events from Kafka as they come",
     "hourly": "Vectors of new articles, every user's newsfeed, new articles' classes",
+    "checks": "Freshness, row counts, quarantine, lag of streams, newsfeeds and calibration, against thresholds",
     "daily": "Users' profiles, tag phrases and vectors of the day",
     "weekly": "Topics, recommenders, the text classifiers, and short texts' corrected classes",
 }
@@ -34,6 +35,8 @@ _ABOUT = {
 
 # Databricks starts a continuous job again by itself, and takes no other retries there.
 _ENDLESS = {"continuous": {"pause_status": "UNPAUSED"}}
+# A check that fails has found something: again it would find, and tell, the same.
+_ONCE = ("streams", "checks")
 # Every job leaves its tables whole and goes on where it was, so that a lost machine costs a retry and no more.
 _RETRIES = {"max_retries": 2, "min_retry_interval_millis": 60_000}
 
@@ -51,6 +54,7 @@ def load_resources(bundle: Bundle) -> Resources:
     runs = {
         "streams": streams(_ENCODER, kafka="${var.kafka}", topics=("${var.articles_topic}", "${var.events_topic}"), places=_PLACES),
         "hourly": hourly(_ENCODER, places=_PLACES),
+        "checks": checks(webhook="${var.webhook}"),
         "daily": daily(_ENCODER, as_of=_AS_OF, places=_PLACES),
         "weekly": weekly(_ENCODER, as_of=_AS_OF, places=_PLACES),
     }
@@ -97,7 +101,7 @@ def databricks_job(name: str, tasks: list[Task], settings: dict[str, Any]) -> di
         "email_notifications": {"on_failure": ["${var.notify}"]},
         "parameters": [{"name": "as_of", "default": _TRIGGERED}] if dated else [],
         "job_clusters": [{"job_cluster_key": machine, "new_cluster": settings["clusters"][machine]} for machine in machines],
-        "tasks": [{**_task(task, settings), **(_RETRIES if name in settings["schedules"] else {})} for task in tasks],
+        "tasks": [{**_task(task, settings), **({} if name in _ONCE else _RETRIES)} for task in tasks],
     }
 
 

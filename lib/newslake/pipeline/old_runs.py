@@ -14,7 +14,7 @@ from pyspark.sql import functions as F
 from newslake.jobrun import JobRun
 from newslake.lakehouse import Lakehouse, literal, quoted
 from newslake.pipeline.retention import report_deleted
-from newslake.promotions import in_use
+from newslake.promotions import kept
 from newslake.ranking.ranker import saved_rankers
 from newslake.tablespec import table_names
 
@@ -54,6 +54,7 @@ def superseded(made: Iterable[Made], keep: int, used: Iterable[str] = ()) -> lis
 def retain_runs(lake: Lakehouse, run: JobRun, keep: int, models: Path | None) -> None:
     """Delete old training runs and rankers with their models' folders, old topic models with what they assigned, and old text classifiers.
 
+    What table promotions has in use stays, and what was in use before it: `promote --previous` goes back to that.
     A run killed in between leaves what the next one finds and deletes: the table that lists the runs comes last, then the folders.
 
     Args:
@@ -65,10 +66,10 @@ def retain_runs(lake: Lakehouse, run: JobRun, keep: int, models: Path | None) ->
     trained = _trained(lake, models)
     undated = {one.run_id for one in trained if one.at is None}
     # A run without any record may be one that is at work: it stays.
-    old = superseded((one for one in trained if one.run_id not in undated), keep, used)
+    old = superseded((one for one in trained if one.run_id not in undated), keep, used | kept(lake, "recommender"))
     _delete(lake, run, _TRAINED, "run_id", old)
     if models is not None:
-        old += superseded(_rankers(models), keep, {now} if (now := in_use(lake, "ranker")) else ())
+        old += superseded(_rankers(models), keep, kept(lake, "ranker"))
         if removed := sum(_remove_folder(models / run_id) for run_id in old):
             run.fact("folders of trained models removed", removed)
     if undated:

@@ -49,6 +49,7 @@ RULES = (
     Rule("short_text_votes", "as_of", "vote_days", latest_stays=True),
     Rule("quarantine", "ingested_at", "quarantine_days"),
     Rule("job_runs", "started_at", "job_run_days"),
+    Rule("check_results", "checked_at", "job_run_days"),
 )
 
 

@@ -1,18 +1,23 @@
 """run_pipeline: one of the runs, here and now, in one Spark session."""
 
 import os
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
-from typing import Literal
+from datetime import UTC, date, datetime
+from functools import partial
+from typing import Annotated, Literal
 
+from cyclopts import Parameter
 from pyspark.sql import functions as F
 
+from newslake.errors import UserError
 from newslake.jobrun import JobRun
 from newslake.lakehouse import Lakehouse
 from newslake.mind.generator import GeneratorSpec
 from newslake.options import day_of
-from newslake.pipeline.plan import Task
-from newslake.pipeline.runs import daily, hourly, weekly
+from newslake.pipeline.backfill import Day, backfill, days_between, told
+from newslake.pipeline.plan import Option, Task
+from newslake.pipeline.runs import daily, hourly, readers, weekly
 from newslake.pipeline.sample import sample_run
 from newslake.pipeline.steps import Step, run_steps
 from newslake.pipeline.summary import findings, last_report, steps_table, tables_built
@@ -26,8 +31,10 @@ def run_pipeline(
     lake: Lakehouse,
     run: JobRun,
     *,
-    pipeline: Pipeline = "sample",
+    pipeline: Pipeline | None = None,
     as_of: str | None = None,
+    from_day: Annotated[str | None, Parameter(name=("--from", "--from-day"))] = None,
+    to_day: Annotated[str | None, Parameter(name=("--to", "--to-day"))] = None,
     hour: str | None = None,
     encoder: str = DEFAULT_MODEL,
     epochs: int | None = None,
@@ -46,8 +53,10 @@ def run_pipeline(
 
     Args:
         pipeline: hourly (vectors of new articles, newsfeed), daily (profiles and vectors of users), weekly (topics, recommenders,
-            classifier, short texts), or sample.
+            classifier, short texts), or sample (default: sample; daily with --from).
         as_of: Day of daily and weekly, such as 2019-11-15 (default: today, UTC).
+        from_day: Do the daily run of every day from this one on, in order; days that are complete are left out.
+        to_day: The last of these days (default: today, UTC); it alone goes to Milvus, purges and writes the report.
         hour: Hour of hourly, such as 2019-11-15T08 (default: the present one, UTC).
         encoder: Model id or folder of the encoder, for every job that encodes.
         epochs: Epochs of training a recommender at most (default: each model's own).
@@ -58,7 +67,13 @@ def run_pipeline(
         sample: Folder for the sample's files (default: _sample beside the tables; must be local).
         again: Run also what was done before.
     """
-    encoding = {"encoder": encoder}
+    encoding: dict[str, Option] = {"encoder": encoder}
+    if from_day is not None or to_day is not None:
+        if pipeline not in (None, "daily") or as_of is not None or hour is not None:
+            raise UserError("--from does the daily run of several days: it goes with no other --pipeline, --as-of or --hour")
+        _backfill(lake, run, encoding, days_between(from_day, to_day), again)
+        return
+    pipeline = pipeline or "sample"
     training = {"seed": seed, "epochs": epochs}
     tasks: list[Task]
     name: str = pipeline
@@ -84,6 +99,19 @@ def run_pipeline(
     print(f"\nTables: {lake}\n{tables_built(lake)}")
     if report := last_report(lake):
         print(f"\nReport: {report}")
+
+
+def _backfill(lake: Lakehouse, run: JobRun, encoding: Mapping[str, Option], days: Sequence[date], again: bool) -> None:
+    run.fact("pipeline", f"backfill {days[0]} to {days[-1]}")
+    plan: list[Day] = []
+    try:
+        backfill(lake, run, days, plan, tables=partial(_of_day, readers, encoding), whole=partial(_of_day, daily, encoding), again=again)
+    finally:
+        print(told(plan), flush=True)
+
+
+def _of_day(tasks: Callable[..., list[Task]], encoding: Mapping[str, Option], day: str) -> list[Task]:
+    return tasks(encoding, as_of=day)
 
 
 def _kept(lake: Lakehouse, task: Task) -> Task:

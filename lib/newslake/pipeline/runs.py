@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from newslake.active import CANDIDATE
+from newslake.checks.check import check_lakehouse
 from newslake.pipeline.plan import Option, Task, checked
 from newslake.pipeline.purge import purge_news
 from newslake.ranking.newsfeed import rank_newsfeed
@@ -25,6 +26,7 @@ from newslake.topics.fit import fit_topics
 from newslake.training.classifier import train_text_classifier
 from newslake.training.classify import classify_articles
 from newslake.training.compare import compare_models
+from newslake.training.encode_users import encode_users
 from newslake.training.recommender import train_recommender
 from newslake.training.time_splits import TEST_HOURS, TRAIN_DAYS, VALID_HOURS
 from newslake.users.encode import encode_tag_phrases
@@ -33,10 +35,7 @@ from newslake.users.profiles import build_profiles
 from newslake.users.user_vectors import build_user_vectors
 
 MODELS = ("mf", "content", "dssm", "nrms")
-SERVED_MODEL = "content"
-"""Whose vectors go to Vespa."""
-
-
+"""The order in which they are trained. The last two read histories: each may come into use in place of the one before."""
 PURGE_DAYS = 30
 """Older news are purged, and refused where a stream brings them late."""
 RETENTION: Mapping[str, Option] = {
@@ -102,6 +101,15 @@ def streams(encoder: Mapping[str, Option], *, kafka: str, topics: tuple[str, str
         Task(stream_articles, {**reading(topics[0], "articles"), **late, **encoder}, machine="gpu"),
         Task(stream_behaviors, reading(topics[1], "events")),
     ]
+
+
+def checks(*, webhook: str | None = None) -> list[Task]:
+    """Some time after each hourly run: what the tables hold, against the thresholds. A breach is its failure, and nobody else's.
+
+    Args:
+        webhook: address that breaches are posted to.
+    """
+    return [Task(check_lakehouse, {"webhook": webhook})]
 
 
 def hourly(encoder: Mapping[str, Option], *, hour: str | None = None, places: Places = BESIDE) -> list[Task]:
@@ -179,6 +187,17 @@ def upkeep(as_of: str, waits_for: Sequence[str], *, purging: Mapping[str, Option
     ]
 
 
+def readers(encoder: Mapping[str, Option], *, as_of: str) -> list[Task]:
+    """What a day's run makes in tables, and nothing else: the users' vectors, and the articles' that lack them.
+
+    Args:
+        encoder: options that make the encoder_id.
+        as_of: the day.
+    """
+    joined = [Task(assign_topics), Task(build_article_vectors, {}, ("assign_topics",))]
+    return checked([*joined, *users(encoder, as_of=as_of, waits_for=("build_article_vectors",))])
+
+
 def daily(encoder: Mapping[str, Option], *, as_of: str, places: Places = BESIDE) -> list[Task]:
     """Each day, soon after midnight UTC: the users' vectors, to Milvus as well, then the purge and the report.
 
@@ -189,9 +208,8 @@ def daily(encoder: Mapping[str, Option], *, as_of: str, places: Places = BESIDE)
         as_of: the day.
         places: what lies elsewhere than beside the tables.
     """
-    joined = [Task(assign_topics), Task(build_article_vectors, {}, ("assign_topics",))]
-    vectors = users(encoder, as_of=as_of, waits_for=("build_article_vectors",))
-    return checked([*joined, *vectors, *switching(as_of=as_of, places=places), *upkeep(as_of, ("export_served",), places=places)])
+    made = readers(encoder, as_of=as_of)
+    return checked([*made, *switching(as_of=as_of, places=places), *upkeep(as_of, ("export_served",), places=places)])
 
 
 def weekly(
@@ -207,7 +225,8 @@ def weekly(
     """Each week: what is fitted and trained anew, and the short texts whose classes the vote corrects.
 
     Recommenders come after the vote: they read articles' classes. They and the ranker learn from the days before, and are reported on the
-    last hours; the ranker comes into use if it is not worse.
+    last hours; what is not worse there than what is in use takes its place. The vectors of the recommender in use, brought up to date, go
+    to Vespa.
 
     Args:
         encoder: options that make the encoder_id.
@@ -220,12 +239,17 @@ def weekly(
     """
     first, encoded, classed = tuple(waits_for), ("encode_articles",), ("classify_articles",)
     given = {"as_of": as_of, **BY_TIME, **(training or {})}
-    trained = [Task(train_recommender, {"model": model, **given}, classed, f"train_recommender_{model}", "trainer") for model in MODELS]
+    trained: list[Task] = []
+    for model in MODELS:
+        # One after the other, since each is judged against the one in use.
+        waits = (*classed, *(task.key for task in trained[-1:]))
+        trained.append(Task(train_recommender, {"model": model, **given}, waits, f"train_recommender_{model}", "trainer"))
+    keys = tuple(task.key for task in trained)
     corrected = {**(classifying or {}), "trained_on": "short"}
     # Compared by the same runs: nothing is trained twice.
     same = {name: given.get(name) for name in ("epochs", "as_of", *BY_TIME)}
     compared = {"models": ["zero-shot", *MODELS], "seeds": [str(given.get("seed", 0))], **same}
-    feeds = {"to": ["vespa", "tsv"], "model": SERVED_MODEL, "out": places.feeds}
+    feeds = {"to": ["vespa", "tsv"], "out": places.feeds}
     return checked_after(
         waits_for,
         [
@@ -239,8 +263,9 @@ def weekly(
             Task(train_text_classifier, corrected, ("reclassify_short_text",), "train_text_classifier_short", "trainer"),
             Task(classify_articles, {}, ("train_text_classifier_short",)),
             *trained,
-            Task(compare_models, compared, tuple(task.key for task in trained), machine="trainer"),
-            Task(export_vectors, feeds, (f"train_recommender_{SERVED_MODEL}",), "export_feeds"),
+            Task(compare_models, compared, keys, machine="trainer"),
+            Task(encode_users, {}, keys),
+            Task(export_vectors, feeds, ("encode_users",), "export_feeds"),
             # Last: where too little was shown yet, it says so.
             Task(train_ranker, {"as_of": as_of}, ("build_article_vectors",)),
         ],

@@ -85,6 +85,22 @@ def run_steps(
         run.progress(f"{label}: {_rows(step)}, {step.seconds:.1f} s")
 
 
+def marks_of(run: JobRun, name: str, steps: Sequence[Step]) -> list[str]:
+    """What runs of the steps leave in job_runs, one a step; checks their options.
+
+    Args:
+        run: of the pipeline.
+        name: of the pipeline and of what it is for, as for run_steps.
+        steps: of the pipeline.
+    """
+    return [_mark(name, step.task, _options(step.task, run)) for step in steps]
+
+
+def marks_done(lake: Lakehouse, marks: Sequence[str]) -> set[str]:
+    """Those of the marks of which a run was done."""
+    return set(_done_before(lake, marks, None))
+
+
 def _options(task: Task, run: JobRun) -> dict[str, Any]:
     try:
         return job_options(task.job, task.arguments, run.profile)

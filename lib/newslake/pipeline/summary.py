@@ -7,6 +7,7 @@ from pyspark.sql import functions as F
 
 from newslake.lakehouse import Lakehouse
 from newslake.pipeline.steps import Step
+from newslake.reports.decisions import Verdict, gather_decisions
 from newslake.tablespec import table_names
 
 _METRICS = {"auc": "AUC", "mrr": "MRR", "ndcg_at_5": "nDCG@5", "ndcg_at_10": "nDCG@10"}
@@ -32,7 +33,7 @@ def steps_table(steps: Sequence[Step], seconds: float) -> str:
 
 def findings(lake: Lakehouse) -> str:
     """The figures that say what came of it: the recommenders' metrics, reused phrases, corrected classes, newsfeed."""
-    parts = [metrics_table(lake), _reuse(lake), _votes(lake), _feed(lake)]
+    parts = [metrics_table(lake), promoted(gather_decisions(lake) or []), _reuse(lake), _votes(lake), _feed(lake)]
     return "\n\n".join(part for part in parts if part)
 
 
@@ -65,6 +66,21 @@ def metrics_table(lake: Lakehouse) -> str:
             lines.append(f"  {label:18}" + "".join(_cell(chosen.get(model), name) for model in models))
         lines.append("")
     return "\n".join(lines).rstrip()
+
+
+def promoted(verdicts: Sequence[Verdict]) -> str:
+    """Decisions on rankers and recommenders: what each was judged against, with both figures, and what came of it."""
+    lines = []
+    for one in verdicts:
+        told, now = "promoted" if one.decision.promoted else "not promoted", ", in use" * one.is_in_use
+        if one.comparison is None:
+            lines.append(f"  {one.kind:11} {one.name} {told}: {one.decision.reason}{now}")
+            continue
+        own, other = f"{one.name} {one.comparison.value:.4f}", f"{one.against} {one.comparison.in_use_value:.4f}"
+        interval = f"{one.comparison.difference:+.4f} [{one.comparison.low:+.4f}, {one.comparison.high:+.4f}]"
+        why = "" if one.decision.promoted else " (worse, or too few impressions to tell)"
+        lines.append(f"  {one.kind:11} {one.metric:8} {own:16} against {other:17} {interval}: {told}{why}{now}")
+    return "\n".join(["On test, against what was in use", *lines]) if lines else ""
 
 
 def _reuse(lake: Lakehouse) -> str:

@@ -209,7 +209,7 @@ class _Finder:
                 quarantine(self._lake, self._run, found, sources={"query_id": EMBEDDINGS, "item_id": EMBEDDINGS})
             wrong = found.where(F.col("problem").isNotNull()).select(F.coalesce("query_id", "item_id").alias("news_id"))
             linked = links(found.where(F.col("problem").isNull()), nodes, k=k, days=self._days, cosines=self._cosines)
-            linked = frames.keep(decided(linked))
+            linked = frames.cut(decided(linked))
             alone = fresh.join(linked, on="news_id", how="left_anti").join(wrong, on="news_id", how="left_anti")
             itself = alone.select("news_id", F.col("news_id").alias("story_id"), F.lit(1.0).cast("float").alias("cosine"))
             done = linked.where(F.col("story_id").isNotNull()).union(itself)
@@ -218,7 +218,7 @@ class _Finder:
             if waiting.isEmpty():
                 break
             begun = fresh.join(done.where(_is_first()), on="news_id", how="left_semi").withColumn("known", F.lit(True))
-            fresh, firsts = frames.keep(fresh.join(waiting, on="news_id", how="left_semi")), frames.keep(firsts.unionByName(begun))
+            fresh, firsts = frames.cut(fresh.join(waiting, on="news_id", how="left_semi")), frames.cut(firsts.unionByName(begun))
             k, number = _MORE * k, number + 1
         every = rows[0]
         for more in rows[1:]:

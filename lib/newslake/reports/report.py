@@ -12,6 +12,8 @@ from typing import Any
 from newslake.errors import UserError
 from newslake.jobrun import JobRun
 from newslake.lakehouse import Lakehouse
+from newslake.reports.decisions import gather_decisions
+from newslake.reports.gantt import gather_gantt
 from newslake.reports.headline import headline, tiles
 from newslake.reports.intake import gather_quarantine, gather_tables
 from newslake.reports.models import gather_models
@@ -36,10 +38,10 @@ class Section:
 def write_report(lake: Lakehouse, run: JobRun, *, out: str | None = None, user: str | None = None) -> None:
     """Write one HTML file that shows what the tables hold, and print its path.
 
-    It shows rows per job, the recommenders' metrics per epoch, one reader's newsfeed, what newsfeeds are like and how often they were
-    clicked, a map of the topics, reuse of tag phrases over the days, the vote on short texts, quarantine by reason, times, and the sizes
-    of the tables. A table that is not there yet leaves a note of the job that builds it. The file needs no network and loads nothing;
-    open it in any browser, or send it.
+    It shows rows per job, the recommenders' metrics per epoch, which models came into use and why, one reader's newsfeed, what newsfeeds
+    are like and how often they were clicked, a map of the topics, reuse of tag phrases over the days, the vote on short texts, quarantine
+    by reason, when each job ran and how long, and the sizes of the tables. A table that is not there yet leaves a note of the job that
+    builds it. The file needs no network and loads nothing; open it in any browser, or send it.
 
     Args:
         out: The file to write (default: _report/report.html beside the tables; needed where these are not in a local folder).
@@ -65,7 +67,9 @@ def gather(lake: Lakehouse, run: JobRun, user: str | None = None) -> dict[str, S
     wanted: dict[str, tuple[tuple[str, ...], Callable[[Lakehouse], object]]] = {
         "tables": ((), gather_tables),
         "runs": (("job_runs",), partial(gather_runs, leave_out=run.run_id)),
+        "gantt": (("job_runs",), partial(gather_gantt, leave_out=run.run_id)),
         "models": (("model_metrics",), gather_models),
+        "decisions": (("promotions",), gather_decisions),
         "newsfeed": (("newsfeed", "news"), partial(gather_newsfeed, user=user)),
         "quality": (("feed_quality",), gather_quality),
         "online": (("impressions", "newsfeed"), gather_online),

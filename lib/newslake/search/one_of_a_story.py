@@ -27,7 +27,7 @@ def with_story(rows: DataFrame, stories: DataFrame | None, *, news_id: str = "ne
     if stories is None:
         return rows
     named = stories.select(F.col("news_id").alias(news_id), "story_id")
-    return rows.join(named, on=news_id, how="left").withColumn("story", F.coalesce("story_id", news_id)).drop("story_id")
+    return rows.join(named, on=news_id, how="left").select(*rows.columns, F.coalesce("story_id", news_id).alias("story"))
 
 
 def one_of_each(rows: DataFrame, of: str, order: Sequence[Column]) -> DataFrame:

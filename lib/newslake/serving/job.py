@@ -67,8 +67,9 @@ def export_vectors(
         rebuild: Drop the collections first, and export all anew.
         batch_rows: Vectors in one request to Milvus.
         slice_rows: Vectors between two entries in vector_exports: what a killed run sends again at most.
-        model: Whose vectors the files hold, such as content, where several models were trained.
-        run_id: The training run that the files are of (default: the model's latest).
+        model: Whose vectors the files hold, such as content (default: the run's, or the recommender in use, by table promotions, and no
+            files are written where none of those judged is; where none was judged, the only model there is).
+        run_id: The training run that the files are of (default: the one in use, or the latest of another --model).
         out: Folder for the files (default: _feeds beside the tables).
         feed: Form of Vespa's feed: one operation a line (lines, .jsonl), or one JSON array (array, .json).
         files: Files that each feed is split into, written in parallel.
@@ -82,6 +83,11 @@ def export_vectors(
     if "vespa" in to or "tsv" in to:
         place = (out or _beside(lake)).rstrip("/")
         trained = trained_vectors(lake, model=model, run_id=run_id)
+        if trained is None:
+            run.fact("recommender in use", "none: no files to write")
+            run.progress("no recommender is in use: no files to write (--run-id takes one all the same)")
+            return
+        run.fact("vectors of", f"{trained.model} {trained.run_id}")
         path = f"{place}/{_file_name(trained.model)}-{_file_name(trained.run_id)}"
         with new_folder(lake.spark, path) as folder:
             if "vespa" in to:

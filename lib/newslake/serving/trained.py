@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from newslake.errors import JobFailed
+from newslake.errors import JobFailed, UserError
 from newslake.lakehouse import Lakehouse
-from newslake.options import the_one
+from newslake.options import the_one, those_asked_for
+from newslake.promotions import NONE, standing
 from newslake.search.mips import largest_norm
 from newslake.vectors import norm
 
@@ -41,20 +42,27 @@ class TrainedVectors:
     largest: float
 
 
-def trained_vectors(lake: Lakehouse, *, model: str | None, run_id: str | None) -> TrainedVectors:
-    """The vectors of one training run.
+def trained_vectors(lake: Lakehouse, *, model: str | None, run_id: str | None) -> TrainedVectors | None:
+    """The vectors of one training run; None where recommenders were judged, none of them is in use, and no other was asked for.
 
     Args:
         lake: where user_embeddings and news_embeddings are.
-        model: such as content; None where there is one only.
-        run_id: of the training; None takes the latest that job_runs knows.
+        model: such as content; None: that of the run or of the recommender in use, or the only one there is where none was judged.
+        run_id: of the training; None takes the one in use, where it is of that model, or else the model's latest that job_runs knows.
 
     Raises:
         UserError: there is no such run, or several and no telling which is meant.
         JobFailed: sizes differ, a number is not finite, or an id holds a control character.
     """
     users, news = lake.read("user_embeddings"), lake.read("news_embeddings")
-    model = the_one(news, "model", model, table="news_embeddings", built_by=_BUILT_BY, things="vectors")
+    known = standing(lake, "recommender") if run_id is None else None
+    if known is not None and known.run_id == NONE and model is None:
+        return None
+    if known is not None and known.run_id != NONE and model in (None, known.name):
+        model, run_id = known.name, known.run_id
+        if news.where(F.col("run_id") == run_id).isEmpty():
+            raise UserError(f"news_embeddings has no vectors of {run_id}, the recommender in use: run jobs/encode_users.py first")
+    model = the_one(those_asked_for(news, run_id=run_id), "model", model, table="news_embeddings", built_by=_BUILT_BY, things="vectors")
     users, news = (rows.where(F.col("model") == model) for rows in (users, news))
     run_id = the_one(news, "run_id", run_id or _latest(lake, model, news), table="news_embeddings", built_by=_BUILT_BY, things="vectors")
     the_one(users, "run_id", run_id, table="user_embeddings", built_by=_BUILT_BY, things="vectors")

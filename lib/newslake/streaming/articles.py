@@ -17,6 +17,7 @@ from newslake.streaming.enrich import Models, enrich
 from newslake.streaming.fields import as_rejected
 from newslake.streaming.running import Trigger, run_stream
 from newslake.streaming.source import Source
+from newslake.streaming.watch import Watch
 from newslake.text.embed import Device, EmbedSettings
 from newslake.text.options import takes_encoder
 from newslake.text.spec import EncoderSpec, resolve
@@ -41,6 +42,7 @@ def stream_articles(
     checkpoint: str | None = None,
     max_per_batch: int | None = None,
     every_seconds: float = 10.0,
+    metrics_file: str | None = None,
     spec: EncoderSpec,
     device: Device = "auto",
     batch_tokens: int | None = None,
@@ -68,6 +70,7 @@ def stream_articles(
         checkpoint: Folder that remembers what has been read (default: _checkpoints beside the tables, one for each topic or folder).
         max_per_batch: Messages of a topic, or files of a folder, in a micro-batch at most (default: 1000 messages, 10 files).
         every_seconds: How often to look for new messages, without --once.
+        metrics_file: File for Prometheus (its textfile collector), such as /var/lib/node_exporter/articles.prom, written after each batch.
         device: As of encode_articles.
         batch_tokens: As of encode_articles.
         topic_model: The fitted version (default: the active one, also where it is fitted while the stream runs, and the candidate).
@@ -77,6 +80,7 @@ def stream_articles(
     per_batch = max_per_batch if max_per_batch is not None else 1000 if topic is not None else 10
     source = Source(topic, bootstrap_servers, starting_offsets, kafka_config, files, per_batch)
     trigger = Trigger(once, every_seconds)
+    watch = Watch(run, metrics_file, topic or files or "")
     remembered = source.checkpoint(lake, run.job, checkpoint)
     found = resolve(spec)
     models = Models(found, EmbedSettings(device=device, batch_tokens=batch_tokens), topic_model)
@@ -90,7 +94,7 @@ def stream_articles(
         lake.create(table)
     messages = read_articles(source.messages(lake.spark), older_than)
     work = partial(take_articles, run=run, models=models, milvus=milvus, milvus_token=milvus_token)
-    run_stream(lake, run, messages, work, checkpoint=remembered, trigger=trigger)
+    run_stream(lake, run, messages, work, checkpoint=remembered, trigger=trigger, watch=watch)
 
 
 def take_articles(
@@ -114,8 +118,9 @@ def take_articles(
     """
     with Frames() as frames:
         batch = frames.keep(refuse_purged(batch, horizon(lake)))
-        counted = batch.agg(F.count("*"), F.count("problem")).head()
+        counted = batch.agg(F.count("*"), F.count("problem"), F.min("arrived_at"), F.max("arrived_at")).head()
         assert counted is not None
+        run.arrived(counted[2], counted[3])
         run.rows_in(counted[0])
         if counted[1]:
             bad = batch.where(F.col("problem").isNotNull())

@@ -30,6 +30,7 @@ from newslake.streaming.event_messages import (
 from newslake.streaming.fields import as_rejected
 from newslake.streaming.running import Trigger, run_stream
 from newslake.streaming.source import Source
+from newslake.streaming.watch import Watch
 from newslake.tablespec import table_spec
 
 _FROM_FILES = ("train", "dev", "test")
@@ -50,6 +51,7 @@ def stream_behaviors(
     checkpoint: str | None = None,
     max_per_batch: int | None = None,
     every_seconds: float = 10.0,
+    metrics_file: str | None = None,
 ) -> None:
     """Read live events from a Kafka topic or a folder of JSON lines: impressions, clicks, search queries, stated interests.
 
@@ -70,12 +72,14 @@ def stream_behaviors(
         checkpoint: Folder that remembers what has been read (default: _checkpoints beside the tables, one for each topic or folder).
         max_per_batch: Messages of a topic, or files of a folder, in a micro-batch at most (default: 20000 messages, 10 files).
         every_seconds: How often to look for new messages, without --once.
+        metrics_file: File for Prometheus (its textfile collector), such as /var/lib/node_exporter/articles.prom, written after each batch.
     """
     if not split or split in _FROM_FILES:
         raise UserError(f"--split {split}: choose a name of its own for live events; {', '.join(_FROM_FILES)} are read from files")
     per_batch = max_per_batch if max_per_batch is not None else 20_000 if topic is not None else 10
     source = Source(topic, bootstrap_servers, starting_offsets, kafka_config, files, per_batch)
     trigger = Trigger(once, every_seconds)
+    watch = Watch(run, metrics_file, topic or files or "")
     remembered = source.checkpoint(lake, run.job, checkpoint)
     source.check(lake.spark)
     source.tell_changed(lake.spark, run, remembered)
@@ -83,7 +87,7 @@ def stream_behaviors(
     for table in (*TABLE_OF.values(), "quarantine"):
         lake.create(table)
     messages = read_events(source.messages(lake.spark))
-    run_stream(lake, run, messages, partial(take_events, run=run, split=split), checkpoint=remembered, trigger=trigger)
+    run_stream(lake, run, messages, partial(take_events, run=run, split=split), checkpoint=remembered, trigger=trigger, watch=watch)
 
 
 def take_events(lake: Lakehouse, batch: DataFrame, *, run: JobRun, split: str) -> str:
@@ -100,7 +104,9 @@ def take_events(lake: Lakehouse, batch: DataFrame, *, run: JobRun, split: str) -
     """
     with Frames() as frames:
         batch = frames.keep(batch)
-        counts = {row["type"]: row["count"] for row in _tally(batch).collect()}
+        tally = _tally(batch).collect()
+        counts = {row["type"]: row["count"] for row in tally}
+        run.arrived(min((row["oldest"] for row in tally), default=None), max((row["newest"] for row in tally), default=None))
         total, bad = sum(counts.values()), counts.pop(None, 0)
         run.rows_in(total)
         wrong = batch.where(F.col("problem").isNotNull())
@@ -123,8 +129,9 @@ def take_events(lake: Lakehouse, batch: DataFrame, *, run: JobRun, split: str) -
 
 
 def _tally(batch: DataFrame) -> DataFrame:
-    """How many messages there are of each type; NULL for those that cannot be used."""
-    return batch.groupBy(F.when(F.col("problem").isNull(), F.col("type")).alias("type")).count()
+    """How many messages there are of each type, and when the first and the last arrived; type NULL for those that cannot be used."""
+    arrived = F.min("arrived_at").alias("oldest"), F.max("arrived_at").alias("newest")
+    return batch.groupBy(F.when(F.col("problem").isNull(), F.col("type")).alias("type")).agg(F.count("*").alias("count"), *arrived)
 
 
 def _judged(lake: Lakehouse, usable: DataFrame, kind: str, split: str) -> DataFrame:

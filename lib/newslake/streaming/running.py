@@ -17,6 +17,7 @@ from newslake.errors import JobFailed, UserError
 from newslake.jobrun import JobRun
 from newslake.lakehouse import Lakehouse
 from newslake.quarantine import nothing_usable
+from newslake.streaming.watch import Watch
 
 _POLL_S = 1
 _KAFKA = re.compile(r"org\.apache\.kafka\.common\.(?:errors\.)?(?P<what>\w+Exception)")
@@ -45,37 +46,46 @@ class Trigger:
         return {"availableNow": True} if self.once else {"processingTime": f"{round(self.every_seconds * 1000)} milliseconds"}
 
 
-def run_stream(lake: Lakehouse, run: JobRun, messages: DataFrame, work: Work, *, checkpoint: str, trigger: Trigger) -> None:
+def run_stream(lake: Lakehouse, run: JobRun, messages: DataFrame, work: Work, *, checkpoint: str, trigger: Trigger, watch: Watch) -> None:
     """Hand the messages to `work`, batch by batch, until they are all read (`once`) or the process is asked to stop.
 
     SIGTERM and Ctrl-C stop it between two looks at the clock; the batch under way is done again by the next run. Each batch is
     handed on at least once: `work` must leave the same tables however often it gets one.
+
+    Args:
+        lake: where the tables live.
+        run: takes what there is to say.
+        messages: a streaming frame.
+        work: see Work.
+        checkpoint: folder that remembers what has been read.
+        trigger: when a batch starts.
+        watch: told of each batch, and looked at while there is none.
 
     Raises:
         JobFailed: the source or the checkpoint failed, or (`once`) there were messages and none could be used.
         Exception: what `work` raised.
     """
     failures: list[Exception] = []
-    batches = 0
 
     def handle(batch: DataFrame, number: int) -> None:
-        nonlocal batches
         began = time.monotonic()
         try:
             # The batch belongs to a session of the stream's own, which every frame that meets it must share.
-            said = work(lake.in_session(batch.sparkSession), batch)
+            with watch.batch():
+                said = work(lake.in_session(batch.sparkSession), batch)
         except Exception as error:
             failures.append(error)
             raise
-        batches += 1
-        run.fact("batches", batches)
+        run.fact("batches", watch.seen.batches)
         run.progress(f"batch {number}: {said}; {time.monotonic() - began:.1f} s")
 
     query = messages.writeStream.foreachBatch(handle).option("checkpointLocation", checkpoint).trigger(**trigger.options()).start()
     with _stop_signals() as stopping:
         try:
             while not stopping.is_set() and not query.awaitTermination(_POLL_S):
-                pass
+                watch.look(lake, query)
+            if trigger.once and not stopping.is_set():
+                watch.drained()
         except KeyboardInterrupt:
             stopping.set()
         except StreamingQueryException as error:

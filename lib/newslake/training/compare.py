@@ -3,7 +3,7 @@
 import secrets
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -94,7 +94,7 @@ def compare_models(
     inputs = Inputs(roles_of(by_time, train_splits, eval_splits, impressions), impressions, max_skips, max_history, encoder_id)
     prepared = prepare(lake, run, place.staging, inputs, with_vectors=True)
     runs = {ZERO_SHOT: ZERO_SHOT} if ZERO_SHOT in names else {}
-    without = Prepared(prepared.staged, None, None)
+    without = replace(prepared, vectors=None, encoder_id=None)
     for of_run in settings:
         data = prepared if model_class(of_run.model).needs_vectors else without
         runs[trained_run(lake, run, data, of_run, place)] = of_run.model

@@ -197,6 +197,12 @@ def codes_of(column: pa.ChunkedArray, names: Sequence[str] | None = None) -> Cod
     return Codes(numbers, len(values) + 1, tuple(values.to_pylist()))
 
 
+def coded_as(codes: Codes, names: Sequence[str]) -> Codes:
+    """The same attribute with the numbers that it has among `names`, where what is not among them is unknown (see Codes)."""
+    values = pa.array([None, *codes.names], pa.string()).take(pa.array(codes.values))
+    return codes_of(pa.chunked_array([values]), names)
+
+
 def _table(files: list[str], columns: list[str], *, sort_by: str) -> pa.Table:
     table = pq.read_table(files, columns=columns).sort_by(sort_by)
     if not np.array_equal(table[sort_by].to_numpy(), np.arange(len(table))):

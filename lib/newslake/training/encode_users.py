@@ -17,6 +17,7 @@ from newslake.classes import classed_news
 from newslake.errors import UserError
 from newslake.jobrun import JobRun
 from newslake.lakehouse import Lakehouse
+from newslake.promotions import NONE, standing
 from newslake.python_workers import map_with_torch
 from newslake.training import examples
 from newslake.training.folders import parquet_files, read, write
@@ -50,7 +51,8 @@ def encode_users(
     click_history, impressions, news and article_embeddings; writes user_embeddings and news_embeddings, only rows that change.
 
     Args:
-        model_run: The training run (default: the only model there is).
+        model_run: The training run (default: the recommender in use, by table promotions, and nothing is done where none of those judged
+            is; where none was judged, the only model there is).
         add_clicks: Whether clicks in impressions count too, each at its time beside the history.
         staging: Folder for intermediate files that driver and executors see at the same path (default: _staging beside the tables).
         model_folder: Folder with trained models (default: _models beside the tables).
@@ -63,7 +65,14 @@ def encode_users(
     from newslake.training.spark_evaluate import write_vectors
     from newslake.training.trainer import torch_device
 
-    saved = load_saved(models_folder(lake, model_folder, staging), model_run)
+    models = models_folder(lake, model_folder, staging)
+    known = standing(lake, "recommender") if model_run is None else None
+    if known is not None and known.run_id == NONE:
+        run.fact("recommender in use", f"{NONE}: nothing to do")
+        run.progress("no recommender is in use: nothing to do (--model-run takes one all the same)")
+        return
+    saved = load_saved(models, model_run) if known is None else _in_use(models, known.run_id)
+    run.fact("model run", saved.run_id)
     check_encoder(lake, saved)
     place = torch_device(device if saved.tuned else "cpu")
     scratch = staging_folder(lake, staging) / f"users.tmp-{secrets.token_hex(4)}"
@@ -86,6 +95,16 @@ def encode_users(
             run.wrote(table, lake.merge(table, rows).rows)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _in_use(models: Path, run_id: str) -> "SavedModel":
+    from newslake.training.saved import load_saved
+
+    try:
+        return load_saved(models, run_id)
+    except UserError as error:
+        back = "give its folder with --model-folder, or go back with jobs/promote.py --kind recommender --previous"
+        raise UserError(f"recommender {run_id}, which is in use, cannot be read: {error}; {back}") from None
 
 
 def check_encoder(lake: Lakehouse, saved: "SavedModel") -> None:

@@ -1,6 +1,7 @@
 """What a job of recommenders trains on and judges by: chosen splits and impressions, staged with the vectors of one encoder."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from pathlib import Path
 
 from pyspark.sql import DataFrame, SparkSession
@@ -16,7 +17,7 @@ from newslake.text.spec import DEFAULT_MODEL
 from newslake.training.past_clicks import LATEST_CLICKS, past_clicks
 from newslake.training.staging import Staged, stage, stage_vectors
 from newslake.training.texts import DEFAULT_TOKENS, StagedTexts, stage_texts, tuned_encoder
-from newslake.training.time_splits import TEST, BySplit, Roles
+from newslake.training.time_splits import TEST, BySplit, Roles, Windows
 
 
 @dataclass(frozen=True)
@@ -44,12 +45,17 @@ class Inputs:
 
 @dataclass(frozen=True)
 class Prepared:
-    """What was staged: examples, and the vectors and texts of an encoder where they are needed."""
+    """What was staged: examples, and the vectors and texts of an encoder where they are needed.
+
+    Attributes:
+        known_until: train and valid end here, where they are by time.
+    """
 
     staged: Staged
     vectors: Staged | None
     encoder_id: str | None
     texts: StagedTexts | None = None
+    known_until: datetime | None = None
 
 
 def prepare(lake: Lakehouse, run: JobRun, folder: Path, inputs: Inputs, *, with_vectors: bool) -> Prepared:
@@ -75,15 +81,16 @@ def prepare(lake: Lakehouse, run: JobRun, folder: Path, inputs: Inputs, *, with_
     sizes = {"max_skips": inputs.max_skips, "max_history": inputs.max_history}
     staged = stage(folder, impressions, click_history, news, roles=roles, past=past, **sizes)
     _report(run, staged)
+    prepared = Prepared(staged, None, None, known_until=roles.test if isinstance(roles, Windows) else None)
     if embeddings is None or encoder_id is None:
-        return Prepared(staged, None, None)
+        return prepared
     vectors = stage_vectors(staged, lake.spark, embeddings, encoder_id=encoder_id)
     run.fact("articles without a vector", staged.sizes["articles"] - vectors.sizes["vectors"])
     texts = None
     if tuned is not None:
         texts = stage_texts(staged, vectors, news, tuned)
         run.fact("texts for the encoder", texts.sizes["texts"])
-    return Prepared(staged, vectors, encoder_id, texts)
+    return replace(prepared, vectors=vectors, encoder_id=encoder_id, texts=texts)
 
 
 def chosen_encoder(lake: Lakehouse, encoder_id: str | None) -> str:

@@ -62,7 +62,15 @@ def trained_run(lake: Lakehouse, run: JobRun, prepared: Prepared, settings: Trai
     trained = train(data, settings, device=place.device, threads=place.threads, progress=tell, checkpoint=checkpoint)
     trained = _with_test(trained, prepared, settings, tell)
     results.report(run, trained)
-    save_model(place.models, trained.model, data.catalogue, settings, run_id=run_id, encoder_id=prepared.encoder_id)
+    save_model(
+        place.models,
+        trained.model,
+        data.catalogue,
+        settings,
+        run_id=run_id,
+        encoder_id=prepared.encoder_id,
+        known_until=prepared.known_until,
+    )
     scratch = place.staging / f"results.tmp-{secrets.token_hex(4)}"
     try:
         results.save(lake, run, trained, data.catalogue, model=model, run_id=run_id, scratch=scratch)

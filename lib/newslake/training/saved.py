@@ -11,6 +11,7 @@ import os
 import secrets
 import shutil
 from dataclasses import asdict, dataclass, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from newslake.training.texts import Texts
 from newslake.training.train_settings import TrainSettings
 
 FORMAT = 2
-_ATTRIBUTES = ("category", "subcategory", "entity")
+ATTRIBUTES = ("category", "subcategory", "entity")
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,7 @@ class SavedModel:
         vector_size: of those; 0 where it reads none.
         attributes: the values of each attribute, by its name, in the order of their numbers.
         tuned: the encoder that it has layers of; None where the vectors are all that it reads.
+        known_until: the impressions that it was trained on and chosen by occurred before this moment; None where that is not known.
     """
 
     folder: Path
@@ -58,10 +60,18 @@ class SavedModel:
     vector_size: int
     attributes: dict[str, tuple[str, ...]]
     tuned: TunedEncoder | None = None
+    known_until: datetime | None = None
 
 
 def save_model(
-    models: Path, model: Recommender, catalogue: Catalogue, settings: TrainSettings, *, run_id: str, encoder_id: str | None
+    models: Path,
+    model: Recommender,
+    catalogue: Catalogue,
+    settings: TrainSettings,
+    *,
+    run_id: str,
+    encoder_id: str | None,
+    known_until: datetime | None = None,
 ) -> Path:
     """Keep a trained model; in place of one of the same run. It is there completely or not at all."""
     final = models / run_id
@@ -83,7 +93,8 @@ def save_model(
             "settings": {name: value for name, value in settings.as_dict().items() if name != "recipe"},
             "encoder_id": encoder_id,
             "vector_size": 0 if catalogue.vectors is None else int(catalogue.vectors.shape[1]),
-            "attributes": {name: list(getattr(catalogue, name).names) for name in _ATTRIBUTES},
+            "attributes": {name: list(getattr(catalogue, name).names) for name in ATTRIBUTES},
+            "known_until": known_until and known_until.isoformat(),
         }
         if settings.tune_layers and catalogue.texts is not None:
             encoder = catalogue.texts.encoder
@@ -126,7 +137,8 @@ def load_saved(models: Path, run_id: str | None) -> SavedModel:
     attributes = {name: tuple(values) for name, values in about["attributes"].items()}
     settings = TrainSettings(**about["settings"])
     tuned = TunedEncoder(**about["tuned"]) if "tuned" in about else None
-    return SavedModel(folder, about["run_id"], settings, about["encoder_id"], about["vector_size"], attributes, tuned)
+    known_until = datetime.fromisoformat(about["known_until"]) if about.get("known_until") else None
+    return SavedModel(folder, about["run_id"], settings, about["encoder_id"], about["vector_size"], attributes, tuned, known_until)
 
 
 def restore(saved: SavedModel, catalogue: Catalogue) -> Recommender:

@@ -19,6 +19,7 @@ from newslake.training.sampling import draws
 
 METRICS = ("auc", "mrr", "ndcg_at_5", "ndcg_at_10")
 _ROWS = 1 << 16
+_IMPRESSIONS = 1024  # whose numbers of a bootstrap are drawn at once
 # P(Poisson(1) <= k): beyond 15 it is 1 to double precision.
 _POISSON = np.cumsum(np.exp(-1.0) / np.cumprod([1.0, *range(1, 16)]))
 
@@ -106,10 +107,7 @@ def bootstrap_sums(metrics: DataFrame, *, resamples: int, seed: int) -> DataFram
             for model in np.unique(models):
                 mine = models == model
                 total = sums.setdefault(str(model), np.zeros((resamples + 1, 1 + len(METRICS))))
-                total[0] += values[mine].sum(axis=0)
-                for start in range(0, int(mine.sum()), 1024):
-                    part = np.flatnonzero(mine)[start : start + 1024]
-                    total[1:] += counts_of(keys[part], resamples, seed).T @ values[part]
+                total += resampled(keys[mine], values[mine], resamples, seed)
         for model, total in sums.items():
             names = pa.array([model] * len(total))
             resample = pa.array(np.arange(len(total), dtype=np.int32))
@@ -117,6 +115,16 @@ def bootstrap_sums(metrics: DataFrame, *, resamples: int, seed: int) -> DataFram
 
     sums_of_columns = [F.sum(name).alias(name) for name in ("weight", *METRICS)]
     return metrics.select("model", "impression_key", *METRICS).mapInArrow(add, schema).groupBy("model", "resample").agg(*sums_of_columns)
+
+
+def resampled(keys: npt.NDArray[np.int64], values: npt.NDArray[np.float64], resamples: int, seed: int) -> npt.NDArray[np.float64]:
+    """(resamples + 1, k) sums of values (n, k) of the impressions with these keys (n,), by resample; 0 has each of them once."""
+    total = np.zeros((resamples + 1, values.shape[1]))
+    total[0] = values.sum(axis=0)
+    for start in range(0, len(keys), _IMPRESSIONS):
+        part = slice(start, start + _IMPRESSIONS)
+        total[1:] += counts_of(keys[part], resamples, seed).T @ values[part]
+    return total
 
 
 def counts_of(keys: npt.NDArray[np.int64], resamples: int, seed: int) -> npt.NDArray[np.float64]:
