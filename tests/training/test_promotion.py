@@ -33,8 +33,8 @@ from newslake.training.time_splits import TimeSplits
 from tests.filling import put
 from tests.training import frames
 
-ARTICLES, TEST_DAY, LATE = 60, 15, "N060"
-"""Only the last day shows LATE, whose category no other article has."""
+USERS, ARTICLES, TEST_DAY, LATE = 24, 240, 15, "N240"
+"""Only the last day shows LATE, whose category no other article has. So many articles that a user has not clicked all liked ones before."""
 NOISE = {f"N{i:03}": np.random.default_rng(i).normal(size=8).astype(np.float32).tolist() for i in range(ARTICLES + 1)}
 TELLING = {**frames.drawn_vectors(3, articles=ARTICLES), LATE: [0.1] * 8}
 """Vectors by two encoders: of one they say nothing of what users like, of the other nearly all."""
@@ -50,10 +50,10 @@ KILLED = {**FIRST, "by_time": NEXT}
 def drawn() -> list[tuple[frames.Behavior, datetime]]:
     """Impressions of 10 to 15 November, each at a moment of its own but for the last day's, whose users are thus known by one history."""
     found = []
-    for behavior in frames.drawn_behaviors(3, impressions=480, articles=ARTICLES):
+    for behavior in frames.drawn_behaviors(3, impressions=480, users=USERS, articles=ARTICLES):
         number = int(behavior[1])
         day = 10 + number % 6
-        late = f" {LATE}-{int(number % 2)}" if day == TEST_DAY else ""
+        late = f" {LATE}-{number // 6 % 2}" if day == TEST_DAY else ""
         at = datetime(2019, 11, day, 12) + timedelta(minutes=0 if day == TEST_DAY else number)
         found.append((("live", *behavior[1:4], behavior[4] + late), at))
     return found
@@ -260,6 +260,9 @@ def test_what_is_in_use_is_served_and_the_way_back_leads_to_the_one_before(story
     promote(lake, JobRun("promote"), kind="recommender", previous=True)
     assert served() == (first, first)
     assert vectors(lake, first)[0].keys() == vectors(lake, last)[0].keys() | {"U99"}, "a user who came since"
+    back = JobRun("promote")
+    promote(lake, back, kind="recommender", previous=True)
+    assert back.facts["in use"] == story.id_of("first")
     promote(lake, JobRun("promote"), kind="recommender", previous=True)
     encoded, exported = JobRun("encode_users"), JobRun("export_vectors")
     encode_users(lake, encoded)

@@ -125,7 +125,7 @@ def test_the_group_is_flat_on_the_command_line_and_in_job_runs() -> None:
 def test_test_has_one_row_of_the_epoch_that_valid_chose(trained: tuple[Lakehouse, JobRun]) -> None:
     lake, run = trained
     rows = collected(lake.read("model_metrics"), "split", "epoch")
-    assert [row["split"] for row in rows] == ["test", *["train"] * 3, *["valid"] * 3]
+    assert [row["split"] for row in rows] == ["test", *["train"] * 4, *["valid"] * 4]  # epoch 0 too
     best = int(run.facts["best epoch"])
     assert {row["epoch"] for row in rows if row["best"]} == {best}
     assert rows[0]["epoch"] == best
