@@ -25,6 +25,9 @@ SMALL = {
     # Every query tells its plan to a UI that is off, and each commit what all commits add up to: a tenth of so small a job.
     "spark.sql.debug.maxToStringFields": "0",
     "spark.databricks.delta.writeChecksumFile.enabled": "false",
+    # Of a heap of 3 GB Spark makes pages of 32 MB, one at least for every sort and hash table; a table that is broadcast keeps its own
+    # for as long as anything remembers the query. 44 of them filled half of the heap.
+    "spark.buffer.pageSize": "1m",
 }
 # A process that is killed within its first minute spends half of it on compiling what it runs a few times: the JVM's first compiler
 # alone, and what tests set otherwise, come to the same commits sooner.
