@@ -112,6 +112,7 @@ def test_a_place_that_is_none_is_a_mistake(where: str) -> None:
 
 
 def test_a_dead_server_fails_no_job(filled: Lakehouse, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("WARNING", "newslake")
     with server() as heard:
         heard.status = 503
         # Nobody listens; a server that is out of order; a file whose folder goes.

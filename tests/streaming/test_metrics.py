@@ -108,6 +108,7 @@ def test_a_file_that_cannot_be_is_a_mistake(tmp_path: Path, name: str) -> None:
 
 
 def test_a_folder_that_goes_away_is_told_of_once_and_stops_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("WARNING", "newslake")
     (tmp_path / "folder").mkdir()
     watch = Watch(JobRun("stream_articles"), str(tmp_path / "folder" / "a.prom"), "articles")
     (tmp_path / "folder").rmdir()
