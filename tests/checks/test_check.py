@@ -13,14 +13,18 @@ from tests.reports.lakes import put
 
 FRESH = {"name": "texts_arrive", "check": "freshness", "table": "news", "at_most": 1}
 NO_FEED = {"name": "feeds", "check": "feed_rows", "at_least": 5}
-NOW = datetime.now(UTC).replace(tzinfo=None)
+
+
+def now() -> datetime:
+    """Not the moment at which this module was imported: a run of all tests gets here later."""
+    return datetime.now(UTC).replace(tzinfo=None)
 
 
 @pytest.fixture
 def filled(lake: Lakehouse) -> Lakehouse:
     """An article that was written now, by a run of a job."""
     put(lake, "news", [{"news_id": "N1", "title": "t", "content_hash": "h"}])
-    put(lake, "job_runs", [job_run("r", import_labels.__name__, started_at=NOW, rows_in=10, rows_quarantined=2)])
+    put(lake, "job_runs", [job_run("r", import_labels.__name__, started_at=now(), rows_in=10, rows_quarantined=2)])
     return lake
 
 
@@ -39,7 +43,7 @@ def test_what_is_kept_or_cannot_be_judged_is_no_breach(
 def test_a_breach_is_a_line_a_row_and_status_1_beside_what_is_kept(
     filled: Lakehouse, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    later = f"{NOW + timedelta(hours=30):%Y-%m-%dT%H:%M}"
+    later = f"{now() + timedelta(hours=30):%Y-%m-%dT%H:%M}"
     share = {"name": "texts_can_be_read", "check": "quarantine_share", "job": "import_labels", "at_most": 0.3}
     assert check(filled, tmp_path, FRESH, share, {**NO_FEED, "required": True}, at=later) == 1
     found = results(filled)
