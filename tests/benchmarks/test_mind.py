@@ -22,7 +22,16 @@ from newslake.mind.generator.generate import plan
 from tests.filling import put
 
 SPEC = GeneratorSpec(
-    articles=150, users=60, impressions=400, dev_share=0.25, new_users=0.5, body_share=0.0, short_texts=0, truth=False, seed=4
+    articles=200,
+    candidates=8.0,
+    users=60,
+    impressions=400,
+    dev_share=0.25,
+    new_users=0.5,
+    body_share=0.0,
+    short_texts=0,
+    truth=False,
+    seed=4,
 )
 AT = "%m/%d/%Y %I:%M:%S %p"
 
@@ -63,6 +72,7 @@ def judged_lines(behaviors: Path) -> list[list[str]]:
     return found
 
 
+@pytest.mark.slow
 def test_a_tiny_world_from_files_to_the_table(spark: SparkSession, world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     given = Namespace(path=world, seeds=[2], models=["zero-shot", "nrms"], impressions=None, valid_hours=24, epochs=1, encoder=None)
     found = mind.measured(spark, given, tmp_path)
@@ -81,6 +91,7 @@ def test_a_tiny_world_from_files_to_the_table(spark: SparkSession, world: Path, 
     assert len(json.loads((tmp_path / "figures.json").read_text())) == len(rows)
 
 
+@pytest.mark.slow
 def test_a_trial_takes_a_few_impressions_and_the_articles_that_they_name(spark: SparkSession, world: Path, tmp_path: Path) -> None:
     paths = mind.cut(spark, mind.folders(world), 20, tmp_path)
     for split in ("train", "dev"):
@@ -94,6 +105,7 @@ def test_a_trial_takes_a_few_impressions_and_the_articles_that_they_name(spark: 
         assert sorted(line.split("\t")[0] for line in news) == sorted(named & there)
 
 
+@pytest.mark.slow
 def test_dev_is_the_test_and_the_end_of_train_is_valid(lake: Lakehouse) -> None:
     def fill(times: dict[str, list[str]]) -> None:
         moments = [(split, i, datetime.fromisoformat(time)) for split, of_split in times.items() for i, time in enumerate(of_split)]
