@@ -1,4 +1,4 @@
-"""Values of options that more than one room takes: a day, and which of several encoders or models is meant."""
+"""Values of options that more than one room takes: a day, a moment, and which of several encoders or models is meant."""
 
 from datetime import UTC, date, datetime
 
@@ -27,6 +27,21 @@ def today_or(text: str | None, option: str = "--as-of") -> date:
         UserError: it is none.
     """
     return datetime.now(UTC).date() if text is None else day_of(text, option)
+
+
+def utc_now() -> datetime:
+    """The present moment, UTC, as Spark gives timestamps of a session in UTC: without a zone."""
+    return datetime.now(UTC).replace(tzinfo=None)
+
+
+def utc_moment(text: str) -> datetime:
+    """A moment in ISO 8601, as Spark gives timestamps of a session in UTC: without a zone; text without one is UTC.
+
+    Raises:
+        ValueError: it is none.
+    """
+    given = datetime.fromisoformat(text)
+    return given if given.tzinfo is None else given.astimezone(UTC).replace(tzinfo=None)
 
 
 def the_one(rows: DataFrame, column: str, asked: str | None, *, table: str, built_by: str, things: str = "rows") -> str:

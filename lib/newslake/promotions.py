@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Literal
 
 import numpy as np
@@ -13,6 +13,7 @@ from newslake.errors import UserError
 from newslake.frames import frame_of
 from newslake.jobrun import JobRun
 from newslake.lakehouse import Lakehouse
+from newslake.options import utc_now
 
 TABLE = "promotions"
 NONE = "none"
@@ -198,7 +199,7 @@ def _stack(decisions: Sequence[Decision]) -> list[str]:
 
 def _now(lake: Lakehouse, kind: Kind) -> datetime:
     """The present time, and later than all decisions: a clock that was put back must not make one of the past."""
-    now = datetime.now(UTC).replace(tzinfo=None)
+    now = utc_now()
     latest = max((one.decided_at for one in history(lake, kind)), default=now)
     return max(now, latest + timedelta(microseconds=1))
 

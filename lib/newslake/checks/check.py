@@ -3,7 +3,7 @@
 import math
 import os
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from newslake.checks.measures import Measured, measured
@@ -13,6 +13,7 @@ from newslake.errors import JobFailed, UserError
 from newslake.frames import frame_of
 from newslake.jobrun import JobRun, log
 from newslake.lakehouse import Lakehouse
+from newslake.options import utc_moment, utc_now
 from newslake.tablespec import table_spec
 
 TABLE = "check_results"
@@ -59,12 +60,11 @@ def check_lakehouse(lake: Lakehouse, run: JobRun, *, checks: str = "standard", w
 
 def _moment(at: str | None) -> datetime:
     if at is None:
-        return datetime.now(UTC).replace(tzinfo=None)
+        return utc_now()
     try:
-        moment = datetime.fromisoformat(at)
+        return utc_moment(at)
     except ValueError:
         raise UserError(f"--at takes a moment such as 2019-11-15T12:00, not {at!r}") from None
-    return moment.astimezone(UTC).replace(tzinfo=None) if moment.tzinfo is not None else moment
 
 
 def _found(lake: Lakehouse, check: Check, moment: datetime) -> Measured:

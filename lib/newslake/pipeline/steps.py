@@ -4,7 +4,7 @@ import hashlib
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Literal
 
 from pyspark.sql import Row
@@ -14,6 +14,7 @@ from newslake.cli import job_options, run_job, settings_of
 from newslake.errors import JobFailed, UserError
 from newslake.jobrun import JobRun, first_line
 from newslake.lakehouse import Lakehouse
+from newslake.options import utc_now
 from newslake.paths import matching
 from newslake.pipeline.plan import Task
 from newslake.tablespec import table_names
@@ -81,7 +82,7 @@ def run_steps(
             continue
         run.progress(f"{label} ...")
         _run_one(lake, run, step, given, {_MARK: mark, **({_INPUT: seen} if step.task.inputs else {})})
-        ended[step.task.key] = _now()
+        ended[step.task.key] = utc_now()
         run.progress(f"{label}: {_rows(step)}, {step.seconds:.1f} s")
 
 
@@ -162,11 +163,6 @@ def _take(step: Step, known: Row) -> None:
 
 def _rows(step: Step) -> str:
     return ", ".join(f"{rows:,} rows to {table}" for table, rows in step.rows_out.items()) or "no rows"
-
-
-def _now() -> datetime:
-    # As Spark gives timestamps of a session in UTC: without a zone.
-    return datetime.now(UTC).replace(tzinfo=None)
 
 
 def _fingerprint(paths: Sequence[str]) -> str:

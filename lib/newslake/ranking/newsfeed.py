@@ -1,7 +1,7 @@
 """rank_newsfeed: for an hour, each user's feed: the nearest recent articles, ranked by estimated click-through rate."""
 
 from contextlib import ExitStack
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Literal
 
 from pyspark.sql import DataFrame
@@ -13,7 +13,7 @@ from newslake.errors import UserError
 from newslake.frames import Frames, frame_of
 from newslake.jobrun import JobRun
 from newslake.lakehouse import Lakehouse
-from newslake.options import the_one, those_asked_for
+from newslake.options import the_one, those_asked_for, utc_moment, utc_now
 from newslake.ranking import apply, ctr, feed
 from newslake.ranking.calibration import DEPTH, calibrated_feeds, mixes
 from newslake.ranking.gather import Moments, vector_folder
@@ -234,11 +234,9 @@ def parse_hour(text: str | None) -> datetime:
         UserError: it is none.
     """
     try:
-        given = datetime.now(UTC) if text is None else datetime.fromisoformat(text)
+        given = utc_now() if text is None else utc_moment(text)
     except ValueError:
         raise UserError(f"--hour {text}: give an hour such as 2019-11-15T08") from None
-    if given.tzinfo is not None:
-        given = given.astimezone(UTC).replace(tzinfo=None)
     whole = given.replace(minute=0, second=0, microsecond=0)
     if text is not None and whole != given:
         raise UserError(f"--hour {text}: give a whole hour such as 2019-11-15T08")

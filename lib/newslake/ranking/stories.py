@@ -1,7 +1,7 @@
 """find_stories: near-identical articles get one story_id."""
 
 from collections.abc import Iterable, Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Literal
 
 import numpy as np
@@ -14,7 +14,7 @@ from newslake.errors import UserError
 from newslake.frames import Frames
 from newslake.jobrun import JobRun
 from newslake.lakehouse import Lakehouse
-from newslake.options import the_one
+from newslake.options import the_one, utc_now
 from newslake.ranking.leaders import joined
 from newslake.search.knn_settings import KnnSettings
 from newslake.search.nearest import nearest
@@ -79,7 +79,7 @@ def find_stories(
     else:
         encoders = [the_one(embeddings, "encoder_id", encoder_id, table=EMBEDDINGS, built_by="encode_articles", things="vectors")]
     lake.create(STORIES)
-    now = datetime.now(UTC).replace(tzinfo=None)
+    now = utc_now()
     for encoder in encoders:
         with Frames() as frames, scratch(lake, scratch_folder) as files:
             finder = _Finder(lake, run, frames, files, encoder, timedelta(days=days), (min_cosine, min_cosine_alone), settings)

@@ -25,10 +25,11 @@ from newslake.ranking.gather import USERS, Moments, gathered, vector_folder
 from newslake.ranking.queries import queries_of
 from newslake.ranking.ranker import Judged, Kind, RankerSettings
 from newslake.ranking.scoring import with_features
-from newslake.ranking.window import TEST, TRAIN, VALID, Window, moment, next_hour
+from newslake.ranking.window import Window, moment, next_hour
 from newslake.training.fingerprint import combined
 from newslake.training.folders import parquet_files, read, write
 from newslake.training.preparation import chosen_encoder, models_folder
+from newslake.training.time_splits import TEST, TRAIN, VALID
 
 _LAYOUT = 1
 """Part of a run's id: raise it when the same tables and settings would give another ranker."""

@@ -1,11 +1,11 @@
 """The hours that a ranker learns from, those by which its rounds are chosen, and those that it is judged by: later ones each."""
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from newslake.errors import UserError
-
-TRAIN, VALID, TEST = "train", "valid", "test"
+from newslake.options import utc_moment
+from newslake.training.time_splits import TEST, TRAIN, VALID
 
 
 @dataclass(frozen=True)
@@ -44,11 +44,9 @@ def moment(text: str) -> datetime:
         UserError: it is neither.
     """
     try:
-        given = datetime.fromisoformat(text)
+        given = utc_moment(text)
     except ValueError:
         raise UserError(f"--as-of {text}: give a day or an hour such as 2019-11-15T08") from None
-    if given.tzinfo is not None:
-        given = given.astimezone(UTC).replace(tzinfo=None)
     if given != given.replace(minute=0, second=0, microsecond=0):
         raise UserError(f"--as-of {text}: give a day or a whole hour such as 2019-11-15T08")
     return given

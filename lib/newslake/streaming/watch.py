@@ -3,12 +3,12 @@
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 
 from pyspark.sql.streaming.query import StreamingQuery
 
 from newslake.jobrun import LAG, SIGN_OF_LIFE, JobRun, keep_running
 from newslake.lakehouse import Lakehouse
+from newslake.options import utc_now
 from newslake.streaming.metrics import MetricsFile, Seen
 
 SIGN_S = 300.0
@@ -45,7 +45,7 @@ class Watch:
         try:
             yield
             oldest, newest = self._run.oldest, self._run.newest
-            self.lag_s = max(0.0, (_now() - oldest).total_seconds()) if oldest is not None else 0.0
+            self.lag_s = max(0.0, (utc_now() - oldest).total_seconds()) if oldest is not None else 0.0
             if newest is not None:
                 self.seen.newest = max(newest, self.seen.newest or newest)
             self.seen.batches += 1
@@ -74,12 +74,7 @@ class Watch:
         began = self._began
         self._written = time.monotonic()
         self.seen.lag_s = max(self.lag_s, self._written - began if began is not None else 0.0)
-        self.seen.looked_at = _now()
+        self.seen.looked_at = utc_now()
         self._run.fact(SIGN_OF_LIFE, self.seen.looked_at.isoformat(timespec="seconds"))
         self._run.fact(LAG, f"{self.seen.lag_s:.1f}")
         self._metrics.write()
-
-
-def _now() -> datetime:
-    # As Spark gives timestamps of a session in UTC: without a zone.
-    return datetime.now(UTC).replace(tzinfo=None)

@@ -4,7 +4,7 @@ import secrets
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from newslake.errors import UserError
 from newslake.frames import Frames, frame_of
 from newslake.jobrun import JobRun
 from newslake.lakehouse import Lakehouse
+from newslake.options import utc_now
 from newslake.training.fingerprint import combined
 from newslake.training.preparation import Inputs, Prepared, models_folder, prepare, staging_folder
 from newslake.training.time_splits import NOT_BY_TIME, TEST, VALID, TimeSplits, roles_of
@@ -156,7 +157,7 @@ def comparison_rows(
     """
     from newslake.training.spark_evaluate import METRICS
 
-    now = datetime.now(UTC).replace(tzinfo=None)
+    now = utc_now()
     found = []
     for run_id, model in runs.items():
         for group in (group for group in GROUPS if (run_id, group) in sums):
