@@ -13,6 +13,7 @@ from newslake.frames import frame_of
 from newslake.jobrun import JobRun
 from newslake.lakehouse import Lakehouse
 from newslake.ranking.newsfeed import parse_hour, rank_newsfeed
+from newslake.search.knn_settings import SearchOptions
 from tests.filling import put
 from tests.killing import arguments_of, commits, content
 from tests.undisturbed import kill_at
@@ -129,7 +130,7 @@ def test_feeds_rates_and_rerun(lake: Lakehouse, tmp_path: Path) -> None:
     assert run.facts["users with articles by vectors"] == "1"
 
     before = [content(lake.read(table)) for table in ("newsfeed", "article_ctr", "quarantine")]
-    rank(lake, chunk_rows=2, query_rows=1, precision="fp32")
+    rank(lake, search=SearchOptions(chunk_rows=2, query_rows=1, precision="fp32"))
     assert [content(lake.read(table)) for table in ("newsfeed", "article_ctr", "quarantine")] == before
     # Another hour stands beside it, and sees what has happened since.
     rank(lake, hour="2019-11-15T09")

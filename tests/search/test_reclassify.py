@@ -12,6 +12,7 @@ from newslake.frames import frame_of
 from newslake.jobrun import JobRun
 from newslake.lakehouse import Lakehouse
 from newslake.search import vote
+from newslake.search.knn_settings import SearchOptions
 from newslake.search.reclassify import reclassify_short_text
 from tests.filling import put
 from tests.killing import arguments_of, commits, content
@@ -81,7 +82,7 @@ def test_votes_decisions_corpus_and_rerun(lake: Lakehouse, tmp_path: Path) -> No
 
     before = [content(lake.read(table)) for table in ("short_text_votes", "short_text_corpus", "quarantine")]
     wrote = commits_of(lake, "short_text_corpus")
-    again = reclassify(lake, chunk_rows=3, query_rows=2, precision="fp32")
+    again = reclassify(lake, search=SearchOptions(chunk_rows=3, query_rows=2, precision="fp32"))
     assert [content(lake.read(table)) for table in ("short_text_votes", "short_text_corpus", "quarantine")] == before
     assert again.rows_written["short_text_corpus"] == 0
     assert commits_of(lake, "short_text_corpus") == wrote

@@ -2,7 +2,6 @@
 
 from contextlib import ExitStack
 from datetime import datetime, timedelta
-from typing import Literal
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
@@ -18,7 +17,7 @@ from newslake.ranking import apply, ctr, feed
 from newslake.ranking.calibration import DEPTH, calibrated_feeds, mixes
 from newslake.ranking.gather import Moments, vector_folder
 from newslake.ranking.quality import quality
-from newslake.search.knn_settings import KnnSettings
+from newslake.search.knn_settings import BY_DEFAULT, KnnSettings, SearchOptions
 from newslake.search.nearest import nearest
 from newslake.search.one_of_a_story import stories_of, with_story
 from newslake.search.scratch import Scratch, scratch
@@ -45,10 +44,7 @@ def rank_newsfeed(
     topic_model: str | None = None,
     ranker: str = apply.AUTO,
     model_folder: str | None = None,
-    device: Literal["auto", "cpu", "cuda"] = "auto",
-    precision: Literal["auto", "fp32", "bf16"] = "auto",
-    chunk_rows: int = KnnSettings.chunk_rows,
-    query_rows: int = KnnSettings.query_rows,
+    search: SearchOptions = BY_DEFAULT,
     scratch_folder: str | None = None,
 ) -> None:
     """Write each user's newsfeed for one hour to table newsfeed, and the articles' click-through rates to table article_ctr.
@@ -84,10 +80,6 @@ def rank_newsfeed(
         topic_model: Whose vectors to use (default: the active topic model's; for an hour before it had any, those of the hour's day).
         ranker: auto (the promoted one, else the formula), formula, or the run of train_ranker whose ranker to use.
         model_folder: Folder with trained rankers (default: _models beside the tables).
-        device: Where to search; auto takes a GPU where there is one.
-        precision: Of the product that finds candidates; the result is exact with each.
-        chunk_rows: Articles that a task holds at a time, where they do not all fit.
-        query_rows: User vectors that a task holds at a time; what bounds its memory.
         scratch_folder: Folder for small files between Spark and its workers (default: _scratch beside the tables).
     """
     if min(days, per_vector, active_days) < 1 or ctr_half_life_hours <= 0:
@@ -95,7 +87,7 @@ def rank_newsfeed(
     if not 0.0 <= diversity <= 1.0:
         raise UserError(f"--diversity {diversity}: take 0 to 1")
     settings = feed.FeedSettings(feed_size, similarity_weight, age_half_life_hours)
-    search = KnnSettings(device=device, precision=precision, chunk_rows=chunk_rows, query_rows=query_rows)
+    how = search.settings()
     at = parse_hour(hour)
     news = classed_news(lake)
     impressions, history = lake.read("impressions"), lake.read_or_empty("click_history")
@@ -120,7 +112,7 @@ def rank_newsfeed(
         rated = candidates.join(stored.select("news_id", "ctr"), on="news_id", how="inner")
         articles = frames.keep(with_story(rated, stories))
         read = frames.keep(feed.read_before(impressions, history, at))
-        found = frames.keep(find(lake, files, articles, users, identity, days=days, hour=at, k=per_vector, settings=search))
+        found = frames.keep(find(lake, files, articles, users, identity, days=days, hour=at, k=per_vector, settings=how))
         quarantine(lake, run, found, sources={"query_id": USERS, "item_id": ARTICLES})
         heaviest = frames.keep(feed.heaviest_of(users, identity))
         pairs = feed.candidates(found.where(F.col("problem").isNull()), heaviest, articles, read)

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Iterator
 from datetime import timedelta
-from typing import Literal
 
 import numpy as np
 import pyarrow as pa
@@ -16,7 +15,7 @@ from newslake.jobrun import JobRun
 from newslake.lakehouse import Lakehouse
 from newslake.options import the_one, utc_now
 from newslake.ranking.leaders import joined
-from newslake.search.knn_settings import KnnSettings
+from newslake.search.knn_settings import BY_DEFAULT, KnnSettings, SearchOptions
 from newslake.search.nearest import nearest
 from newslake.search.scratch import Scratch, scratch
 from newslake.search.sides import EMBEDDINGS, embedding_side, quarantine, with_vector
@@ -37,10 +36,7 @@ def find_stories(
     min_cosine_alone: float = 0.92,
     neighbours: int = 32,
     encoder_id: str | None = None,
-    device: Literal["auto", "cpu", "cuda"] = "auto",
-    precision: Literal["auto", "fp32", "bf16"] = "auto",
-    chunk_rows: int = KnnSettings.chunk_rows,
-    query_rows: int = KnnSettings.query_rows,
+    search: SearchOptions = BY_DEFAULT,
     scratch_folder: str | None = None,
 ) -> None:
     """Give every new article its story: that of an earlier article that is nearly the same, or one of its own.
@@ -60,10 +56,6 @@ def find_stories(
         min_cosine_alone: Of other articles.
         neighbours: Nearest articles to look at first; more are looked at where these do not decide.
         encoder_id: Whose vectors to compare (default: those of each encoder in table article_embeddings, apart).
-        device: Where to search; auto takes a GPU where there is one.
-        precision: Of the product that finds candidates; the result is exact with each.
-        chunk_rows: Articles that a task holds at a time.
-        query_rows: New articles that a task holds at a time.
         scratch_folder: Folder for small files between Spark and its workers (default: _scratch beside the tables).
     """
     if days <= 0 or neighbours < 2:
@@ -72,7 +64,7 @@ def find_stories(
         raise UserError(
             f"--min-cosine {min_cosine} and --min-cosine-alone {min_cosine_alone}: take 0 to 1, the second no less than the first"
         )
-    settings = KnnSettings(device=device, precision=precision, chunk_rows=chunk_rows, query_rows=query_rows)
+    settings = search.settings()
     embeddings = lake.read(EMBEDDINGS)
     if encoder_id is None:
         encoders = sorted(row[0] for row in embeddings.select("encoder_id").distinct().collect())

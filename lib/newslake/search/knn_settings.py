@@ -1,7 +1,9 @@
 """How to search. Apart from the search, since who plans one does not load PyTorch."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Literal
+
+from cyclopts import Parameter
 
 from newslake.errors import UserError
 
@@ -37,3 +39,32 @@ class KnnSettings:
         for name in ("threads", "tile_rows", "block_rows", "chunk_rows", "query_rows"):
             if getattr(self, name) < 1:
                 raise UserError(f"--{name.replace('_', '-')} must be at least 1, not {getattr(self, name)}")
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class SearchOptions:
+    """What a job that searches takes: where, and how much of it at a time.
+
+    Attributes:
+        device: Where to search; auto takes a GPU where there is one.
+        precision: Of the product that finds candidates; the result is exact with each.
+        chunk_rows: Articles that a task holds at a time, where they do not all fit.
+        query_rows: Vectors to find neighbours of that a task holds at a time; what bounds its memory.
+    """
+
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    precision: Precision = "auto"
+    chunk_rows: int = KnnSettings.chunk_rows
+    query_rows: int = KnnSettings.query_rows
+
+    def settings(self) -> KnnSettings:
+        """How to search.
+
+        Raises:
+            UserError: a number of rows is below 1.
+        """
+        return KnnSettings(**asdict(self))
+
+
+BY_DEFAULT = SearchOptions()

@@ -1,7 +1,5 @@
 """reclassify_short_text: short texts whose nearest long articles agree on another class take that class."""
 
-from typing import Literal
-
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
@@ -12,7 +10,7 @@ from newslake.jobrun import JobRun
 from newslake.lakehouse import Lakehouse
 from newslake.options import the_one, today_or
 from newslake.search import vote
-from newslake.search.knn_settings import KnnSettings
+from newslake.search.knn_settings import BY_DEFAULT, KnnSettings, SearchOptions
 from newslake.search.nearest import nearest
 from newslake.search.one_of_a_story import stories_of
 from newslake.search.scratch import Scratch, scratch
@@ -38,10 +36,7 @@ def reclassify_short_text(
     encoder_id: str | None = None,
     model_run: str | None = None,
     as_of: str | None = None,
-    device: Literal["auto", "cpu", "cuda"] = "auto",
-    precision: Literal["auto", "fp32", "bf16"] = "auto",
-    chunk_rows: int = KnnSettings.chunk_rows,
-    query_rows: int = KnnSettings.query_rows,
+    search: SearchOptions = BY_DEFAULT,
     scratch_folder: str | None = None,
 ) -> None:
     """Correct the class of short texts by the vote of their nearest long articles.
@@ -73,10 +68,6 @@ def reclassify_short_text(
         model_run: Whose scores to use (default: those that were brought, or of the classifier that train_text_classifier trained last on
             long articles; where table article_class_scores holds both, say which).
         as_of: Day of the vote, such as 2019-11-15 (default: today, UTC).
-        device: Where to search; auto takes a GPU where there is one.
-        precision: Of the product that finds candidates; the result is exact with each.
-        chunk_rows: Long articles that a task holds at a time; what bounds its memory.
-        query_rows: Short texts that a task holds at a time.
         scratch_folder: Folder for small files between Spark and its workers (default: _scratch beside the tables).
     """
     if not 1 <= votes <= neighbours:
@@ -89,7 +80,7 @@ def reclassify_short_text(
         raise UserError(f"--whiten {whiten}: take 0 to 1")
     if short_chars < 1:
         raise UserError("--short-chars must be at least 1")
-    settings = KnnSettings(device=device, precision=precision, chunk_rows=chunk_rows, query_rows=query_rows)
+    settings = search.settings()
     today = today_or(as_of)
     news, scores, embeddings = lake.read("news"), lake.read(SCORES), lake.read(EMBEDDINGS)
     encoder = the_one(embeddings, "encoder_id", encoder_id, table=EMBEDDINGS, built_by="encode_articles", things="vectors")
