@@ -79,8 +79,8 @@ def rank_newsfeed(
         encoder_id: Whose vectors to use, where the tables hold several encoders'.
         topic_model: Whose vectors to use (default: the active topic model's; for an hour before it had any, those of the hour's day).
         ranker: auto (the promoted one, else the formula), formula, or the run of train_ranker whose ranker to use.
-        model_folder: Folder with trained rankers (default: _models beside the tables).
-        scratch_folder: Folder for small files between Spark and its workers (default: _scratch beside the tables).
+        model_folder: Folder with trained rankers (default: _models in the work folder).
+        scratch_folder: Folder for small files between Spark and its workers (default: _scratch in the work folder).
     """
     if min(days, per_vector, active_days) < 1 or ctr_half_life_hours <= 0:
         raise UserError("--days, --per-vector and --active-days must be at least 1, --ctr-half-life-hours above 0")
@@ -174,8 +174,10 @@ def find(
         wanted = " and ".join(identity.values())
         raise UserError(f"article_vectors has no vector of {wanted} from {since} to {until}: run jobs/build_article_vectors.py")
     only = files.write(articles.select("news_id"), "candidates")
-    items = VectorFiles(table_files(recent), "news_id", "vector", where=identity, only=only, identity=identity)
-    queries = VectorFiles(table_files(users), "user_id", "vector", where=identity, identity=identity, weight_column="weight")
+    items = VectorFiles(table_files(recent), "news_id", "vector", where=identity, only=only, identity=identity).reached(lake.spark)
+    queries = VectorFiles(table_files(users), "user_id", "vector", where=identity, identity=identity, weight_column="weight").reached(
+        lake.spark
+    )
     return nearest(lake.spark, queries, items, k=k, settings=settings, by_query_id=True)
 
 
@@ -200,7 +202,9 @@ def _judge(
     feeds = lake.read(FEED).where(F.col("hour") == F.lit(hour)).select("user_id", "news_id")
     rates = lake.read(RATES).where(F.col("as_of") == F.lit(hour)).select("news_id", "impressions")
     shown = files.write(feeds.select("news_id").distinct(), "shown")
-    vectors = VectorFiles(table_files(_recent_vectors(lake, days, hour)), "news_id", "vector", where=identity, only=shown)
+    vectors = VectorFiles(table_files(_recent_vectors(lake, days, hour)), "news_id", "vector", where=identity, only=shown).reached(
+        lake.spark
+    )
     found = quality(feeds, rates, articles, mix, vectors)
     contract = lake.schema(QUALITY)
     rows = [tuple({"hour": hour, "diversity": diversity, **found}[name] for name in contract.names)] if found else []

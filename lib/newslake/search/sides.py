@@ -16,7 +16,7 @@ EMBEDDINGS = "article_embeddings"
 def embedding_side(lake: Lakehouse, encoder_id: str, only: tuple[str, ...]) -> VectorFiles:
     """One encoder's vectors of the articles that `only` lists."""
     files = table_files(lake.read(EMBEDDINGS).where(F.col("encoder_id") == encoder_id))
-    return VectorFiles(files, "news_id", "embedding", only=only, identity={"encoder_id": encoder_id})
+    return VectorFiles(files, "news_id", "embedding", only=only, identity={"encoder_id": encoder_id}).reached(lake.spark)
 
 
 def with_vector(rows: DataFrame, embeddings: DataFrame) -> DataFrame:

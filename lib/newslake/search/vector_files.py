@@ -3,20 +3,19 @@
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TypeVar, cast
-from urllib.parse import unquote, urlsplit
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.fs as pafs
 import pyarrow.parquet as pq
-from pyspark.sql import DataFrame
+from pyspark.sql import DataFrame, SparkSession
 
-from newslake.errors import UserError
-from newslake.paths import local_path, uri
+from newslake.paths import uri
+from newslake.storage import Storage, storage_of
 
 Item = TypeVar("Item")
 _BATCH_ROWS = 8192
@@ -67,6 +66,7 @@ class VectorFiles:
         only: files with a column of that id: only these ids take part. None: all.
         identity: what must be the same on both sides, such as encoder_id; vectors of different ones cannot be compared.
         projection: what the vectors that can be searched go through as they are read; None: nothing.
+        storage: by which settings the files are opened, see `storage_of`; those of local files need none.
     """
 
     files: tuple[str, ...]
@@ -77,11 +77,16 @@ class VectorFiles:
     identity: Mapping[str, str] = field(default_factory=dict)
     weight_column: str | None = None
     projection: Projection | None = None
+    storage: Storage = field(default_factory=Storage)
+
+    def reached(self, spark: SparkSession) -> "VectorFiles":
+        """The same, with what the session's settings say of the places where the files lie."""
+        return replace(self, storage=storage_of(spark, (*self.files, *(self.only or ()))))
 
     def units(self) -> list[Unit]:
         """The row groups of all files, from their footers."""
         with ThreadPoolExecutor(8) as pool:
-            return [unit for found in pool.map(_row_groups, self.files) for unit in found]
+            return [unit for found in pool.map(partial(_row_groups, self.storage), self.files) for unit in found]
 
     def dimension(self, units: Sequence[Unit]) -> int | None:
         """The most frequent size among the side's first vectors; None where it has none. All others are rejected.
@@ -135,7 +140,7 @@ def chunks(
         zero_is_wrong: reject vectors of zero length, which have no cosine.
         rejects: takes what is rejected, where wanted.
     """
-    only = None if side.only is None else _ids(side.only, side.id_column)
+    only = None if side.only is None else _ids(side.storage, side.only, side.id_column)
     ids: list[pa.Array] = []
     held, weights, filled = np.empty((0, dimension), np.float32), np.empty(0), 0
     for unit in units:
@@ -172,7 +177,7 @@ def _batches(side: VectorFiles, unit: Unit, rows: int = _BATCH_ROWS) -> Iterator
     """The rows of a row group that `where` lets through: the one way in which files are read."""
     weight = [] if side.weight_column is None else [side.weight_column]
     columns = [side.id_column, side.vector_column, *weight, *side.where]
-    for batch in _open(unit.file).iter_batches(rows, row_groups=[unit.group], columns=columns, use_threads=False):
+    for batch in _open(side.storage, unit.file).iter_batches(rows, row_groups=[unit.group], columns=columns, use_threads=False):
         for name, value in side.where.items():
             batch = batch.filter(pc.equal(batch.column(batch.schema.names.index(name)), pa.scalar(value)))
         yield batch
@@ -222,8 +227,8 @@ def _weights(side: VectorFiles, batch: pa.RecordBatch) -> npt.NDArray[np.float64
     return np.asarray(column.to_numpy(zero_copy_only=False), np.float64)
 
 
-def _ids(files: Sequence[str], column: str) -> pa.Array:
-    found = [_open(file).read(columns=[column]).column(0).combine_chunks() for file in files]
+def _ids(storage: Storage, files: Sequence[str], column: str) -> pa.Array:
+    found = [_open(storage, file).read(columns=[column]).column(0).combine_chunks() for file in files]
     return _joined([part if isinstance(part, pa.Array) else part.chunk(0) for part in found])
 
 
@@ -231,28 +236,11 @@ def _joined(parts: Sequence[pa.Array]) -> pa.Array:
     return pa.concat_arrays([part.cast(pa.string()) for part in parts]) if parts else pa.array([], pa.string())
 
 
-def _row_groups(file: str) -> list[Unit]:
-    metadata = _open(file).metadata
+def _row_groups(storage: Storage, file: str) -> list[Unit]:
+    metadata = _open(storage, file).metadata
     return [Unit(file, group, metadata.row_group(group).num_rows) for group in range(metadata.num_row_groups)]
 
 
-def _open(file: str) -> pq.ParquetFile:
-    system, path = _located(file)
+def _open(storage: Storage, file: str) -> pq.ParquetFile:
+    system, path = storage.opened(file)
     return pq.ParquetFile(system.open_input_file(path))
-
-
-def _located(file: str) -> tuple[pafs.FileSystem, str]:
-    """File system and path of a URI.
-
-    Raises:
-        UserError: pyarrow cannot read there.
-    """
-    if (local := local_path(file)) is not None:
-        return pafs.LocalFileSystem(), local
-    try:
-        system, path = pafs.FileSystem.from_uri(file.replace("s3a://", "s3://", 1))
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as error:
-        raise UserError(
-            f"the search cannot read {urlsplit(file).scheme}:// ({error}): keep its tables where pyarrow can read them"
-        ) from None
-    return system, unquote(path)
