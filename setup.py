@@ -64,6 +64,10 @@ TEST = [
     "databricks-bundles>=1.22,<2",
     # Drives a Chromium that is there (it brings none) over the report.
     "playwright>=1.50",
+    # A server that speaks S3, for lakehouses on s3a:// (the extra `server` brings far more than S3 takes).
+    "moto[s3]>=5",
+    "flask>=3",
+    "flask-cors>=5",
     "ruff>=0.14",
     "mypy>=1.18",
     "types-PyYAML",

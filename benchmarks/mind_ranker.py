@@ -4,7 +4,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from inspect import signature
-from pathlib import Path
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
@@ -22,6 +21,7 @@ from newslake.ranking.ranker import Ranker, load
 from newslake.ranking.scoring import VectorPaths, with_features
 from newslake.ranking.train import train_ranker
 from newslake.ranking.window import Window
+from newslake.remote import Place
 from newslake.training.folders import read
 from newslake.training.preparation import Prepared, models_folder
 from newslake.training.spark_evaluate import METRICS, metrics_of
@@ -108,7 +108,7 @@ def _shown(lake: Lakehouse, prepared: Prepared) -> DataFrame:
 
 
 def _known(
-    lake: Lakehouse, frames: Frames, folder: Path, hours: list[datetime], rows: DataFrame, encoder_id: str
+    lake: Lakehouse, frames: Frames, folder: Place, hours: list[datetime], rows: DataFrame, encoder_id: str
 ) -> tuple[Known, VectorPaths]:
     """What is known of every candidate of the rows, also of one that table news lacks or that was first shown in its hour."""
     news = classed_news(lake).select("news_id", "category", "subcategory", "published_at")

@@ -41,6 +41,7 @@ def _shared(
     lakehouse: Annotated[str | None, Parameter(group=_WHERE)] = None,
     catalog: Annotated[str | None, Parameter(group=_WHERE)] = None,
     schema: Annotated[str | None, Parameter(group=_WHERE)] = None,
+    work_folder: Annotated[str | None, Parameter(group=_WHERE)] = None,
     config: Annotated[str | None, Parameter(group=_HOW)] = None,
     lineage: Annotated[str | None, Parameter(group=_HOW)] = None,
     log_level: Annotated[LogLevel, Parameter(group=_HOW)] = "info",
@@ -51,6 +52,8 @@ def _shared(
         lakehouse: Folder or URI that holds the tables (default: ./lakehouse, unless --schema is given).
         catalog: Catalog of the tables, where they are names in a metastore or Unity Catalog.
         schema: Schema of the tables, where they are names in a metastore or Unity Catalog.
+        work_folder: Folder or URI for what is kept beside the tables: staged examples, models, checkpoints, scratch files, feeds, the
+            report, Milvus Lite's file (default: the lakehouse itself).
         config: Settings file in YAML, or the name of one that ships with newslake, such as local.
         lineage: File or address (http://...) that OpenLineage events go to: which job read and wrote which tables (default: none).
         log_level: How much to say on stderr.
@@ -78,7 +81,7 @@ def main(job: JobFunction, argv: Sequence[str] | None = None) -> None:
         profile = replace(profile, lineage=checked_place(shared["lineage"]))
         spark = spark_session(f"newslake {name}", extra=profile.spark)
         spark.sparkContext.setLogLevel("ERROR")
-        lake = lakehouse_at(spark, **{part: shared[part] for part in ("lakehouse", "catalog", "schema")})
+        lake = lakehouse_at(spark, **{part: shared[part] for part in ("lakehouse", "catalog", "schema", "work_folder")})
         run_job(job, lake, own, profile=profile)
     except UserError as error:
         _stop(2, f"{name}: {' '.join(str(error).split())}")
@@ -137,13 +140,22 @@ def settings_of(job: JobFunction, options: Mapping[str, Any]) -> dict[str, str]:
     return {name: masked(name, value) for name, value in _all_options(job, options).items()}
 
 
-def lakehouse_at(spark: Any, lakehouse: str | None = None, catalog: str | None = None, schema: str | None = None) -> Lakehouse:
+def lakehouse_at(
+    spark: Any,
+    lakehouse: str | None = None,
+    catalog: str | None = None,
+    schema: str | None = None,
+    work_folder: str | None = None,
+) -> Lakehouse:
     """The tables that the shared options name: ./lakehouse where they name none."""
     if lakehouse is None and catalog is None and schema is None:
         lakehouse = "lakehouse"
-    if lakehouse is not None and "://" not in lakehouse and not lakehouse.startswith("dbfs:"):
-        lakehouse = os.path.abspath(lakehouse)
-    return Lakehouse(spark, lakehouse, catalog=catalog, schema=schema)
+    return Lakehouse(spark, _absolute(lakehouse), catalog=catalog, schema=schema, work_folder=_absolute(work_folder))
+
+
+def _absolute(place: str | None) -> str | None:
+    """A path of this machine from its root; a URI as it is."""
+    return place if place is None or "://" in place or place.startswith("dbfs:") else os.path.abspath(place)
 
 
 def _all_options(job: JobFunction, options: Mapping[str, Any]) -> dict[str, Any]:

@@ -39,13 +39,22 @@ _RECENT_COMMITS = 20  # how far back to look for our own commit among those of r
 class Lakehouse:
     """The tables, under a folder or URI (`root`), or as names in a metastore or Unity Catalog (`catalog`, `schema`)."""
 
-    def __init__(self, spark: SparkSession, root: str | None = None, *, catalog: str | None = None, schema: str | None = None) -> None:
+    def __init__(
+        self,
+        spark: SparkSession,
+        root: str | None = None,
+        *,
+        catalog: str | None = None,
+        schema: str | None = None,
+        work_folder: str | None = None,
+    ) -> None:
         if catalog is not None and schema is None:
             raise UserError("--catalog needs --schema too")
         if (root is None) == (schema is None):
             raise UserError("say where the tables live: either --lakehouse FOLDER or --schema NAME (and --catalog NAME)")
         self.spark = spark
         self.root = root.rstrip("/") if root is not None else None
+        self.work = work_folder.rstrip("/") if work_folder is not None else self.root  # see work.py
         self._names = [quoted(part) for part in (catalog, schema) if part is not None]
         self._current: set[str] = set()  # tables whose columns were seen to be the contract's
         self._read: set[str] = set()  # tables that were read since noting_reads

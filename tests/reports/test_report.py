@@ -191,7 +191,7 @@ def test_an_empty_lakehouse_has_a_calm_page(lake: Lakehouse, run: JobRun, tmp_pa
     assert not Path(f"{lake.root}/news").exists(), "looking makes no table"
 
 
-@pytest.mark.parametrize("options", [{"out": "s3a://bucket/report.html"}, {"out": "."}, {"user": "nobody"}])
+@pytest.mark.parametrize("options", [{"out": "gopher://bucket/report.html"}, {"out": "."}, {"user": "nobody"}])
 def test_what_cannot_be_done_is_the_users_mistake(options: dict[str, str], full: Lakehouse, run: JobRun) -> None:
     with pytest.raises(UserError, match=r"--out|--user nobody: no newsfeed"):
         write_report(full, run, **options)

@@ -17,6 +17,7 @@ from newslake.errors import UserError
 from newslake.frames import frame_of
 from newslake.jobrun import JobRun
 from newslake.lakehouse import Lakehouse
+from newslake.remote import local
 from newslake.training.compare import compare_models, comparison_rows
 from newslake.training.data import Codes, codes_of
 from newslake.training.encode_users import encode_users, indexed, latest_clicks
@@ -167,7 +168,7 @@ def test_users_known_or_new_get_vectors_without_training(compared: tuple[Lakehou
 
 def test_a_model_whose_encoder_is_gone_is_refused(compared: tuple[Lakehouse, JobRun]) -> None:
     lake, _ = compared
-    [folder] = list(models_folder(lake, None, None).iterdir())
+    [folder] = list(local(models_folder(lake, None, None)).iterdir())
     about = (folder / "model.json").read_text()
     try:
         (folder / "model.json").write_text(about.replace('"encoder_id": "test"', '"encoder_id": "another"'))

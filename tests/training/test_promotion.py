@@ -19,6 +19,7 @@ from newslake.frames import frame_of
 from newslake.jobrun import JobRun
 from newslake.lakehouse import Lakehouse
 from newslake.promotions import NONE, promote
+from newslake.remote import local
 from newslake.serving.job import export_vectors
 from newslake.training import recommender
 from newslake.training.data import coded_as, codes_of
@@ -276,7 +277,7 @@ def test_what_is_in_use_is_served_and_the_way_back_leads_to_the_one_before(story
 def test_zero_shot_stands_for_one_in_use_that_is_gone(story: Story, tmp_path: Path) -> None:
     lake, first, second = story.lake, story.id_of("good"), story.id_of("weak")
     promote(lake, JobRun("promote"), kind="recommender", run_id=first)
-    models, bar = story.place.models, Promotion(tolerance=0.9)
+    models, bar = local(story.place.models), Promotion(tolerance=0.9)
     (models / first).rename(tmp_path / first)
     try:
         with pytest.raises(UserError, match=f"recommender {first}, which is in use, cannot be read: .* --previous"):

@@ -14,6 +14,7 @@ from pyspark.sql import types as T
 
 from newslake.errors import JobFailed, UserError
 from newslake.frames import frame_of
+from newslake.remote import local
 from newslake.tablespec import table_spec
 from newslake.training import staging
 from newslake.training.data import load_catalogue, load_impressions
@@ -107,12 +108,13 @@ def test_clicks_are_padded_to_few_widths_and_have_what_is_needed_to_draw_from_th
 
 
 def test_staging_again_reads_what_is_there(staged: Staged, tables: Tables) -> None:
-    manifest = staged.folder / "manifest.json"
+    folder = local(staged.folder)
+    manifest = folder / "manifest.json"
     before = manifest.stat().st_mtime_ns
     shuffled = {name: rows.repartition(3, F.rand(1)) for name, rows in tables.items()}
-    assert staged_in(staged.folder.parent, shuffled) == staged
+    assert staged_in(folder.parent, shuffled) == staged
     assert manifest.stat().st_mtime_ns == before
-    assert [path.name for path in staged.folder.parent.iterdir()] == [staged.fingerprint]
+    assert [path.name for path in folder.parent.iterdir()] == [staged.fingerprint]
 
 
 def test_the_same_input_is_staged_alike_whatever_the_partitions(
@@ -194,7 +196,7 @@ def test_vectors_of_no_shown_article_or_of_two_sizes_are_refused(spark: SparkSes
 
 
 def test_a_damaged_folder_is_noticed(staged: Staged, tables: Tables, tmp_path: Path) -> None:
-    copy = shutil.copytree(staged.folder, tmp_path / staged.fingerprint)
+    copy = shutil.copytree(local(staged.folder), tmp_path / staged.fingerprint)
     manifest = copy / "manifest.json"
     manifest.write_text(json.dumps({**staged.sizes, "valid": staged.sizes["valid"] + 1}))
     with pytest.raises(JobFailed, match="impressions of valid"):

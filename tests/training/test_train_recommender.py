@@ -174,7 +174,7 @@ def test_staging_lies_beside_the_tables_or_where_it_is_told(spark: SparkSession,
     assert str(staging_folder(lake, None)) == f"{lake.root}/_staging"
     assert str(staging_folder(lake, "file:///tmp/there")) == "/tmp/there"
     assert str(staging_folder(Lakehouse(spark, "file:/tmp/here"), None)) == "/tmp/here/_staging"
-    with pytest.raises(UserError, match="give --staging FOLDER"):
-        staging_folder(Lakehouse(spark, "s3a://bucket/lake"), None)
-    with pytest.raises(UserError, match="give --staging FOLDER"):
+    assert str(staging_folder(Lakehouse(spark, "s3a://bucket/lake"), None)) == "s3a://bucket/lake/_staging"
+    assert str(staging_folder(Lakehouse(spark, "s3a://bucket/lake", work_folder="/tmp/work"), None)) == "/tmp/work/_staging"
+    with pytest.raises(UserError, match="give --work-folder FOLDER for all, or --staging"):
         staging_folder(Lakehouse(spark, schema="news"), None)

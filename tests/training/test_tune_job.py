@@ -12,6 +12,7 @@ from newslake.errors import UserError
 from newslake.frames import frame_of
 from newslake.jobrun import JobRun
 from newslake.lakehouse import Lakehouse
+from newslake.remote import local
 from newslake.text.articles import encode_articles
 from newslake.training import staging
 from newslake.training.encode_users import encode_users
@@ -70,7 +71,7 @@ def test_the_job_stages_texts_trains_and_is_not_done_twice(trained: tuple[Lakeho
     saved = load_saved(models_folder(lake, None, None), run.facts["training run"])
     assert saved.tuned is not None
     assert (saved.tuned.model, saved.tuned.text_tokens, saved.settings.tune_layers) == (str(encoder), 16, 1)
-    [texts] = staging_folder(lake, None).glob("*/texts-*")
+    [texts] = local(staging_folder(lake, None)).glob("*/texts-*")
     before = texts.stat().st_mtime_ns
     again = JobRun("train_recommender")
     train_recommender(lake, again, **TUNED, encoder=str(encoder))
@@ -107,14 +108,14 @@ def test_encode_users_gives_the_vectors_of_training(trained: tuple[Lakehouse, Jo
 
 def test_what_cannot_be_tuned_is_refused_before_anything_is_staged(trained: tuple[Lakehouse, JobRun], encoder: Path) -> None:
     lake, run = trained[0], JobRun("train_recommender")
-    staged = sorted(staging_folder(lake, None).rglob("*"))
+    staged = sorted(local(staging_folder(lake, None)).rglob("*"))
     with pytest.raises(UserError, match="--tune-layers 3: bert has 2 layers"):
         train_recommender(lake, run, **{**TUNED, "tune_layers": 3}, encoder=str(encoder))
     with pytest.raises(UserError, match="--encoder all-MiniLM-L6-v2 is all-MiniLM-L6-v2"):
         train_recommender(lake, run, **TUNED)
     with pytest.raises(UserError, match="content does not read texts"):
         train_recommender(lake, run, **{**TUNED, "model": "content"}, encoder=str(encoder))
-    assert sorted(staging_folder(lake, None).rglob("*")) == staged
+    assert sorted(local(staging_folder(lake, None)).rglob("*")) == staged
 
 
 @pytest.mark.slow

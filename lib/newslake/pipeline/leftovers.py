@@ -1,4 +1,4 @@
-"""Folders that killed runs left beside the tables: scratch files of searches, exports and trained models in the making."""
+"""Folders that killed runs left in the work folder: scratch files of searches, exports and trained models in the making."""
 
 import re
 import time
@@ -6,7 +6,7 @@ import time
 from newslake.lakehouse import Lakehouse
 from newslake.paths import file_system, hadoop_path
 
-# Folder beside the tables -> what the names of unfinished things in it look like. Of _staging, only what is written under a name for
+# Folder in the work folder -> what the names of unfinished things in it look like. Of _staging, only what is written under a name for
 # the time being: staged examples and checkpoints are what a later run goes on from.
 _PLACES = {"_scratch": r".", "_feeds": r"_making_", "_models": r".+\.tmp-", "_staging": r".+\.tmp-"}
 
@@ -15,14 +15,14 @@ def remove_leftovers(lake: Lakehouse, *, hours: float) -> int:
     """Remove what was left there longer ago than any run takes; returns how many folders.
 
     Args:
-        lake: tables in a folder; where they are names in a metastore, their jobs were told where to put such files.
+        lake: with a work folder; where there is none, its jobs were told where to put such files.
         hours: how long such folders stay.
     """
-    if lake.root is None:
+    if lake.work is None:
         return 0
     removed = 0
     for place, unfinished in _PLACES.items():
-        folder = hadoop_path(lake.spark, f"{lake.root}/{place}")
+        folder = hadoop_path(lake.spark, f"{lake.work}/{place}")
         system = file_system(lake.spark, folder)
         if not system.exists(folder):
             continue

@@ -4,9 +4,8 @@ import json
 import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from itertools import groupby
-from pathlib import Path
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
@@ -16,6 +15,7 @@ from newslake.lakehouse import Lakehouse, literal, quoted
 from newslake.pipeline.retention import report_deleted
 from newslake.promotions import kept
 from newslake.ranking.ranker import saved_rankers
+from newslake.remote import Place, RemotePath, matching, modified, remove
 from newslake.tablespec import table_names
 
 # In the order of deletion: who reads a run finds it whole or finds no metrics of it; the last table says which runs there are.
@@ -51,7 +51,7 @@ def superseded(made: Iterable[Made], keep: int, used: Iterable[str] = ()) -> lis
     return sorted(set(found) - set(used))
 
 
-def retain_runs(lake: Lakehouse, run: JobRun, keep: int, models: Path | None) -> None:
+def retain_runs(lake: Lakehouse, run: JobRun, keep: int, models: Place | None) -> None:
     """Delete old training runs and rankers with their models' folders, old topic models with what they assigned, and old text classifiers.
 
     What table promotions has in use stays, and what was in use before it: `promote --previous` goes back to that.
@@ -78,20 +78,20 @@ def retain_runs(lake: Lakehouse, run: JobRun, keep: int, models: Path | None) ->
     _delete(lake, run, _CLASSIFIERS, "model_run", superseded(_classifiers(lake), keep, used))
 
 
-def _trained(lake: Lakehouse, models: Path | None) -> list[Made]:
+def _trained(lake: Lakehouse, models: Place | None) -> list[Made]:
     """Every training run that has rows or a folder. A run is as old as its last training or comparison, or as its folder."""
     kinds: dict[str, str] = {}
     for table in _TRAINED:
         if lake.exists(table):
             kinds |= {row["run_id"]: row["model"] for row in lake.read(table).select("run_id", "model").distinct().collect()}
     at: dict[str, datetime] = {}
-    for file in sorted(models.glob("*/model.json")) if models is not None else ():
+    for file in matching(models, "*/model.json") if models is not None else ():
         if ".tmp-" in file.parent.name:  # of a killed run
             continue
         about = json.loads(file.read_text(encoding="utf-8"))
         if kind := about.get("settings", {}).get("model"):  # else it is no recommender's
             kinds.setdefault(file.parent.name, kind)
-            at[file.parent.name] = datetime.fromtimestamp(file.stat().st_mtime, UTC).replace(tzinfo=None)
+            at[file.parent.name] = modified(file)
     recorded: dict[str, datetime] = {}
     if lake.exists("job_runs"):
         rows = lake.read("job_runs").select(F.col("facts")["training run"].alias("run_id"), F.col("started_at").alias("at"))
@@ -103,10 +103,10 @@ def _trained(lake: Lakehouse, models: Path | None) -> list[Made]:
     return [Made(run_id, kind, recorded.get(run_id, at.get(run_id))) for run_id, kind in kinds.items()]
 
 
-def _rankers(models: Path) -> list[Made]:
+def _rankers(models: Place) -> list[Made]:
     """Every ranker in the folder; table promotions, which is small, keeps what was decided on each."""
     folders = [models / run_id for run_id in saved_rankers(models)]
-    at = {folder.name: datetime.fromtimestamp(folder.stat().st_mtime, UTC).replace(tzinfo=None) for folder in folders}
+    at = {folder.name: modified(folder) for folder in folders}
     return [Made(run_id, "ranker", made) for run_id, made in at.items()]
 
 
@@ -150,10 +150,15 @@ def _delete(lake: Lakehouse, run: JobRun, tables: Sequence[str], column: str, ol
             report_deleted(run, table, lake.delete(table, condition))
 
 
-def _remove_folder(folder: Path) -> bool:
+def _remove_folder(folder: Place) -> bool:
     """Remove a model whole: what a kill leaves of it has a name that is no run's (see leftovers)."""
     if not folder.exists():
         return False
+    if isinstance(folder, RemotePath):  # what says that it is complete goes first: without it there is no model
+        for about in ("model.json", "ranker.json"):
+            (folder / about).unlink(missing_ok=True)
+        remove(folder)
+        return True
     going = folder.with_name(f"{folder.name}.tmp-purged")
     shutil.rmtree(going, ignore_errors=True)
     folder.rename(going)

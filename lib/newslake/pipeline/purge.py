@@ -25,6 +25,7 @@ from newslake.pipeline.leftovers import remove_leftovers
 from newslake.pipeline.old_runs import retain_runs
 from newslake.pipeline.retention import report_deleted, retain
 from newslake.pipeline.retired import models_in_use, retire_topic_models
+from newslake.remote import Place
 from newslake.serving import sync
 from newslake.serving.alias import unread
 from newslake.serving.collection import ARTICLES, DEFAULT_PREFIX, KINDS, alias_name, drop, existing
@@ -77,7 +78,7 @@ def purge_news(
         as_of: The day that all ages count from (default: today, UTC).
         keep: Old articles whose rows stay: shown (in impressions or a click history), read (clicked, or in a click history), corpus
             (in short_text_corpus), scored (in article_class_scores), nothing.
-        uri: Milvus: a server's address or a local file, as for export_vectors (default: the file beside the tables, where there is one).
+        uri: Milvus: a server's address or a local file, as for export_vectors (default: the file of export_vectors, where there is one).
         token: Of the Milvus server, such as user:password (default: MILVUS_TOKEN of the environment, which no list of processes shows).
         prefix: What the names of the collections begin with.
         user_days: Days that user_vectors, user_tags, user_topics, user_articles, profile_days, user_phrases and tag_phrase_matches are
@@ -91,7 +92,7 @@ def purge_news(
         model_runs: Runs that are kept of each recommender (user_embeddings, news_embeddings, model_metrics, the model's folder), of each
             text classifier (its scores and metrics), and of the topic model (topics, topic_terms, article_topics): the latest, and any
             that is in use. A topic model is in use while article_vectors, user_vectors or user_topics hold rows by it.
-        model_folder: Folder for trained models (default: _models beside the tables, where these are in a local folder).
+        model_folder: Folder for trained models (default: _models in the work folder).
         vacuum: Delete files that no recent version of any table holds, and what killed runs left beside the tables.
         vacuum_hours: How long such files stay: 168 at least, since runs that began before still read them.
     """
@@ -178,23 +179,24 @@ def unneeded(old: DataFrame, uses: list[DataFrame | None]) -> DataFrame:
     return old
 
 
-def _models(lake: Lakehouse, folder: str | None) -> Path | None:
-    """Where trained models are; None where nothing says so, as with tables elsewhere than in a local folder.
+def _models(lake: Lakehouse, folder: str | None) -> Place | None:
+    """Where trained models are; None where nothing says so, as with tables named by --schema.
 
     Raises:
         UserError: the folder that was given is not there.
     """
-    if folder is not None and not Path(folder).is_dir():
-        raise UserError(f"--model-folder {folder}: there is no such folder")
-    if folder is None and (lake.root is None or ":/" in lake.root.removeprefix("file:/")):
+    if folder is None and lake.work is None:
         return None
-    return models_folder(lake, folder, None)
+    models = models_folder(lake, folder, None)
+    if folder is not None and not models.exists():
+        raise UserError(f"--model-folder {folder}: there is no such folder")
+    return models
 
 
 def _milvus(lake: Lakehouse, uri: str | None) -> str | None:
     """Where Milvus is; None where nothing was ever exported to the file beside the tables."""
     if uri is None:
-        if lake.root is None or "://" in lake.root or lake.root.startswith("dbfs:"):
+        if lake.work is None:
             return None
         uri = default_uri(lake)
     elif is_file(uri) and not Path(uri).expanduser().exists():

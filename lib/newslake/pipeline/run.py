@@ -1,10 +1,10 @@
 """run_pipeline: one of the runs, here and now, in one Spark session."""
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from functools import partial
+from pathlib import Path
 from typing import Annotated, Literal
 
 from cyclopts import Parameter
@@ -23,6 +23,7 @@ from newslake.pipeline.steps import Step, run_steps
 from newslake.pipeline.summary import findings, last_report, steps_table, tables_built
 from newslake.ranking.newsfeed import parse_hour
 from newslake.text.spec import DEFAULT_MODEL
+from newslake.work import local_work
 
 Pipeline = Literal["sample", "hourly", "daily", "weekly"]
 
@@ -64,7 +65,7 @@ def run_pipeline(
         articles: Articles in the sample.
         users: Users in the sample.
         impressions: Impressions in the sample.
-        sample: Folder for the sample's files (default: _sample beside the tables; must be local).
+        sample: Folder for the sample's files (default: _sample in the work folder, or where this runs; must be local).
         again: Run also what was done before.
     """
     encoding: dict[str, Option] = {"encoder": encoder}
@@ -78,7 +79,7 @@ def run_pipeline(
     tasks: list[Task]
     name: str = pipeline
     if pipeline == "sample":
-        folder = sample or f"{lake.root or '.'}/_sample"
+        folder = sample or str((local_work(lake) or Path()) / "_sample")
         files = {"articles": articles, "users": users, "impressions": impressions, "seed": seed}
         tasks = [_kept(lake, task) for task in sample_run(folder, files, encoding, training, seed)]
     elif pipeline == "hourly":
@@ -117,8 +118,8 @@ def _of_day(tasks: Callable[..., list[Task]], encoding: Mapping[str, Option], da
 def _kept(lake: Lakehouse, task: Task) -> Task:
     """The task, with the file beside the tables that it must have left to count as done."""
     made = {"write_report": "_report/report.html", "export_articles": "_milvus/newslake.db"}.get(task.key)
-    local = lake.root is not None and os.path.isabs(lake.root)
-    return replace(task, makes=(f"{lake.root}/{made}",)) if made is not None and local else task
+    work = local_work(lake)
+    return replace(task, makes=(str(work / made),)) if made is not None and work is not None else task
 
 
 def _last_complete(lake: Lakehouse, name: str) -> datetime | None:

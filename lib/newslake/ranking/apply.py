@@ -1,7 +1,5 @@
 """The learnt ranker in the feed: which one, and its scores of an hour's candidates."""
 
-from pathlib import Path
-
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
@@ -15,6 +13,7 @@ from newslake.ranking.gather import Moments, gathered
 from newslake.ranking.queries import queries_of
 from newslake.ranking.ranker import Ranker, load
 from newslake.ranking.scoring import SCORE, with_scores
+from newslake.remote import Place
 from newslake.training.preparation import models_folder
 
 AUTO, FORMULA = "auto", "formula"
@@ -52,7 +51,7 @@ def chosen(lake: Lakehouse, run: JobRun, asked: str, model_folder: str | None, e
 def scored(
     lake: Lakehouse,
     frames: Frames,
-    folder: Path,
+    folder: Place,
     ranker: Ranker,
     candidates: DataFrame,
     moments: Moments,

@@ -1,7 +1,5 @@
 """The decision on a ranker: judged on the test candidates against what is in use, which it replaces unless it is worse."""
 
-from pathlib import Path
-
 from pyspark.sql import DataFrame
 
 from newslake.errors import UserError
@@ -13,12 +11,13 @@ from newslake.ranking import judge, ranker
 from newslake.ranking.examples import SHOWN
 from newslake.ranking.feed import FeedSettings
 from newslake.ranking.ranker import Ranker
+from newslake.remote import Place
 
 JOB = "train_ranker"
 
 
 def judge_and_decide(
-    lake: Lakehouse, run: JobRun, test: DataFrame, fitted: Ranker, models: Path, formula: FeedSettings, *, tolerance: float, resamples: int
+    lake: Lakehouse, run: JobRun, test: DataFrame, fitted: Ranker, models: Place, formula: FeedSettings, *, tolerance: float, resamples: int
 ) -> None:
     """Judge a ranker against what is in use on the test candidates, and write the decision."""
     other = usable(run, models, in_use(lake, "ranker", without=(fitted.run_id, JOB)))
@@ -42,7 +41,7 @@ def judge_and_decide(
     run.progress(f"ranker {fitted.run_id} {'promoted' if decision.promoted else 'not promoted'}: {decision.reason}")
 
 
-def usable(run: JobRun, models: Path, run_id: str | None) -> Ranker | None:
+def usable(run: JobRun, models: Place, run_id: str | None) -> Ranker | None:
     """The ranker of a run; None, saying why, where it cannot be loaded: the formula stands for it then."""
     if run_id is None:
         return None

@@ -1,11 +1,9 @@
 """Gathers from the tables what is known of readers and articles at some hours: the same for training and for the feed."""
 
-import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
-from pathlib import Path
 from uuid import uuid4
 
 from pyspark.sql import DataFrame
@@ -17,8 +15,9 @@ from newslake.ranking.known import numbered, reading
 from newslake.ranking.queries import Known
 from newslake.ranking.scoring import VectorPaths
 from newslake.ranking.vector_map import VectorMap, vector_map
+from newslake.remote import Place, remove
 from newslake.search.vector_files import VectorFiles, table_files
-from newslake.training.preparation import local_folder
+from newslake.work import shared_folder
 
 EMBEDDINGS, ARTICLES, USERS = "article_embeddings", "article_vectors", "user_vectors"
 
@@ -46,21 +45,21 @@ class Moments:
 
 
 @contextmanager
-def vector_folder(lake: Lakehouse, given: str | None) -> Iterator[Path]:
+def vector_folder(lake: Lakehouse, given: str | None) -> Iterator[Place]:
     """A new folder for vectors that all workers open; removed at the end.
 
     Raises:
-        UserError: there is none on a disk that driver and executors share.
+        UserError: nothing says where.
     """
-    folder = local_folder(lake, given, "_scratch", "--scratch-folder") / f"ranker-{uuid4().hex}"
+    folder = shared_folder(lake, "_scratch", "--scratch-folder", given) / f"ranker-{uuid4().hex}"
     try:
         yield folder
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        remove(folder)
 
 
 def gathered(
-    lake: Lakehouse, frames: Frames, folder: Path, moments: Moments, *, news: DataFrame, rates: DataFrame
+    lake: Lakehouse, frames: Frames, folder: Place, moments: Moments, *, news: DataFrame, rates: DataFrame
 ) -> tuple[Known, VectorPaths]:
     """What is known at the hours, and the files of vectors that it refers to.
 
@@ -96,7 +95,7 @@ def _profile_days(lake: Lakehouse, moments: Moments) -> list[date]:
     return [*before[-1:], *(day for day in known if day > moments.hours[0].date())]
 
 
-def _map(lake: Lakehouse, table: str, slices: dict[str, str], moments: Moments, folder: Path) -> VectorMap:
+def _map(lake: Lakehouse, table: str, slices: dict[str, str], moments: Moments, folder: Place) -> VectorMap:
     """The vectors of some slices of a table, by conditions on its partitions."""
     joined = table != EMBEDDINGS
     key, column = ("user_id" if table == USERS else "news_id"), ("vector" if joined else "embedding")
@@ -104,7 +103,9 @@ def _map(lake: Lakehouse, table: str, slices: dict[str, str], moments: Moments, 
     wanted = slices if lake.exists(table) and (moments.topic_model is not None or not joined) else {}
     weight = "weight" if table == USERS else None
     sides = {
-        name: VectorFiles(table_files(lake.read(table).where(condition)), key, column, where=identity, weight_column=weight)
+        name: VectorFiles(table_files(lake.read(table).where(condition)), key, column, where=identity, weight_column=weight).reached(
+            lake.spark
+        )
         for name, condition in wanted.items()
     }
     return vector_map(lake.spark, sides, folder / table)

@@ -1,12 +1,8 @@
 """The learnt ranker: gradient-boosted trees, or a linear score, over the features of candidates; fitted, kept in a folder, applied."""
 
 import json
-import os
-import secrets
-import shutil
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -14,6 +10,8 @@ import numpy.typing as npt
 
 from newslake.errors import UserError
 from newslake.ranking.features import FEATURES, Floats
+from newslake.remote import Place
+from newslake.training.folders import kept
 
 Matrix = npt.NDArray[np.float32]
 Kind = Literal["trees", "linear"]
@@ -134,34 +132,25 @@ def fit(train: Judged, valid: Judged, settings: RankerSettings, *, run_id: str, 
     return Ranker(run_id, encoder_id, settings, bytes(kept.save_raw("json")), center, scale, about)
 
 
-def save(models: Path, ranker: Ranker) -> None:
+def save(models: Place, ranker: Ranker) -> None:
     """Keep a ranker, in place of one of the same run: <models>/<run_id>/ranker.json and booster.json. All of it is there, or nothing.
 
     Raises:
         UserError: the folder cannot be written.
     """
-    final, temporary = models / ranker.run_id, models / f"{ranker.run_id}.tmp-{secrets.token_hex(4)}"
-    try:
-        temporary.mkdir(parents=True)
-    except OSError as error:
-        raise UserError(f"cannot keep models in {models}: {error.strerror}; give another folder with --model-folder") from None
-    try:
+    with kept(models / ranker.run_id, _ABOUT) as temporary:
         (temporary / _BOOSTER).write_bytes(ranker.booster)
         about = {"format": FORMAT, "features": list(FEATURES), **asdict(ranker)}
         del about["booster"]
         (temporary / _ABOUT).write_text(json.dumps(about, indent=1), encoding="utf-8")
-        shutil.rmtree(final, ignore_errors=True)
-        os.rename(temporary, final)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
-def saved_rankers(models: Path) -> list[str]:
+def saved_rankers(models: Place) -> list[str]:
     """The runs of the rankers in a folder."""
     return sorted(file.parent.name for file in models.glob(f"*/{_ABOUT}") if ".tmp-" not in file.parent.name)
 
 
-def load(models: Path, run_id: str) -> Ranker:
+def load(models: Place, run_id: str) -> Ranker:
     """A ranker from its folder.
 
     Raises:

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import types as T
 
 from newslake.ranking.features import FEATURES, RATES, Articles, Floats, Reader, of_reader
-from newslake.ranking.vector_map import opened
+from newslake.ranking.vector_map import Held, opened
 
 KEYS = ("query", "user_id", "hour")
 SCORE = "ranker_score"
@@ -24,9 +23,9 @@ Matrix = npt.NDArray[np.float32]
 class VectorPaths:
     """Files of vectors (see `VectorMap`) that workers open: by the article embeddings' rows, the joined article vectors', the users'."""
 
-    embeddings: Path | None
-    articles: Path | None
-    users: Path | None
+    embeddings: Held | None
+    articles: Held | None
+    users: Held | None
 
 
 def with_features(queries: DataFrame, paths: VectorPaths, passing: Sequence[str]) -> DataFrame:

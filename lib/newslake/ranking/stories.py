@@ -56,7 +56,7 @@ def find_stories(
         min_cosine_alone: Of other articles.
         neighbours: Nearest articles to look at first; more are looked at where these do not decide.
         encoder_id: Whose vectors to compare (default: those of each encoder in table article_embeddings, apart).
-        scratch_folder: Folder for small files between Spark and its workers (default: _scratch beside the tables).
+        scratch_folder: Folder for small files between Spark and its workers (default: _scratch in the work folder).
     """
     if days <= 0 or neighbours < 2:
         raise UserError("--days must be above 0, --neighbours at least 2")

@@ -2,7 +2,6 @@
 
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -26,6 +25,7 @@ from newslake.ranking.queries import queries_of
 from newslake.ranking.ranker import Judged, Kind, RankerSettings
 from newslake.ranking.scoring import with_features
 from newslake.ranking.window import Window, moment, next_hour
+from newslake.remote import Place
 from newslake.training.fingerprint import combined
 from newslake.training.folders import parquet_files, read, write
 from newslake.training.preparation import chosen_encoder, models_folder
@@ -119,8 +119,8 @@ def train_ranker(
         age_half_life_hours: Of the formula, as for rank_newsfeed.
         encoder_id: Whose vectors to use, where the tables hold several encoders'.
         topic_model: Whose user vectors to use (default: the active topic model's).
-        model_folder: Folder for trained models (default: _models beside the tables).
-        scratch_folder: Folder for vectors and features that driver and executors share (default: _scratch beside the tables).
+        model_folder: Folder for trained models (default: _models in the work folder).
+        scratch_folder: Folder for vectors and features that driver and executors share (default: _scratch in the work folder).
         force: Train again though the run is there.
     """
     if tolerance < 0 or resamples < 1:
@@ -152,7 +152,7 @@ def train_ranker(
         judge_and_decide(lake, run, read(lake.spark, features / TEST), fitted, models, formula, tolerance=tolerance, resamples=resamples)
 
 
-def staged(lake: Lakehouse, run: JobRun, folder: Path, moments: Moments, window: Window, sampling: Sampling) -> Path:
+def staged(lake: Lakehouse, run: JobRun, folder: Place, moments: Moments, window: Window, sampling: Sampling) -> Place:
     """Write the features of the window's candidates, a folder of Parquet for each part; returns the folder of these.
 
     Raises:
@@ -184,7 +184,7 @@ def staged(lake: Lakehouse, run: JobRun, folder: Path, moments: Moments, window:
     return folder / "features"
 
 
-def loaded(folder: Path) -> Judged:
+def loaded(folder: Place) -> Judged:
     """The candidates that lie in a folder, in the order of their queries and ids.
 
     Raises:

@@ -6,12 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from newslake.errors import UserError
 from newslake.jobrun import JobRun
 from newslake.lakehouse import Lakehouse
+from newslake.remote import Place, RemotePath
 from newslake.reports.decisions import gather_decisions
 from newslake.reports.gantt import gather_gantt
 from newslake.reports.headline import headline, tiles
@@ -24,6 +24,7 @@ from newslake.reports.runs import gather_runs
 from newslake.reports.topicmap import gather_topics
 from newslake.reports.votes import gather_classifiers, gather_vote
 from newslake.tablespec import table_spec
+from newslake.work import beside, place_of
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ def write_report(lake: Lakehouse, run: JobRun, *, out: str | None = None, user: 
     builds it. The file needs no network and loads nothing; open it in any browser, or send it.
 
     Args:
-        out: The file to write (default: _report/report.html beside the tables; needed where these are not in a local folder).
+        out: The file to write (default: _report/report.html in the work folder); a URI of object storage too.
         user: Whose newsfeed to show (default: the reader with the most articles found by own vectors).
     """
     path = _path(lake, out)
@@ -89,21 +90,21 @@ def gather(lake: Lakehouse, run: JobRun, user: str | None = None) -> dict[str, S
     return sections
 
 
-def _path(lake: Lakehouse, out: str | None) -> Path:
+def _path(lake: Lakehouse, out: str | None) -> Place:
     """The file to write, its folder made.
 
     Raises:
         UserError: nothing says where, or the folder cannot be made.
     """
-    if out is None:
-        if lake.root is None or "://" in lake.root or lake.root.startswith("dbfs:"):
-            raise UserError(f"the tables ({lake}) are not in a local folder: say where the report goes with --out FILE.html")
-        if not os.path.isdir(lake.root):
-            raise UserError(f"there is no lakehouse in {lake.root}: say where the tables are with --lakehouse FOLDER")
-        out = os.path.join(lake.root, "_report", "report.html")
-    if "://" in out:
-        raise UserError(f"--out {out}: give a file on this machine (a mounted folder such as /Volumes/... is one)")
-    path = Path(out).absolute()
+    if out is None and lake.root is not None and os.path.isabs(lake.root) and not os.path.isdir(lake.root):
+        raise UserError(f"there is no lakehouse in {lake.root}: say where the tables are with --lakehouse FOLDER")
+    path = place_of(lake, beside(lake, "_report/report.html", "--out", out))
+    if isinstance(path, RemotePath):
+        try:
+            path.opened()
+        except UserError as error:
+            raise UserError(f"--out {path}: {error}") from None
+        return path
     if path.is_dir():
         raise UserError(f"--out {out} is a folder: give a file, such as {path / 'report.html'}")
     try:
@@ -113,8 +114,14 @@ def _path(lake: Lakehouse, out: str | None) -> Path:
     return path
 
 
-def _write(path: Path, text: str) -> None:
+def _write(path: Place, text: str) -> None:
     """All of the file or nothing: one that a browser has open is never half of it."""
+    if isinstance(path, RemotePath):
+        try:
+            path.write_text(text)
+        except OSError as error:
+            raise UserError(f"--out {path}: the file cannot be written: {' '.join(str(error).split())}") from None
+        return
     try:
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=".report-", suffix=".html")
     except OSError as error:

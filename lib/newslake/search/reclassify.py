@@ -68,7 +68,7 @@ def reclassify_short_text(
         model_run: Whose scores to use (default: those that were brought, or of the classifier that train_text_classifier trained last on
             long articles; where table article_class_scores holds both, say which).
         as_of: Day of the vote, such as 2019-11-15 (default: today, UTC).
-        scratch_folder: Folder for small files between Spark and its workers (default: _scratch beside the tables).
+        scratch_folder: Folder for small files between Spark and its workers (default: _scratch in the work folder).
     """
     if not 1 <= votes <= neighbours:
         raise UserError(f"--votes {votes} of --neighbours {neighbours}: take at least 1, and no more votes than neighbours")

@@ -6,9 +6,9 @@ from uuid import uuid4
 
 from pyspark.sql import DataFrame, SparkSession
 
-from newslake.errors import UserError
 from newslake.lakehouse import Lakehouse
 from newslake.paths import exactly, file_system, hadoop_path
+from newslake.work import beside
 
 
 class Scratch:
@@ -26,14 +26,12 @@ class Scratch:
 
 @contextmanager
 def scratch(lake: Lakehouse, folder: str | None) -> Iterator[Scratch]:
-    """A new folder below `folder`, or below _scratch beside the tables; removed at the end. A killed run leaves its own behind.
+    """A new folder below `folder`, or below _scratch in the work folder; removed at the end. A killed run leaves its own behind.
 
     Raises:
-        UserError: there is no folder beside the tables, and none was given.
+        UserError: nothing says where.
     """
-    if folder is None and lake.root is None:
-        raise UserError("tables named by --schema lie in no folder: give --scratch-folder FOLDER, one that driver and executors share")
-    place = f"{(folder or f'{lake.root}/_scratch').rstrip('/')}/{uuid4().hex}"
+    place = f"{beside(lake, '_scratch', '--scratch-folder', folder).rstrip('/')}/{uuid4().hex}"
     try:
         yield Scratch(place)
     finally:

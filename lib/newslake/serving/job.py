@@ -18,6 +18,7 @@ from newslake.serving.milvus import default_uri
 from newslake.serving.sync import Limits
 from newslake.serving.trained import TrainedVectors, trained_vectors
 from newslake.serving.vespa import SUFFIX, FeedForm, as_array, news_feed, tsv, user_feed, write_application
+from newslake.work import beside
 
 Target = Literal["milvus", "vespa", "tsv"]
 Which = Literal["articles", "users"]
@@ -57,7 +58,8 @@ def export_vectors(
     Args:
         to: Where to: milvus, vespa (feed files and schemas), tsv (user_embeddings.tsv and news_embeddings.tsv).
         which: Which collections of Milvus: articles, users.
-        uri: Milvus: a server's address, or a local file that ends in .db (default: _milvus/newslake.db beside the tables).
+        uri: Milvus: a server's address, or a local file that ends in .db (default: _milvus/newslake.db in the work folder; where that is no
+            local one, in ~/.newslake of the driver).
         token: Of the Milvus server, such as user:password (default: MILVUS_TOKEN of the environment, which no list of processes shows).
         prefix: What the names of the collections begin with.
         encoder_id: Whose vectors go to Milvus, where the tables hold several encoders'.
@@ -70,7 +72,7 @@ def export_vectors(
         model: Whose vectors the files hold, such as content (default: the run's, or the recommender in use, by table promotions, and no
             files are written where none of those judged is; where none was judged, the only model there is).
         run_id: The training run that the files are of (default: the one in use, or the latest of another --model).
-        out: Folder for the files (default: _feeds beside the tables).
+        out: Folder for the files (default: _feeds in the work folder).
         feed: Form of Vespa's feed: one operation a line (lines, .jsonl), or one JSON array (array, .json).
         files: Files that each feed is split into, written in parallel.
     """
@@ -81,7 +83,7 @@ def export_vectors(
         limits = Limits(min(batch_rows, slice_rows), slice_rows)
         _to_milvus(lake, run, which, uri or default_uri(lake), token, prefix, encoder_id, topic_model, day, rebuild, limits)
     if "vespa" in to or "tsv" in to:
-        place = (out or _beside(lake)).rstrip("/")
+        place = beside(lake, "_feeds", "--out", out).rstrip("/")
         trained = trained_vectors(lake, model=model, run_id=run_id)
         if trained is None:
             run.fact("recommender in use", "none: no files to write")
@@ -143,12 +145,6 @@ def _to_vespa(folder: Folder, trained: TrainedVectors, forms: tuple[FeedForm, ..
         folder.write_lines(user_feed(trained), f"vespa_user_embeddings.{SUFFIX[form]}", files=files, form=shape)
         folder.write_lines(news_feed(trained), f"vespa_news_embeddings.{SUFFIX[form]}", files=files, form=shape)
     folder.write_tree("application", lambda at: write_application(at, trained.size))
-
-
-def _beside(lake: Lakehouse) -> str:
-    if lake.root is None:
-        raise UserError("tables named by --schema have no folder beside them: say where the files go with --out")
-    return f"{lake.root}/_feeds"
 
 
 def _file_name(name: str) -> str:

@@ -16,6 +16,7 @@ from typing import Any
 from newslake.errors import UserError
 from newslake.jobrun import masked
 from newslake.lakehouse import Lakehouse
+from newslake.work import of_this_machine
 
 _SERVER = re.compile(r"(https?|tcp|unix)://?\S+")
 _LITE_NAME = re.compile(r"[A-Za-z0-9._-]{1,33}\.db")  # what Milvus Lite takes
@@ -25,14 +26,16 @@ _QUIET: dict[str, Any] = {"grpc_options": {"grpc.keepalive_time_ms": 3_600_000}}
 
 
 def default_uri(lake: Lakehouse) -> str:
-    """The local file that serves where no --uri is given: _milvus/newslake.db beside the tables.
+    """The local file that serves where no --uri is given: _milvus/newslake.db in the work folder, else on this machine's own disk.
 
     Raises:
-        UserError: the tables do not lie in a local folder.
+        UserError: the tables are names in a metastore, and there is no work folder.
     """
-    if lake.root is None or "://" in lake.root or lake.root.startswith("dbfs:"):
-        raise UserError(f"the tables ({lake}) lie in no local folder that Milvus could have a file in: say where it is with --uri")
-    return f"{lake.root}/_milvus/newslake.db"
+    if lake.work is None:
+        raise UserError(
+            f"the tables ({lake}) have no folder that Milvus could have a file in: say where it is with --uri, or --work-folder"
+        )
+    return str(of_this_machine(lake, "_milvus") / "newslake.db")
 
 
 def is_file(uri: str) -> bool:

@@ -68,10 +68,10 @@ class Source:
         """
         if given is not None:
             return given
-        if lake.root is None:
+        if (root := lake.root or lake.work) is None:
             raise UserError("--checkpoint: say which folder (of a volume, or a URI) remembers what has been read")
         digest = hashlib.sha256(str(self.files).encode()).hexdigest()[:12]
-        return f"{lake.root}/_checkpoints/{job}/" + (f"kafka-{self.topic}" if self.topic is not None else f"files-{digest}")
+        return f"{root}/_checkpoints/{job}/" + (f"kafka-{self.topic}" if self.topic is not None else f"files-{digest}")
 
     def check(self, spark: SparkSession) -> None:
         """Look whether the topic or the folder is there.

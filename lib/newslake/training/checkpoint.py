@@ -2,12 +2,13 @@
 
 import os
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
+from io import BytesIO
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from newslake.remote import Place, RemotePath, local
 from newslake.training.metrics import RankingMetrics
 
 
@@ -53,19 +54,25 @@ class Progress:
         return True
 
 
-def save_checkpoint(file: Path, progress: Progress, model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> None:
+def save_checkpoint(file: Place, progress: Progress, model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> None:
     """Keep all that the next epoch begins from. The file is there as it was before, or as it is after."""
     state = {name: value for name, value in vars(progress).items() if name != "metrics"}
     state["metrics"] = [asdict(of_epoch) for of_epoch in progress.metrics]
+    content = {"progress": state, "model": model.state_dict(), "optimizer": optimizer.state_dict()}
+    if isinstance(file, RemotePath):
+        buffer = BytesIO()
+        torch.save(content, buffer)
+        file.write_bytes(buffer.getvalue())
+        return
     file.parent.mkdir(parents=True, exist_ok=True)
     temporary = file.with_suffix(f".{os.getpid()}.tmp")
-    torch.save({"progress": state, "model": model.state_dict(), "optimizer": optimizer.state_dict()}, temporary)
+    torch.save(content, temporary)
     os.replace(temporary, file)
 
 
-def load_checkpoint(file: Path, model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> Progress:
+def load_checkpoint(file: Place, model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> Progress:
     """Put model and optimizer where the file left them."""
-    state: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
+    state: dict[str, Any] = torch.load(local(file), map_location="cpu", weights_only=True)
     model.load_state_dict(state["model"])
     optimizer.load_state_dict(state["optimizer"])
     progress = Progress(**{name: value for name, value in state["progress"].items() if name != "metrics"})

@@ -1,10 +1,8 @@
 """train_text_classifier: classes and out-of-fold scores of texts, by a small network on their frozen vectors."""
 
 import secrets
-import shutil
 from dataclasses import asdict
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import pyarrow as pa
@@ -16,6 +14,7 @@ from newslake.errors import UserError
 from newslake.frames import frame_of
 from newslake.jobrun import JobRun
 from newslake.lakehouse import Lakehouse
+from newslake.remote import Place, remove, writing
 from newslake.texts import SHORT_CHARS, is_long
 from newslake.training.fingerprint import combined
 from newslake.training.folders import read
@@ -75,7 +74,7 @@ def train_text_classifier(
         seed: Of folds, first weights and order.
         threads: Of torch, on a CPU.
         device: auto (a GPU where there is one), cpu, cuda or cuda:N.
-        staging: Folder for what training reads (default: _staging beside the tables); driver and executors must share it.
+        staging: Folder for what training reads (default: _staging in the work folder); driver and executors must share it.
         force: Train again what has been trained.
     """
     from newslake.training.classifier_data import stage_texts, with_vectors
@@ -105,7 +104,7 @@ def train_text_classifier(
         quality = _scored(staged, model, place, scratch)
         _save(lake, run, staged, model, quality, scratch, model_run, {"trained_on": trained_on, "network": network, "encoder_id": encoder})
     finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+        remove(scratch)
 
 
 def labelled_texts(lake: Lakehouse, trained_on: TrainedOn, short_chars: int) -> DataFrame:
@@ -146,7 +145,7 @@ def _trained(run: JobRun, staged: "Staged", settings: object, threads: int, plac
     return model
 
 
-def _scored(staged: "Staged", model: "FoldedClassifier", place: object, folder: Path) -> "Quality":
+def _scored(staged: "Staged", model: "FoldedClassifier", place: object, folder: Place) -> "Quality":
     """Score every text by the model that did not see it, into a Parquet file; the quality on the way."""
     import torch
 
@@ -158,7 +157,7 @@ def _scored(staged: "Staged", model: "FoldedClassifier", place: object, folder: 
     quality = Quality.of(len(names))
     schema = pa.schema([("news_id", pa.string()), ("content_hash", pa.string()), ("class", pa.string()), ("score", pa.float64())])
     folder.mkdir(parents=True)
-    with pq.ParquetWriter(folder / "scores.parquet", schema) as writer:
+    with writing(folder / "scores.parquet") as sink, pq.ParquetWriter(sink, schema) as writer:
         for batch in scoring_batches(staged):
             found = model.held_out(torch.from_numpy(batch.vectors).to(place), torch.from_numpy(batch.folds).to(place)).cpu().numpy()
             quality.add(found, batch.labels)
@@ -174,7 +173,7 @@ def _save(
     staged: "Staged",
     model: "FoldedClassifier",
     quality: "Quality",
-    folder: Path,
+    folder: Place,
     model_run: str,
     about: dict[str, str],
 ) -> None:

@@ -6,10 +6,8 @@
 Equal texts are in one fold: else a model would be judged on what it was trained on.
 """
 
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +18,7 @@ from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
 from newslake.errors import JobFailed, UserError
+from newslake.remote import Place, remove
 from newslake.training.examples import in_fixed_order
 from newslake.training.feed import read_row_groups
 from newslake.training.fingerprint import combined, content_fingerprint
@@ -62,7 +61,7 @@ def with_vectors(texts: DataFrame, vectors: DataFrame) -> DataFrame:
     return texts.join(made, on=["news_id", "content_hash"], how="inner")
 
 
-def stage_texts(folder: Path, rows: DataFrame, *, encoder_id: str, folds: int, least: int, seed: int) -> Staged:
+def stage_texts(folder: Place, rows: DataFrame, *, encoder_id: str, folds: int, least: int, seed: int) -> Staged:
     """Stage texts with their vectors, unless that has been done for the same ones.
 
     Args:
@@ -80,14 +79,14 @@ def stage_texts(folder: Path, rows: DataFrame, *, encoder_id: str, folds: int, l
     parts = {"layout": LAYOUT, "rows": content_fingerprint(named), "encoder": encoder_id, "folds": folds, "least": least, "seed": seed}
     fingerprint = combined(parts)
 
-    def build(temporary: Path) -> dict[str, int]:
+    def build(temporary: Place) -> dict[str, int]:
         return _build(temporary, rows, folds, least, seed)
 
-    final = folder / fingerprint
-    return Staged(final, fingerprint, built_once(final, build))
+    final, sizes = built_once(folder / fingerprint, build)
+    return Staged(final, fingerprint, sizes)
 
 
-def _build(temporary: Path, rows: DataFrame, folds: int, least: int, seed: int) -> dict[str, int]:
+def _build(temporary: Place, rows: DataFrame, folds: int, least: int, seed: int) -> dict[str, int]:
     given = written(rows, temporary / "tmp" / "rows")
     sizes = given.where(F.col("vector").isNotNull()).groupBy(F.size("vector").alias("size")).count()
     common = sizes.orderBy(F.col("count").desc(), F.col("size").desc()).head()
@@ -113,7 +112,7 @@ def _build(temporary: Path, rows: DataFrame, folds: int, least: int, seed: int) 
     if (staged := row_count(parquet_files(temporary / "rows"))) != texts:
         raise JobFailed(f"staged {staged:,} of {texts:,} texts")
     total, all_usable = given.count(), usable.count()
-    shutil.rmtree(temporary / "tmp")
+    remove(temporary / "tmp")
     return {
         "texts": texts,
         "classes": found,

@@ -1,7 +1,6 @@
 """The job compare_models: several models on one split, with confidence intervals, in one table."""
 
 import secrets
-import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -17,6 +16,7 @@ from newslake.frames import Frames, frame_of
 from newslake.jobrun import JobRun
 from newslake.lakehouse import Lakehouse
 from newslake.options import utc_now
+from newslake.remote import remove
 from newslake.training.fingerprint import combined
 from newslake.training.preparation import Inputs, Prepared, models_folder, prepare, staging_folder
 from newslake.training.time_splits import NOT_BY_TIME, TEST, VALID, TimeSplits, roles_of
@@ -72,8 +72,9 @@ def compare_models(
         max_skips: Skips staged per click.
         max_history: Latest clicks staged of a history.
         encoder_id: Which article embeddings to use; needed only where the table holds several encoders'.
-        staging: Folder for staged examples that driver and executors see at the same path (default: _staging beside the tables).
-        model_folder: Folder for trained models (default: _models beside the tables).
+        staging: Folder for staged examples: object storage, or a disk that driver and executors see at the same path (default: _staging
+            in the work folder).
+        model_folder: Folder for trained models (default: _models in the work folder).
         device: auto, cpu, cuda or cuda:N.
         threads: Threads for training on the CPU.
         processes: Processes that train together.
@@ -110,7 +111,7 @@ def compare_models(
             comparison_id = combined({"data": prepared.staged.fingerprint, "runs": runs, "resamples": resamples})
             rows = comparison_rows(sums, runs, first, comparison_id, split=reported_on(prepared))
     finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+        remove(scratch)
     frame = frame_of(lake.spark, [tuple(vars(row).values()) for row in rows], lake.schema(TABLE)).coalesce(1)
     run.wrote(TABLE, lake.replace(TABLE, frame, where={"comparison_id": rows[0].comparison_id}).rows)
     run.fact("comparison", rows[0].comparison_id)

@@ -1,7 +1,6 @@
 """Training by several processes with Spark's TorchDistributor: gloo on CPUs, NCCL on GPUs."""
 
 import os
-from pathlib import Path
 
 import torch
 import torch.distributed as dist
@@ -9,6 +8,7 @@ from pyspark.ml.torch.distributor import TorchDistributor
 from pyspark.sql import SparkSession
 
 from newslake.errors import UserError
+from newslake.remote import Place
 from newslake.training.data import load_training_data
 from newslake.training.processes import Together
 from newslake.training.staging import Staged
@@ -24,12 +24,13 @@ def train_together(
     settings: TrainSettings,
     *,
     device: str,
-    checkpoint: Path,
+    checkpoint: Place,
     texts: StagedTexts | None = None,
 ) -> None:
     """Train in `settings.processes` processes, until the checkpoint says that training is finished.
 
-    On a local master all run on this machine; else each is a Spark task, and the folders must be seen by all executors.
+    On a local master all run on this machine; else each is a Spark task, and the folders lie where all executors see them, or in object
+    storage.
     A process reads the row groups that are its own; see processes.Together for how uneven parts end.
 
     Args:
@@ -47,30 +48,28 @@ def train_together(
     gpus = device == "cuda" or (device == "auto" and torch.cuda.is_available())
     local = (spark.sparkContext.master or "").startswith("local")
     distributor = TorchDistributor(num_processes=settings.processes, local_mode=local, use_gpu=gpus)
-    distributor.run(train_one, str(staged.folder), dict(staged.sizes), vectors, settings, gpus, str(checkpoint), texts)
+    distributor.run(train_one, staged, vectors, settings, gpus, checkpoint, texts)
 
 
 def train_one(
-    folder: str,
-    sizes: dict[str, int],
+    staged: Staged,
     vectors: Staged | None,
     settings: TrainSettings,
     gpus: bool,
-    checkpoint: str,
+    checkpoint: Place,
     texts: StagedTexts | None = None,
 ) -> None:
     """What each process does."""
     device = torch.device(f"cuda:{int(os.environ.get('LOCAL_RANK', '0')) % torch.cuda.device_count()}" if gpus else "cpu")
     dist.init_process_group("nccl" if gpus else "gloo")
     try:
-        staged = Staged(Path(folder), Path(folder).name, sizes)
         data = load_training_data(staged, vectors, texts)
 
         def tell(text: str) -> None:
             if dist.get_rank() == 0:
                 print(f"{settings.model}: {text}", flush=True)
 
-        train(data, settings, device=str(device), threads=1, progress=tell, checkpoint=Path(checkpoint), group=Together(device))
+        train(data, settings, device=str(device), threads=1, progress=tell, checkpoint=checkpoint, group=Together(device))
         dist.barrier()  # none closes its connections while another still reads the last message
     finally:
         dist.destroy_process_group()

@@ -1,9 +1,7 @@
 """The job encode_users: vectors of users, old and new, from what they have clicked, by a model that is trained already."""
 
 import secrets
-import shutil
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,6 +17,7 @@ from newslake.jobrun import JobRun
 from newslake.lakehouse import Lakehouse
 from newslake.promotions import NONE, standing
 from newslake.python_workers import map_with_torch
+from newslake.remote import Place, local, remove, writing
 from newslake.training import examples
 from newslake.training.folders import parquet_files, read, write
 from newslake.training.preparation import models_folder, staging_folder
@@ -54,8 +53,8 @@ def encode_users(
         model_run: The training run (default: the recommender in use, by table promotions, and nothing is done where none of those judged
             is; where none was judged, the only model there is).
         add_clicks: Whether clicks in impressions count too, each at its time beside the history.
-        staging: Folder for intermediate files that driver and executors see at the same path (default: _staging beside the tables).
-        model_folder: Folder with trained models (default: _models beside the tables).
+        staging: Folder for intermediate files that driver and executors see at the same path (default: _staging in the work folder).
+        model_folder: Folder with trained models (default: _models in the work folder).
         encoder: Where the encoder lies now, of a model that tuned one (default: where it lay then).
         device: Where a tuned encoder reads the articles: auto, cpu, cuda or cuda:N.
     """
@@ -94,10 +93,10 @@ def encode_users(
             rows = rows.select(key, *(F.lit(value).alias(name) for name, value in where.items()), "embedding")
             run.wrote(table, lake.merge(table, rows).rows)
     finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+        remove(scratch)
 
 
-def _in_use(models: Path, run_id: str) -> "SavedModel":
+def _in_use(models: Place, run_id: str) -> "SavedModel":
     from newslake.training.saved import load_saved
 
     try:
@@ -167,7 +166,7 @@ def indexed(clicked: DataFrame, index: DataFrame) -> DataFrame:
     return known.groupBy("user_id").agg(found.alias("clicked")).select("user_id", F.col("clicked.article").alias("articles"))
 
 
-def encoded(users: DataFrame, model: "HistoryModel", embeddings: Path, news: Path) -> DataFrame:
+def encoded(users: DataFrame, model: "HistoryModel", embeddings: Place, news: Place) -> DataFrame:
     """user_id, embedding of `indexed` users, by a model whose articles' embeddings and news tower's vectors are in two files (npy)."""
     import torch
 
@@ -183,7 +182,7 @@ def encoded(users: DataFrame, model: "HistoryModel", embeddings: Path, news: Pat
 
         torch.set_num_threads(1)
         # Copied on write, which never happens: all workers share the pages, and torch does not warn of memory that it may not write.
-        tables = [torch.from_numpy(np.load(file, mmap_mode="c")) for file in (news, embeddings)]
+        tables = [torch.from_numpy(np.load(local(file), mmap_mode="c")) for file in (news, embeddings)]
         for batch in batches:
             clicked = torch.from_numpy(padded(batch.column("articles"), width)).long()
             with torch.inference_mode():
@@ -196,15 +195,16 @@ def encoded(users: DataFrame, model: "HistoryModel", embeddings: Path, news: Pat
     return map_with_torch(users, encode, schema)
 
 
-def _articles(lake: Lakehouse, saved: "SavedModel", scratch: Path, encoder: str | None) -> "Catalogue":
+def _articles(lake: Lakehouse, saved: "SavedModel", scratch: Place, encoder: str | None) -> "Catalogue":
     """All articles that have a vector, numbered by id; their numbers are in scratch/index.parquet too. A tuned encoder reads texts."""
     from newslake.training.data import Catalogue, codes_of, flat_vectors
 
     vectors = lake.read("article_embeddings").where(F.col("encoder_id") == F.lit(saved.encoder_id)).select("news_id", "embedding")
     write(vectors.join(examples.attributes(classed_news(lake)), on="news_id", how="left"), scratch / "found")
-    table = pq.read_table(scratch / "found").sort_by("news_id")
+    table = pq.read_table(parquet_files(scratch / "found")).sort_by("news_id")
     ids = table["news_id"].combine_chunks()
-    pq.write_table(pa.table({"news_id": ids, "article": pa.array(np.arange(len(ids), dtype=np.int32))}), scratch / "index.parquet")
+    with writing(scratch / "index.parquet") as sink:
+        pq.write_table(pa.table({"news_id": ids, "article": pa.array(np.arange(len(ids), dtype=np.int32))}), sink)
     codes = {name: codes_of(table[name], saved.attributes[name]) for name in ("category", "subcategory", "entity")}
     return Catalogue(
         user_ids=pa.array([], pa.string()),
@@ -221,7 +221,7 @@ def _articles(lake: Lakehouse, saved: "SavedModel", scratch: Path, encoder: str 
     )
 
 
-def _texts(lake: Lakehouse, saved: "SavedModel", encoder: str | None, scratch: Path, articles: int) -> "Texts":
+def _texts(lake: Lakehouse, saved: "SavedModel", encoder: str | None, scratch: Place, articles: int) -> "Texts":
     """The texts of those articles, for a model that tuned its encoder."""
     from newslake.training.texts import load_texts, texts_of, tokenised, tuned_encoder
 

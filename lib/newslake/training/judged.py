@@ -1,7 +1,6 @@
 """Metrics of every impression for several trained models: the part of compare_models that reads and scores."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from pyspark.sql import Column, DataFrame
@@ -9,6 +8,7 @@ from pyspark.sql import functions as F
 
 from newslake.jobrun import JobRun
 from newslake.lakehouse import Lakehouse
+from newslake.remote import Place as Folder
 from newslake.training.baseline import zero_shot
 from newslake.training.compare import WITH_CONTEXT, ZERO_SHOT, reported_on
 from newslake.training.context import beside_candidates, fitted, moments, weighed
@@ -33,7 +33,7 @@ def judged(
     catalogue: Catalogue,
     runs: Mapping[str, str],
     place: Place,
-    scratch: Path,
+    scratch: Folder,
     *,
     context: bool,
 ) -> DataFrame:
@@ -93,7 +93,7 @@ def in_fit(prepared: Prepared) -> Column:
     return F.pmod(F.xxhash64(F.lit("context"), "impression_key"), F.lit(one_of)) == 0
 
 
-def _features(lake: Lakehouse, prepared: Prepared, shown: DataFrame, scratch: Path) -> DataFrame:
+def _features(lake: Lakehouse, prepared: Prepared, shown: DataFrame, scratch: Folder) -> DataFrame:
     """Popularity and age beside the candidates of impressions, written once for all models."""
     columns = ("split", "impression_id", "position", "news_id", "occurred_at", "clicked")
     known = moments(lake.read("impressions").select(*columns), lake.read("news"))

@@ -13,11 +13,13 @@ from newslake.jobrun import JobRun
 from newslake.lakehouse import Lakehouse
 from newslake.options import the_one
 from newslake.paths import exactly, hadoop
+from newslake.remote import Place
 from newslake.text.spec import DEFAULT_MODEL
 from newslake.training.past_clicks import LATEST_CLICKS, past_clicks
 from newslake.training.staging import Staged, stage, stage_vectors
 from newslake.training.texts import DEFAULT_TOKENS, StagedTexts, stage_texts, tuned_encoder
 from newslake.training.time_splits import TEST, BySplit, Roles, Windows
+from newslake.work import shared_folder
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,7 @@ class Prepared:
     known_until: datetime | None = None
 
 
-def prepare(lake: Lakehouse, run: JobRun, folder: Path, inputs: Inputs, *, with_vectors: bool) -> Prepared:
+def prepare(lake: Lakehouse, run: JobRun, folder: Place, inputs: Inputs, *, with_vectors: bool) -> Prepared:
     """Stage what the inputs name, unless that has been done before.
 
     Raises:
@@ -115,32 +117,16 @@ def only_listed(spark: SparkSession, impressions: DataFrame, file: Path, splits:
     return impressions.where(~of_splits).unionByName(kept)
 
 
-def local_folder(lake: Lakehouse, given: str | None, name: str, option: str) -> Path:
-    """A folder that any process can open as it stands: the one given, else `name` beside the tables.
-
-    Raises:
-        UserError: neither is one.
-    """
-    if given is None and lake.root is None:
-        raise UserError(f"tables named by --schema have no folder beside them: give {option} FOLDER that driver and executors share")
-    place = given if given is not None else f"{lake.root}/{name}"
-    place = place.removeprefix("file://") if place.startswith("file:///") else place.removeprefix("file:")
-    if ":/" in place:
-        raise UserError(f"cannot use {place}: give {option} FOLDER on a disk or mounted volume that driver and executors share")
-    return Path(place).absolute()
+def staging_folder(lake: Lakehouse, staging: str | None) -> Place:
+    """Where to stage: the folder given, else _staging in the work folder."""
+    return shared_folder(lake, "_staging", "--staging", staging)
 
 
-def staging_folder(lake: Lakehouse, staging: str | None) -> Path:
-    """Where to stage: the folder given, else _staging beside the tables."""
-    return local_folder(lake, staging, "_staging", "--staging")
-
-
-def models_folder(lake: Lakehouse, models: str | None, staging: str | None) -> Path:
-    """Where trained models lie: the folder given, else _models beside the tables, or below the staging folder."""
-    remote = lake.root is None or ":/" in lake.root.removeprefix("file:/")
-    if models is None and staging is not None and remote:
+def models_folder(lake: Lakehouse, models: str | None, staging: str | None) -> Place:
+    """Where trained models lie: the folder given, else _models in the work folder, or below the staging folder where there is none."""
+    if models is None and staging is not None and lake.work is None:
         models = f"{staging}/_models"
-    return local_folder(lake, models, "_models", "--model-folder")
+    return shared_folder(lake, "_models", "--model-folder", models)
 
 
 def _report(run: JobRun, staged: Staged) -> None:

@@ -102,8 +102,9 @@ def train_recommender(
         max_skips: Skips staged per click; an impression with more (none in MIND) keeps a fixed random choice of so many.
         max_history: Latest clicks staged of a history.
         encoder_id: Which article embeddings to use; needed only where the table holds several encoders'.
-        staging: Folder for staged examples that driver and executors see at the same path (default: _staging beside the tables).
-        model_folder: Folder for trained models (default: _models beside the tables).
+        staging: Folder for staged examples: object storage, or a disk that driver and executors see at the same path (default: _staging
+            in the work folder).
+        model_folder: Folder for trained models (default: _models in the work folder).
         device: auto, cpu, cuda or cuda:N; auto takes a GPU where there is one.
         threads: Threads for training on the CPU.
         processes: Processes that train together, one thread (or GPU) each.

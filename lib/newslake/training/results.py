@@ -1,7 +1,5 @@
 """Writes a trained model's vectors and metrics to their tables."""
 
-from pathlib import Path
-
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -12,6 +10,7 @@ from pyspark.sql import functions as F
 from newslake.frames import frame_of
 from newslake.jobrun import JobRun
 from newslake.lakehouse import Lakehouse
+from newslake.remote import Place, writing
 from newslake.training.checkpoint import EpochMetrics
 from newslake.training.data import Catalogue
 from newslake.training.folders import read
@@ -38,7 +37,7 @@ def report(run: JobRun, trained: Trained) -> None:
     run.fact("waiting for data", f"{100 * trained.waited / trained.seconds:.1f} %")
 
 
-def save(lake: Lakehouse, run: JobRun, trained: Trained, catalogue: Catalogue, *, model: str, run_id: str, scratch: Path) -> None:
+def save(lake: Lakehouse, run: JobRun, trained: Trained, catalogue: Catalogue, *, model: str, run_id: str, scratch: Place) -> None:
     """Write the best epoch's vectors, then every epoch's metrics.
 
     Each write replaces the run's own rows, and the metrics come last: a run killed in between has none, is trained again by
@@ -88,11 +87,11 @@ def metric_rows(lake: Lakehouse, metrics: list[EpochMetrics], *, best_epoch: int
     return frame_of(lake.spark, rows, contract).coalesce(1)
 
 
-def through_parquet(spark: SparkSession, file: Path, key: str, ids: pa.Array, vectors: npt.NDArray[np.float32]) -> DataFrame:
+def through_parquet(spark: SparkSession, file: Place, key: str, ids: pa.Array, vectors: npt.NDArray[np.float32]) -> DataFrame:
     """Ids and their vectors as a frame, by way of a file: from Python's memory, Spark would take them row by row."""
     schema = pa.schema([pa.field(key, pa.string(), nullable=False), pa.field("embedding", pa.list_(pa.float32()), nullable=False)])
     dim = vectors.shape[1]
-    with pq.ParquetWriter(file, schema) as writer:
+    with writing(file) as sink, pq.ParquetWriter(sink, schema) as writer:
         for start in range(0, len(ids), _ROWS_PER_BATCH):
             part = np.ascontiguousarray(vectors[start : start + _ROWS_PER_BATCH])
             offsets = pa.array(np.arange(0, part.size + 1, dim, dtype=np.int32))

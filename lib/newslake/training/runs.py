@@ -1,13 +1,13 @@
 """One training run: found where it was done before, else trained, kept, and written to the tables."""
 
 import secrets
-import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from newslake.jobrun import JobRun
 from newslake.lakehouse import Lakehouse
+from newslake.remote import Place as Folder
+from newslake.remote import remove
 from newslake.training import results
 from newslake.training.checkpoint import EpochMetrics
 from newslake.training.data import load_impressions, load_training_data
@@ -25,8 +25,8 @@ from newslake.training.trainer import Trained, train
 class Place:
     """Where a run works: folders of staged examples and of models, device and threads."""
 
-    staging: Path
-    models: Path
+    staging: Folder
+    models: Folder
     device: str = "auto"
     threads: int = 1
 
@@ -75,7 +75,7 @@ def trained_run(lake: Lakehouse, run: JobRun, prepared: Prepared, settings: Trai
     try:
         results.save(lake, run, trained, data.catalogue, model=model, run_id=run_id, scratch=scratch)
     finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+        remove(scratch)
     checkpoint.unlink(missing_ok=True)
     return run_id
 

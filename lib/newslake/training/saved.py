@@ -7,9 +7,6 @@
 """
 
 import json
-import os
-import secrets
-import shutil
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -20,7 +17,9 @@ import pyarrow.parquet as pq
 from safetensors.torch import load_file, save_file
 
 from newslake.errors import UserError
+from newslake.remote import Place, local
 from newslake.training.data import Catalogue
+from newslake.training.folders import kept
 from newslake.training.models import Recommender, build_model
 from newslake.training.texts import Texts
 from newslake.training.train_settings import TrainSettings
@@ -64,7 +63,7 @@ class SavedModel:
 
 
 def save_model(
-    models: Path,
+    models: Place,
     model: Recommender,
     catalogue: Catalogue,
     settings: TrainSettings,
@@ -72,15 +71,9 @@ def save_model(
     run_id: str,
     encoder_id: str | None,
     known_until: datetime | None = None,
-) -> Path:
+) -> Place:
     """Keep a trained model; in place of one of the same run. It is there completely or not at all."""
-    final = models / run_id
-    temporary = models / f"{run_id}.tmp-{secrets.token_hex(4)}"
-    try:
-        temporary.mkdir(parents=True)
-    except OSError as error:
-        raise UserError(f"cannot keep models in {models}: {error.strerror}; give another folder with --model-folder") from None
-    try:
+    with kept(models / run_id, "model.json") as temporary:
         save_file({name: weights.cpu().contiguous() for name, weights in model.state_dict().items()}, str(temporary / "model.safetensors"))
         if not model.reads_history:
             known = {"users": (catalogue.user_ids, catalogue.users_in_training)}
@@ -100,24 +93,20 @@ def save_model(
             encoder = catalogue.texts.encoder
             about["tuned"] = asdict(TunedEncoder(encoder.spec.model, encoder.digest, encoder.max_tokens))
         (temporary / "model.json").write_text(json.dumps(about, indent=1, ensure_ascii=False), encoding="utf-8")
-        shutil.rmtree(final, ignore_errors=True)
-        os.rename(temporary, final)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-    return final
+    return models / run_id
 
 
-def is_saved(models: Path, run_id: str) -> bool:
+def is_saved(models: Place, run_id: str) -> bool:
     """Whether the run's model is there."""
     return (models / run_id / "model.json").exists()
 
 
-def is_run(folder: Path) -> bool:
+def is_run(folder: Place) -> bool:
     """Whether the folder's name is a run's, and not one for the time being, which a kill may leave."""
     return ".tmp-" not in folder.name
 
 
-def load_saved(models: Path, run_id: str | None) -> SavedModel:
+def load_saved(models: Place, run_id: str | None) -> SavedModel:
     """The model of a run, or the only one that there is.
 
     Raises:
@@ -138,7 +127,7 @@ def load_saved(models: Path, run_id: str | None) -> SavedModel:
     settings = TrainSettings(**about["settings"])
     tuned = TunedEncoder(**about["tuned"]) if "tuned" in about else None
     known_until = datetime.fromisoformat(about["known_until"]) if about.get("known_until") else None
-    return SavedModel(folder, about["run_id"], settings, about["encoder_id"], about["vector_size"], attributes, tuned, known_until)
+    return SavedModel(local(folder), about["run_id"], settings, about["encoder_id"], about["vector_size"], attributes, tuned, known_until)
 
 
 def restore(saved: SavedModel, catalogue: Catalogue) -> Recommender:

@@ -4,7 +4,6 @@ A model is its vectors in two files, opened by every worker as memory maps; an i
 """
 
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +13,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
+from newslake.remote import Place, local, writing
 from newslake.training.metrics import impression_metrics
 from newslake.training.sampling import draws
 
@@ -24,7 +24,7 @@ _IMPRESSIONS = 1024  # whose numbers of a bootstrap are drawn at once
 _POISSON = np.cumsum(np.exp(-1.0) / np.cumprod([1.0, *range(1, 16)]))
 
 
-def scored(impressions: DataFrame, users: Path, articles: Path, *, reader: str) -> DataFrame:
+def scored(impressions: DataFrame, users: Place, articles: Place, *, reader: str) -> DataFrame:
     """The impressions with `scores` (array<float>), one for each of `articles`.
 
     Args:
@@ -36,7 +36,7 @@ def scored(impressions: DataFrame, users: Path, articles: Path, *, reader: str) 
     schema = T.StructType([*impressions.schema.fields, T.StructField("scores", T.ArrayType(T.FloatType()))])
 
     def score(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        of_users, of_articles = np.load(users, mmap_mode="r"), np.load(articles, mmap_mode="r")
+        of_users, of_articles = (np.load(local(file), mmap_mode="r") for file in (users, articles))
         for batch in batches:
             lists = batch.column("articles")
             lengths = pc.list_value_length(lists).to_numpy(zero_copy_only=False).astype(np.int64)
@@ -133,10 +133,11 @@ def counts_of(keys: npt.NDArray[np.int64], resamples: int, seed: int) -> npt.NDA
     return np.searchsorted(_POISSON, uniform.ravel(), side="right").reshape(uniform.shape).astype(np.float64)
 
 
-def write_vectors(folder: Path, users: npt.NDArray[np.float32], articles: npt.NDArray[np.float32]) -> tuple[Path, Path]:
+def write_vectors(folder: Place, users: npt.NDArray[np.float32], articles: npt.NDArray[np.float32]) -> tuple[Place, Place]:
     """Write a model's vectors where all executors can open them; returns the two files."""
     folder.mkdir(parents=True)
     files = folder / "users.npy", folder / "articles.npy"
     for file, vectors in zip(files, (users, articles), strict=True):
-        np.save(file, np.ascontiguousarray(vectors, dtype=np.float32))
+        with writing(file) as sink:
+            np.save(sink, np.ascontiguousarray(vectors, dtype=np.float32))
     return files

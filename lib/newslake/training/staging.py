@@ -8,13 +8,12 @@
                             texts-<hash>        article index and tokens, where an encoder is tuned: see texts.py
                             manifest.json       sizes; written last
 Each folder is built under another name and renamed when complete, so a killed run leaves nothing that a later run takes
-for complete. Driver and executors must see `staging` at the same path: a local disk, or a mounted volume on a cluster.
+for complete. `staging` is a disk that driver and executors see at the same path, or lies in object storage, from
+which each process fetches what it reads (see remote.py).
 """
 
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -23,6 +22,7 @@ from pyspark.sql import DataFrame, Row, SparkSession
 from pyspark.sql import functions as F
 
 from newslake.errors import JobFailed, UserError
+from newslake.remote import Place, matching, remove
 from newslake.training import examples
 from newslake.training.fingerprint import combined, content_fingerprint
 from newslake.training.folders import built_once, parquet_files, read, row_count, write, written
@@ -44,7 +44,7 @@ IMPRESSIONS_PER_FILE = 1_000_000
 class Staged:
     """A staged folder and the sizes in its manifest."""
 
-    folder: Path
+    folder: Place
     fingerprint: str
     sizes: Mapping[str, int]
 
@@ -54,11 +54,11 @@ class Staged:
 
     def click_files(self) -> list[str]:
         """The Parquet files of the clicks, the shortest lists first."""
-        return [file for folder in sorted(self.folder.glob("clicks-*")) for file in parquet_files(folder)]
+        return [file for folder in matching(self.folder, "clicks-*") for file in parquet_files(folder)]
 
 
 def stage(
-    folder: Path,
+    folder: Place,
     impressions: DataFrame,
     click_history: DataFrame,
     news: DataFrame,
@@ -99,15 +99,15 @@ def stage(
         }
     )
 
-    def build(temporary: Path) -> dict[str, int]:
+    def build(temporary: Place) -> dict[str, int]:
         histories = click_history
         if past is not None:  # several times as much work as to read it
             histories = click_history.unionByName(written(past.select(*columns), temporary / "tmp" / "past"))
         shown = examples.candidates(impressions, histories, roles)
         return _build(temporary, shown, histories, of_news, max_skips, max_history, roles)
 
-    final = folder / fingerprint
-    return Staged(final, fingerprint, built_once(final, build))
+    final, sizes = built_once(folder / fingerprint, build)
+    return Staged(final, fingerprint, sizes)
 
 
 def stage_vectors(staged: Staged, spark: SparkSession, article_embeddings: DataFrame, *, encoder_id: str) -> Staged:
@@ -119,9 +119,8 @@ def stage_vectors(staged: Staged, spark: SparkSession, article_embeddings: DataF
     """
     vectors = article_embeddings.where(F.col("encoder_id") == encoder_id).select("news_id", "embedding")
     fingerprint = combined({"vectors": content_fingerprint(vectors), "encoder_id": encoder_id, "articles": staged.fingerprint})
-    final = staged.folder / f"vectors-{fingerprint}"
 
-    def build(temporary: Path) -> dict[str, int]:
+    def build(temporary: Place) -> dict[str, int]:
         index = read(spark, staged.folder / "articles").select("news_id", "article")
         found = index.join(vectors, on="news_id", how="inner").select("article", "embedding")
         write(found, temporary / "embeddings")
@@ -138,11 +137,12 @@ def stage_vectors(staged: Staged, spark: SparkSession, article_embeddings: DataF
             raise JobFailed(f"vectors by encoder {encoder_id} have {sizes['smallest']} to {sizes['size']} numbers; they must have one size")
         return {"vectors": sizes["vectors"], "vector_size": sizes["size"]}
 
-    return Staged(final, fingerprint, built_once(final, build))
+    final, sizes = built_once(staged.folder / f"vectors-{fingerprint}", build)
+    return Staged(final, fingerprint, sizes)
 
 
 def _build(
-    temporary: Path,
+    temporary: Place,
     shown: DataFrame,
     click_history: DataFrame,
     news: DataFrame,
@@ -188,7 +188,7 @@ def _build(
         write(examples.in_fixed_order(of_role, "impression_key", files=files), temporary / role)
         _check_rows(temporary / role, sizes[role])
     _write_clicks(lists.where(F.col("role") == TRAIN), sizes["clicks"], sizes["width"], temporary)
-    shutil.rmtree(temporary / "tmp")
+    remove(temporary / "tmp")
     return sizes
 
 
@@ -203,7 +203,7 @@ def _candidates_by_role(shown: DataFrame, roles: Roles) -> dict[str, Row]:
     return there
 
 
-def _write_clicks(train_lists: DataFrame, clicks: int, longest: int, folder: Path) -> None:
+def _write_clicks(train_lists: DataFrame, clicks: int, longest: int, folder: Place) -> None:
     widths = [*(width for width in CLICK_WIDTHS if width < longest), longest]
     by_width = train_lists.withColumn("width", examples.padded_to(widths))
     there = {row["width"]: int(row["clicks"]) for row in examples.clicks_by(by_width, "width").collect()}
@@ -231,11 +231,11 @@ def _click_options(width: int) -> dict[str, str]:
     }
 
 
-def _indexed(rows: DataFrame, key: str, index: str, scratch: Path) -> DataFrame:
+def _indexed(rows: DataFrame, key: str, index: str, scratch: Place) -> DataFrame:
     return examples.with_index(written(examples.spread_by_range(rows, key), scratch), key, index)
 
 
-def _index_sizes(temporary: Path, part: str) -> dict[str, int]:
+def _index_sizes(temporary: Place, part: str) -> dict[str, int]:
     """Rows of an index, and how many of them training meets. The trainer holds these tables too."""
     flags = ["in_training", "has_news"] if part == "articles" else ["in_training"]
     table = pq.read_table(parquet_files(temporary / part), columns=flags)
@@ -249,7 +249,7 @@ def _true(flags: pa.ChunkedArray) -> int:
     return int(pc.sum(flags).as_py() or 0)
 
 
-def _check_rows(folder: Path, expected: int) -> None:
+def _check_rows(folder: Place, expected: int) -> None:
     found = row_count(parquet_files(folder))
     if found != expected:
         raise JobFailed(f"staged {found:,} rows in {folder.name}, but there are {expected:,}")

@@ -22,6 +22,7 @@ from pyspark.sql import types as T
 
 from newslake.errors import JobFailed, UserError
 from newslake.python_workers import map_with_torch
+from newslake.remote import Place
 from newslake.text.articles import segments
 from newslake.text.folder import Pooling
 from newslake.text.spec import DEFAULT_MODEL, EncoderSpec, Precision, ResolvedEncoder, resolve
@@ -133,16 +134,16 @@ def stage_texts(staged: Staged, vectors: Staged, news: DataFrame, encoder: Resol
     texts = texts_of(news, encoder)
     parts = {"digest": encoder.digest, "max_tokens": encoder.max_tokens, "vectors": vectors.fingerprint}
     fingerprint = combined({"layout": _LAYOUT, "texts": content_fingerprint(texts), **parts})
-    final = staged.folder / f"texts-{fingerprint}"
 
-    def build(temporary: Path) -> dict[str, int]:
+    def build(temporary: Place) -> dict[str, int]:
         spark = news.sparkSession
         with_vector = read(spark, vectors.folder / "embeddings").select("article")
         index = read(spark, staged.folder / "articles").select("news_id", "article").join(with_vector, on="article", how="left_semi")
         write(tokenised(index.join(texts, on="news_id", how="inner"), encoder), temporary / "tokens")
         return {"texts": row_count(parquet_files(temporary / "tokens"))}
 
-    return StagedTexts(final, fingerprint, built_once(final, build), encoder)
+    final, sizes = built_once(staged.folder / f"texts-{fingerprint}", build)
+    return StagedTexts(final, fingerprint, sizes, encoder)
 
 
 def texts_of(news: DataFrame, encoder: ResolvedEncoder) -> DataFrame:

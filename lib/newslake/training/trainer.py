@@ -5,11 +5,11 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 
 from newslake.errors import UserError
+from newslake.remote import Place
 from newslake.training.checkpoint import EpochMetrics, Progress, load_checkpoint, save_checkpoint
 from newslake.training.data import TrainingData
 from newslake.training.epoch import Rate, train_epoch
@@ -46,7 +46,7 @@ def train(
     device: str = "auto",
     threads: int = 1,
     progress: Tell,
-    checkpoint: Path | None = None,
+    checkpoint: Place | None = None,
     group: Alone | None = None,
 ) -> Trained:
     """Train, judging on train and valid after each epoch; stop early, and keep the best epoch by valid AUC (the first of equals).
@@ -91,7 +91,7 @@ def _train_epochs(
     done: Progress,
     device: torch.device,
     group: Alone,
-    checkpoint: Path | None,
+    checkpoint: Place | None,
     progress: Tell,
 ) -> None:
     size = settings.batch_size // group.size
