@@ -9,7 +9,6 @@ runs every job, on a sample as small as it may be. tests/benchmarks/test_fixed_c
 
 import argparse
 import json
-import sys
 import tempfile
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -102,6 +101,7 @@ def main() -> None:
     """Print the counts, or keep them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--keep", action="store_true", help=f"write the counts to {KEPT.name}")
+    parser.add_argument("--json", type=Path, default=None, metavar="FILE", help="write the counts there")
     parser.add_argument("--folder", type=Path, default=None, help="keep the lakehouse and the event log here, an empty folder")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
@@ -112,9 +112,10 @@ def main() -> None:
         print(f"{job:32} {counts['executions']:10} {kept.get(job, {}).get('executions', '-'):>6} {counts['jobs']:6} {counts['tasks']:7}")
     total = {what: sum(counts[what] for counts in found.values()) for what in ("executions", "jobs", "tasks")}
     print(f"{'all':32} {total['executions']:10} {sum(c['executions'] for c in kept.values()):6} {total['jobs']:6} {total['tasks']:7}")
-    if given.keep:
-        KEPT.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    for file in (given.json, KEPT if given.keep else None):
+        if file is not None:
+            file.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()
