@@ -104,7 +104,7 @@ def sentence_rows(spark: SparkSession, folder: Path, name: str, rows: int, seed:
 
 def stored(lake: Lakehouse, rows: DataFrame, name: str) -> tuple[VectorFiles, int]:
     """Write the rows to the Delta table; the files of this part of it, and their number of rows."""
-    count = lake.append_once(TABLE, rows, app_id=name).rows
+    count = lake.replace(TABLE, rows, where={"encoder_id": name}).rows
     return VectorFiles(table_files(lake.read(TABLE).where(F.col("encoder_id") == name)), "news_id", "embedding"), count
 
 

@@ -49,11 +49,12 @@ def candidate_topic_model(lake: Lakehouse) -> str | None:
 
 def known_topic_models(lake: Lakehouse) -> list[str]:
     """The candidate, where there is one, and the active model; nothing where none is fitted yet."""
-    active = active_topic_model(lake)
+    switches = _switches(lake)
+    active = switches[-1][1] if switches else active_topic_model(lake)
     if active is None:
         return []
     newest = _newest({active: datetime.min, **fitted_topic_models(lake)})
-    return [active] if newest in {model for _, model in _switches(lake)} else [newest, active]
+    return [active] if newest in {active, *(model for _, model in switches)} else [newest, active]
 
 
 def topic_models(lake: Lakehouse, asked: str | None = None) -> list[str]:

@@ -67,7 +67,7 @@ def main(job: JobFunction, argv: Sequence[str] | None = None) -> None:
         job: `job(lake, run, *, option=default, ...)`; its docstring gives the help texts.
         argv: the arguments; by default those of the process.
     """
-    _utc()
+    use_utc()
     arguments = list(sys.argv[1:] if argv is None else argv)
     name = job.__name__
     lake: Lakehouse | None = None
@@ -77,7 +77,7 @@ def main(job: JobFunction, argv: Sequence[str] | None = None) -> None:
         if parsed is None:  # --help has been printed
             return
         own, shared = parsed
-        _set_logging(shared["log_level"])
+        set_logging(shared["log_level"])
         profile = replace(profile, lineage=checked_place(shared["lineage"]))
         spark = spark_session(f"newslake {name}", extra=profile.spark)
         spark.sparkContext.setLogLevel("ERROR")
@@ -247,7 +247,8 @@ def _given(arguments: Sequence[str], option: str) -> str | None:
     return None
 
 
-def _set_logging(level: str) -> None:
+def set_logging(level: str) -> None:
+    """Say on stderr what jobs report, from this level on."""
     logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stderr)
     log.setLevel(level.upper())
     # PySpark repeats each failed query as a page of JSON; the exception itself says it, and cli prints that.
@@ -255,7 +256,8 @@ def _set_logging(level: str) -> None:
     logging.getLogger("DataFrameQueryContextLogger").setLevel(logging.CRITICAL)
 
 
-def _utc() -> None:
+def use_utc() -> None:
+    """Set the process's clock to UTC."""
     # Python turns Spark's timestamps into the process's local time: UTC everywhere means here too.
     os.environ["TZ"] = "UTC"
     if hasattr(time, "tzset"):

@@ -96,7 +96,7 @@ def recorded(lake: Lakehouse, run: JobRun) -> Iterator[None]:
     --lakehouse then leaves no folder behind.
     """
     if known := lake.exists("job_runs"):
-        _keep(lake, run, "running", None)
+        lake.append("job_runs", _row(lake, run, "running", None))
     try:
         yield
     except BaseException as error:

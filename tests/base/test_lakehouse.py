@@ -107,12 +107,21 @@ def test_replace_takes_values_with_quotes_and_backslashes(lake: Lakehouse) -> No
     assert len(lake.files("user_embeddings", where={"model": awkward})) == 1
 
 
-def test_append_once_ignores_a_batch_that_was_appended_before(lake: Lakehouse) -> None:
-    assert lake.append_once("user_embeddings", vectors(lake, ("U1", 1.0)), app_id="a", version=3) == Written(inserted=1)
-    assert lake.append_once("user_embeddings", vectors(lake, ("U1", 1.0)), app_id="a", version=3) == Written()
-    assert lake.append_once("user_embeddings", vectors(lake, ("U2", 2.0)), app_id="a", version=4) == Written(inserted=1)
-    assert lake.append_once("user_embeddings", vectors(lake, ("U3", 3.0)), app_id="b", version=3) == Written(inserted=1)
+def test_append_adds_rows_and_says_how_many(lake: Lakehouse) -> None:
+    assert lake.append("user_embeddings", vectors(lake, ("U1", 1.0))) == Written(inserted=1)
+    assert lake.append("user_embeddings", vectors(lake, ("U2", 2.0), ("U3", 3.0))) == Written(inserted=2)
+    assert lake.append("user_embeddings", vectors(lake)) == Written()
     assert users(lake) == {"U1": 1.0, "U2": 2.0, "U3": 3.0}
+
+
+def test_several_values_are_one_slice(lake: Lakehouse) -> None:
+    for user, model in (("U1", "mf"), ("U2", "dssm"), ("U3", "nrms")):
+        lake.append("user_embeddings", vectors(lake, (user, 1.0), model=model))
+    rows = vectors(lake, ("U4", 4.0), model="mf").union(vectors(lake, ("U5", 5.0), model="dssm"))
+    assert lake.replace("user_embeddings", rows, where={"model": ["mf", "dssm"]}) == Written(inserted=2)
+    assert users(lake) == {"U3": 1.0, "U4": 4.0, "U5": 5.0}
+    assert lake.replace("user_embeddings", rows.limit(0), where={"model": ["mf", "nrms"]}) == Written()
+    assert users(lake) == {"U5": 5.0}
 
 
 def test_delete_says_how_many(lake: Lakehouse) -> None:
@@ -166,7 +175,7 @@ def test_tables_may_be_names_in_a_metastore(spark: SparkSession) -> None:
     try:
         lake.merge("user_embeddings", vectors(lake, ("U1", 1.0)))
         lake.replace("user_embeddings", vectors(lake, ("U2", 2.0)), where={"model": "mf"})
-        lake.append_once("user_embeddings", vectors(lake, ("U3", 3.0)), app_id="a")
+        lake.append("user_embeddings", vectors(lake, ("U3", 3.0)))
         assert users(lake) == {"U2": 2.0, "U3": 3.0}
         assert spark.catalog.tableExists("by_name.user_embeddings")
     finally:

@@ -148,6 +148,19 @@ def test_what_happens_from_the_hour_on_changes_no_feed(
         assert (not differing and len(feeds[0]) == len(feeds[1])) == same, (at, differing[:3])
 
 
+def test_where_only_streams_wrote_clicks_alone_are_the_history(lake: Lakehouse, rows: world.Tables) -> None:
+    streamed = {**rows, "click_history": []}
+    world.write(lake, {name: of_table for name, of_table in rows.items() if name != "click_history"})
+    run_id = train(lake).facts["training run"]
+    found = feed(lake, ranker=run_id)
+    assert not lake.exists("click_history")
+    assert len(found) > 30
+    score = ranker.load(models(lake), run_id).scorer()()
+    for row in found:
+        features = world.brute_force(streamed, row["user_id"], row["news_id"], AS_OF)
+        assert row["score"] == pytest.approx(float(score(np.array([[features[name] for name in FEATURES]], np.float32))[0]), abs=1e-4)
+
+
 def test_killed_before_its_decision_and_run_again(
     lake: Lakehouse, rows: world.Tables, tmp_path: Path, trained: tuple[Lakehouse, str, str]
 ) -> None:

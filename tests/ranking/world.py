@@ -23,7 +23,7 @@ Tables = dict[str, list[tuple[Any, ...]]]
 
 def tables(seed: int = 0, *, articles: int = 24, users: int = 6, impressions: int = 90) -> Tables:
     """Rows of the tables: two days of impressions; some articles without a category, an embedding, or both."""
-    draw = np.random.default_rng(seed)
+    draw, later = np.random.default_rng(seed), np.random.default_rng([seed, 1])
     categories = ["sports", "music", "autos", None]
     news, embeddings, vectors = [], [], []
     for i in range(articles):
@@ -35,7 +35,7 @@ def tables(seed: int = 0, *, articles: int = 24, users: int = 6, impressions: in
         if i % 5 != 2:
             vectors.append((published.date(), f"N{i:02}", ENCODER, TOPICS, draw.normal(size=7).tolist(), "hash"))
     published_at = {row[0]: row[3] for row in news}
-    shown, told = [], []
+    shown, told, clicks = [], [], []
     old = [one for one in published_at if published_at[one] < START]  # nobody has read what is not out yet
     past = {f"U{u}": [str(one) for one in draw.permutation(old)[: draw.integers(0, 5)]] for u in range(users)}
     for i in range(impressions):
@@ -46,6 +46,9 @@ def tables(seed: int = 0, *, articles: int = 24, users: int = 6, impressions: in
         for position, news_id in enumerate(listed):
             clicked = None if i % 17 == 5 else bool(draw.random() < 0.3)
             shown.append(("train", f"I{i}", position, user, at, at, str(news_id), clicked))
+            if clicked and i % 3 == 0:  # as a stream tells it: some came in another hour than the impression
+                came = at + timedelta(minutes=float(later.integers(1, 100)))
+                clicks.append((f"C{i}-{position}", f"I{i}", user, str(news_id), came, came))
         told.append(("train", f"I{i}", user, at, past[user] + (["N99"] if i % 4 == 0 else [])))
     profiles = [
         (day, f"U{u}", group, f"P{group}", ENCODER, TOPICS, float(draw.uniform(0, 2)), draw.normal(size=7).tolist())
@@ -57,6 +60,7 @@ def tables(seed: int = 0, *, articles: int = 24, users: int = 6, impressions: in
         "news": news,
         "impressions": shown,
         "click_history": told,
+        "clicks": clicks,
         "article_embeddings": embeddings,
         "article_vectors": vectors,
         "user_vectors": profiles,
@@ -81,9 +85,12 @@ def write(lake: Lakehouse, rows: Tables) -> None:
 def altered(rows: Tables, hour: datetime, seed: int = 0) -> Tables:
     """The same up to the hour; all from then on is another: clicks turned, articles and users shuffled, profiles changed."""
     draw = np.random.default_rng(seed)
-    found = {**rows, "impressions": [], "click_history": []}
+    found = {**rows, "impressions": [], "clicks": [row for row in rows["clicks"] if row[4] < hour]}
+    clicked = {(row[1], row[3]) for row in found["clicks"]}
+    late = {(row[1], row[3]) for row in rows["clicks"]} - clicked
     later = [row for row in rows["impressions"] if row[4] >= hour]
-    found["impressions"] = [row for row in rows["impressions"] if row[4] < hour]
+    earlier = [row for row in rows["impressions"] if row[4] < hour]
+    found["impressions"] = [(*row[:7], False if (row[1], row[6]) in late else row[7]) for row in earlier]
     swapped = draw.permutation([row[6] for row in later])
     for row, news_id in zip(later, swapped, strict=True):
         found["impressions"].append((*row[:3], f"U{draw.integers(6)}", *row[4:6], str(news_id), not row[7]))
@@ -125,11 +132,21 @@ def brute_force(rows: Tables, user: str, news_id: str, hour: datetime) -> dict[s
     return {name: {**found, **rates}[name] for name in FEATURES}
 
 
+def came_at(rows: Tables) -> dict[tuple[str, str], datetime]:
+    """When each click came, by impression and article: as its event says, or else with the impression."""
+    return {(row[1], row[6]): row[4] for row in rows["impressions"] if row[7]} | {(row[1], row[3]): row[4] for row in rows["clicks"]}
+
+
+def _weight(at: datetime, hour: datetime) -> float:
+    return float(0.5 ** ((hour - at).total_seconds() / 3600 / HALF_LIFE))
+
+
 def history(rows: Tables, user: str, hour: datetime) -> list[str]:
     """What the user had read before the hour, oldest first."""
     first: dict[str, tuple[datetime, int]] = {}
     told = [(row[3], place, one) for row in rows["click_history"] if row[2] == user for place, one in enumerate(row[4])]
-    clicked = [(row[4], 1_000_000 + row[2], row[6]) for row in rows["impressions"] if row[3] == user and row[7]]
+    came = came_at(rows)
+    clicked = [(came[row[1], row[6]], 1_000_000 + row[2], row[6]) for row in rows["impressions"] if row[3] == user and row[7]]
     for at, place, one in told + clicked:
         if at < hour:
             first[one] = min(first.get(one, (at, place)), (at, place))
@@ -140,10 +157,12 @@ def rates_by_hand(rows: Tables, hour: datetime) -> dict[str, dict[str, float]]:
     """Counts and estimated rates of all articles, after the module's description, with pandas."""
     category = {row[0]: row[1] for row in rows["news"]}
     counts: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0, 0.0, 0.0])
+    came = came_at(rows)
     for row in rows["impressions"]:
         if row[4] < hour and row[7] is not None:
-            weight = 0.5 ** ((hour - row[4]).total_seconds() / 3600 / HALF_LIFE)
-            counts[row[6]] = list(np.add(counts[row[6]], [row[7], 1.0, weight * row[7], weight]))
+            counts[row[6]] = list(np.add(counts[row[6]], [0.0, 1.0, 0.0, _weight(row[4], hour)]))
+            if row[7] and came[row[1], row[6]] < hour:
+                counts[row[6]] = list(np.add(counts[row[6]], [1.0, 0.0, _weight(row[4], hour), 0.0]))
     frame = pd.DataFrame([(one, category.get(one), *values) for one, values in counts.items()], columns=["id", "cat", "c", "n", "rc", "rn"])
     found = {
         one: dict(zip(("clicks", "impressions", "recent_clicks", "recent_impressions"), values, strict=True))

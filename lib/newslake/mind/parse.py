@@ -80,8 +80,8 @@ def _load_behaviors(
     total = sum(stock.values(), Stock())
     run.rows_in(total.lines)
     run.progress(f"{total.lines:,} lines of behaviors, {total.unusable:,} of them unusable")
-    filled = {(split, table): table not in unread and not _slice(lake, table, split).isEmpty() for split in parsed for table in _ROWS}
-    stored = _stored(lake, [split for split in parsed if any(filled[split, table] for table in _ROWS)])
+    filled = {table: set() if table in unread else _filled(lake, table, list(parsed)) for table in _ROWS}
+    stored = _stored(lake, sorted(set().union(*filled.values())))
     with Frames() as frames:
         contested = total.repeated_keys > 0 or stored is not None
         judged = frames.keep(judge(behaviors.claims(union(parsed), stored))) if contested else None
@@ -90,24 +90,27 @@ def _load_behaviors(
         if total.unusable or _lines(verdicts, CONFLICT):
             quarantined = _quarantine(lake, run, rejects(union(parsed), union(lines), judged, "impression_id"))
         used = 0
-        if useless := _nothing_usable("behaviors", total, union(parsed)):
-            filled = {}  # with --replace nothing at all would take the place of what is there
-        for (split, table), there in filled.items():
-            of_split = [row for row in verdicts if row["split"] == split]
-            aside = sum(row["lines"] for row in of_split if row["outcome"] != USE or row[_FOUND_IN[table]])
-            found = sum(row["lines"] for row in of_split if row["outcome"] == USE and row[_FOUND_IN[table]])
-            rows = _usable(parsed[split], stock[split])
-            if judged is not None:
-                rows = without(rows, judged.where((F.col("outcome") != USE) | F.col(_FOUND_IN[table])), aside)
-            if not there:
-                inserted = lake.replace(table, _ROWS[table](rows), where={"split": split}).inserted
-            elif stock[split].usable > aside:
-                inserted = lake.merge(table, _ROWS[table](rows), update=False).inserted
-            else:
-                inserted = 0
-            run.wrote(table, inserted)
-            run.progress(f"{split}: {inserted:,} rows to {table}")
-            used += inserted + found if table == "click_history" else 0  # the table that has one row per line
+        useless = _nothing_usable("behaviors", total, union(parsed))
+        # With --replace nothing at all would take the place of what is there.
+        for table in () if useless else _ROWS:
+            # All splits that have no row yet are written at once, and so are those that have some.
+            for there in (False, True):
+                splits = [split for split in parsed if (split in filled[table]) == there]
+                of_splits = [row for row in verdicts if row["split"] in splits]
+                aside = sum(row["lines"] for row in of_splits if row["outcome"] != USE or row[_FOUND_IN[table]])
+                found = sum(row["lines"] for row in of_splits if row["outcome"] == USE and row[_FOUND_IN[table]])
+                if not splits or (there and sum(stock[split].usable for split in splits) <= aside):
+                    inserted = 0
+                else:
+                    rows = union({split: _usable(parsed[split], stock[split]) for split in splits})
+                    if judged is not None:
+                        rows = without(rows, judged.where((F.col("outcome") != USE) | F.col(_FOUND_IN[table])), aside)
+                    rows = _ROWS[table](rows)
+                    written = lake.merge(table, rows, update=False) if there else lake.replace(table, rows, where={"split": splits})
+                    inserted = written.inserted
+                    run.progress(f"{', '.join(splits)}: {inserted:,} rows to {table}")
+                run.wrote(table, inserted)
+                used += inserted + found if table == "click_history" else 0  # the table that has one row per line
     _close(run, Ledger("behaviors", total.lines, used, _lines(verdicts, DUPLICATE), quarantined))
     return useless
 
@@ -138,8 +141,7 @@ def _load_news(lake: Lakehouse, run: JobRun, lines: Mapping[str, DataFrame]) -> 
         run.wrote("news", written.rows)
         run.progress(f"{written.rows:,} rows to news")
         if lines:
-            used = files.join(lake.read("news"), on="news_id", how="left_semi").count()
-            _close(run, Ledger("news", total.lines, used, _lines(verdicts, DUPLICATE), quarantined))
+            _close(run, Ledger("news", total.lines, files.count(), _lines(verdicts, DUPLICATE), quarantined))
             told = _nothing_usable("news", total, parsed)
         _count_unmatched(lake, run, shown)
     return told
@@ -162,8 +164,10 @@ def _stored(lake: Lakehouse, splits: list[str]) -> DataFrame | None:
     return behaviors.stored_prints(impressions, history)
 
 
-def _slice(lake: Lakehouse, table: str, split: str) -> DataFrame:
-    return lake.read(table).where(F.col("split") == split)
+def _filled(lake: Lakehouse, table: str, splits: list[str]) -> set[str]:
+    """Those of the splits that have rows in the table."""
+    first = {split: lake.read(table).where(F.col("split") == split).select("split").limit(1) for split in splits}
+    return {row["split"] for row in union(first).collect()}
 
 
 def _quarantine(lake: Lakehouse, run: JobRun, rows: DataFrame) -> int:
@@ -190,10 +194,12 @@ def _count_unmatched(lake: Lakehouse, run: JobRun, shown: DataFrame) -> None:
         articles = F.broadcast(articles)
     else:
         clicked = clicked.groupBy("id_hash").agg(F.count("*").alias("times"))
-    for what, ids in (("candidates", shown), ("history entries", clicked)):
-        unmatched = ids.join(articles, on="id_hash", how="left_anti").agg(F.coalesce(F.sum("times"), F.lit(0))).head()
-        assert unmatched is not None
-        run.fact(f"{what} without an article", int(unmatched[0]))
+    kinds = {"candidates": shown.select("id_hash", "times"), "history entries": clicked}
+    ids = union({kind: rows.withColumn("kind", F.lit(kind)) for kind, rows in kinds.items()})
+    unmatched = ids.join(articles, on="id_hash", how="left_anti").groupBy("kind").agg(F.sum("times").alias("times"))
+    found = {row["kind"]: int(row["times"]) for row in unmatched.collect()}
+    for kind in kinds:
+        run.fact(f"{kind} without an article", found.get(kind, 0))
 
 
 def _lines(verdicts: list[Row], outcome: str) -> int:

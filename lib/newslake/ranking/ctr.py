@@ -29,7 +29,8 @@ def counts(impressions: DataFrame, hour: datetime, half_life_hours: float) -> Da
     """Clicks and impressions of every article strictly before the hour: news_id, clicks, impressions, and both as recent_...
 
     Args:
-        impressions: rows of the table; those without a label are left out.
+        impressions: rows of the table with clicked_at (see `with_click_times`); those without a label are left out. A click counts from
+            when it came, though its article was shown before.
         hour: UTC, a whole one.
         half_life_hours: an event counts half after this time.
     """
@@ -41,16 +42,15 @@ def counts_at(impressions: DataFrame, hours: Sequence[datetime], half_life_hours
 
     Events are counted once for the hour in which they fall, and carried on to the later ones from there.
     """
-    known_from = F.date_trunc("hour", "occurred_at") + F.expr("INTERVAL 1 HOUR")
-    rows = impressions.where((F.col("occurred_at") < F.lit(max(hours))) & F.col("clicked").isNotNull())
-    rows = rows.select("news_id", "occurred_at", F.col("clicked").cast("int").alias("clicked"), known_from.alias("known_from"))
+    rows = _events(impressions).where(F.col("at") < F.lit(max(hours)))
+    rows = rows.withColumn("known_from", F.date_trunc("hour", "at") + F.expr("INTERVAL 1 HOUR"))
     weight = _decay(F.col("occurred_at"), F.col("known_from"), half_life_hours)
     by_hour = rows.groupBy("news_id", "known_from").agg(
-        F.sum("clicked").alias("clicks"),
-        F.count("*").alias("impressions"),
+        F.sum("click").alias("clicks"),
+        F.sum("impression").alias("impressions"),
         # Summed in decimals: the sum of doubles would depend on their order.
-        F.sum((weight * F.col("clicked")).cast("decimal(28,12)")).cast("double").alias("recent_clicks"),
-        F.sum(weight.cast("decimal(28,12)")).cast("double").alias("recent_impressions"),
+        F.sum((weight * F.col("click")).cast("decimal(28,12)")).cast("double").alias("recent_clicks"),
+        F.sum((weight * F.col("impression")).cast("decimal(28,12)")).cast("double").alias("recent_impressions"),
     )
     at = F.broadcast(frame_of(impressions.sparkSession, [(hour,) for hour in hours], "hour timestamp"))
     later = by_hour.join(at, on=F.col("known_from") <= F.col("hour"), how="inner")
@@ -63,6 +63,19 @@ def counts_at(impressions: DataFrame, hours: Sequence[datetime], half_life_hours
             for name in ("recent_clicks", "recent_impressions")
         ),
     )
+
+
+def _events(impressions: DataFrame) -> DataFrame:
+    """Impressions and clicks: news_id, at (when it came), occurred_at, impression and click (1 or 0).
+
+    A click has its impression's occurred_at: decayed by its own, clicks could outnumber impressions.
+    """
+    shown, clicked = (
+        F.struct(F.col(at).alias("at"), F.lit(impression).alias("impression"), F.lit(1 - impression).alias("click"))
+        for at, impression in (("occurred_at", 1), ("clicked_at", 0))
+    )
+    both = F.when(F.col("clicked"), F.array(shown, clicked)).otherwise(F.array(shown))
+    return impressions.where(F.col("clicked").isNotNull()).select("news_id", "occurred_at", F.inline(both))
 
 
 def hours_between(earlier: Column, hour: datetime) -> Column:

@@ -44,8 +44,8 @@ def recent(news: DataFrame, hour: datetime, days: int) -> DataFrame:
 
 
 def read_before(impressions: DataFrame, click_history: DataFrame, hour: datetime) -> DataFrame:
-    """What each user clicked strictly before the hour: user_id, news_id, no pair twice."""
-    clicked = impressions.where(F.col("clicked") & (F.col("occurred_at") < F.lit(hour))).select("user_id", "news_id")
+    """What each user clicked strictly before the hour: user_id, news_id, no pair twice; impressions have clicked_at."""
+    clicked = impressions.where(F.col("clicked") & (F.col("clicked_at") < F.lit(hour))).select("user_id", "news_id")
     told = click_history.where(F.col("occurred_at") < F.lit(hour)).select("user_id", F.explode("news_ids").alias("news_id"))
     return clicked.union(told).distinct()
 

@@ -59,21 +59,20 @@ def vector_folder(lake: Lakehouse, given: str | None) -> Iterator[Place]:
 
 
 def gathered(
-    lake: Lakehouse, frames: Frames, folder: Place, moments: Moments, *, news: DataFrame, rates: DataFrame
+    lake: Lakehouse, frames: Frames, folder: Place, moments: Moments, impressions: DataFrame, *, news: DataFrame, rates: DataFrame
 ) -> tuple[Known, VectorPaths]:
     """What is known at the hours, and the files of vectors that it refers to.
 
     Args:
-        lake: with impressions and click_history, and the tables of vectors, each where there is one.
+        lake: with click_history and the tables of vectors, each where there is one.
         frames: keeps what is read more than once.
         folder: for the files of vectors.
         moments: what to gather for.
+        impressions: rows of the table before the last hour, with clicked_at.
         news: news_id, category, subcategory, published_at.
         rates: hour, news_id and the rates of the candidates.
     """
-    end = F.lit(moments.hours[-1])
-    impressions = lake.read("impressions").where(F.col("occurred_at") < end)
-    history = lake.read("click_history").where(F.col("occurred_at") < end)
+    history = lake.read_or_empty("click_history").where(F.col("occurred_at") < F.lit(moments.hours[-1]))
     embeddings = _map(lake, EMBEDDINGS, {"": f"encoder_id = '{moments.encoder_id}'"}, moments, folder)
     first, last = moments.since, moments.hours[-1].date()
     vectors = _map(lake, ARTICLES, {"": f"news_date BETWEEN '{first}' AND '{last}'"}, moments, folder)

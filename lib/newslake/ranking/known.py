@@ -15,11 +15,15 @@ _AFTER_TOLD = 1_000_000
 def reading(impressions: DataFrame, click_history: DataFrame) -> DataFrame:
     """Which articles each user has read, and since when that is known: user_id, news_id, known_at, place; no pair twice.
 
-    A click is known from its impression on, and what an impression's click history tells of from that impression on. Articles known from
+    A click is known from when it came on, and what an impression's click history tells of from that impression on. Articles known from
     the same moment on stand in the order of `place`.
+
+    Args:
+        impressions: rows of the table with clicked_at, see `with_click_times`.
+        click_history: rows of the table.
     """
     told = click_history.select("user_id", "occurred_at", F.posexplode("news_ids").alias("place", "news_id"))
-    clicked = impressions.where("clicked").select("user_id", "occurred_at", (F.col("position") + _AFTER_TOLD).alias("place"), "news_id")
+    clicked = impressions.where("clicked").select("user_id", "clicked_at", (F.col("position") + _AFTER_TOLD).alias("place"), "news_id")
     first = F.min(F.struct(F.col("occurred_at").alias("known_at"), "place")).alias("first")
     return told.union(clicked).groupBy("user_id", "news_id").agg(first).select("user_id", "news_id", "first.*")
 

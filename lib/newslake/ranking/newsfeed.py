@@ -23,6 +23,7 @@ from newslake.search.one_of_a_story import stories_of, with_story
 from newslake.search.scratch import Scratch, scratch
 from newslake.search.sides import quarantine
 from newslake.search.vector_files import VectorFiles, table_files
+from newslake.training.past_clicks import with_click_times
 
 FEED, RATES, ARTICLES, USERS, QUALITY = "newsfeed", "article_ctr", "article_vectors", "user_vectors", "feed_quality"
 
@@ -90,7 +91,10 @@ def rank_newsfeed(
     how = search.settings()
     at = parse_hour(hour)
     news = classed_news(lake)
-    impressions, history = lake.read("impressions"), lake.read_or_empty("click_history")
+    impressions = with_click_times(
+        lake.read("impressions").where(F.col("occurred_at") < F.lit(at)), lake.read("clicks") if lake.exists("clicks") else None
+    )
+    history = lake.read_or_empty("click_history")
     known = lake.read(USERS).where(F.col("as_of") <= F.lit(at.date()))
     topic_model = asked_or_active(lake, known, topic_model)
     users, owner_day = latest_vectors(those_asked_for(known, encoder_id=encoder_id, topic_model=topic_model), at)
@@ -121,7 +125,7 @@ def rank_newsfeed(
         else:
             folder = folders.enter_context(vector_folder(lake, scratch_folder))
             moments = Moments([at], days, identity["encoder_id"], identity["topic_model"])
-            scored = apply.scored(lake, frames, folder, learnt, pairs, moments, news=news, rates=stored)
+            scored = apply.scored(lake, frames, folder, learnt, pairs, moments, impressions, news=news, rates=stored)
         clicked = read.join(news.select("news_id", "category"), on="news_id", how="inner").select("user_id", "category")
         mix = mixes(clicked)
         own = feed.ranked(scored, feed_size if diversity == 0.0 else max(feed_size, DEPTH))

@@ -28,12 +28,13 @@ from newslake.ranking.window import Window, moment, next_hour
 from newslake.remote import Place
 from newslake.training.fingerprint import combined
 from newslake.training.folders import parquet_files, read, write
+from newslake.training.past_clicks import with_click_times
 from newslake.training.preparation import chosen_encoder, models_folder
 from newslake.training.time_splits import TEST, TRAIN, VALID
 
-_LAYOUT = 1
+_LAYOUT = 2
 """Part of a run's id: raise it when the same tables and settings would give another ranker."""
-_READ = ("impressions", "click_history", "news", "article_embeddings", "article_vectors", "user_vectors")
+_READ = ("impressions", "click_history", "clicks", "news", "article_embeddings", "article_vectors", "user_vectors")
 
 
 @dataclass(frozen=True)
@@ -159,8 +160,8 @@ def staged(lake: Lakehouse, run: JobRun, folder: Place, moments: Moments, window
         UserError: a part has no impression with a click.
     """
     news = classed_news(lake)
-    end = F.lit(window.as_of)
-    impressions = lake.read("impressions").where(F.col("occurred_at") < end)
+    impressions = lake.read("impressions").where(F.col("occurred_at") < F.lit(window.as_of))
+    impressions = with_click_times(impressions, lake.read("clicks") if lake.exists("clicks") else None)
     with Frames() as frames:
         rows = examples.shown(impressions, window)
         counted = {row[0]: int(row[1]) for row in rows.where(F.col(LABEL) == 1).groupBy(PART).agg(F.count_distinct("query")).collect()}
@@ -174,7 +175,7 @@ def staged(lake: Lakehouse, run: JobRun, folder: Place, moments: Moments, window
         recent = frames.keep(examples.recent_at(news, moments.hours, moments.days))
         found = frames.keep(ctr.counts_at(impressions, moments.hours, sampling.half_life))
         rates = ctr.estimated_at(recent, found, news)
-        known, paths = gathered(lake, frames, folder, moments, news=news, rates=rates)
+        known, paths = gathered(lake, frames, folder, moments, impressions, news=news, rates=rates)
         pairs = examples.examples(rows, recent, known.read, unshown=sampling.unshown, seed=sampling.seed)
         features = with_features(queries_of(pairs, known, (*PASSING, PART)), paths, (*PASSING, PART))
         features = frames.keep(features)

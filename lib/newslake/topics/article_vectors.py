@@ -15,6 +15,7 @@ from newslake.vectors import TOPIC_SHARE, joined, joined_with_nothing, norm, uni
 
 TABLE = "article_vectors"
 
+_SAME = ("news_id", "news_date", "inputs_hash")
 _KEY = ("news_date", "news_id", "encoder_id", "topic_model")
 
 
@@ -62,11 +63,10 @@ def _join(lake: Lakehouse, run: JobRun, news: DataFrame, embeddings: DataFrame, 
     if size is None:
         raise UserError(f"--topic-model {model}: no such model in table topics: run fit_topics")
     wanted = inputs(news, embeddings, topics_of(lake, model))
-    waiting = (run.rows_read or 0) - wanted.count()
-    if waiting > 0:
-        run.fact("articles that wait for encode_articles or assign_topics", waiting)
     stored = lake.read(TABLE).where((F.col("encoder_id") == encoder) & (F.col("topic_model") == model))
-    count = stale(wanted, stored).count()
+    ready, count = _counted(wanted, stored)
+    if (waiting := (run.rows_read or 0) - ready) > 0:
+        run.fact("articles that wait for encode_articles or assign_topics", waiting)
     slices = -(-count // slice_rows)
     run.progress(f"{count:,} articles to join with topics by {model}")
     written = 0
@@ -116,8 +116,15 @@ def news_date(published_at: Column) -> Column:
 
 def stale(wanted: DataFrame, stored: DataFrame) -> DataFrame:
     """Those of `wanted` that have no vector of these inputs on that day."""
-    same = ["news_id", "news_date", "inputs_hash"]
-    return wanted.join(stored.select(*same), on=same, how="left_anti")
+    return wanted.join(stored.select(*_SAME), on=[*_SAME], how="left_anti")
+
+
+def _counted(wanted: DataFrame, stored: DataFrame) -> tuple[int, int]:
+    """How many of `wanted` there are, and how many of them are stale."""
+    made = stored.select(*_SAME, F.lit(True).alias("made"))
+    row = wanted.join(made, on=[*_SAME], how="left").agg(F.count("*"), F.count_if(F.col("made").isNull())).head()
+    assert row is not None
+    return int(row[0]), int(row[1])
 
 
 def moved(wanted: DataFrame, stored: DataFrame) -> DataFrame:

@@ -51,11 +51,23 @@ def clicked_at(impressions: DataFrame, clicks: DataFrame) -> DataFrame:
 
     A click that came some time after its impression was shown is not known before it came.
     """
+    marked = with_click_times(impressions.where("clicked"), clicks)
+    return marked.select("split", "impression_id", "position", "user_id", "news_id", F.unix_micros("clicked_at").alias("at"))
+
+
+def with_click_times(impressions: DataFrame, clicks: DataFrame | None) -> DataFrame:
+    """The impressions with clicked_at: when the click came, by its event or else at the impression; NULL where there was none.
+
+    Args:
+        impressions: rows of the table.
+        clicks: the table; None where no stream ever wrote one.
+    """
+    if clicks is None:
+        return impressions.withColumn("clicked_at", F.when(F.col("clicked"), F.col("occurred_at")))
     which = ["impression_id", "user_id", "news_id"]
     came = clicks.groupBy(*which).agg(F.min("clicked_at").alias("clicked_at"))
-    marked = impressions.where("clicked").join(came, on=which, how="left")
-    at = F.unix_micros(F.greatest("occurred_at", "clicked_at"))  # which skips NULLs
-    return marked.select("split", "impression_id", "position", "user_id", "news_id", at.alias("at"))
+    at = F.when(F.col("clicked"), F.greatest("occurred_at", "clicked_at"))  # greatest skips NULLs
+    return impressions.join(came, on=which, how="left").withColumn("clicked_at", at)
 
 
 def _histories(moments: DataFrame, clicked: DataFrame, click_history: DataFrame, length: int) -> DataFrame:

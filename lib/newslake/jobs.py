@@ -1,0 +1,71 @@
+"""Every job as a function, for notebooks and scripts: `jobs.parse_behaviors(lake, train=["MINDsmall_train"])`.
+
+Options have the names of the command line's, with `_` for `-`; `help(jobs.parse_behaviors)` tells them. A run is kept in job_runs as any
+other; the function returns its JobRun, with the rows read and written.
+
+Raises, as the command line says it in one line: UserError for a user's mistake, JobFailed where the job failed.
+"""
+
+import inspect
+from collections.abc import Callable
+from functools import wraps
+from importlib import import_module
+from typing import Any
+
+from newslake.cli import run_job
+from newslake.jobrun import JobRun
+from newslake.lakehouse import Lakehouse
+
+_MODULES = {
+    "activate_topic_model": "newslake.topics.activate",
+    "assign_topics": "newslake.topics.assign",
+    "build_article_vectors": "newslake.topics.article_vectors",
+    "build_phrases": "newslake.users.phrases",
+    "build_profiles": "newslake.users.profiles",
+    "build_user_vectors": "newslake.users.user_vectors",
+    "check_lakehouse": "newslake.checks.check",
+    "classify_articles": "newslake.training.classify",
+    "compare_models": "newslake.training.compare",
+    "encode_articles": "newslake.text.articles",
+    "encode_tag_phrases": "newslake.users.encode",
+    "encode_users": "newslake.training.encode_users",
+    "export_vectors": "newslake.serving.job",
+    "find_stories": "newslake.ranking.stories",
+    "fit_topics": "newslake.topics.fit",
+    "generate_mind": "newslake.mind.generator",
+    "import_labels": "newslake.mind.labels",
+    "make_views": "newslake.pipeline.views",
+    "parse_behaviors": "newslake.mind.parse",
+    "promote": "newslake.promotions",
+    "purge_news": "newslake.pipeline.purge",
+    "rank_newsfeed": "newslake.ranking.newsfeed",
+    "reclassify_short_text": "newslake.search.reclassify",
+    "run_pipeline": "newslake.pipeline.run",
+    "stream_articles": "newslake.streaming.articles",
+    "stream_behaviors": "newslake.streaming.behaviors",
+    "train_ranker": "newslake.ranking.train",
+    "train_recommender": "newslake.training.recommender",
+    "train_text_classifier": "newslake.training.classifier",
+    "write_report": "newslake.reports.report",
+}
+__all__ = list(_MODULES)
+
+
+def __getattr__(name: str) -> Callable[..., JobRun]:
+    if name not in _MODULES:
+        raise AttributeError(f"newslake has no job {name}; it has {', '.join(_MODULES)}")
+    job = getattr(import_module(_MODULES[name]), name)
+    lake, _, *own = inspect.signature(job).parameters.values()
+    signature = inspect.Signature([lake, *own], return_annotation=JobRun)
+
+    @wraps(job)
+    def run(lake: Lakehouse, **options: Any) -> JobRun:
+        signature.bind(lake, **options)  # an unknown option shows before anything starts
+        return run_job(job, lake, options)
+
+    run.__signature__ = signature  # type: ignore[attr-defined]
+    return run
+
+
+def __dir__() -> list[str]:
+    return __all__

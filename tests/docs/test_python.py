@@ -1,0 +1,73 @@
+"""docs/python.md: its code runs as it stands, and every job can be called from Python."""
+
+import inspect
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from pyspark.sql import SparkSession
+
+import newslake
+from newslake import jobs
+from newslake.errors import UserError
+from newslake.jobrun import JobRun
+from newslake.lakehouse import Lakehouse
+
+PROJECT = Path(__file__).parent.parent.parent
+[CODE] = re.findall(r"```python\n(.*?)```", (PROJECT / "docs" / "python.md").read_text(encoding="utf-8"), flags=re.DOTALL)
+
+
+@pytest.fixture(scope="module")
+def said(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """The names that the page's code leaves behind, run in an empty folder."""
+    names: dict[str, Any] = {}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path_factory.mktemp("notebook"))
+        exec(compile(CODE, "docs/python.md", "exec"), names)
+    return names
+
+
+def test_the_code_of_the_page_runs_jobs_and_finds_neighbours(said: dict[str, Any]) -> None:
+    lake, run = said["lake"], said["run"]
+    assert isinstance(run, JobRun)
+    assert run.rows_written["news"] == lake.read("news").count() == 400
+    assert lake.read("job_runs").where("job = 'encode_articles' AND outcome = 'done'").count() == 1
+    found = said["similar"].toPandas()
+    vectors = {row.news_id: np.array(row.embedding) for row in lake.read("article_embeddings").collect()}
+    own = vectors.pop(said["first"])
+    cosines = {one: float(own @ v / np.linalg.norm(own) / np.linalg.norm(v)) for one, v in vectors.items()}
+    wanted = sorted(cosines, key=lambda one: (-cosines[one], one))[:5]
+    assert list(found["news_id"]) == wanted
+    assert list(found["rank"]) == [1, 2, 3, 4, 5]
+    np.testing.assert_allclose(found["cosine"], [cosines[one] for one in wanted], atol=1e-6)
+
+
+def test_a_wrong_neighbour_or_count_is_told(said: dict[str, Any]) -> None:
+    with pytest.raises(UserError, match="article N0 has no embedding"):
+        newslake.similar_articles(said["lake"], "N0")
+    with pytest.raises(UserError, match="k is 0"):
+        newslake.similar_articles(said["lake"], said["first"], k=0)
+
+
+def test_every_job_has_a_function() -> None:
+    assert sorted(jobs.__all__) == sorted(path.stem for path in (PROJECT / "jobs").glob("*.py"))
+    for name in jobs.__all__:
+        job = getattr(jobs, name)
+        assert next(iter(inspect.signature(job).parameters)) == "lake"
+        assert job.__name__ == name
+        assert job.__doc__
+
+
+def test_an_option_that_no_job_has_is_told_before_anything_starts(lake: Lakehouse) -> None:
+    with pytest.raises(TypeError, match="no_such_option"):
+        jobs.find_stories(lake, no_such_option=1)
+    with pytest.raises(AttributeError, match="newslake has no job find_story"):
+        _ = jobs.find_story
+    assert not Path(lake.root or "").exists()
+
+
+@pytest.mark.parametrize("name", newslake.__all__)
+def test_what_the_package_offers_is_there(name: str) -> None:
+    assert getattr(newslake, name) is not None
