@@ -10,13 +10,10 @@ runs every job, on a sample as small as it may be. tests/benchmarks/test_fixed_c
 import argparse
 import json
 import tempfile
-from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
+from event_log import costs, events, logging_to, windows_of
 from newslake.cli import run_job
 from newslake.lakehouse import Lakehouse
 from newslake.pipeline.run import run_pipeline
@@ -24,57 +21,7 @@ from newslake.session import spark_session, spark_settings
 
 KEPT = Path(__file__).with_suffix(".json")
 SAMPLE = {"articles": 400, "users": 50, "impressions": 300, "epochs": 1}
-_SQL = "org.apache.spark.sql.execution.ui.SparkListenerSQLExecutionStart"
-
-
-@dataclass(frozen=True)
-class Window:
-    """One run of a job.
-
-    Attributes:
-        job: its name, with what tells runs of the same job apart, such as the model that was trained.
-        start, end: milliseconds since 1970.
-    """
-
-    job: str
-    start: float
-    end: float
-
-
-def counted(events: Iterator[dict[str, Any]], windows: Sequence[Window]) -> dict[str, dict[str, int]]:
-    """Executions, jobs and tasks of each job, by the innermost window that an event falls into; what falls into none is left out.
-
-    Args:
-        events: of a Spark event log.
-        windows: the runs; one may lie in another.
-    """
-    found: dict[str, dict[str, int]] = defaultdict(lambda: {"executions": 0, "jobs": 0, "tasks": 0})
-    for event in events:
-        kind = event["Event"]
-        if kind == _SQL:
-            what, at = "executions", event["time"]
-        elif kind == "SparkListenerJobStart":
-            what, at = "jobs", event["Submission Time"]
-        elif kind == "SparkListenerTaskEnd":
-            what, at = "tasks", event["Task Info"]["Launch Time"]
-        else:
-            continue
-        inside = [window for window in windows if window.start <= at <= window.end]
-        if inside:
-            found[max(inside, key=lambda window: window.start).job][what] += 1
-    return dict(sorted(found.items()))
-
-
-def windows_of(lake: Lakehouse) -> list[Window]:
-    """The runs that job_runs knows, in the order of their starts; several runs of a job are numbered."""
-    rows = lake.read("job_runs").select("job", "started_at", "ended_at").orderBy("started_at").collect()
-    times: dict[str, int] = defaultdict(int)
-    windows = []
-    for job, start, end in rows:
-        times[job] += 1
-        name = job if times[job] == 1 else f"{job} {times[job]}"
-        windows.append(Window(name, *(moment.replace(tzinfo=UTC).timestamp() * 1000 for moment in (start, end or datetime.now()))))
-    return windows
+_COUNTED = ("executions", "jobs", "tasks")
 
 
 def measured(folder: Path) -> dict[str, dict[str, int]]:
@@ -85,16 +32,14 @@ def measured(folder: Path) -> dict[str, dict[str, int]]:
     """
     log = folder / "log"
     log.mkdir()
-    logged = {"spark.eventLog.enabled": "true", "spark.eventLog.dir": log.as_uri(), "spark.eventLog.compress": "false"}
-    spark = spark_session("newslake fixed_cost", extra={**spark_settings("local"), **logged, "spark.eventLog.rolling.enabled": "false"})
+    spark = spark_session("newslake fixed_cost", extra={**spark_settings("local"), **logging_to(log)})
     spark.sparkContext.setLogLevel("ERROR")
     lake = Lakehouse(spark, str(folder / "lakehouse"))
     run_job(run_pipeline, lake, SAMPLE)
     windows = windows_of(lake)
     spark.stop()
-    [file] = log.iterdir()
-    with file.open(encoding="utf-8") as lines:
-        return counted((json.loads(line) for line in lines), windows)
+    found = costs(events(log), windows)
+    return {job: {name: asdict(cost)[name] for name in _COUNTED} for job, cost in found.items()}
 
 
 def main() -> None:
