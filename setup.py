@@ -22,6 +22,8 @@ RUNTIME = [
     "torch>=2.6",
     "transformers>=5,<6",
     "safetensors>=0.4",
+    # Digamma, for the topics of an article. (datasketch and xgboost need it too.)
+    "scipy>=1.11",
     "datasketch>=2,<3",
     # Chinese text has no blanks between words. Its table is loaded at the first use (a second and 100 MB): import it late.
     "jieba>=0.42,<0.43",

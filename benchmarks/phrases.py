@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 from pyspark.ml.feature import HashingTF, MinHashLSH
 from pyspark.sql import DataFrame, SparkSession, Window
 from pyspark.sql import functions as F
-from scipy import sparse  # type: ignore[import-untyped]
+from scipy import sparse
 
 from common import Measures, PeakMemory, bench_arguments
 from newslake.frames import Frames

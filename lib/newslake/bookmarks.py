@@ -9,16 +9,12 @@ from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from newslake.error_texts import VERSION_GONE
+
 NOTHING = ""
 """The bookmark of a table that was not there yet."""
 CHANGE_FEED = "delta.enableChangeDataFeed"
 _FORM = re.compile(r"(?P<version>\d+)@(?P<table_id>\S+)")
-_GONE = re.compile(
-    r"FILE_NOT_EXIST|FileNotFoundException|DELTA_FILE_NOT_FOUND|DELTA_CHANGE_DATA_FILE_NOT_FOUND|DELTA_LOG_FILE_NOT_FOUND|DELTA_EMPTY_DIRECTORY|"
-    r"DELTA_TRUNCATED_TRANSACTION_LOG|DELTA_NO_RECREATABLE_HISTORY_FOUND|DELTA_VERSIONS_NOT_CONTIGUOUS|VersionNotFound|"
-    r"DELTA_(VERSION|TIMESTAMP)\w*_NOT_FOUND|[Cc]annot time travel|DELTA_MISSING_CHANGE_DATA|DELTA_CHANGE_TABLE_FEED_DISABLED|"
-    r"DELTA_CHANGE_DATA_FEED_INCOMPATIBLE|DELTA_INVALID_CDC_RANGE|after the latest version"
-)
 
 
 class VersionsGone(Exception):
@@ -62,7 +58,7 @@ def versions_needed() -> Iterator[None]:
     try:
         yield
     except (PySparkException, Py4JJavaError) as error:
-        if found := _GONE.search(str(error)):
+        if found := VERSION_GONE.search(str(error)):
             raise VersionsGone(found[0]) from error
         raise
 

@@ -1,11 +1,21 @@
 """What goes wrong around a job rather than in it, told in one line: a full disk, a folder that may not be written, a damaged file."""
 
-import re
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from newslake.error_texts import (
+    DISK_FULL,
+    FILE_DAMAGED,
+    FILE_GONE,
+    OUT_OF_MEMORY,
+    PARQUET_PATH,
+    READING_PATH,
+    REFUSED_PATHS,
+    TABLE_BUSY,
+    WRITE_REFUSED,
+)
 from newslake.inputs import COMPRESSED
 from newslake.paths import place_of
 
@@ -18,29 +28,6 @@ class Fault:
     status: int = 1
 
 
-_FULL = re.compile(r"No space left on device|Disk quota exceeded|\[Errno 28\]|\[Errno 122\]")
-_REFUSED = re.compile(
-    r"Read-only file system|Permission denied|AccessDeniedException|AccessControlException|Mkdirs failed to create|"
-    r"DELTA_CANNOT_CREATE_LOG_PATH"
-)
-_DAMAGED = re.compile(
-    r"is not a Parquet file|CANNOT_READ_FILE_FOOTER|FAILED_READ_FILE|ParquetDecodingException|Could not read footer|"
-    r"Expected \d+ bytes? .* footer|corrupted file|ChecksumException|Checksum error|Parquet magic bytes not found"
-)
-_GONE = re.compile(r"FILE_NOT_EXIST|FileNotFoundException.*\.parquet|DELTA_FILE_NOT_FOUND")
-_BUSY = re.compile(r"DELTA_CONCURRENT_\w+|Concurrent(Append|DeleteRead|DeleteDelete|Transaction|Write)Exception|DELTA_METADATA_CHANGED")
-_MEMORY = re.compile(r"java\.lang\.OutOfMemoryError|Java heap space|GC overhead limit exceeded")
-_PARQUET = re.compile(r"file:/[^\n'\"]*?\.parquet|/[^\s,'\"]*?\.parquet")
-_READING = re.compile(r"FAILED_READ_FILE[^\n]*? reading file (?P<path>[^\n]+?)\.\s*(?:SQLSTATE|$|\n)")
-_DENIED = (
-    re.compile(
-        r"(?:Mkdirs failed to create|Cannot create|AccessDeniedException:|\[Errno \d+\][^:\n]*:)"
-        r"\s*'?(?:file:/*)?(?P<path>/[^\s,'\")]+)"
-    ),
-    re.compile(r"(?P<path>/[^\s,'\"(]+) \((?:Read-only|Permission)"),
-)
-
-
 def explained(error: BaseException, folders: Sequence[str | None] = ()) -> Fault | None:
     """The fault behind an exception, where it is one of those that happen to every job; None where it is not.
 
@@ -49,26 +36,26 @@ def explained(error: BaseException, folders: Sequence[str | None] = ()) -> Fault
         folders: where the job writes, to say which of them is full.
     """
     said = "\n".join(_texts(error))
-    if _FULL.search(said):
+    if DISK_FULL.search(said):
         return Fault(
             f"no space left on the disk ({_free(folders)}): make room and run again; what was written before stays, nothing is lost"
         )
-    if _REFUSED.search(said):
-        found = next((match for pattern in _DENIED if (match := pattern.search(said))), None)
+    if WRITE_REFUSED.search(said):
+        found = next((match for pattern in REFUSED_PATHS if (match := pattern.search(said))), None)
         place = found["path"] if found else next((folder for folder in folders if folder), "the lakehouse")
         why = "the file system is read-only" if "Read-only file system" in said else "permission denied, or the file system is read-only"
         return Fault(f"cannot write {place}: {why}; make it writable for this user, or name another folder (--lakehouse)", status=2)
-    if _MEMORY.search(said):
+    if OUT_OF_MEMORY.search(said):
         return Fault("Spark ran out of memory: give it more, such as spark.driver.memory: 8g under `spark:` of the --config file")
-    if _BUSY.search(said):
+    if TABLE_BUSY.search(said):
         return Fault("another run wrote the same rows at the same time, again and again: run again when it has ended; nothing is lost")
-    if _GONE.search(said):
+    if FILE_GONE.search(said):
         return Fault(f"{_file(said)} is gone, which its table needs: {_MEND}")
-    if found := _READING.search(said):
+    if found := READING_PATH.search(said):
         file = place_of(found["path"])
         if not file.endswith(".parquet") and "/_delta_log/" not in file:
             return Fault(f"{file} is damaged and cannot be read{_as_named(file)}: bring it again as a whole, and run again")
-    if _DAMAGED.search(said):
+    if FILE_DAMAGED.search(said):
         return Fault(f"{_file(said)} is damaged and cannot be read: {_MEND}")
     return None
 
@@ -95,7 +82,7 @@ def _texts(error: BaseException) -> list[str]:
 
 
 def _file(said: str) -> str:
-    found = _PARQUET.search(said)
+    found = PARQUET_PATH.search(said)
     return place_of(found[0]) if found else "a file of a table"
 
 

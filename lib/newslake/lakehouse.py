@@ -4,7 +4,6 @@ Every write is one Delta commit, so a job killed at any moment leaves each table
 """
 
 import copy
-import re
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
 from newslake.bookmarks import CHANGE_FEED, NOTHING, VersionsGone, bookmark_of, is_earlier, net_changes, version_in, versions_needed
+from newslake.error_texts import TABLE_NOT_YET
 from newslake.errors import UserError
 from newslake.evolution import add_columns, missing_columns, refuse_unknown_columns, with_missing
 from newslake.frames import frame_of
@@ -25,7 +25,6 @@ from newslake.sqltext import differs, literal, quoted
 from newslake.tablespec import check_schema, table_spec
 from newslake.written import Written
 
-_NOT_YET = re.compile(r"DELTA_(TABLE_NOT_FOUND|MISSING_DELTA_TABLE|PATH_DOES_NOT_EXIST|SCHEMA_NOT_SET)")
 SAFE_HOURS = 168
 """How long files stay that no version needs any more: Delta's own limit, longer than any run reads what it found at its start."""
 _IS_OLD, _IS_GONE = "__is_old", "__is_gone"
@@ -324,7 +323,7 @@ class Lakehouse:
                 return False
             except PySparkException as error:
                 # Its log has begun, and holds no commit yet: by a run at the same time, or by one that was killed right there.
-                if not _NOT_YET.search(str(error)):
+                if not TABLE_NOT_YET.search(str(error)):
                     raise
         self.spark.sql(table_spec(table).ddl.replace("{table}", self._identifier(table)))
         return True
@@ -351,7 +350,7 @@ class Lakehouse:
             return DeltaTable.forName(self.spark, self._identifier(table))
         path = f"{self.root}/{table}"
         # Created by another run at this moment, its log may have begun and show no commit yet.
-        return retrying(lambda: DeltaTable.forPath(self.spark, path), on=_NOT_YET)
+        return retrying(lambda: DeltaTable.forPath(self.spark, path), on=TABLE_NOT_YET)
 
     def _as_contract(self, table: str, rows: DataFrame) -> DataFrame:
         contract = table_spec(table).schema()

@@ -8,15 +8,13 @@ from typing import TypeVar
 from py4j.protocol import Py4JJavaError
 from pyspark.errors import PySparkException
 
+from newslake.error_texts import WRITE_CONFLICT
+
 Result = TypeVar("Result")
-# What Delta raises where another run got there first; the write is tried again on the newer version.
-_CONFLICT = re.compile(
-    r"DELTA_(CONCURRENT|METADATA_CHANGED|PROTOCOL_CHANGED|CREATE_TABLE|TABLE_ALREADY)|ProtocolChanged|Concurrent\w*Exception|already exists"
-)
 _TRIES = 5
 
 
-def retrying(write: Callable[[], Result], *, on: re.Pattern[str] = _CONFLICT) -> Result:
+def retrying(write: Callable[[], Result], *, on: re.Pattern[str] = WRITE_CONFLICT) -> Result:
     """What the write returns; it is tried again, a little later each time, where Delta says that another run was first.
 
     Args:

@@ -11,7 +11,20 @@ from pyspark.sql import functions as F
 
 from newslake.errors import JobFailed
 from newslake.frames import frame_of
-from newslake.search.mips import item_column, item_rows, largest_norm, query_column, query_rows
+from newslake.search.mips import item_column, largest_norm, query_column
+from newslake.search.unit_rows import Floats
+
+
+def item_rows(vectors: Floats, largest: float) -> Floats:
+    """What item_column should give, for a matrix of items: (n, d) -> (n, d + 1)."""
+    squares = np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64)
+    rest = np.sqrt(np.maximum(0.0, largest * largest - squares))
+    return np.concatenate([vectors, rest[:, None].astype(np.float32)], axis=1)
+
+
+def query_rows(vectors: Floats) -> Floats:
+    """What query_column should give, for a matrix of queries: (q, d) -> (q, d + 1)."""
+    return np.concatenate([vectors, np.zeros((len(vectors), 1), np.float32)], axis=1)
 
 
 @settings(max_examples=100, deadline=None)

@@ -7,14 +7,8 @@ from pyspark.ml.functions import vector_to_array
 from pyspark.ml.linalg import Vectors
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
-from scipy.special import digamma as scipys_digamma  # type: ignore[import-untyped]
 
-from newslake.topics.inference import TopicModel, digamma, top_topics
-
-
-def test_digamma_is_scipys() -> None:
-    x = np.logspace(-8, 6, 5000)
-    np.testing.assert_allclose(digamma(x), scipys_digamma(x), rtol=1e-7, atol=1e-10)
+from newslake.topics.inference import TopicModel, top_topics
 
 
 def test_topics_are_those_that_sparks_own_model_gives(spark: SparkSession) -> None:

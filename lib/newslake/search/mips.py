@@ -8,12 +8,10 @@ them as well: what an index made for either can use.
 
 import math
 
-import numpy as np
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from newslake.errors import JobFailed
-from newslake.search.unit_rows import Floats
 from newslake.vectors import norm
 
 
@@ -42,15 +40,3 @@ def item_column(vector: Column, largest: float) -> Column:
 def query_column(vector: Column) -> Column:
     """A query's vector with a zero in the added dimension: array<float> of d + 1 entries."""
     return F.concat(vector.cast("array<float>"), F.array(F.lit(0.0).cast("float")))
-
-
-def item_rows(vectors: Floats, largest: float) -> Floats:
-    """The same for a matrix of items: (n, d) -> (n, d + 1)."""
-    squares = np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64)
-    rest = np.sqrt(np.maximum(0.0, largest * largest - squares))
-    return np.concatenate([vectors, rest[:, None].astype(np.float32)], axis=1)
-
-
-def query_rows(vectors: Floats) -> Floats:
-    """The same for a matrix of queries: (q, d) -> (q, d + 1)."""
-    return np.concatenate([vectors, np.zeros((len(vectors), 1), np.float32)], axis=1)

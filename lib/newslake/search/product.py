@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from newslake.errors import UserError
+from newslake.onednn import has_onednn
 from newslake.search.knn_settings import Precision
 from newslake.search.unit_rows import Floats
 
@@ -61,7 +62,7 @@ def fast_precision(device: str) -> Literal["fp32", "bf16"]:
     if device != "cpu":
         return "bf16"
     native = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
-    return "bf16" if native() and _has_onednn(torch.bfloat16) else "fp32"
+    return "bf16" if native() and has_onednn(torch.bfloat16) else "fp32"
 
 
 def resolved(precision: Precision, device: str) -> Literal["fp32", "bf16"]:
@@ -131,7 +132,7 @@ class Block:
         self._dimension = vectors.shape[1]
         if self.columns > self.rows:
             near = torch.cat([near, near.new_zeros(self.columns - self.rows, self._dimension)])
-        self._packed = device == "cpu" and _has_onednn(near.dtype)
+        self._packed = device == "cpu" and has_onednn(near.dtype)
         if device != "cpu":  # the bound is one for sums in float32
             torch.backends.cuda.matmul.allow_tf32 = False
             torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction = False
@@ -153,10 +154,3 @@ class Block:
         sums = (self._dimension + 8) * _UNIT_ROUNDOFF * (queries.rounded_norm * rounded_norm + queries.norm * norm)
         bound = queries.rest * norm + queries.rounded_norm * rest + sums
         return np.nextafter((bound * (1.0 + 1e-6)).astype(np.float32), np.float32(np.inf))
-
-
-@cache
-def _has_onednn(dtype: torch.dtype) -> bool:
-    if not torch.backends.mkldnn.is_available() or not hasattr(torch.ops.mkldnn, "_linear_pointwise"):
-        return False
-    return dtype != torch.bfloat16 or bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())

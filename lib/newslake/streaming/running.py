@@ -1,6 +1,5 @@
 """Run a stream in micro-batches until it is drained, stopped or broken."""
 
-import re
 import signal
 import threading
 import time
@@ -13,6 +12,7 @@ from pyspark.errors import StreamingQueryException
 from pyspark.sql import DataFrame
 from pyspark.sql.streaming.query import StreamingQuery
 
+from newslake.error_texts import KAFKA_FAILED
 from newslake.errors import JobFailed, UserError
 from newslake.jobrun import JobRun
 from newslake.lakehouse import Lakehouse
@@ -20,7 +20,6 @@ from newslake.quarantine import nothing_usable
 from newslake.streaming.watch import Watch
 
 _POLL_S = 1
-_KAFKA = re.compile(r"org\.apache\.kafka\.common\.(?:errors\.)?(?P<what>\w+Exception)")
 Work = Callable[[Lakehouse, DataFrame], str]
 """What to do with one micro-batch; says in a few words what was done. Spark calls it again with the same messages where it was cut off."""
 
@@ -116,7 +115,7 @@ def _reason(error: StreamingQueryException, failures: list[Exception], checkpoin
             f"Kafka deleted messages before they were read, or the topic was made anew. To go on with what is there, remove {checkpoint}: "
             "what is read twice is written once"
         )
-    if kafka := _KAFKA.search(text):
+    if kafka := KAFKA_FAILED.search(text):
         return JobFailed(f"Kafka failed while the stream ran ({kafka['what']}): run it again when Kafka answers, nothing is lost")
     return error  # a full disk and the like, which cli explains
 

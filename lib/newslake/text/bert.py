@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from newslake.onednn import has_onednn
 from newslake.text.attention import attention_of_any_shape
 from newslake.text.weights import OFFSET_POSITIONS, PACKED_FAMILIES, model_config, weight_files
 
@@ -158,18 +159,10 @@ def _linear(weight: Tensor, bias: Tensor, gelu: bool) -> Linear:
     On a CPU by oneDNN with weights laid out once and GELU in the same pass: on CPUs whose AVX-512 the default library
     leaves unused it is more than twice as fast, elsewhere about equal.
     """
-    if _has_onednn(weight):
+    if weight.device.type == "cpu" and has_onednn(weight.dtype):
         packed = torch.ops.mkldnn._reorder_linear_weight(weight)
         after, how = ("gelu", "none") if gelu else ("none", "")
         return lambda x: torch.ops.mkldnn._linear_pointwise(x, packed, bias, after, [], how)
     if gelu:
         return lambda x: F.gelu(F.linear(x, weight, bias))
     return lambda x: F.linear(x, weight, bias)
-
-
-def _has_onednn(weight: Tensor) -> bool:
-    if weight.device.type != "cpu" or not torch.backends.mkldnn.is_available():
-        return False
-    if weight.dtype == torch.bfloat16 and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
-        return False
-    return weight.dtype in (torch.float32, torch.bfloat16) and hasattr(torch.ops.mkldnn, "_linear_pointwise")

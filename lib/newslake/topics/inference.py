@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.special import digamma
 
 _ROUNDS = 100
 _SETTLED = 1e-3
@@ -96,17 +97,3 @@ def top_topics(shares: np.ndarray, how_many: int) -> tuple[np.ndarray, np.ndarra
     unknown = np.isnan(shares).any(axis=1)
     weights = np.take_along_axis(rounded, order, axis=1)
     return np.where(unknown[:, None], -1, order), np.where(unknown[:, None], 0.0, weights)
-
-
-def digamma(x: np.ndarray) -> np.ndarray:
-    """Derivative of log gamma for x > 0: Abramowitz and Stegun 6.3.18 from 6 on, 6.3.5 below."""
-    x = np.asarray(x, dtype=np.float64)
-    shift = np.zeros_like(x)
-    y = x.copy()
-    for _ in range(6):
-        small = y < 6.0
-        shift -= np.where(small, 1.0 / y, 0.0)
-        y = np.where(small, y + 1.0, y)
-    square = 1.0 / (y * y)
-    series = square * (1 / 12 - square * (1 / 120 - square * (1 / 252 - square * (1 / 240 - square * (1 / 132)))))
-    return shift + np.log(y) - 0.5 / y - series
