@@ -21,11 +21,12 @@ PROJECT = Path(__file__).parent.parent.parent
 
 @pytest.fixture(scope="module")
 def said(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """The names that the page's code leaves behind, run in an empty folder."""
+    """The names that the page's code leaves behind, run with its paths in an empty folder."""
     names: dict[str, Any] = {}
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(tmp_path_factory.mktemp("notebook"))
-        exec(compile(CODE, "docs/python.md", "exec"), names)
+    folder = tmp_path_factory.mktemp("notebook")
+    # The session's JVM stands in the folder that it was started in, as a notebook's does.
+    code = CODE.replace('"sample', f'"{folder}/sample').replace('"lakehouse"', f'"{folder}/lakehouse"')
+    exec(compile(code, "docs/python.md", "exec"), names)
     return names
 
 
