@@ -35,6 +35,7 @@ SMALL = Profile(
         "train_text_classifier": {"least": 2, "folds": 2, "epochs": 10},
         "reclassify_short_text": {"min-score": 0.1, "neighbours": 3, "votes": 2},
         "compare_models": {"resamples": 20},
+        "train_ranker": {"days": 10, "resamples": 20},
     }
 )
 
