@@ -17,6 +17,9 @@ import pyspark
 
 from newslake.errors import JobFailed
 
+_OURS = ("delta-spark_", "delta-storage-", "spark-sql-kafka-", "spark-token-provider-kafka-", "kafka-clients-")
+"""How the jars begin that pip's pyspark never has."""
+
 
 def main() -> None:
     """Fetch what is missing, say so, and exit 1 with one line where it cannot be had."""
@@ -36,7 +39,12 @@ def set_up(spark_home: Path) -> list[str]:
     """
     source = resources.files("newslake.conf") / "spark"
     lock = "jars-4.0.lock" if pyspark.__version__.startswith("4.0.") else "jars.lock"
-    fetched = fetch_jars(spark_home / "jars", (source / lock).read_text(encoding="utf-8"), f"conf/spark/{lock}", spark_home)
+    wanted = (source / lock).read_text(encoding="utf-8")
+    fetched = fetch_jars(spark_home / "jars", wanted, f"conf/spark/{lock}", spark_home)
+    # What an older lock put there: pip takes only its own jars away when pyspark moves on, and two Deltas would be on Spark's path.
+    for jar in (spark_home / "jars").glob("*.jar"):
+        if jar.name.startswith(_OURS) and jar.name not in _locked_jars(wanted):
+            jar.unlink()
     conf = spark_home / "conf"
     conf.mkdir(exist_ok=True)
     (conf / "log4j2.properties").write_text((source / "log4j2.properties").read_text(encoding="utf-8"), encoding="utf-8")
