@@ -304,15 +304,16 @@ def product_seconds(sides: Sides) -> float:
     """The product alone, as the search computes it, on all cores: of a part of the queries, scaled up."""
     part = next(chunks(sides.items, sides.items.units(), dimension=sides.dimension, rows=sides.item_count, zero_is_wrong=True))
     items = Items(part.ids, part.vectors, k=K, settings=PLAIN)
-    asked = next(chunks(sides.queries, sides.queries.units()[:1], dimension=sides.dimension, rows=PLAIN.tile_rows * 8, zero_is_wrong=True))
+    tile, _ = PLAIN.sizes("cpu")
+    asked = next(chunks(sides.queries, sides.queries.units()[:1], dimension=sides.dimension, rows=tile * 8, zero_is_wrong=True))
     near, _ = rounded(asked.vectors, resolved(PLAIN.precision, "cpu"))
     torch.set_num_threads(1)
     best = float("inf")
     for _ in range(3):
         began = time.perf_counter()
-        for start in range(0, len(near), PLAIN.tile_rows):
+        for start in range(0, len(near), tile):
             for _, _, block in items.blocks:
-                block.scores(near[start : start + PLAIN.tile_rows])
+                block.scores(near[start : start + tile])
         best = min(best, time.perf_counter() - began)
     return best * sides.query_count / len(near) / CORES
 

@@ -48,8 +48,9 @@ class Items:
         device = search_device(settings.device)
         precision = resolved(settings.precision, device)
         self.blocks: list[tuple[int, int, Block]] = []  # first row, group width, block
-        for start in range(0, len(ids), settings.block_rows):
-            part = self.vectors[start : start + settings.block_rows]
+        _, block_rows = settings.sizes(device)
+        for start in range(0, len(ids), block_rows):
+            part = self.vectors[start : start + block_rows]
             # Wide groups cost least, but the k-th best group must say something about the k-th best score.
             width = next(w for w in _GROUP_WIDTHS if w == 1 or len(part) >= 4 * k * w)
             self.blocks.append((start, width, Block(part, width=width, precision=precision, device=device)))
@@ -82,10 +83,11 @@ class TopK:
         found = np.full(self._scores.shape, NONE, np.int64)
         device = search_device(self._settings.device)
         precision = resolved(self._settings.precision, device)
-        starts = range(0, len(self._queries), self._settings.tile_rows)
+        tile_rows, _ = self._settings.sizes(device)
+        starts = range(0, len(self._queries), tile_rows)
 
         def run(start: int) -> None:
-            part = slice(start, start + self._settings.tile_rows)
+            part = slice(start, start + tile_rows)
             near, bounds = rounded(self._queries[part], precision)
             with torch.inference_mode():
                 _search_tile(self._queries[part], near.to(device), bounds, items, self._scores[part, -1], found[part])
