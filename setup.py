@@ -21,6 +21,8 @@ RUNTIME = [
     "setuptools>=77",
     "torch>=2.6",
     "transformers>=5,<6",
+    # Older ones cut a pair of texts of equal length at another token, so that the same encoder_id would stand for other vectors.
+    "tokenizers>=0.23.3",
     "safetensors>=0.4",
     # Digamma, for the topics of an article. (datasketch and xgboost need it too.)
     "scipy>=1.11",
