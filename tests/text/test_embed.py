@@ -23,7 +23,7 @@ def test_vectors_in_order_with_the_other_columns(spark: SparkSession, small_mode
     generator = np.random.default_rng(1)
     texts = [" ".join(generator.choice(WORDS, size=size)) for size in generator.integers(1, 60, size=300)]
     rows = frame_of(spark, [(i, t, t[::-1]) for i, t in enumerate(texts)], "n int, text string, `other one` string").coalesce(1)
-    made = embed_column(rows, "text", None, resolved, output="made", settings=EmbedSettings(chunk_rows=70))
+    made = embed_column(rows, "text", None, resolved, output="made", settings=EmbedSettings(device="cpu", chunk_rows=70))
     assert made.columns == ["n", "other one", "made"]
     assert made.schema["made"].dataType == EMBEDDED
     found = made.collect()

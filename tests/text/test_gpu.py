@@ -30,8 +30,8 @@ def fake_nvidia_smi(folder: Path) -> dict[str, str]:
 
 def test_each_task_takes_the_gpu_that_it_was_given(small_model: Path, tmp_path: Path) -> None:
     """A worker with two GPUs, two tasks a GPU, found by the script that we ship."""
-    environment = {**fake_nvidia_smi(tmp_path), "PYTHONPATH": str(PROJECT)}
-    environment.pop("CUDA_VISIBLE_DEVICES", None)
+    # A real GPU, where this machine has one, is hidden.
+    environment = {**fake_nvidia_smi(tmp_path), "PYTHONPATH": str(PROJECT), "CUDA_VISIBLE_DEVICES": ""}
     script = tmp_path / "discover.sh"
     # A worker starts with an environment of its own.
     script.write_text(f"#!/bin/sh\nPATH={tmp_path}:$PATH exec {DISCOVERY}\n")
@@ -84,8 +84,9 @@ def test_discovery_script(tmp_path: Path) -> None:
 
     assert found(CUDA_VISIBLE_DEVICES="") == {"name": "gpu", "addresses": ["0", "1"]}
     assert found(CUDA_VISIBLE_DEVICES="2, GPU-5f") == {"name": "gpu", "addresses": ["2", "GPU-5f"]}
-    (tmp_path / "nvidia-smi").unlink()
-    missing = subprocess.run([str(DISCOVERY)], env={"PATH": "/usr/bin:/bin"}, capture_output=True, check=False)
+    # As where there is no driver, also on a machine that has one.
+    (tmp_path / "nvidia-smi").write_text("#!/bin/sh\nexit 127\n")
+    missing = subprocess.run([str(DISCOVERY)], env={"PATH": f"{tmp_path}:/usr/bin:/bin"}, capture_output=True, check=False)
     assert missing.returncode != 0
 
 
