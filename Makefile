@@ -17,15 +17,18 @@ READY := $(VENV)/.ready
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-slow test-cluster test-spark40 lint format bench kafka kafka-stop lock clean
+.PHONY: help setup run run-full test test-slow test-cluster test-spark40 lint format bench kafka kafka-stop lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1\t\2/' | while IFS="$$(printf '\t')" read -r target text; do printf '  %-10s %s\n' "$$target" "$$text"; done
 
 setup: $(READY) ## Make .venv with the locked packages, and fetch Spark's Delta jars once
 
-run: $(READY) ## Run the whole pipeline on the built-in sample (tables in LAKEHOUSE=lakehouse)
+run: $(READY) ## Show on the built-in sample what newslake does (tables in LAKEHOUSE=lakehouse)
 	$(BIN)/python jobs/run_pipeline.py --lakehouse "$(LAKEHOUSE)" $(RUN_OPTIONS)
+
+run-full: $(READY) ## The same by every job, on a larger sample and two days
+	$(BIN)/python jobs/run_pipeline.py --lakehouse "$(LAKEHOUSE)" --whole $(RUN_OPTIONS)
 
 test: $(READY) ## Run the tests
 	$(BIN)/pytest -m "not slow" $(IN_PARALLEL)
@@ -53,7 +56,7 @@ format: $(READY) ## Format the code
 	$(BIN)/ruff check --fix .
 
 bench: $(READY) ## Run every benchmark against its peers (an hour; BENCH_OPTIONS=--small for minutes)
-	@for file in $(filter-out benchmarks/common.py benchmarks/event_log.py benchmarks/fixed_cost.py benchmarks/scale.py benchmarks/world.py benchmarks/train_content.py benchmarks/train_history.py benchmarks/vote_titles.py benchmarks/mind.py benchmarks/mind_ranker.py,$(wildcard benchmarks/*.py)); do echo "== $$file"; $(BIN)/python $$file $(BENCH_OPTIONS) || exit 1; done
+	@for file in $(filter-out benchmarks/common.py benchmarks/event_log.py benchmarks/fixed_cost.py benchmarks/gpu.py benchmarks/scale.py benchmarks/world.py benchmarks/train_content.py benchmarks/train_history.py benchmarks/vote_titles.py benchmarks/mind.py benchmarks/mind_ranker.py,$(wildcard benchmarks/*.py)); do echo "== $$file"; $(BIN)/python $$file $(BENCH_OPTIONS) || exit 1; done
 
 kafka: $(READY) ## Start a Kafka broker on this machine (KAFKA_PORT=9092)
 	$(BIN)/python -m tests.streaming.broker start --port $(KAFKA_PORT)

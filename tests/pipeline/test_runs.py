@@ -8,7 +8,7 @@ import pytest
 from newslake.cli import job_options
 from newslake.jobrun import JobRun
 from newslake.lakehouse import Lakehouse
-from newslake.pipeline.plan import Option, Task, arguments_of, checked, named
+from newslake.pipeline.plan import Option, Task, arguments_of, checked, named, without
 from newslake.pipeline.runs import checks, daily, hourly, streams, weekly
 from newslake.pipeline.sample import sample_run
 
@@ -21,7 +21,8 @@ RUNS = {
     "checks": checks(webhook="https://chat/hook"),
     "daily": daily(ENCODER, as_of="2019-11-15"),
     "weekly": weekly(ENCODER, as_of="2019-11-15"),
-    "sample": sample_run("/sample", {"articles": 500}, ENCODER, {"seed": 1, "epochs": None}, 1),
+    "sample": sample_run("/sample", {"articles": 500}, ENCODER, {"seed": 1, "epochs": None}, 1, whole=True),
+    "story": sample_run("/sample", {"articles": 500}, ENCODER, {"seed": 1, "epochs": None}, 1),
 }
 
 
@@ -62,6 +63,25 @@ def test_the_scheduled_runs_are_parts_of_the_sample() -> None:
     assert {(job, machine) for job, machine in scheduled if job.__name__ not in NOT_SHOWN} <= {
         (task.job, task.machine) for task in RUNS["sample"]
     }
+
+
+def test_the_story_is_a_part_of_the_sample_in_the_same_order() -> None:
+    story, whole = ({task.key: task for task in RUNS[name]} for name in ("story", "sample"))
+    # The one day that is served is another.
+    same = [key for key in story if not key.startswith("export_served")]
+    assert same == [key for key in whole if key in story]
+    for key in same:
+        assert story[key].job is whole[key].job
+        assert before(RUNS["story"], key) >= before(RUNS["sample"], key) & set(same), key
+    assert story["rank_newsfeed"].options == whole["rank_newsfeed"].options
+    kinds = {task.job.__name__ for task in story.values()}
+    assert {"train_recommender", "train_ranker", "reclassify_short_text", "export_vectors", "build_user_vectors", "write_report"} <= kinds
+
+
+def test_who_waited_for_what_is_left_out_waits_for_what_came_before_it() -> None:
+    tasks = [Task(a_job, key="a"), Task(a_job, {}, ("a",), "b"), Task(a_job, {}, ("b",), "c"), Task(a_job, {}, ("c", "a"), "d")]
+    assert [(task.key, task.after) for task in without(tasks, {"b", "c"})] == [("a", ()), ("d", ("a",))]
+    assert without(tasks, set()) == tasks
 
 
 def before(tasks: list[Task], key: str) -> set[str]:

@@ -1,4 +1,4 @@
-"""The whole product on a small sample, as `make run` shows it, done once, and asked."""
+"""The whole product on a small sample, as `make run-full` shows it, done once, and asked."""
 
 import re
 from pathlib import Path
@@ -14,7 +14,7 @@ from newslake.pipeline.views import create_views
 from newslake.tablespec import table_names
 
 DOCS = Path(__file__).parent.parent.parent / "docs"
-SMALL = {"articles": 500, "users": 100, "impressions": 500, "epochs": 2}
+SMALL = {"articles": 500, "users": 100, "impressions": 500, "epochs": 2, "whole": True}
 # Not of a MIND-like sample, or only where something is refused.
 MAY_BE_EMPTY = {"quarantine"}
 

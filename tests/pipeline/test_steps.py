@@ -1,6 +1,7 @@
 """A run of several jobs: in order, taken up where it failed, and leaving out what has not changed."""
 
 import contextlib
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -100,6 +101,13 @@ def test_jobs_run_in_order_until_one_fails_and_the_next_run_goes_on_there(lake: 
     assert (run.rows_written, run.rows_rejected) == ({"news": 2}, 1)
     assert states(going(lake, run, three(folder))) == ["done before", "done", "done"]
     assert CALLS == ["middle", "last"]
+
+
+def test_each_step_says_how_much_is_left(lake: Lakehouse, run: JobRun, folder: str, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("INFO", logger="newslake"):
+        run_steps(lake, run, [Step(task) for task in three(folder)], name="test")
+    told = [record.getMessage() for record in caplog.records if re.search(r"\[\d/3\] .*: .*rows", record.getMessage())]
+    assert [bool(re.search(r"; about \d+ (s|min) left$", text)) for text in told] == [True, True, False]
 
 
 def test_a_mistake_and_a_bug_end_the_run_as_what_they_are(lake: Lakehouse, run: JobRun) -> None:

@@ -1,6 +1,6 @@
 """What a pipeline is: jobs with their options, and which of them waits for which. Nothing here runs or reads anything."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -78,3 +78,16 @@ def named(tasks: Sequence[Task], suffix: str) -> list[Task]:
     """The same tasks with a suffix to their keys, so that one pipeline can hold them for several days."""
     own = {task.key: f"{task.key}{suffix}" for task in tasks}
     return [replace(task, key=own[task.key], after=tuple(own.get(key, key) for key in task.after)) for task in tasks]
+
+
+def without(tasks: Sequence[Task], keys: Collection[str]) -> list[Task]:
+    """The tasks but for some; who waits for one of these waits for what it would have waited for."""
+    instead: dict[str, tuple[str, ...]] = {}
+    kept: list[Task] = []
+    for task in tasks:
+        after = tuple(dict.fromkeys(other for key in task.after for other in instead.get(key, (key,))))
+        if task.key in keys:
+            instead[task.key] = after
+        else:
+            kept.append(replace(task, after=after))
+    return kept

@@ -13,12 +13,11 @@ from pyspark.sql import functions as F
 from newslake.errors import UserError
 from newslake.jobrun import JobRun
 from newslake.lakehouse import Lakehouse
-from newslake.mind.generator import GeneratorSpec
 from newslake.options import day_of
 from newslake.pipeline.backfill import Day, backfill, days_between, told
 from newslake.pipeline.plan import Option, Task
 from newslake.pipeline.runs import daily, hourly, readers, weekly
-from newslake.pipeline.sample import sample_run
+from newslake.pipeline.sample import STORY, WHOLE, sample_run
 from newslake.pipeline.steps import Step, run_steps
 from newslake.pipeline.summary import findings, last_report, steps_table, tables_built
 from newslake.ranking.newsfeed import parse_hour
@@ -40,17 +39,18 @@ def run_pipeline(
     encoder: str = DEFAULT_MODEL,
     epochs: int | None = None,
     seed: int = 0,
-    articles: int = GeneratorSpec.articles,
-    users: int = GeneratorSpec.users,
-    impressions: int = GeneratorSpec.impressions,
+    articles: int | None = None,
+    users: int | None = None,
+    impressions: int | None = None,
+    whole: bool = False,
     sample: str | None = None,
     again: bool = False,
 ) -> None:
     """Run the jobs of a pipeline in order, in one Spark session, and say what came of each.
 
-    sample makes a data set and runs every job on it; hourly, daily and weekly work on the tables that are there. A job that fails ends the
-    run; the same command goes on from that job. Done again after that, sample runs only what is missing, while the others start
-    anew: their jobs find out for themselves what has changed. A settings file (--config) may set the options of every job.
+    sample makes a data set and shows on it what newslake does (--whole: by every job); hourly, daily and weekly work on the tables that are
+    there. A job that fails ends the run; the same command goes on from that job. Done again after that, sample runs only what is missing,
+    while the others start anew: their jobs find out for themselves what has changed. A settings file (--config) may set all options.
 
     Args:
         pipeline: hourly (vectors of new articles, newsfeed), daily (profiles and vectors of users), weekly (topics, recommenders,
@@ -62,9 +62,10 @@ def run_pipeline(
         encoder: Model id or folder of the encoder, for every job that encodes.
         epochs: Epochs of training a recommender at most (default: each model's own).
         seed: Of the sample, and of what is fitted and trained.
-        articles: Articles in the sample.
-        users: Users in the sample.
-        impressions: Impressions in the sample.
+        articles: Articles in the sample (default: 1,000; --whole: 2,000).
+        users: Users in the sample (default: 250; --whole: 500).
+        impressions: Impressions in the sample (default: 1,500; --whole: 3,000).
+        whole: Run every job on the sample, two days of them: bodies by a stream, every recommender and their comparison, Vespa, the purge.
         sample: Folder for the sample's files (default: _sample in the work folder, or where this runs; must be local).
         again: Run also what was done before.
     """
@@ -80,8 +81,9 @@ def run_pipeline(
     name: str = pipeline
     if pipeline == "sample":
         folder = sample or str((local_work(lake) or Path()) / "_sample")
-        files = {"articles": articles, "users": users, "impressions": impressions, "seed": seed}
-        tasks = [_kept(lake, task) for task in sample_run(folder, files, encoding, training, seed)]
+        given = {"articles": articles, "users": users, "impressions": impressions}
+        sizes = (WHOLE if whole else STORY) | {name: size for name, size in given.items() if size is not None}
+        tasks = [_kept(lake, task) for task in sample_run(folder, {**sizes, "seed": seed}, encoding, training, seed, whole=whole)]
     elif pipeline == "hourly":
         at = f"{parse_hour(hour):%Y-%m-%dT%H}"
         name, tasks = f"hourly {at}", hourly(encoding, hour=at)

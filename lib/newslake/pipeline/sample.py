@@ -1,6 +1,6 @@
-"""The whole product on the built-in sample: what `make run` shows. Two days and an hour of the runs are played on MIND's old dates."""
+"""The built-in sample: the runs played on MIND's old dates, as a short story (`make run`) or whole (`make run-full`)."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import date, timedelta
 from hashlib import sha256
@@ -9,18 +9,47 @@ from newslake.mind.generator import GeneratorSpec, generate_mind
 from newslake.mind.generator.spec import TRAIN_DAYS
 from newslake.mind.labels import import_labels
 from newslake.mind.parse import parse_behaviors
-from newslake.pipeline.plan import Option, Task, checked, named
+from newslake.pipeline.plan import Option, Task, checked, named, without
 from newslake.pipeline.runs import hourly, switching, upkeep, users, weekly
 from newslake.streaming.articles import stream_articles
 
 _START_HOURS = 60 * 24.0
 """The first day's profiles start from all that the sample's histories hold; the next day adds its 24 hours."""
+STORY = {"articles": 1_000, "users": 250, "impressions": 1_500}
+WHOLE = {"articles": GeneratorSpec.articles, "users": GeneratorSpec.users, "impressions": GeneratorSpec.impressions}
+"""How large a sample is, where nobody says."""
+NOT_TOLD = frozenset(
+    (
+        # Brings bodies, which are most of what there is to encode.
+        "stream_articles",
+        # One model that reads articles and one that reads histories are enough to see what training adds.
+        "train_recommender_mf",
+        "train_recommender_dssm",
+        "compare_models",
+        # Vespa's feeds: the story serves by Milvus.
+        "encode_users",
+        "export_feeds",
+        # Generated articles have their class.
+        "classify_articles",
+        # A first topic model is active at once, and nothing is old enough to be purged.
+        "export_candidate",
+        "activate_topic_model",
+        "purge_news",
+    )
+)
+"""Keys of what the story leaves out, beside the daily run of the second day."""
 
 
 def sample_run(
-    folder: str, files: Mapping[str, Option], encoder: Mapping[str, Option], training: Mapping[str, Option], seed: int
+    folder: str,
+    files: Mapping[str, Option],
+    encoder: Mapping[str, Option],
+    training: Mapping[str, Option],
+    seed: int,
+    *,
+    whole: bool = False,
 ) -> list[Task]:
-    """Every job, on generated files: the weekly run, the daily run of train's last day and of dev's, and dev's newsfeed at noon.
+    """The weekly run on generated files, the daily run of train's last day, and dev's newsfeed at noon.
 
     Args:
         folder: where the generated files are, or will be.
@@ -28,9 +57,24 @@ def sample_run(
         encoder: options that make the encoder_id.
         training: options of every train_recommender.
         seed: of what is fitted and trained.
+        whole: every job, and the daily run of dev too; else the story.
     """
     dev = date.fromisoformat(GeneratorSpec.first_day) + timedelta(days=TRAIN_DAYS)
     days = [str(dev - timedelta(days=1)), str(dev)]
+    tasks = _tasks(folder, files, encoder, training, seed, dev, days if whole else days[:1])
+    return checked(tasks if whole else without(tasks, {task.key for task in tasks if task.key.split()[0] in NOT_TOLD}))
+
+
+def _tasks(
+    folder: str,
+    files: Mapping[str, Option],
+    encoder: Mapping[str, Option],
+    training: Mapping[str, Option],
+    seed: int,
+    dev: date,
+    days: Sequence[str],
+) -> list[Task]:
+    """All of it, for one daily run or two: the first starts from all that the histories hold."""
     splits = [f"{folder}/train", f"{folder}/dev"]
     # A large sample has its files in parts.
     names = ("short_texts", "articles", "user_interests", "search_queries")
@@ -59,7 +103,7 @@ def sample_run(
     replay: Mapping[str, Option] = {"clock": "occurrence", "interests": interests, "queries": queries}
     known = ("assign_topics", "classify_articles")
     first = users(encoder, as_of=days[0], profiles={**replay, "window_hours": _START_HOURS}, waits_for=known)
-    second = users(encoder, as_of=days[1], profiles=replay, waits_for=(*known, f"build_user_vectors {days[0]}"))
+    later = [users(encoder, as_of=day, profiles=replay, waits_for=(*known, f"build_user_vectors {days[0]}")) for day in days[1:]]
     feed = [task for task in hourly(encoder, hour=f"{dev}T12") if task.key not in {each.key for each in fitted}]
     # The newsfeed of a day takes the vectors of the day before.
     feed = [replace(task, after=(*task.after, f"build_user_vectors {days[0]}")) for task in feed]
@@ -68,8 +112,9 @@ def sample_run(
     fitted = [task for task in fitted if task is not learnt]
     learnt = replace(learnt, after=(*learnt.after, f"build_user_vectors {days[0]}"))
     feed = [replace(task, after=(*task.after, learnt.key)) if task.key == "rank_newsfeed" else task for task in feed]
-    last = named([*second, *switching(as_of=days[1])], f" {days[1]}")
-    done = [*intake, *fitted, *named(first, f" {days[0]}"), learnt, *last, *feed]
+    served = switching(as_of=days[-1])
+    last = [*later[-1], *served] if later else [replace(served[0], after=(f"build_user_vectors {days[0]}",)), *served[1:]]
+    done = [*intake, *fitted, *named(first, f" {days[0]}"), learnt, *named(last, f" {days[-1]}"), *feed]
     # So few days are kept that the purge has something to do; no file is old enough yet to be deleted.
     purging: Mapping[str, Option] = {"older_than": "4", "vacuum": False}
-    return checked([*done, *upkeep(days[1], [task.key for task in done], purging=purging)])
+    return [*done, *upkeep(days[-1], [task.key for task in done], purging=purging)]

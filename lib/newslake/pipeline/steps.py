@@ -20,6 +20,18 @@ from newslake.pipeline.plan import Task
 from newslake.tablespec import table_names
 
 _MARK, _INPUT = "step", "input files"
+_LONG = {
+    "stream_articles": 5.0,
+    "fit_topics": 4.0,
+    "train_ranker": 3.0,
+    "write_report": 3.0,
+    "generate_mind": 2.0,
+    "parse_behaviors": 2.0,
+    "encode_articles": 2.0,
+    "reclassify_short_text": 2.0,
+    "rank_newsfeed": 2.0,
+}
+"""How long a job takes against the others, roughly, as on the built-in sample: to say how much of a pipeline is left."""
 State = Literal["done", "done before", "failed", "not run"]
 
 
@@ -83,7 +95,7 @@ def run_steps(
         run.progress(f"{label} ...")
         _run_one(lake, run, step, given, {_MARK: mark, **({_INPUT: seen} if step.task.inputs else {})})
         ended[step.task.key] = utc_now()
-        run.progress(f"{label}: {_rows(step)}, {step.seconds:.1f} s")
+        run.progress(f"{label}: {_rows(step)}, {step.seconds:.1f} s{_left(steps)}")
 
 
 def marks_of(run: JobRun, name: str, steps: Sequence[Step]) -> list[str]:
@@ -159,6 +171,20 @@ def _done_before(lake: Lakehouse, marks: Sequence[str], since: datetime | None) 
 def _take(step: Step, known: Row) -> None:
     step.state, step.seconds = "done before", (known.ended_at - known.started_at).total_seconds()
     step.rows_in, step.rows_out, step.quarantined = known.rows_in, dict(known.rows_out or {}), known.rows_quarantined or 0
+
+
+def _left(steps: Sequence[Step]) -> str:
+    """How long the steps that have not run may take, by the pace of those that ran now."""
+    ran, ahead = ([step for step in steps if step.state == state] for state in ("done", "not run"))
+    if not ahead:
+        return ""
+    pace = sum(step.seconds for step in ran) / sum(_weight(step) for step in ran)
+    seconds = pace * sum(_weight(step) for step in ahead)
+    return f"; about {seconds / 60:.0f} min left" if seconds >= 90 else f"; about {seconds:.0f} s left"
+
+
+def _weight(step: Step) -> float:
+    return _LONG.get(step.task.job.__name__, 1.0)
 
 
 def _rows(step: Step) -> str:
