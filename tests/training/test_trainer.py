@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+from scipy.stats import sem
 from sklearn.metrics import ndcg_score, roc_auc_score
 from torch import Tensor
 
@@ -17,6 +18,7 @@ from newslake.errors import JobFailed, UserError
 from newslake.training import models
 from newslake.training.baseline import zero_shot
 from newslake.training.batches import Examples
+from newslake.training.checkpoint import Progress
 from newslake.training.data import Catalogue, Codes, Impressions, TrainingData
 from newslake.training.epoch import Rate, train_epoch
 from newslake.training.evaluate import Vectors, all_vectors, evaluate, scores
@@ -154,6 +156,42 @@ def test_training_that_only_does_harm_keeps_the_untrained_model(data: TrainingDa
     assert max(m.epoch for m in trained.metrics) == 2
     assert re.fullmatch(r"before training, as zero-shot: AUC train \d\.\d{4}, valid 0\.\d{4} \(best so far\)", told[0])
     assert told[-1] == "no better valid AUC in 2 epochs: stopping, epoch 0 was the best"
+
+
+def test_where_too_few_choose_the_model_stays_as_it_began(data: TrainingData) -> None:
+    """The same training, judged by one impression and by all."""
+    began = {}
+    for count in (1, len(data.valid.users)):
+        told: list[str] = []
+        end = data.valid.offsets[count]
+        valid = Impressions(data.valid.users[:count], data.valid.articles[:end], data.valid.labels[:end], data.valid.offsets[: count + 1])
+        trained = train(replace(data, valid=valid), SETTINGS, device="cpu", progress=told.append)
+        before = next(m.ranking for m in trained.metrics if (m.epoch, m.split) == (0, "valid"))
+        assert max(aucs(trained, "valid")) > (before.auc or 0.0)
+        began[count] = trained.best_epoch == 0
+        assert began[count] == told[-1].endswith("which may be chance (standard error inf): the model stays as it began")
+        assert (evaluate(trained.vectors, valid)[0] == before) == began[count]
+    assert list(began.values()) == [True, False]
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_an_epoch_takes_the_place_of_no_training_where_its_gain_exceeds_the_standard_error(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    model, progress = torch.nn.Linear(2, 1), Progress()
+    untrained = {name: weights.clone() for name, weights in model.state_dict().items()}
+    before = random.random(12)
+    gain = random.normal(0.02, 0.1, 12)
+    progress.note(float(before.mean()), model, torch.from_numpy(before))
+    progress.epoch = 1
+    torch.nn.init.constant_(model.weight, 5.0)
+    better = progress.note(float((before + gain).mean()), model, torch.from_numpy(before + gain))
+    surely = float(gain.mean()) > float(sem(gain))
+    told = progress.settle()
+    assert better == (gain.mean() > 0)
+    assert (progress.best_epoch, bool(told)) == (1 if surely else 0, better and not surely)
+    kept = model.state_dict() if surely else untrained
+    assert all(torch.equal(progress.best_weights[name], kept[name]) for name in kept)
+    assert progress.settle() == "", "a run that was finished before comes to the same"
 
 
 def test_metrics_equal_a_loop_of_scikit_learn_over_the_models_own_scores(data: TrainingData) -> None:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from newslake.training.data import Catalogue, Impressions
-from newslake.training.metrics import RankingMetrics, ranking_metrics
+from newslake.training.metrics import ImpressionMetrics, RankingMetrics, impression_metrics
 from newslake.training.models import HistoryModel, Recommender
 from newslake.training.models.base import Loss
 from newslake.training.processes import Alone
@@ -87,7 +87,13 @@ def scores(vectors: Vectors, impressions: Impressions) -> Tensor:
 
 
 def evaluate(vectors: Vectors, impressions: Impressions, loss: Loss = "bce") -> tuple[RankingMetrics, float | None]:
-    """Ranking metrics over the impressions, and the loss over all their candidates (None without any).
+    """Means of what `judge` gives, and the loss."""
+    each, found = judge(vectors, impressions, loss)
+    return each.mean(), found
+
+
+def judge(vectors: Vectors, impressions: Impressions, loss: Loss = "bce") -> tuple[ImpressionMetrics, float | None]:
+    """Ranking metrics of each impression, and the loss over all their candidates (None without any).
 
     The loss bce is the mean binary cross-entropy of the candidates; softmax the mean cross-entropy of the clicks, each against
     all skips of its impression.
@@ -98,7 +104,7 @@ def evaluate(vectors: Vectors, impressions: Impressions, loss: Loss = "bce") -> 
         found = float(torch.nn.functional.binary_cross_entropy_with_logits(logits, torch.tensor(impressions.labels, dtype=torch.float32)))
     elif len(logits) and impressions.labels.any():
         found = _softmax_loss(logits.double().numpy(), impressions)
-    return ranking_metrics(logits.numpy(), impressions.labels, impressions.offsets), found
+    return impression_metrics(logits.numpy(), impressions.labels, impressions.offsets), found
 
 
 def _softmax_loss(logits: npt.NDArray[np.float64], impressions: Impressions) -> float:

@@ -13,7 +13,7 @@ from newslake.remote import Place
 from newslake.training.checkpoint import EpochMetrics, Progress, load_checkpoint, save_checkpoint
 from newslake.training.data import TrainingData
 from newslake.training.epoch import Rate, train_epoch
-from newslake.training.evaluate import Vectors, all_vectors, evaluate
+from newslake.training.evaluate import Vectors, all_vectors, evaluate, judge
 from newslake.training.feed import ClickFeed
 from newslake.training.metrics import RankingMetrics
 from newslake.training.models import Recommender, build_model
@@ -51,7 +51,9 @@ def train(
 ) -> Trained:
     """Train, judging on train and valid after each epoch; stop early, and keep the best epoch by valid AUC (the first of equals).
 
-    A model that begins as zero-shot is judged before its first epoch too, which counts as epoch 0.
+    A model that begins as zero-shot is judged before its first epoch too, which counts as epoch 0. It stays so unless the best epoch is
+    better by more than the standard error of the difference, impression by impression: with few impressions to choose by, training
+    would else leave some models worse than they began.
 
     Args:
         data: what staging made.
@@ -77,6 +79,8 @@ def train(
             if model.begins_as_zero_shot and not done.metrics:
                 _judge_untrained(data, settings, model, done, place, group, progress)
             _train_epochs(data, settings, model, optimizer, done, place, group, checkpoint, progress)
+        if told := done.settle():
+            progress(told)
         if done.best_weights:  # which the first of several processes keeps
             model.load_state_dict(done.best_weights)
         vectors = all_vectors(model, data.catalogue, place)
@@ -132,10 +136,11 @@ def _judge(
     data: TrainingData, settings: TrainSettings, model: Recommender, vectors: Vectors, done: Progress, loss: float | None, progress: Tell
 ) -> None:
     on_train, _ = evaluate(vectors, data.train, settings.loss)
-    on_valid, valid_loss = evaluate(vectors, data.valid, settings.loss)
+    each, valid_loss = judge(vectors, data.valid, settings.loss)
+    on_valid = each.mean()
     done.metrics += [EpochMetrics(done.epoch, TRAIN, loss, on_train), EpochMetrics(done.epoch, VALID, valid_loss, on_valid)]
     # Without an impression to judge by, the last epoch is as good as any.
-    best = done.note(on_valid.auc if on_valid.auc is not None else float(done.epoch), model)
+    best = done.note(on_valid.auc if on_valid.auc is not None else float(done.epoch), model, torch.from_numpy(each.auc))
     progress(_report(done.epoch, settings.epochs, loss, on_train, on_valid, best=best))
 
 
