@@ -5,11 +5,15 @@ The ranges here say what works together; requirements.lock says which versions e
 
 from setuptools import find_packages, setup
 
-RUNTIME = [
+# An extra, since clusters and Databricks bring their own: pip must not put another in its place.
+SPARK = [
     # Tested with 4.2 (requirements.lock) and 4.0 (make test-spark40, as Databricks runtime 17.3 LTS has it).
     "pyspark>=4.0.1,<4.3",
     # Its jars are built for one minor version of Spark each (conf/spark/jars.lock). That of 4.4.1 for Spark 4.2 is not on Maven Central.
     "delta-spark>=4.0.1,!=4.4.1,<4.5",
+]
+
+RUNTIME = [
     # 0.13.1's thread pool silently drops row groups, and it repeats one row-group order every epoch. training/petastorm_compat.py gives
     # 0.12.1 what newer pyarrow and numpy no longer have.
     "petastorm==0.12.1",
@@ -100,5 +104,5 @@ setup(
         "newslake.reports": ["templates/*"],
     },
     install_requires=RUNTIME,
-    extras_require={"test": TEST, "bench": BENCH},
+    extras_require={"spark": SPARK, "test": TEST, "bench": BENCH},
 )

@@ -3,7 +3,14 @@
 import subprocess
 import sys
 import zipfile
+from collections.abc import Iterable
+from email import message_from_string
+from importlib import metadata
 from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from newslake.settings import shipped_profiles
 from newslake.tablespec import table_names
@@ -17,26 +24,48 @@ ASK = (
 )
 
 
-def test_a_wheel_holds_schemas_profiles_and_word_lists(tmp_path: Path) -> None:
-    # Built from a copy, so that a build leaves nothing in the checkout.
-    source = tmp_path / "source"
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel, built from a copy, so that a build leaves nothing in the checkout."""
+    folder = tmp_path_factory.mktemp("wheel")
+    source = folder / "source"
     source.mkdir()
     for name in ("lib", "schemas", "conf", "setup.py", "pyproject.toml"):
         subprocess.run(["cp", "-r", str(PROJECT / name), str(source)], check=True)
-    build = [
-        sys.executable,
-        "-m",
-        "pip",
-        "wheel",
-        "--quiet",
-        "--no-deps",
-        "--no-build-isolation",
-        "--wheel-dir",
-        str(tmp_path),
-        str(source),
-    ]
-    subprocess.run(build, check=True, cwd=tmp_path)
-    [wheel] = tmp_path.glob("newslake-*.whl")
+    options = ["--quiet", "--no-deps", "--no-build-isolation", "--wheel-dir", str(folder)]
+    subprocess.run([sys.executable, "-m", "pip", "wheel", *options, str(source)], check=True, cwd=folder)
+    [built] = folder.glob("newslake-*.whl")
+    return built
+
+
+def needs(requirements: Iterable[str]) -> list[Requirement]:
+    """Those of the requirements that hold here and belong to no extra."""
+    parsed = [Requirement(text) for text in requirements]
+    return [one for one in parsed if one.marker is None or one.marker.evaluate({"extra": ""})]
+
+
+def test_the_wheel_leaves_the_spark_of_a_cluster_alone(wheel: Path) -> None:
+    """All that pip would install with it, by the metadata of what is installed here: no Delta, and any Spark will do."""
+    inside = zipfile.ZipFile(wheel)
+    [name] = [name for name in inside.namelist() if name.endswith(".dist-info/METADATA")]
+    declared = message_from_string(inside.read(name).decode()).get_all("Requires-Dist") or []
+    ahead = needs(declared)
+    seen: dict[str, list[Requirement]] = {}
+    while ahead:
+        one = ahead.pop()
+        key = canonicalize_name(one.name)
+        if key not in seen:
+            ahead += needs(metadata.requires(one.name) or [])
+        seen.setdefault(key, []).append(one)
+    assert {"petastorm", "pyarrow", "torch"} <= set(seen)
+    assert "delta-spark" not in seen
+    # Petastorm names Spark; it takes that of Databricks runtime 17.3 and 4.2 alike.
+    assert all(one.specifier.contains(version) for one in seen["pyspark"] for version in ("4.0.0", "4.2.0"))
+    with_spark = {Requirement(text).name for text in declared if 'extra == "spark"' in text}
+    assert with_spark == {"pyspark", "delta-spark"}
+
+
+def test_a_wheel_holds_schemas_profiles_and_word_lists(wheel: Path, tmp_path: Path) -> None:
     zipfile.ZipFile(wheel).extractall(tmp_path / "installed")
     # -I leaves out the current folder and the user's site; the wheel's content goes before the editable install.
     code = f"import sys; sys.path.insert(0, {str(tmp_path / 'installed')!r}); {ASK}"
