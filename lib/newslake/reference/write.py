@@ -1,0 +1,20 @@
+"""All generated pages by their names below docs/."""
+
+from pathlib import Path
+
+from newslake.reference import diagram, jobs, settings, tables
+from newslake.reference.pages import with_part
+
+
+def pages(docs: Path) -> dict[str, str]:
+    """Each page as it should be.
+
+    Args:
+        docs: the folder with the present ones; of some, only a part is generated.
+    """
+    return {
+        "reference/jobs.md": jobs.page(),
+        "reference/tables.md": tables.page(),
+        "reference/settings.md": settings.page(docs.parent),
+        "architecture.md": with_part((docs / "architecture.md").read_text(encoding="utf-8"), "runs", diagram.part()),
+    }
