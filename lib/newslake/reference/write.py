@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from newslake.reference import diagram, figures, jobs, settings, tables
+from newslake.reference import diagram, figures, jobs, notebook, settings, tables
 from newslake.reference.pages import with_part
 
 
@@ -19,5 +19,6 @@ def pages(docs: Path) -> dict[str, str]:
         "reference/tables.md": tables.page(),
         "reference/settings.md": settings.page(docs.parent),
         "architecture.md": with_part((docs / "architecture.md").read_text(encoding="utf-8"), "runs", diagram.part()),
+        "tutorial.md": notebook.page(notebook.load(docs / "tutorial.ipynb")),
         "figures.md": with_part(measured, "fixed cost", figures.fixed_cost(benchmarks / "fixed_cost.json")),
     }
