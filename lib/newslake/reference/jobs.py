@@ -3,7 +3,7 @@
 import inspect
 from collections.abc import Iterable, Iterator
 
-from cyclopts import App
+from cyclopts import App, Group
 from cyclopts.argument import Argument
 
 from newslake import jobs
@@ -89,8 +89,9 @@ def _arguments(job: JobFunction) -> Iterator[Argument]:
 
 
 def _group(one: Argument) -> str:
-    [group] = one.parameter.group or ()
-    return str(group.name)
+    groups = one.parameter.group
+    [group] = groups if isinstance(groups, tuple) else (groups,)
+    return group.name if isinstance(group, Group) else str(group)
 
 
 def _about(job: JobFunction) -> str:
