@@ -17,7 +17,7 @@ READY := $(VENV)/.ready
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run run-full test test-slow test-cluster test-spark40 lint format bench kafka kafka-stop lock clean
+.PHONY: help setup run run-full test test-slow test-cluster test-spark40 lint format docs reference bench kafka kafka-stop lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1\t\2/' | while IFS="$$(printf '\t')" read -r target text; do printf '  %-10s %s\n' "$$target" "$$text"; done
@@ -55,6 +55,12 @@ format: $(READY) ## Format the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+docs: $(READY) ## Build the pages of docs/ as a site, in site/; a broken link is an error
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+reference: $(READY) ## Write the pages that say what stands in the code (docs/reference, figures, pictures of the runs)
+	$(BIN)/python -m newslake.reference
+
 bench: $(READY) ## Run every benchmark against its peers (an hour; BENCH_OPTIONS=--small for minutes)
 	@for file in $(filter-out benchmarks/common.py benchmarks/event_log.py benchmarks/fixed_cost.py benchmarks/gpu.py benchmarks/scale.py benchmarks/world.py benchmarks/train_content.py benchmarks/train_history.py benchmarks/vote_titles.py benchmarks/mind.py benchmarks/mind_ranker.py,$(wildcard benchmarks/*.py)); do echo "== $$file"; $(BIN)/python $$file $(BENCH_OPTIONS) || exit 1; done
 
@@ -65,10 +71,10 @@ kafka-stop: $(READY) ## Stop it; its data stay in .venv/kafka
 	$(BIN)/python -m tests.streaming.broker stop --port $(KAFKA_PORT)
 
 lock: $(READY) ## Resolve requirements.lock anew from setup.py
-	$(BIN)/uv pip compile setup.py --extra spark --extra test --extra bench --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --custom-compile-command "make lock" --quiet --output-file requirements.lock
+	$(BIN)/uv pip compile setup.py --extra spark --extra test --extra bench --extra docs --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --custom-compile-command "make lock" --quiet --output-file requirements.lock
 
 clean: ## Remove .venv and what tools leave behind (never the tables)
-	rm -rf $(VENV) $(SPARK40_VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis lib/*.egg-info
+	rm -rf $(VENV) $(SPARK40_VENV) build dist site .pytest_cache .mypy_cache .ruff_cache .hypothesis lib/*.egg-info
 
 # --compile-bytecode: where PYTHONDONTWRITEBYTECODE is set, as in many containers, every process that imports PyTorch would spend
 # some 10 s on compiling it.

@@ -86,6 +86,9 @@ TEST = [
 # What the benchmarks compare with. Never needed to use newslake.
 BENCH = ["sentence-transformers>=6", "faiss-cpu>=1.9", "psutil>=6", "scikit-learn>=1.5"]
 
+# Builds the pages of docs/ as a site (make docs).
+DOCS = ["mkdocs>=1.6,<2", "mkdocs-material>=9.5,<10"]
+
 setup(
     name="newslake",
     version="0.1.0",
@@ -104,5 +107,5 @@ setup(
         "newslake.reports": ["templates/*"],
     },
     install_requires=RUNTIME,
-    extras_require={"spark": SPARK, "test": TEST, "bench": BENCH},
+    extras_require={"spark": SPARK, "test": TEST, "bench": BENCH, "docs": DOCS},
 )

@@ -3,9 +3,13 @@
 import argparse
 import json
 import os
+import platform
+import sys
 import threading
 import time
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib import metadata
 from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
@@ -17,7 +21,7 @@ def bench_parser(description: str) -> argparse.ArgumentParser:
     """`--small` (under two minutes) and `--json FILE`, as every benchmark takes them."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--small", action="store_true", help="a smaller run that takes under two minutes; its ratios are rough")
-    parser.add_argument("--json", type=Path, default=None, metavar="FILE", help="write {measure: {ours, peer, ratio}} there too")
+    parser.add_argument("--json", type=Path, default=None, metavar="FILE", help="write {measure: {ours, peer, ratio, ...}} there too")
     return parser
 
 
@@ -58,8 +62,29 @@ class Measures:
                 ).rstrip()
             )
         if self.json_file is not None:
-            figures = {m: {"ours": o, "peer": p, "ratio": r} for m, o, p, r, _, _ in self.rows}
-            self.json_file.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+            about = taken()
+            figures = {m: {"ours": o, "peer": p, "ratio": r, "unit": u, "against": n, **about} for m, o, p, r, u, n in self.rows}
+            self.json_file.write_text(json.dumps(figures, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def taken() -> dict[str, str]:
+    """By which command, on which machine and versions, and on which day (UTC) figures are taken: docs/figures.md says it beside them."""
+    script, *arguments = sys.argv
+    if "--json" in arguments:
+        place = arguments.index("--json")
+        del arguments[place : place + 2]
+    processor = next((line.split(":")[1].strip() for line in _processors() if line.startswith("model name")), platform.machine())
+    return {
+        "command": " ".join(["python", f"benchmarks/{Path(script).name}", *arguments]),
+        "machine": f"{os.cpu_count()} cores ({processor})",
+        "versions": ", ".join(f"{name} {metadata.version(name)}" for name in ("pyspark", "pyarrow", "numpy", "torch")),
+        "date": f"{datetime.now(UTC):%Y-%m-%d}",
+    }
+
+
+def _processors() -> list[str]:
+    file = Path("/proc/cpuinfo")
+    return file.read_text(encoding="utf-8").splitlines() if file.exists() else []
 
 
 class PeakMemory:

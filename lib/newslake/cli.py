@@ -189,8 +189,13 @@ def _own_parameters(job: JobFunction) -> dict[str, inspect.Parameter]:
     return dict(list(inspect.signature(job).parameters.items())[2:])
 
 
-def _parse(job: JobFunction, arguments: Sequence[str], profile: Profile) -> tuple[dict[str, Any], dict[str, Any]] | None:
-    """The job's own options and the shared ones, or None where only help was asked for."""
+def command_line(job: JobFunction, profile: Profile | None = None) -> App:
+    """The job's command line: its own options, those of every job, and their help texts.
+
+    Args:
+        job: the job's function.
+        profile: gives values to options that the command line leaves out.
+    """
     own = _own_parameters(job)
     shared = dict(inspect.signature(_shared).parameters)
 
@@ -203,6 +208,7 @@ def _parse(job: JobFunction, arguments: Sequence[str], profile: Profile) -> tupl
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     names = _flat({name: parameter.default for name, parameter in own.items()})
+    profile = profile or Profile()
     values = profile.options(job.__name__, {name.replace("_", "-") for name in (*names, *shared)})
     app = App(
         name=f"{job.__name__}.py",
@@ -214,6 +220,14 @@ def _parse(job: JobFunction, arguments: Sequence[str], profile: Profile) -> tupl
         result_action="return_value",
     )
     app["--help"].group = _HOW
+    return app
+
+
+def _parse(job: JobFunction, arguments: Sequence[str], profile: Profile) -> tuple[dict[str, Any], dict[str, Any]] | None:
+    """The job's own options and the shared ones, or None where only help was asked for."""
+    own = _own_parameters(job)
+    shared = dict(inspect.signature(_shared).parameters)
+    app = command_line(job, profile)
     try:
         # With exit_on_error and print_error off, what is wrong reaches us and becomes one line.
         result = app(arguments, exit_on_error=False, print_error=False)

@@ -12,7 +12,7 @@ from functools import wraps
 from importlib import import_module
 from typing import Any
 
-from newslake.cli import run_job
+from newslake.cli import JobFunction, run_job
 from newslake.jobrun import JobRun
 from newslake.lakehouse import Lakehouse
 
@@ -51,10 +51,20 @@ _MODULES = {
 __all__ = list(_MODULES)
 
 
-def __getattr__(name: str) -> Callable[..., JobRun]:
+def function_of(name: str) -> JobFunction:
+    """The function of one job, as cli.main takes it.
+
+    Raises:
+        AttributeError: there is no such job.
+    """
     if name not in _MODULES:
         raise AttributeError(f"newslake has no job {name}; it has {', '.join(_MODULES)}")
-    job = getattr(import_module(_MODULES[name]), name)
+    job: JobFunction = getattr(import_module(_MODULES[name]), name)
+    return job
+
+
+def __getattr__(name: str) -> Callable[..., JobRun]:
+    job = function_of(name)
     lake, _, *own = inspect.signature(job).parameters.values()
     signature = inspect.Signature([lake, *own], return_annotation=JobRun)
 

@@ -22,6 +22,7 @@ MAY_USE = {
     "checks": {"reports"},
     "streaming": ROOMS,
     "pipeline": ROOMS,
+    "reference": ROOMS,
 }
 MODULES = sorted(PACKAGE.rglob("*.py"))
 JOBS = sorted((PROJECT / "jobs").glob("*.py"))

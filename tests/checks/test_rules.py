@@ -30,7 +30,7 @@ def test_what_a_check_does_not_say_is_the_default(spark: SparkSession) -> None:
     [
         ("check: freshnes, table: news, at_most: 1", "no kind of check 'freshnes': did you mean freshness?"),
         ("check: freshness, table: newz, at_most: 1", "no table 'newz': did you mean news?"),
-        ("check: freshness, table: zzzz, at_most: 1", "no table 'zzzz': the README lists them"),
+        ("check: freshness, table: zzzz, at_most: 1", "no table 'zzzz': docs/reference/tables.md lists them"),
         ("check: freshness, table: news, column: updated, at_most: 1", "no column of news 'updated': did you mean updated_at?"),
         ("check: freshness, table: news, column: title, at_most: 1", "column title of news holds no time; these do: published_at"),
         ("check: row_count, table: news, at_most: 1", "row_count needs column"),

@@ -1,5 +1,6 @@
 """The whole product on a small sample, as `make run-full` shows it, done once, and asked."""
 
+import json
 import re
 from pathlib import Path
 
@@ -11,6 +12,8 @@ from newslake.cli import run_job
 from newslake.lakehouse import Lakehouse
 from newslake.pipeline.run import run_pipeline
 from newslake.pipeline.views import create_views
+from newslake.reference.flow import BY_ALL, FLOWS, whole
+from newslake.settings import Profile
 from newslake.tablespec import table_names
 
 DOCS = Path(__file__).parent.parent.parent / "docs"
@@ -22,8 +25,9 @@ MAY_BE_EMPTY = {"quarantine"}
 @pytest.fixture(scope="module")
 def lake(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Lakehouse:
     """The tables of a small sample, made by the pipeline."""
-    lake = Lakehouse(spark, str(tmp_path_factory.mktemp("sample") / "lakehouse"))
-    run_job(run_pipeline, lake, SMALL)
+    folder = tmp_path_factory.mktemp("sample")
+    lake = Lakehouse(spark, str(folder / "lakehouse"))
+    run_job(run_pipeline, lake, SMALL, profile=Profile(lineage=str(folder / "lineage.jsonl")))
     return lake
 
 
@@ -51,6 +55,18 @@ def test_every_table_is_built_and_reads_without_spark(lake: Lakehouse) -> None:
         rows = query.execute("SELECT count(*) AS n FROM t").read_all().column("n").to_pylist()[0]
         assert rows == lake.read(table).count(), table
         assert rows > 0 or table in MAY_BE_EMPTY, table
+
+
+@pytest.mark.slow
+def test_jobs_read_and_write_the_tables_that_the_reference_says(lake: Lakehouse) -> None:
+    lines = (Path(lake.root or "").parent / "lineage.jsonl").read_text(encoding="utf-8").splitlines()
+    done = [event for event in map(json.loads, lines) if event["eventType"] == "COMPLETE"]
+    assert len({event["job"]["name"] for event in done}) > 20
+    for event in done:
+        flow = FLOWS[event["job"]["name"]]
+        read, wrote = ({Path(one["name"]).name for one in event[part]} for part in ("inputs", "outputs"))
+        assert read - BY_ALL <= whole(flow.reads) | whole(flow.writes), event["job"]["name"]
+        assert wrote <= whole(flow.writes), event["job"]["name"]
 
 
 @pytest.mark.slow

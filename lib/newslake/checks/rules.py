@@ -178,7 +178,7 @@ def _refuse_wrong(place: str, kind: Kind, settings: Mapping[str, Any]) -> None:
         return
     table = str(settings["table"])
     if table not in table_names():
-        raise UserError(f"{place}: {_unknown('table', table, table_names(), 'the README lists them')}")
+        raise UserError(f"{place}: {_unknown('table', table, table_names(), 'docs/reference/tables.md lists them')}")
     if (column := settings.get("column")) is None:
         return
     schema = table_spec(table).schema()

@@ -22,6 +22,8 @@ from newslake.tablespec import table_names
 _TRAINED = ("user_embeddings", "news_embeddings", "model_metrics")
 _FITTED = ("article_topics", "topic_terms", "topics")
 _CLASSIFIERS = ("article_class_scores", "text_classifier_classes", "text_classifiers")
+BY_RUN = (*_TRAINED, *_FITTED, *_CLASSIFIERS)
+"""The tables whose rows go with the run that made them."""
 _READ_TOPICS = ("article_vectors", "user_vectors", "user_topics")
 _ACTIVE = "active_models"
 """Says of each kind of model which is served, where a lakehouse has it: the one of the latest row."""

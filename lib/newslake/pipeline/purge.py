@@ -36,6 +36,8 @@ from newslake.training.preparation import models_folder
 Keep = Literal["shown", "read", "corpus", "scored", "nothing"]
 _VECTORS = "article_vectors"
 _MADE_FROM_NEWS = ("stories", "article_topics", "article_embeddings", "news_embeddings", "article_class_scores")
+OF_OLD_NEWS = (_VECTORS, *_MADE_FROM_NEWS, "news")
+"""The tables whose rows go with their article, in that order."""
 
 
 def purge_news(
