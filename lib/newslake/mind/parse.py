@@ -95,24 +95,50 @@ def _load_behaviors(
         for table in () if useless else _ROWS:
             # All splits that have no row yet are written at once, and so are those that have some.
             for there in (False, True):
-                splits = [split for split in parsed if (split in filled[table]) == there]
-                of_splits = [row for row in verdicts if row["split"] in splits]
-                aside = sum(row["lines"] for row in of_splits if row["outcome"] != USE or row[_FOUND_IN[table]])
-                found = sum(row["lines"] for row in of_splits if row["outcome"] == USE and row[_FOUND_IN[table]])
-                if not splits or (there and sum(stock[split].usable for split in splits) <= aside):
-                    inserted = 0
-                else:
-                    rows = union({split: _usable(parsed[split], stock[split]) for split in splits})
-                    if judged is not None:
-                        rows = without(rows, judged.where((F.col("outcome") != USE) | F.col(_FOUND_IN[table])), aside)
-                    rows = _ROWS[table](rows)
-                    written = lake.merge(table, rows, update=False) if there else lake.replace(table, rows, where={"split": splits})
-                    inserted = written.inserted
-                    run.progress(f"{', '.join(splits)}: {inserted:,} rows to {table}")
-                run.wrote(table, inserted)
-                used += inserted + found if table == "click_history" else 0  # the table that has one row per line
+                of_splits = {split: frame for split, frame in parsed.items() if (split in filled[table]) == there}
+                if of_splits:
+                    lines_in_table = _write(lake, run, table, of_splits, stock, verdicts, judged, there=there)
+                    used += lines_in_table if table == "click_history" else 0  # the table that has one row per line
     _close(run, Ledger("behaviors", total.lines, used, _lines(verdicts, DUPLICATE), quarantined))
     return useless
+
+
+def _write(
+    lake: Lakehouse,
+    run: JobRun,
+    table: str,
+    parsed: Mapping[str, DataFrame],
+    stock: Mapping[str, Stock],
+    verdicts: list[Row],
+    judged: DataFrame | None,
+    *,
+    there: bool,
+) -> int:
+    """Write the usable lines of some splits to a table, in one commit; returns the rows that came in, and the lines that were in it before.
+
+    Args:
+        lake, run: as in the job.
+        table: impressions or click_history.
+        parsed: the lines by split.
+        stock: of every split.
+        verdicts: what `tally` gives of `judged`.
+        judged: verdicts on lines with a repeated key, None where there are none.
+        there: whether the splits have rows in the table already.
+    """
+    of_splits = [row for row in verdicts if row["split"] in parsed]
+    aside = sum(row["lines"] for row in of_splits if row["outcome"] != USE or row[_FOUND_IN[table]])
+    found = sum(row["lines"] for row in of_splits if row["outcome"] == USE and row[_FOUND_IN[table]])
+    if there and sum(stock[split].usable for split in parsed) <= aside:
+        run.wrote(table, 0)
+        return found
+    rows = union({split: _usable(frame, stock[split]) for split, frame in parsed.items()})
+    if judged is not None:
+        rows = without(rows, judged.where((F.col("outcome") != USE) | F.col(_FOUND_IN[table])), aside)
+    rows = _ROWS[table](rows)
+    written = lake.merge(table, rows, update=False) if there else lake.replace(table, rows, where={"split": list(parsed)})
+    run.wrote(table, written.inserted)
+    run.progress(f"{', '.join(parsed)}: {written.inserted:,} rows to {table}")
+    return written.inserted + found
 
 
 def _load_news(lake: Lakehouse, run: JobRun, lines: Mapping[str, DataFrame]) -> list[str]:
