@@ -7,7 +7,8 @@ Raises, as the command line says it in one line: UserError for a user's mistake,
 """
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import fields, is_dataclass
 from functools import wraps
 from importlib import import_module
 from typing import Any
@@ -66,15 +67,27 @@ def function_of(name: str) -> JobFunction:
 def __getattr__(name: str) -> Callable[..., JobRun]:
     job = function_of(name)
     lake, _, *own = inspect.signature(job).parameters.values()
-    signature = inspect.Signature([lake, *own], return_annotation=JobRun)
+    signature = inspect.Signature([lake, *(one for parameter in own for one in _options(parameter))], return_annotation=JobRun)
+    groups = {parameter.name for parameter in own if is_dataclass(parameter.default)}
 
     @wraps(job)
     def run(lake: Lakehouse, **options: Any) -> JobRun:
-        signature.bind(lake, **options)  # an unknown option shows before anything starts
+        # An unknown option shows before anything starts; a group of options may be given as one value too.
+        signature.bind(lake, **{name: value for name, value in options.items() if name not in groups})
         return run_job(job, lake, options)
 
     run.__signature__ = signature  # type: ignore[attr-defined]
     return run
+
+
+def _options(parameter: inspect.Parameter) -> Iterator[inspect.Parameter]:
+    """The options of a parameter: the fields of a group (a dataclass), as they stand on the command line, or itself."""
+    group: Any = parameter.default
+    if not is_dataclass(group):
+        yield parameter
+        return
+    for field in fields(group):
+        yield inspect.Parameter(field.name, parameter.KEYWORD_ONLY, default=getattr(group, field.name), annotation=field.type)
 
 
 def __dir__() -> list[str]:

@@ -11,9 +11,11 @@ from pyspark.sql import SparkSession
 
 import newslake
 from newslake import jobs
+from newslake.cli import settings_of
 from newslake.errors import UserError
 from newslake.jobrun import JobRun
 from newslake.lakehouse import Lakehouse
+from newslake.training.time_splits import TimeSplits
 
 PROJECT = Path(__file__).parent.parent.parent
 [CODE] = re.findall(r"```python\n(.*?)```", (PROJECT / "docs" / "python.md").read_text(encoding="utf-8"), flags=re.DOTALL)
@@ -67,6 +69,18 @@ def test_an_option_that_no_job_has_is_told_before_anything_starts(lake: Lakehous
     with pytest.raises(AttributeError, match="newslake has no job find_story"):
         _ = jobs.find_story
     assert not Path(lake.root or "").exists()
+
+
+def test_options_of_a_group_are_given_by_their_own_names_as_on_the_command_line(monkeypatch: pytest.MonkeyPatch, lake: Lakehouse) -> None:
+    given: list[dict[str, Any]] = []
+    monkeypatch.setattr(jobs, "run_job", lambda job, lake, options: given.append(options))
+    options = {"model": "mf", "as_of": "2019-11-16", "promote": False}
+    jobs.train_recommender(lake, **options)
+    jobs.train_recommender(lake, by_time=TimeSplits(as_of="2019-11-16"))
+    assert given == [options, {"by_time": TimeSplits(as_of="2019-11-16")}]
+    for name in jobs.__all__:
+        known = settings_of(jobs.function_of(name), {}).keys()
+        assert inspect.signature(getattr(jobs, name)).parameters.keys() - {"lake"} == known
 
 
 @pytest.mark.parametrize("name", newslake.__all__)
