@@ -7,6 +7,7 @@ import platform
 import sys
 import threading
 import time
+from collections import Counter
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib import metadata
@@ -63,7 +64,11 @@ class Measures:
             )
         if self.json_file is not None:
             about = taken()
-            figures = {m: {"ours": o, "peer": p, "ratio": r, "unit": u, "against": n, **about} for m, o, p, r, u, n in self.rows}
+            several = {m for m, count in Counter(row[0] for row in self.rows).items() if count > 1}  # one measure against several peers
+            figures = {
+                f"{m} / {n}" if m in several else m: {"ours": o, "peer": p, "ratio": r, "unit": u, "against": n, **about}
+                for m, o, p, r, u, n in self.rows
+            }
             self.json_file.write_text(json.dumps(figures, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 

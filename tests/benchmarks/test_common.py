@@ -39,6 +39,15 @@ def test_figures_say_how_they_were_taken_and_the_page_shows_it(tmp_path: Path, m
     ]
 
 
+def test_a_measure_against_two_peers_keeps_both(tmp_path: Path) -> None:
+    measures = Measures("Sorting", tmp_path / "sort.json")
+    for peer, name in ((500.0, "bubbles"), (4000.0, "heaps")):
+        measures.add("a list", 2000.0, peer, unit="rows/s", better="higher", peer_name=name)
+    measures.finish()
+    written = json.loads((tmp_path / "sort.json").read_text(encoding="utf-8"))
+    assert {name: one["ratio"] for name, one in written.items()} == {"a list / bubbles": 4.0, "a list / heaps": 0.5}
+
+
 def test_figures_that_were_taken_apart_stand_apart_and_what_is_missing_is_left_empty(tmp_path: Path) -> None:
     one, other = {"ours": 1, "command": "a"}, {"ratio": "0.95 to 1.07", "command": "b", "date": "2026-11-22"}
     (tmp_path / "x.json").write_text(json.dumps({"first": one, "second": other}), encoding="utf-8")
