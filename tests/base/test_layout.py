@@ -14,6 +14,8 @@ ROOMS = {path.name for path in PACKAGE.iterdir() if path.is_dir() and (path / "_
 # Everything else that two rooms share, they share as a table.
 MAY_USE = {
     "mind": {"intake"},
+    "ebnerd": {"intake"},
+    "tables": {"intake"},
     "users": {"text", "search", "topics"},
     "training": {"text"},
     "search": {"text"},
