@@ -3,12 +3,14 @@
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from newslake.lakehouse import Lakehouse
+from newslake.session import spark_session, spark_settings
 
 _SQL = "org.apache.spark.sql.execution.ui.SparkListenerSQLExecutionStart"
 
@@ -50,19 +52,26 @@ class Cost:
     spilled: int = 0
 
 
-def logging_to(folder: Path) -> dict[str, str]:
-    """Settings of a session that writes one plain event log into the folder."""
-    return {
+@contextmanager
+def logged(folder: Path) -> Iterator[Lakehouse]:
+    """A new lakehouse in the folder, which is empty, in a local session of its own that keeps its event log: see `events`."""
+    log = folder / "log"
+    log.mkdir()
+    settings = {
         "spark.eventLog.enabled": "true",
-        "spark.eventLog.dir": folder.as_uri(),
+        "spark.eventLog.dir": log.as_uri(),
         "spark.eventLog.compress": "false",
         "spark.eventLog.rolling.enabled": "false",
     }
+    spark = spark_session("newslake benchmark", extra={**spark_settings("local"), **settings})
+    spark.sparkContext.setLogLevel("ERROR")
+    yield Lakehouse(spark, str(folder / "lakehouse"))
+    spark.stop()
 
 
 def events(folder: Path) -> Iterator[dict[str, Any]]:
-    """The events of the one log in the folder."""
-    [file] = folder.iterdir()
+    """The events of the session that `logged` had in the folder."""
+    [file] = (folder / "log").iterdir()
     with file.open(encoding="utf-8") as lines:
         for line in lines:
             yield json.loads(line)

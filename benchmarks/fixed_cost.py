@@ -13,11 +13,9 @@ import tempfile
 from dataclasses import asdict
 from pathlib import Path
 
-from event_log import costs, events, logging_to, windows_of
+from event_log import costs, events, logged, windows_of
 from newslake.cli import run_job
-from newslake.lakehouse import Lakehouse
 from newslake.pipeline.run import run_pipeline
-from newslake.session import spark_session, spark_settings
 
 KEPT = Path(__file__).with_suffix(".json")
 SAMPLE = {"articles": 400, "users": 50, "impressions": 300, "epochs": 1}
@@ -30,15 +28,10 @@ def measured(folder: Path) -> dict[str, dict[str, int]]:
     Args:
         folder: an empty one.
     """
-    log = folder / "log"
-    log.mkdir()
-    spark = spark_session("newslake fixed_cost", extra={**spark_settings("local"), **logging_to(log)})
-    spark.sparkContext.setLogLevel("ERROR")
-    lake = Lakehouse(spark, str(folder / "lakehouse"))
-    run_job(run_pipeline, lake, SAMPLE)
-    windows = windows_of(lake)
-    spark.stop()
-    found = costs(events(log), windows)
+    with logged(folder) as lake:
+        run_job(run_pipeline, lake, SAMPLE)
+        windows = windows_of(lake)
+    found = costs(events(folder), windows)
     return {job: {name: asdict(cost)[name] for name in _COUNTED} for job, cost in found.items()}
 
 

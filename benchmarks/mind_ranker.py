@@ -15,7 +15,7 @@ from newslake.lakehouse import Lakehouse
 from newslake.ranking import ctr, judge
 from newslake.ranking.examples import LABEL
 from newslake.ranking.feed import FeedSettings
-from newslake.ranking.gather import Moments, gathered, vector_folder
+from newslake.ranking.gather import Moments, gathered, impressions_of, vector_folder
 from newslake.ranking.queries import Known, queries_of
 from newslake.ranking.ranker import Ranker, load
 from newslake.ranking.scoring import VectorPaths, with_features
@@ -23,7 +23,6 @@ from newslake.ranking.train import train_ranker
 from newslake.ranking.window import Window
 from newslake.remote import Place
 from newslake.training.folders import read
-from newslake.training.past_clicks import with_click_times
 from newslake.training.preparation import Prepared, models_folder
 from newslake.training.spark_evaluate import METRICS, metrics_of
 from newslake.training.time_splits import TEST, TRAIN, VALID
@@ -113,14 +112,14 @@ def _known(
 ) -> tuple[Known, VectorPaths]:
     """What is known of every candidate of the rows, also of one that table news lacks or that was first shown in its hour."""
     news = classed_news(lake).select("news_id", "category", "subcategory", "published_at")
-    impressions = with_click_times(lake.read("impressions"), lake.read("clicks") if lake.exists("clicks") else None)
+    impressions = impressions_of(lake)
     first = impressions.groupBy("news_id").agg(F.min("occurred_at").alias("first_shown"))
     every = news.join(first, on="news_id", how="full_outer")
     every = every.select("news_id", "category", "subcategory", F.coalesce("published_at", "first_shown").alias("published_at"))
     candidates = rows.select("hour", "news_id").distinct().join(news.select("news_id", "category"), on="news_id", how="left")
     counts = frames.keep(ctr.counts_at(impressions, hours, _DEFAULTS["ctr_half_life_hours"]))
     rates = ctr.estimated_at(frames.keep(candidates), counts, news)
-    return gathered(lake, frames, folder, Moments(hours, DAYS, encoder_id, None), impressions, news=every, rates=rates)
+    return gathered(lake, frames, folder, Moments(hours, DAYS, encoder_id, None), news=every, rates=rates)
 
 
 def _lists(scores: DataFrame, names: Iterable[str]) -> DataFrame:

@@ -34,7 +34,6 @@ from newslake.ranking.ranker import Ranker, load
 from newslake.ranking.scoring import with_features
 from newslake.ranking.train import train_ranker
 from newslake.session import spark_session
-from newslake.training.past_clicks import with_click_times
 from newslake.training.preparation import models_folder
 from world import DEV_DAY, SEED, tables, world_spec
 
@@ -88,9 +87,8 @@ def scores(lake: Lakehouse, feeds: DataFrame, hour: datetime, rankers: dict[str,
     moments = Moments([hour], signature(rank_newsfeed).parameters["days"].default, row[0], row[1])
     rates = lake.read("article_ctr").where(F.col("as_of") == F.lit(hour)).select(F.col("as_of").alias("hour"), "news_id", *RATES)
     pairs = feeds.select(F.col("user_id").alias("query"), "user_id", "hour", "news_id")
-    impressions = with_click_times(lake.read("impressions").where(F.col("occurred_at") < F.lit(hour)), None)
     with Frames() as frames, vector_folder(lake, None) as folder:
-        known, paths = gathered(lake, frames, folder, moments, impressions, news=lake.read("news"), rates=rates)
+        known, paths = gathered(lake, frames, folder, moments, news=lake.read("news"), rates=rates)
         rows = with_features(queries_of(pairs, known, ["news_id"]), paths, ["news_id"]).toArrow().to_pandas()
     features = rows[list(FEATURES)].to_numpy(np.float32)
     return rows[["user_id", "news_id", "age_hours"]].assign(**{kind: one.scorer()()(features) for kind, one in rankers.items()})

@@ -20,13 +20,12 @@ from typing import Any, Self
 import psutil
 
 from common import bench_parser
-from event_log import Cost, Window, costs, events, logging_to, windows_of
+from event_log import Cost, Window, costs, events, logged, windows_of
 from newslake.cli import run_job
 from newslake.lakehouse import Lakehouse
 from newslake.mind.generator import GeneratorSpec, generate
 from newslake.mind.parse import parse_behaviors
 from newslake.pipeline.run import run_pipeline
-from newslake.session import spark_session, spark_settings
 from newslake.settings import Profile
 from newslake.text.articles import encode_articles
 from newslake.topics.article_vectors import build_article_vectors
@@ -121,19 +120,14 @@ def measured(spec: GeneratorSpec, folder: Path) -> dict[str, Measured]:
         spec: the world.
         folder: an empty one.
     """
-    log = folder / "log"
-    log.mkdir()
-    spark = spark_session("newslake scale", extra={**spark_settings("local"), **logging_to(log)})
-    spark.sparkContext.setLogLevel("ERROR")
-    lake = Lakehouse(spark, str(folder / "lakehouse"))
-    prepare(lake, folder / "data", spec)
-    before = len(windows_of(lake))
-    with Memory() as memory:
-        for options in ({"pipeline": "daily", "as_of": DAY}, {"pipeline": "hourly", "hour": f"{DAY}T12"}):
-            run_job(run_pipeline, lake, options, profile=_BY_OCCURRENCE)
-    windows = windows_of(lake)[before:]
-    spark.stop()
-    found = costs(events(log), windows)
+    with logged(folder) as lake:
+        prepare(lake, folder / "data", spec)
+        before = len(windows_of(lake))
+        with Memory() as memory:
+            for options in ({"pipeline": "daily", "as_of": DAY}, {"pipeline": "hourly", "hour": f"{DAY}T12"}):
+                run_job(run_pipeline, lake, options, profile=_BY_OCCURRENCE)
+        windows = windows_of(lake)[before:]
+    found = costs(events(folder), windows)
     kept = [window for window in windows if not window.job.startswith("run_pipeline")]
     return {window.job: Measured(window, found.get(window.job, Cost()), *memory.peak(window)) for window in kept}
 

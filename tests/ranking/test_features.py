@@ -15,10 +15,9 @@ from newslake.lakehouse import Lakehouse
 from newslake.ranking.ctr import counts_at, estimated_at
 from newslake.ranking.examples import recent_at
 from newslake.ranking.features import FEATURES
-from newslake.ranking.gather import Moments, gathered, vector_folder
+from newslake.ranking.gather import Moments, gathered, impressions_of, vector_folder
 from newslake.ranking.queries import queries_of
 from newslake.ranking.scoring import with_features
-from newslake.training.past_clicks import with_click_times
 from tests.ranking import world
 
 KEYS = ["user_id", "news_id"]
@@ -28,13 +27,12 @@ def features(lake: Lakehouse, hours: Sequence[datetime]) -> pd.DataFrame:
     """The features of every user and recent article at the hours."""
     news = classed_news(lake)
     recent = recent_at(news, hours, world.DAYS)
-    impressions = with_click_times(lake.read("impressions"), lake.read("clicks") if lake.exists("clicks") else None)
-    rates = estimated_at(recent, counts_at(impressions, hours, world.HALF_LIFE), news)
+    rates = estimated_at(recent, counts_at(impressions_of(lake), hours, world.HALF_LIFE), news)
     users = frame_of(lake.spark, [(f"U{u}",) for u in range(7)], "user_id string")
     pairs = recent.select("hour", "news_id").crossJoin(users).selectExpr("concat(user_id, hour) AS query", "user_id", "hour", "news_id")
     moments = Moments(hours, world.DAYS, world.ENCODER, world.TOPICS)
     with Frames() as frames, vector_folder(lake, None) as folder:
-        known, paths = gathered(lake, frames, folder, moments, impressions, news=news, rates=rates)
+        known, paths = gathered(lake, frames, folder, moments, news=news, rates=rates)
         return with_features(queries_of(pairs, known, ["news_id"]), paths, ["news_id"]).toPandas()
 
 

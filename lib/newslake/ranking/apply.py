@@ -55,7 +55,6 @@ def scored(
     ranker: Ranker,
     candidates: DataFrame,
     moments: Moments,
-    impressions: DataFrame,
     *,
     news: DataFrame,
     rates: DataFrame,
@@ -68,13 +67,12 @@ def scored(
         ranker: whose scores.
         candidates: user_id, news_id and others.
         moments: the feed's hour; features are what was known strictly before it.
-        impressions: rows of the table before the hour, with clicked_at.
         news: news_id, category, subcategory, published_at.
         rates: rows of article_ctr of the hour.
     """
     pairs = frames.keep(candidates)
     at_hour = rates.select(F.col("as_of").alias("hour"), "news_id", *RATES)
-    known, paths = gathered(lake, frames, folder, moments, impressions, news=news, rates=at_hour)
+    known, paths = gathered(lake, frames, folder, moments, news=news, rates=at_hour)
     asked = pairs.select(F.col("user_id").alias("query"), "user_id", F.lit(moments.hours[0]).alias("hour"), "news_id")
     found = with_scores(queries_of(asked, known, ["news_id"]), paths, ["news_id"], ranker.scorer())
     scores = found.select("user_id", "news_id", F.col(SCORE).alias("score"))

@@ -16,7 +16,8 @@ from newslake.ranking.queries import Known
 from newslake.ranking.scoring import VectorPaths
 from newslake.ranking.vector_map import VectorMap, vector_map
 from newslake.remote import Place, remove
-from newslake.search.vector_files import VectorFiles, table_files
+from newslake.search.vector_files import VectorFiles
+from newslake.training.past_clicks import with_click_times
 from newslake.work import shared_folder
 
 EMBEDDINGS, ARTICLES, USERS = "article_embeddings", "article_vectors", "user_vectors"
@@ -58,21 +59,27 @@ def vector_folder(lake: Lakehouse, given: str | None) -> Iterator[Place]:
         remove(folder)
 
 
+def impressions_of(lake: Lakehouse) -> DataFrame:
+    """Table impressions with clicked_at, see `with_click_times`."""
+    return with_click_times(lake.read("impressions"), lake.read("clicks") if lake.exists("clicks") else None)
+
+
 def gathered(
-    lake: Lakehouse, frames: Frames, folder: Place, moments: Moments, impressions: DataFrame, *, news: DataFrame, rates: DataFrame
+    lake: Lakehouse, frames: Frames, folder: Place, moments: Moments, *, news: DataFrame, rates: DataFrame
 ) -> tuple[Known, VectorPaths]:
     """What is known at the hours, and the files of vectors that it refers to.
 
     Args:
-        lake: with click_history and the tables of vectors, each where there is one.
+        lake: with impressions, and clicks, click_history and the tables of vectors, each where there is one.
         frames: keeps what is read more than once.
         folder: for the files of vectors.
         moments: what to gather for.
-        impressions: rows of the table before the last hour, with clicked_at.
         news: news_id, category, subcategory, published_at.
         rates: hour, news_id and the rates of the candidates.
     """
-    history = lake.read_or_empty("click_history").where(F.col("occurred_at") < F.lit(moments.hours[-1]))
+    end = F.lit(moments.hours[-1])
+    impressions = impressions_of(lake).where(F.col("occurred_at") < end)
+    history = lake.read_or_empty("click_history").where(F.col("occurred_at") < end)
     embeddings = _map(lake, EMBEDDINGS, {"": f"encoder_id = '{moments.encoder_id}'"}, moments, folder)
     first, last = moments.since, moments.hours[-1].date()
     vectors = _map(lake, ARTICLES, {"": f"news_date BETWEEN '{first}' AND '{last}'"}, moments, folder)
@@ -102,9 +109,7 @@ def _map(lake: Lakehouse, table: str, slices: dict[str, str], moments: Moments, 
     wanted = slices if lake.exists(table) and (moments.topic_model is not None or not joined) else {}
     weight = "weight" if table == USERS else None
     sides = {
-        name: VectorFiles(table_files(lake.read(table).where(condition)), key, column, where=identity, weight_column=weight).reached(
-            lake.spark
-        )
+        name: VectorFiles.of(lake.read(table).where(condition), key, column, where=identity, weight_column=weight)
         for name, condition in wanted.items()
     }
     return vector_map(lake.spark, sides, folder / table)

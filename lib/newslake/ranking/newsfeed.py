@@ -15,15 +15,14 @@ from newslake.lakehouse import Lakehouse
 from newslake.options import the_one, those_asked_for, utc_moment, utc_now
 from newslake.ranking import apply, ctr, feed
 from newslake.ranking.calibration import DEPTH, calibrated_feeds, mixes
-from newslake.ranking.gather import Moments, vector_folder
+from newslake.ranking.gather import Moments, impressions_of, vector_folder
 from newslake.ranking.quality import quality
 from newslake.search.knn_settings import BY_DEFAULT, KnnSettings, SearchOptions
 from newslake.search.nearest import nearest
 from newslake.search.one_of_a_story import stories_of, with_story
 from newslake.search.scratch import Scratch, scratch
 from newslake.search.sides import quarantine
-from newslake.search.vector_files import VectorFiles, table_files
-from newslake.training.past_clicks import with_click_times
+from newslake.search.vector_files import VectorFiles
 
 FEED, RATES, ARTICLES, USERS, QUALITY = "newsfeed", "article_ctr", "article_vectors", "user_vectors", "feed_quality"
 
@@ -91,9 +90,7 @@ def rank_newsfeed(
     how = search.settings()
     at = parse_hour(hour)
     news = classed_news(lake)
-    impressions = with_click_times(
-        lake.read("impressions").where(F.col("occurred_at") < F.lit(at)), lake.read("clicks") if lake.exists("clicks") else None
-    )
+    impressions = impressions_of(lake).where(F.col("occurred_at") < F.lit(at))
     history = lake.read_or_empty("click_history")
     known = lake.read(USERS).where(F.col("as_of") <= F.lit(at.date()))
     topic_model = asked_or_active(lake, known, topic_model)
@@ -125,7 +122,7 @@ def rank_newsfeed(
         else:
             folder = folders.enter_context(vector_folder(lake, scratch_folder))
             moments = Moments([at], days, identity["encoder_id"], identity["topic_model"])
-            scored = apply.scored(lake, frames, folder, learnt, pairs, moments, impressions, news=news, rates=stored)
+            scored = apply.scored(lake, frames, folder, learnt, pairs, moments, news=news, rates=stored)
         clicked = read.join(news.select("news_id", "category"), on="news_id", how="inner").select("user_id", "category")
         mix = mixes(clicked)
         own = feed.ranked(scored, feed_size if diversity == 0.0 else max(feed_size, DEPTH))
@@ -178,10 +175,8 @@ def find(
         wanted = " and ".join(identity.values())
         raise UserError(f"article_vectors has no vector of {wanted} from {since} to {until}: run jobs/build_article_vectors.py")
     only = files.write(articles.select("news_id"), "candidates")
-    items = VectorFiles(table_files(recent), "news_id", "vector", where=identity, only=only, identity=identity).reached(lake.spark)
-    queries = VectorFiles(table_files(users), "user_id", "vector", where=identity, identity=identity, weight_column="weight").reached(
-        lake.spark
-    )
+    items = VectorFiles.of(recent, "news_id", "vector", where=identity, only=only, identity=identity)
+    queries = VectorFiles.of(users, "user_id", "vector", where=identity, identity=identity, weight_column="weight")
     return nearest(lake.spark, queries, items, k=k, settings=settings, by_query_id=True)
 
 
@@ -206,9 +201,7 @@ def _judge(
     feeds = lake.read(FEED).where(F.col("hour") == F.lit(hour)).select("user_id", "news_id")
     rates = lake.read(RATES).where(F.col("as_of") == F.lit(hour)).select("news_id", "impressions")
     shown = files.write(feeds.select("news_id").distinct(), "shown")
-    vectors = VectorFiles(table_files(_recent_vectors(lake, days, hour)), "news_id", "vector", where=identity, only=shown).reached(
-        lake.spark
-    )
+    vectors = VectorFiles.of(_recent_vectors(lake, days, hour), "news_id", "vector", where=identity, only=shown)
     found = quality(feeds, rates, articles, mix, vectors)
     contract = lake.schema(QUALITY)
     rows = [tuple({"hour": hour, "diversity": diversity, **found}[name] for name in contract.names)] if found else []

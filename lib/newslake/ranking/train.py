@@ -20,7 +20,7 @@ from newslake.ranking.decision import JOB, judge_and_decide
 from newslake.ranking.examples import LABEL, PART, PASSING
 from newslake.ranking.features import FEATURES
 from newslake.ranking.feed import FeedSettings
-from newslake.ranking.gather import USERS, Moments, gathered, vector_folder
+from newslake.ranking.gather import USERS, Moments, gathered, impressions_of, vector_folder
 from newslake.ranking.queries import queries_of
 from newslake.ranking.ranker import Judged, Kind, RankerSettings
 from newslake.ranking.scoring import with_features
@@ -28,7 +28,6 @@ from newslake.ranking.window import Window, moment, next_hour
 from newslake.remote import Place
 from newslake.training.fingerprint import combined
 from newslake.training.folders import parquet_files, read, write
-from newslake.training.past_clicks import with_click_times
 from newslake.training.preparation import chosen_encoder, models_folder
 from newslake.training.time_splits import TEST, TRAIN, VALID
 
@@ -160,8 +159,7 @@ def staged(lake: Lakehouse, run: JobRun, folder: Place, moments: Moments, window
         UserError: a part has no impression with a click.
     """
     news = classed_news(lake)
-    impressions = lake.read("impressions").where(F.col("occurred_at") < F.lit(window.as_of))
-    impressions = with_click_times(impressions, lake.read("clicks") if lake.exists("clicks") else None)
+    impressions = impressions_of(lake).where(F.col("occurred_at") < F.lit(window.as_of))
     with Frames() as frames:
         rows = examples.shown(impressions, window)
         counted = {row[0]: int(row[1]) for row in rows.where(F.col(LABEL) == 1).groupBy(PART).agg(F.count_distinct("query")).collect()}
@@ -175,7 +173,7 @@ def staged(lake: Lakehouse, run: JobRun, folder: Place, moments: Moments, window
         recent = frames.keep(examples.recent_at(news, moments.hours, moments.days))
         found = frames.keep(ctr.counts_at(impressions, moments.hours, sampling.half_life))
         rates = ctr.estimated_at(recent, found, news)
-        known, paths = gathered(lake, frames, folder, moments, impressions, news=news, rates=rates)
+        known, paths = gathered(lake, frames, folder, moments, news=news, rates=rates)
         pairs = examples.examples(rows, recent, known.read, unshown=sampling.unshown, seed=sampling.seed)
         features = with_features(queries_of(pairs, known, (*PASSING, PART)), paths, (*PASSING, PART))
         features = frames.keep(features)

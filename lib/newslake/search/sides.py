@@ -8,15 +8,15 @@ from pyspark.sql import functions as F
 from newslake.jobrun import JobRun
 from newslake.lakehouse import Lakehouse
 from newslake.quarantine import rows_of, send
-from newslake.search.vector_files import VectorFiles, table_files
+from newslake.search.vector_files import VectorFiles
 
 EMBEDDINGS = "article_embeddings"
 
 
 def embedding_side(lake: Lakehouse, encoder_id: str, only: tuple[str, ...]) -> VectorFiles:
     """One encoder's vectors of the articles that `only` lists."""
-    files = table_files(lake.read(EMBEDDINGS).where(F.col("encoder_id") == encoder_id))
-    return VectorFiles(files, "news_id", "embedding", only=only, identity={"encoder_id": encoder_id}).reached(lake.spark)
+    rows = lake.read(EMBEDDINGS).where(F.col("encoder_id") == encoder_id)
+    return VectorFiles.of(rows, "news_id", "embedding", only=only, identity={"encoder_id": encoder_id})
 
 
 def with_vector(rows: DataFrame, embeddings: DataFrame) -> DataFrame:

@@ -6,9 +6,8 @@ from pyspark.sql import functions as F
 from newslake.errors import UserError
 from newslake.lakehouse import Lakehouse
 from newslake.options import the_one
+from newslake.search.sides import EMBEDDINGS
 from newslake.vectors import unit
-
-EMBEDDINGS = "article_embeddings"
 
 
 def similar_articles(lake: Lakehouse, news_id: str, *, k: int = 10, encoder_id: str | None = None) -> DataFrame:

@@ -5,14 +5,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import DataFrame
 
 from newslake.paths import uri
 from newslake.storage import Storage, storage_of
@@ -79,9 +79,17 @@ class VectorFiles:
     projection: Projection | None = None
     storage: Storage = field(default_factory=Storage)
 
-    def reached(self, spark: SparkSession) -> "VectorFiles":
-        """The same, with what the session's settings say of the places where the files lie."""
-        return replace(self, storage=storage_of(spark, (*self.files, *(self.only or ()))))
+    @classmethod
+    def of(cls, rows: DataFrame, id_column: str, vector_column: str, **further: Any) -> "VectorFiles":
+        """The files behind a frame (see `table_files`), wherever they lie: by what its session's settings say of the places.
+
+        Args:
+            rows: filter a Delta table by its partitions alone.
+            id_column, vector_column: of the files.
+            further: other attributes, by name.
+        """
+        side = cls(table_files(rows), id_column, vector_column, **further)
+        return replace(side, storage=storage_of(rows.sparkSession, (*side.files, *(side.only or ()))))
 
     def units(self) -> list[Unit]:
         """The row groups of all files, from their footers."""
