@@ -22,10 +22,10 @@ from pyspark.sql import functions as F
 from transformers import AutoTokenizer, BertConfig, BertModel
 
 from common import Measures, bench_arguments
+from newslake.intake.articles import content_hash
 from newslake.jobrun import JobRun
 from newslake.lakehouse import Lakehouse
 from newslake.mind.generator import GeneratorSpec, generate
-from newslake.mind.news import content_hash
 from newslake.session import spark_session
 from newslake.text.articles import encode_articles
 from newslake.text.spec import DEFAULT_MODEL, EncoderSpec, resolve

@@ -10,7 +10,7 @@ PARTITIONED BY (split)
 COMMENT 'One row is the click history that a user had at one impression'
 TBLPROPERTIES (
   'newslake.key' = 'split, impression_id',
-  'newslake.written_by' = 'parse_behaviors',
+  'newslake.written_by' = 'parse_behaviors, parse_ebnerd, or import_table',
   'delta.dataSkippingStatsColumns' = 'occurred_at',
   'parquet.enable.dictionary#news_ids.list.element' = 'false',
   -- build_profiles counts what was written since the last day, each row once. Rows that are only added cost nothing more.

@@ -16,7 +16,7 @@ PARTITIONED BY (split)
 COMMENT 'One row is one candidate shown to one user'
 TBLPROPERTIES (
   'newslake.key' = 'split, impression_id, position',
-  'newslake.written_by' = 'parse_behaviors, or stream_behaviors',
+  'newslake.written_by' = 'parse_behaviors, parse_ebnerd, import_table, or stream_behaviors',
   'delta.constraints.position_not_negative' = 'position >= 0',
   -- An event arrives after it occurred, so that this one prunes for both; each more takes 5 % of the time to write.
   'delta.dataSkippingStatsColumns' = 'ingested_at',

@@ -1,5 +1,5 @@
 CREATE TABLE IF NOT EXISTS {table} (
-  news_id STRING NOT NULL COMMENT 'The article, as its source names it (MIND: N12345)',
+  news_id STRING NOT NULL COMMENT 'The article, as its source names it (MIND: N12345; EB-NeRD: EB and its number)',
   category STRING COMMENT 'Top-level category, such as sports',
   subcategory STRING COMMENT 'Second-level category, such as soccer',
   title STRING NOT NULL COMMENT 'Headline; empty where the source has none',
@@ -15,7 +15,7 @@ USING DELTA
 COMMENT 'One row is an article'
 TBLPROPERTIES (
   'newslake.key' = 'news_id',
-  'newslake.written_by' = 'parse_behaviors, import_labels, stream_articles',
+  'newslake.written_by' = 'parse_behaviors, parse_ebnerd, import_table, import_labels, stream_articles',
   'delta.constraints.news_id_not_empty' = "news_id <> ''",
   'delta.enableDeletionVectors' = 'false'
 )

@@ -9,7 +9,7 @@ USING DELTA
 COMMENT 'One row is one search query of a user'
 TBLPROPERTIES (
   'newslake.key' = 'query_id',
-  'newslake.written_by' = 'stream_behaviors, or you',
+  'newslake.written_by' = 'stream_behaviors, or import_table',
   -- build_profiles counts what was written since the last day, each row once. Rows that are only added cost nothing more.
   'delta.enableChangeDataFeed' = 'true',
   'delta.enableDeletionVectors' = 'false'

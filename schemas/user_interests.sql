@@ -9,7 +9,7 @@ USING DELTA
 COMMENT 'One row is one interest that a user stated'
 TBLPROPERTIES (
   'newslake.key' = 'user_id, interest, stated_at',
-  'newslake.written_by' = 'stream_behaviors, or you',
+  'newslake.written_by' = 'stream_behaviors, or import_table',
   'delta.constraints.weight_not_negative' = 'weight >= 0',
   -- build_profiles counts what was written since the last day, each row once. Rows that are only added cost nothing more.
   'delta.enableChangeDataFeed' = 'true',

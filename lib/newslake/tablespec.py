@@ -13,6 +13,7 @@ from newslake.errors import SchemaMismatch
 _COLUMNS = re.compile(r"\{table\} \(\n(?P<columns>.*?)\n\)\nUSING DELTA", re.DOTALL)
 _PARTITIONS = re.compile(r"PARTITIONED BY \((?P<names>[^)]*)\)")
 _CHANGE_FEED = re.compile(r"'delta\.enableChangeDataFeed' = 'true'")
+_CONSTRAINT = re.compile(r"""'delta\.constraints\.\w+' = (?P<quote>['"])(?P<rule>.*?)(?P=quote)""")
 _PROPERTY = re.compile(r"'newslake\.(?P<name>\w+)' = '(?P<value>[^']*)'")
 
 
@@ -27,6 +28,7 @@ class TableSpec:
     partitions: tuple[str, ...]
     written_by: str
     has_change_feed: bool = False  # whether Delta keeps what each commit changed, for Lakehouse.changes
+    rules: tuple[str, ...] = ()  # the CHECK constraints: conditions in SQL that hold of every row; where one is NULL, Delta refuses it too
 
     def schema(self) -> T.StructType:
         """The columns with types, comments and NOT NULL. Needs a running Spark session, whose parser reads the DDL."""
@@ -63,6 +65,7 @@ def table_spec(table: str) -> TableSpec:
         partitions=_names(partitions["names"]) if partitions else (),
         written_by=properties["written_by"],
         has_change_feed=_CHANGE_FEED.search(ddl) is not None,
+        rules=tuple(match["rule"] for match in _CONSTRAINT.finditer(ddl)),
     )
 
 

@@ -13,6 +13,9 @@ BASE = {path.stem for path in PACKAGE.glob("*.py")} - {"__init__"}
 ROOMS = {path.name for path in PACKAGE.iterdir() if path.is_dir() and (path / "__init__.py").exists()}
 # Everything else that two rooms share, they share as a table.
 MAY_USE = {
+    "mind": {"intake"},
+    "ebnerd": {"intake"},
+    "tables": {"intake"},
     "users": {"text", "search", "topics"},
     "training": {"text"},
     "search": {"text"},

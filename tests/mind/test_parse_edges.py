@@ -9,10 +9,11 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from newslake.errors import JobFailed
+from newslake.intake import behaviors, load
+from newslake.intake.articles import content_hash
 from newslake.jobrun import JobRun
 from newslake.lakehouse import Lakehouse
-from newslake.mind import behaviors, parse
-from newslake.mind.news import content_hash
+from newslake.mind import parse
 from tests.filling import put
 from tests.killing import content
 
@@ -216,6 +217,6 @@ def test_a_lost_line_fails_the_job(lake: Lakehouse, tmp_path: Path, monkeypatch:
     def forgetful(parsed: DataFrame) -> DataFrame:
         return behaviors.click_history(parsed).where("impression_id <> '2'")
 
-    monkeypatch.setitem(parse._ROWS, "click_history", forgetful)
+    monkeypatch.setitem(load.ROWS, "click_history", forgetful)
     with pytest.raises(JobFailed, match="behaviors: 3 lines in, but 2 used, 0 exact duplicates and 0 quarantined"):
         run_on(lake, tmp_path / "a", behaviors=[f"{i}\tU1\t{TIME}\t\tN1-1" for i in range(3)])

@@ -11,6 +11,7 @@ from pyspark.sql import SparkSession
 from newslake.cli import main
 from newslake.errors import JobFailed, UserError
 from newslake.frames import frame_of
+from newslake.intake.behaviors import impressions
 from newslake.jobrun import JobRun
 from newslake.lakehouse import Lakehouse
 from newslake.mind import behaviors
@@ -76,7 +77,7 @@ def test_ids_with_dashes_and_commas_are_never_cut_by_guess(spark: SparkSession) 
         told = frame_of(spark, texts, "split string, value string, place int")
         parsed = behaviors.parse_lines(told.selectExpr("*", "now() AS arrived_at"), labels)
         reasons = {row["impression_id"]: row["problem"] for row in parsed.collect() if row["problem"]}
-        rows = behaviors.impressions(parsed.where("problem IS NULL")).orderBy("position").collect()
+        rows = impressions(parsed.where("problem IS NULL")).orderBy("position").collect()
         good = {
             row["impression_id"]: [(r["news_id"], r["clicked"]) for r in rows if r["impression_id"] == row["impression_id"]] for row in rows
         }

@@ -12,7 +12,7 @@ from newslake.pipeline.plan import Option, Task, arguments_of, checked, named, w
 from newslake.pipeline.runs import checks, daily, hourly, streams, weekly
 from newslake.pipeline.sample import sample_run
 
-NOT_SHOWN = {"run_pipeline", "stream_behaviors", "make_views", "promote", "check_lakehouse"}
+NOT_SHOWN = {"run_pipeline", "stream_behaviors", "make_views", "promote", "check_lakehouse", "parse_ebnerd", "import_table"}
 PROJECT = Path(__file__).parent.parent.parent
 ENCODER: dict[str, Option] = {"encoder": "some-model", "max_tokens": 100}
 RUNS = {

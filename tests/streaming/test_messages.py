@@ -12,8 +12,9 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from newslake.frames import frame_of
+from newslake.intake.articles import settled
 from newslake.streaming import article_messages, event_messages
-from newslake.streaming.article_messages import newest, read_articles, refuse_purged, settled
+from newslake.streaming.article_messages import newest, read_articles, refuse_purged
 from newslake.streaming.event_messages import NEEDS, read_events
 from newslake.streaming.fields import Field
 

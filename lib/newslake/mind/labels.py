@@ -9,11 +9,12 @@ from pyspark.sql import functions as F
 from newslake.errors import JobFailed, UserError
 from newslake.frames import Frames
 from newslake.inputs import checked, is_blank, text_lines
+from newslake.intake.articles import content_hash
+from newslake.intake.verdicts import IDENTITY
 from newslake.jobrun import JobRun
 from newslake.jsonlines import Field, also, parsed
 from newslake.lakehouse import Lakehouse
-from newslake.mind.lines import IDENTITY, as_rejected, numbered, with_places
-from newslake.mind.news import content_hash
+from newslake.mind.lines import as_rejected, numbered, with_places
 from newslake.quarantine import commonest, nothing_usable, send
 
 _ANY = "train"  # lines.py knows files by split; these have none

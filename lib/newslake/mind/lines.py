@@ -1,7 +1,6 @@
-r"""Text files as lines: where each comes from, which cannot be used, which is read first where two have one key.
+r"""Text files as lines: where each comes from, and which cannot be used.
 
-Lines end at \n only. A line is known by its `IDENTITY`: split, file, block of the file, and place within the block. Its
-number is worked out only for the few lines that are rejected.
+Lines end at \n only. A line's number is worked out only for the few lines that are rejected.
 """
 
 from collections.abc import Iterable, Sequence
@@ -13,12 +12,10 @@ from pyspark.sql import functions as F
 
 from newslake.frames import once
 from newslake.inputs import cleaned
-from newslake.mind.sources import SPLITS, Source
+from newslake.intake.verdicts import SPLITS
+from newslake.mind.sources import Source
 
-IDENTITY = ("split", "path", "block", "row")
 _ROW_BITS = 33  # monotonically_increasing_id: the row's place within its task in the low 33 bits, the task above
-
-USE, DUPLICATE, CONFLICT = "use", "duplicate", "conflict"
 
 
 def read_lines(spark: SparkSession, sources: Sequence[Source]) -> dict[str, DataFrame]:
@@ -50,7 +47,7 @@ def _text(spark: SparkSession, split: str, pattern: str | None, sources: Sequenc
 
 
 def with_places(text: DataFrame, split: str) -> DataFrame:
-    """Lines that Spark read from files, with their IDENTITY and arrived_at, as `read_lines` gives them."""
+    """Lines that Spark read from files, with their IDENTITY (see verdicts) and arrived_at, as `read_lines` gives them."""
     return text.select(
         F.lit(split).alias("split"),
         F.col("_metadata.file_path").alias("path"),
@@ -76,36 +73,11 @@ def line_problem(width: int) -> Column:
     )
 
 
-def reading_order() -> list[Column]:
-    """The order of lines: train, dev, test, then file, then line. The first of two lines with one key wins."""
-    return [F.array_position(F.array(*map(F.lit, SPLITS)), F.col("split")), F.col("path"), F.col("block"), F.col("row")]
-
-
-def verdicts(contested: DataFrame) -> DataFrame:
-    """Decide between lines that have one key, or whose key is in the tables already.
-
-    What is in the tables comes first in reading order, then the lines of the input. The first of a key is used; one that
-    says the same again is a duplicate, one that says something else is a conflict.
-
-    Args:
-        contested: the columns of IDENTITY, key, content (lines with one key and equal content say the same), stored (whether the
-            key is in the tables), matches (whether the tables say the same).
-
-    Returns:
-        The same rows with outcome: use, duplicate or conflict.
-    """
-    window = Window.partitionBy("key").orderBy(F.col("matches").desc(), *reading_order())
-    first = F.first("content").over(window)
-    says_the_same = F.when(F.col("stored"), F.col("matches")).otherwise(F.col("content") == first)
-    outcome = F.when(~says_the_same, CONFLICT).when(F.row_number().over(window) == 1, USE).otherwise(DUPLICATE)
-    return contested.select("*", outcome.alias("outcome"))
-
-
 def numbered(lines: DataFrame, everything: DataFrame) -> DataFrame:
     """Add line_number, from 1, to some lines of the files.
 
     Args:
-        lines: the lines that need a number; has the columns of IDENTITY.
+        lines: the lines that need a number; has the columns that identify a line (verdicts.IDENTITY).
         everything: all lines of the same files, as read_lines gave them.
     """
     block = ["split", "path", "block"]

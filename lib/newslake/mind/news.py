@@ -8,12 +8,13 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from newslake.frames import once
-from newslake.mind.lines import IDENTITY, line_problem, split_fields
+from newslake.intake.articles import ID_HASHES, content_hash, id_hashes
+from newslake.intake.verdicts import new_claims
+from newslake.mind.lines import line_problem, split_fields
 
 WIDTH = 8
 KEY = ("news_id",)
 _TEXT = ("news_id", "category", "subcategory", "title", "abstract", "url")
-_ID_HASHES = ("id_hash", "id_hash_2")
 _FILE_COLUMNS = ("category", "subcategory", "title", "abstract", "url", "entities")
 
 _ENTITIES = (
@@ -22,12 +23,6 @@ _ENTITIES = (
 )
 _WRAPPED = f"entities {_ENTITIES}, `end` INT, _corrupt_record STRING"
 _STRICT = {"allowSingleQuotes": "false", "allowNonNumericNumbers": "false"}
-
-
-def content_hash(title: str = "title", abstract: str = "abstract", body: str = "body") -> Column:
-    """SHA-256 over exactly what is encoded of an article: title, abstract and body, NULL counting as empty."""
-    parts = [F.coalesce(F.col(name), F.lit("")) for name in (title, abstract, body)]
-    return F.sha2(F.concat_ws("\0", *parts), 256)
 
 
 def parse_lines(lines: DataFrame) -> DataFrame:
@@ -50,10 +45,8 @@ def articles(parsed: DataFrame) -> DataFrame:
 
 
 def claims(parsed: DataFrame) -> DataFrame:
-    """What lines.verdicts takes: which line claims to be which article. The files decide among themselves, not with the table."""
-    key, content = F.col("news_id").alias("key"), F.xxhash64("value").alias("content")
-    light = parsed.where(F.col("problem").isNull()).select(*IDENTITY, key, content)
-    return light.select("*", F.lit(False).alias("stored"), F.lit(False).alias("matches"))
+    """What verdicts.verdicts takes: which line claims to be which article."""
+    return new_claims(parsed, F.col("news_id"), F.xxhash64("value"))
 
 
 def merged(files: DataFrame, stored: DataFrame, shown: DataFrame) -> DataFrame:
@@ -71,7 +64,7 @@ def merged(files: DataFrame, stored: DataFrame, shown: DataFrame) -> DataFrame:
     old = stored.select("news_id", F.struct(*(name for name in stored.columns if name != "news_id")).alias("old"))
     new = files.select("news_id", F.struct(*_FILE_COLUMNS).alias("new"))
     rows = old.join(new, on="news_id", how="full_outer").select("*", *id_hashes("news_id"))
-    rows = rows.join(shown.select(*_ID_HASHES, "first_shown"), on=[*_ID_HASHES], how="left")
+    rows = rows.join(shown.select(*ID_HASHES, "first_shown"), on=[*ID_HASHES], how="left")
     versioned = F.coalesce(F.col("old.updated_at").isNotNull() | F.col("old.body").isNotNull(), F.lit(False))
     published = F.when(versioned, F.coalesce("old.published_at", "first_shown")).otherwise(F.col("first_shown"))
     rows = rows.where(F.col("new").isNotNull() | ~F.col("old.published_at").eqNullSafe(published))
@@ -88,21 +81,6 @@ def merged(files: DataFrame, stored: DataFrame, shown: DataFrame) -> DataFrame:
         F.col("old.updated_at").alias("updated_at"),
     )
     return rows.withColumn("content_hash", content_hash())
-
-
-def id_hashes(news_id: str) -> tuple[Column, Column]:
-    """id_hash and id_hash_2, which stand for an article's id: 128 bits, in which no two of a billion ids agree but once in 1e20 times.
-
-    Numbers are grouped and looked up in half the time that texts are, and of all candidates there are tens of millions.
-    """
-    hashes = F.xxhash64(news_id), F.xxhash64(F.lit("again"), news_id)
-    return hashes[0].alias(_ID_HASHES[0]), hashes[1].alias(_ID_HASHES[1])
-
-
-def first_shown(impressions: DataFrame) -> DataFrame:
-    """id_hash and id_hash_2 of each article that was shown, the first time that it was, and how often it was."""
-    hashed = impressions.select(*id_hashes("news_id"), "occurred_at")
-    return hashed.groupBy(*_ID_HASHES).agg(F.min("occurred_at").alias("first_shown"), F.count("*").alias("times"))
 
 
 def _parse_json(text: Column) -> Column:

@@ -9,11 +9,11 @@ from pyspark.sql import SparkSession
 
 from newslake.errors import UserError
 from newslake.inputs import COMPRESSED, is_archive, looking, unpack_it
+from newslake.intake.verdicts import SPLITS
 from newslake.paths import place_of, readable
 
 Kind = Literal["news", "behaviors"]
 KINDS: tuple[Kind, ...] = ("news", "behaviors")
-SPLITS = ("train", "dev", "test")  # in the order in which they are read: the first of two rows with one key wins
 
 _NAMES = "{kind}.tsv", "{kind}-[0-9]*.tsv"
 

@@ -87,7 +87,7 @@ def purge_news(
             kept.
         newsfeed_days: Days that newsfeed and article_ctr are kept.
         tag_phrase_days: Days after its last use that a phrase stays in tag_phrases for reuse.
-        behavior_days: Days that impressions, click_history, clicks and search_queries are kept: training sees no more than that.
+        behavior_days: Days that impressions, click_history, clicks, reads and search_queries are kept: training sees no more than that.
         vote_days: Days that short_text_votes are kept.
         quarantine_days: Days that rejected input is kept.
         job_run_days: Days that job_runs are kept.

@@ -45,6 +45,7 @@ RULES = (
     Rule("impressions", "occurred_at", "behavior_days"),
     Rule("click_history", "occurred_at", "behavior_days"),
     Rule("clicks", "clicked_at", "behavior_days"),
+    Rule("reads", "read_at", "behavior_days"),
     Rule("search_queries", "searched_at", "behavior_days"),
     Rule("short_text_votes", "as_of", "vote_days", latest_stays=True),
     Rule("quarantine", "ingested_at", "quarantine_days"),

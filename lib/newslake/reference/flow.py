@@ -32,6 +32,7 @@ def _flow(reads: str = "", writes: str = "", *, takes: str = "", makes: str = ""
 _LABELS = "article_class_scores short_text_corpus text_classifiers"  # what an article's class is made of, see classes.py
 _SPLIT = "click_history clicks impressions"
 _VECTORS = "article_vectors user_vectors"
+_BROUGHT = "click_history impressions news reads search_queries user_interests"
 
 FLOWS: Mapping[str, Flow] = {
     "activate_topic_model": _flow(f"active_models purges topics {_VECTORS}", "active_models"),
@@ -68,11 +69,21 @@ FLOWS: Mapping[str, Flow] = {
     "fit_topics": _flow("active_models news topics", "active_models topic_terms topics"),
     "generate_mind": _flow(makes="files in MIND's format, with the truth behind them"),
     "import_labels": _flow("news", "article_class_scores news quarantine", takes="files of JSON lines"),
+    "import_table": _flow(
+        _BROUGHT,
+        f"{_BROUGHT} quarantine",
+        takes="Parquet, a Delta table or a query, and a mapping of columns",
+    ),
     "make_views": _flow("*", makes="views in the schema, or a script that makes them"),
     "parse_behaviors": _flow(
         "click_history impressions news quarantine",
         "click_history impressions news quarantine",
         takes="MIND's `news.tsv` and `behaviors.tsv`",
+    ),
+    "parse_ebnerd": _flow(
+        "click_history impressions news quarantine reads",
+        "click_history impressions news quarantine reads",
+        takes="EB-NeRD's Parquet files of articles, behaviors and history",
     ),
     "promote": _flow("promotions", "promotions"),
     "purge_news": _flow("*", "*", makes="Milvus, from which old news go"),

@@ -1,15 +1,15 @@
-"""Messages of the article stream -> rows of news, and which version of an article stays.
+"""Messages of the article stream -> rows of news, and which version of an article among them stays.
 
 The messages are documented in docs/messages/article.schema.json.
 """
 
 from datetime import date
 
-from pyspark.sql import Column, DataFrame
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from newslake.horizon import is_old
-from newslake.mind.news import content_hash
+from newslake.intake.articles import DESCRIBES, NEWS, content_hash
 from newslake.streaming.fields import Field, also, parsed
 
 ENTITIES = (
@@ -34,9 +34,6 @@ FIELDS = (
     Field("published_at", "time", required=True),
     Field("updated_at", "time"),
 )
-_COLUMNS = (*(field.name for field in FIELDS), "content_hash")
-# What a message need not repeat: where the newest version leaves it out, an older one's stands. The text is never mixed.
-_DESCRIBES = ("category", "subcategory", "url", "entities")
 
 
 def read_articles(messages: DataFrame, older_than: int | None = None) -> DataFrame:
@@ -75,39 +72,9 @@ def newest(usable: DataFrame) -> DataFrame:
     """
     first = (F.negative(F.unix_micros("arrived_at")), F.negative(F.coalesce("place", F.lit(0))), F.sha2("raw", 256))
     order = F.struct("updated_at", "content_hash", *(part.alias(f"p{i}") for i, part in enumerate(first)))
-    filled = [F.max_by(name, F.when(F.col(name).isNotNull(), order)).alias(f"any_{name}") for name in _DESCRIBES]
-    others = [name for name in _COLUMNS if name != "news_id"]
+    filled = [F.max_by(name, F.when(F.col(name).isNotNull(), order)).alias(f"any_{name}") for name in DESCRIBES]
+    others = [name for name in NEWS if name != "news_id"]
     found = usable.groupBy("news_id").agg(F.max_by(F.struct(*others), order).alias("best"), *filled)
     return found.select(
-        "news_id", *(F.col(f"any_{name}" if name in _DESCRIBES else f"best.{name}").alias(name) for name in _COLUMNS if name != "news_id")
+        "news_id", *(F.col(f"any_{name}" if name in DESCRIBES else f"best.{name}").alias(name) for name in NEWS if name != "news_id")
     )
-
-
-def settled(arrived: DataFrame, stored: DataFrame) -> DataFrame:
-    """What news should hold of the articles that arrived: the newer of what came and what is there.
-
-    A row of MIND's files has no updated_at, and so is older than every message.
-
-    Args:
-        arrived: from `newest`.
-        stored: rows of news; none but those of the same articles are looked at.
-    """
-    others = [name for name in _COLUMNS if name != "news_id"]
-    old = stored.select("news_id", F.struct(*others).alias("old")).join(
-        F.broadcast(arrived.select("news_id")), on="news_id", how="left_semi"
-    )
-    rows = arrived.select("news_id", F.struct(*others).alias("new")).join(old, on="news_id", how="left")
-    newer = F.col("old").isNull() | (_version("old") < _version("new"))
-
-    def column(name: str) -> Column:
-        ours, theirs = F.col(f"new.{name}"), F.col(f"old.{name}")
-        if name in _DESCRIBES:
-            return F.when(newer, F.coalesce(ours, theirs)).otherwise(F.coalesce(theirs, ours)).alias(name)
-        return F.when(newer, ours).otherwise(theirs).alias(name)
-
-    return rows.select("news_id", *map(column, others))
-
-
-def _version(side: str) -> Column:
-    # Structs compare member by member, NULL before everything else.
-    return F.struct(F.col(f"{side}.updated_at").alias("updated_at"), F.col(f"{side}.content_hash").alias("content_hash"))

@@ -8,11 +8,12 @@ from pyspark.sql import functions as F
 from newslake.errors import UserError
 from newslake.frames import Frames
 from newslake.horizon import horizon
+from newslake.intake.articles import settled
 from newslake.jobrun import JobRun
 from newslake.lakehouse import Lakehouse
 from newslake.quarantine import commonest, send
 from newslake.serving.export import export_articles
-from newslake.streaming.article_messages import newest, read_articles, refuse_purged, settled
+from newslake.streaming.article_messages import newest, read_articles, refuse_purged
 from newslake.streaming.enrich import Models, enrich
 from newslake.streaming.fields import as_rejected
 from newslake.streaming.running import Trigger, run_stream

@@ -8,7 +8,7 @@ from pyspark.sql import DataFrame, Row, Window
 from pyspark.sql import functions as F
 
 from newslake.errors import JobFailed
-from newslake.mind.lines import CONFLICT, IDENTITY, USE, as_rejected, numbered, verdicts
+from newslake.intake.verdicts import CONFLICT, IDENTITY, USE, verdicts
 
 _BROADCAST_LINES = 100_000  # set aside up to this many lines by a broadcast join; above it Spark chooses
 
@@ -55,7 +55,7 @@ def judge(claims: DataFrame) -> DataFrame:
     """Decide on every usable line whose key comes again, or is in the tables already.
 
     Args:
-        claims: what lines.verdicts takes, of every usable line.
+        claims: what verdicts.verdicts takes, of every usable line.
 
     Returns:
         The lines that are not simply used and new: their columns and outcome.
@@ -75,21 +75,20 @@ def without(rows: DataFrame, lines: DataFrame, count: int) -> DataFrame:
     return rows.join(F.broadcast(aside) if count <= _BROADCAST_LINES else aside, on=list(IDENTITY), how="left_anti")
 
 
-def rejects(parsed: DataFrame, lines: DataFrame, judged: DataFrame | None, key: str) -> DataFrame:
-    """The rejected lines, as quarantine.rejected takes them.
+def set_aside(parsed: DataFrame, judged: DataFrame | None, key: str) -> DataFrame:
+    """The lines that go to quarantine, with reason.
 
     Args:
         parsed: lines with problem.
-        lines: the same lines as they were read, from which they are numbered.
         judged: verdicts on lines with a repeated key, None where there are none.
         key: name of the column whose value came again, for the reason.
     """
     rejected = parsed.where(F.col("problem").isNotNull()).withColumn("reason", F.col("problem"))
-    if judged is not None:
-        conflicts = judged.where(F.col("outcome") == CONFLICT).select(*IDENTITY)
-        again = parsed.where(F.col("problem").isNull()).join(conflicts, on=list(IDENTITY), how="left_semi")
-        rejected = rejected.unionByName(again.withColumn("reason", F.lit(f"{key} repeated with different content")))
-    return as_rejected(numbered(rejected, lines))
+    if judged is None:
+        return rejected
+    conflicts = judged.where(F.col("outcome") == CONFLICT).select(*IDENTITY)
+    again = parsed.where(F.col("problem").isNull()).join(conflicts, on=list(IDENTITY), how="left_semi")
+    return rejected.unionByName(again.withColumn("reason", F.lit(f"{key} repeated with different content")))
 
 
 def union(frames: Mapping[str, DataFrame]) -> DataFrame:
@@ -104,11 +103,17 @@ def tally(judged: DataFrame | None, *found: str) -> list[Row]:
     return judged.groupBy("split", "outcome", *found).agg(F.count("*").alias("lines")).collect()
 
 
+def lines_of(verdicts: Sequence[Row], outcome: str) -> int:
+    """How many lines a tally counts with one outcome."""
+    return sum(row["lines"] for row in verdicts if row["outcome"] == outcome)
+
+
 @dataclass(frozen=True)
 class Ledger:
     """Where the lines of one kind of file went."""
 
     kind: str
+    unit: str  # what its lines are called: lines, or rows
     lines: int
     used: int
     duplicates: int
@@ -122,6 +127,6 @@ class Ledger:
         """
         if self.lines != self.used + self.duplicates + self.quarantined:
             raise JobFailed(
-                f"{self.kind}: {self.lines:,} lines in, but {self.used:,} used, {self.duplicates:,} exact duplicates and "
+                f"{self.kind}: {self.lines:,} {self.unit} in, but {self.used:,} used, {self.duplicates:,} exact duplicates and "
                 f"{self.quarantined:,} quarantined: do not trust the tables, and run again once the files no longer change"
             )
