@@ -10,7 +10,8 @@ import pytest
 from pyspark.sql import SparkSession
 
 from newslake import jobs
-from newslake.reference.notebook import code_cells, load, page, run
+from newslake.reference.notebook import code_cells, load, page
+from tests.docs.notebook import run
 
 NOTEBOOK = load(Path(__file__).parent.parent.parent / "docs" / "tutorial.ipynb")
 CODE = "\n".join(source for _, source in code_cells(NOTEBOOK))
