@@ -1,4 +1,4 @@
-"""Runs a notebook without Jupyter. `python -m tests.docs.notebook docs/tutorial.ipynb` keeps what its cells print; then `make reference`."""
+"""Runs a notebook without Jupyter: `python -m tests.docs.notebook docs/tutorial.ipynb` keeps what its cells print.."""
 
 import contextlib
 import io

@@ -40,4 +40,3 @@ def load(file: Path) -> Notebook:
 def save(notebook: Notebook, file: Path) -> None:
     """Keep the notebook, laid out as Jupyter does."""
     file.write_text(json.dumps(notebook, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-
