@@ -62,10 +62,10 @@ def run_pipeline(
         encoder: Model id or folder of the encoder, for every job that encodes.
         epochs: Epochs of training a recommender at most (default: each model's own).
         seed: Of the sample, and of what is fitted and trained.
-        articles: Articles in the sample (default: 1,000; --whole: 2,000).
+        articles: Articles in the sample (default: 900; --whole: 2,000).
         users: Users in the sample (default: 250; --whole: 500).
         impressions: Impressions in the sample (default: 1,500; --whole: 3,000).
-        whole: Run every job on the sample, two days of them: bodies by a stream, every recommender and their comparison, Vespa, the purge.
+        whole: Run every job on the sample, two days of them: every recommender and their comparison, Vespa, the purge.
         sample: Folder for the sample's files (default: _sample in the work folder, or where this runs; must be local).
         again: Run also what was done before.
     """
