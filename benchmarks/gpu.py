@@ -38,7 +38,7 @@ from newslake.training.data import TrainingData
 from newslake.training.texts import Texts, tokenizer_of, tuned_encoder
 from newslake.training.train_settings import settings_for
 from newslake.training.trainer import train
-from readers import Article, articles_of, shown_of, training_data
+from readers import Article, articles_of, lines_of, shown_of, training_data
 
 CORES = len(os.sched_getaffinity(0))
 K = 20
@@ -65,11 +65,7 @@ def world(articles: int, impressions: int) -> tuple[list[Article], dict[str, lis
     """A world's articles, and the lines of its other files by name."""
     spec = GeneratorSpec(articles=articles, users=max(10, impressions // 7), impressions=impressions, short_texts=0, truth=False)
     wanted = ("train/news", "dev/news", "train/behaviors", "dev/behaviors")
-    lines: dict[str, list[str]] = {}
-    for file in plan(spec):
-        if file.name in wanted:
-            starts = range(0, file.rows, file.block)
-            lines[file.name] = [line for s in starts for line in file.make(s, min(s + file.block, file.rows))["value"].to_pylist()]
+    lines = {file.name: list(lines_of(file)) for file in plan(spec) if file.name in wanted}
     return articles_of([*lines["train/news"], *lines["dev/news"]]), lines
 
 

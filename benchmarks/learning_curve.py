@@ -8,7 +8,7 @@ day's users are new. Lines become training data in memory (see readers.py), so t
 import argparse
 import json
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +22,7 @@ from newslake.training.baseline import zero_shot
 from newslake.training.evaluate import Vectors, evaluate
 from newslake.training.train_settings import settings_for
 from newslake.training.trainer import train
-from readers import Article, Shown, articles_of, shown_of, training_data
+from readers import Article, Shown, articles_of, lines_of, shown_of, training_data
 
 SIZES, TEST, MOST_VALID = (1_000, 10_000, 200_000), 10_000, 10_000
 BARS = {1_000: 0.0, 10_000: 0.02, 200_000: 0.08}
@@ -74,13 +74,8 @@ def generated(train_size: int, seed: int) -> tuple[list[Article], list[Shown], l
     )
     files = {file.name: file for file in plan(spec)}
 
-    def lines(name: str) -> Iterator[str]:
-        file = files[name]
-        for start in range(0, file.rows, file.block):
-            yield from file.make(start, min(start + file.block, file.rows))["value"].to_pylist()
-
-    articles = articles_of(line for split in ("train", "dev") for line in lines(f"{split}/news"))
-    train, dev = (shown_of(lines(f"{split}/behaviors"), articles) for split in ("train", "dev"))
+    articles = articles_of(line for split in ("train", "dev") for line in lines_of(files[f"{split}/news"]))
+    train, dev = (shown_of(lines_of(files[f"{split}/behaviors"]), articles) for split in ("train", "dev"))
     random = np.random.default_rng(seed)
     return articles, _mixed(train, random), _mixed(dev, random)
 

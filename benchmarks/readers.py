@@ -4,7 +4,7 @@ For benchmarks that train on many cuts of one world. Attributes, indices, histor
 """
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +13,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from newslake.mind.generator.files import Files
 from newslake.training.data import Catalogue, Impressions, TrainingData, codes_of
 from newslake.training.staging import CLICK_WIDTHS, CLICKS_PER_ROW_GROUP
 
@@ -39,6 +40,12 @@ class Shown:
     history: tuple[str, ...]
     candidates: tuple[str, ...]
     labels: tuple[int, ...]
+
+
+def lines_of(file: Files) -> Iterator[str]:
+    """The lines that the generator would write to a file."""
+    for start in range(0, file.rows, file.block):
+        yield from file.make(start, min(start + file.block, file.rows))["value"].to_pylist()
 
 
 def articles_of(lines: Iterable[str]) -> list[Article]:

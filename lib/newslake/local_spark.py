@@ -42,8 +42,9 @@ def set_up(spark_home: Path) -> list[str]:
     wanted = (source / lock).read_text(encoding="utf-8")
     fetched = fetch_jars(spark_home / "jars", wanted, f"conf/spark/{lock}", spark_home)
     # What an older lock put there: pip takes only its own jars away when pyspark moves on, and two Deltas would be on Spark's path.
+    names = _locked_jars(wanted)
     for jar in (spark_home / "jars").glob("*.jar"):
-        if jar.name.startswith(_OURS) and jar.name not in _locked_jars(wanted):
+        if jar.name.startswith(_OURS) and jar.name not in names:
             jar.unlink()
     conf = spark_home / "conf"
     conf.mkdir(exist_ok=True)
