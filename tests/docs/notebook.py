@@ -2,11 +2,12 @@
 
 import contextlib
 import io
+import json
 import sys
 from pathlib import Path
 from typing import Any
 
-from newslake.reference.notebook import Notebook, code_cells, load, save
+from newslake.reference.notebook import Notebook, code_cells, load
 
 FOLDER = "folder"
 """The notebook's own name for where it works: a temporary folder, which what is kept of its output does not name."""
@@ -27,6 +28,11 @@ def run(notebook: Notebook) -> dict[str, Any]:
         cell["execution_count"] = number
         cell["outputs"] = [{"name": "stdout", "output_type": "stream", "text": lines}] if lines else []
     return names
+
+
+def save(notebook: Notebook, file: Path) -> None:
+    """Keep the notebook, laid out as Jupyter does."""
+    file.write_text(json.dumps(notebook, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

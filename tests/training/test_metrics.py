@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import ndcg_score, roc_auc_score
 
-from newslake.training.metrics import ImpressionMetrics, impression_metrics, ranking_metrics
+from newslake.training.metrics import ImpressionMetrics, impression_metrics
 
 TOLERANCE = 1e-9
 
@@ -122,10 +122,10 @@ def test_scores_of_one_impression_do_not_reach_into_another() -> None:
 
 
 def test_without_a_usable_impression_there_is_no_mean() -> None:
-    found = ranking_metrics([0.5, 0.5, 0.1], [1, 1, 0], [0, 2, 2, 3])
+    found = impression_metrics([0.5, 0.5, 0.1], [1, 1, 0], [0, 2, 2, 3]).mean()
     assert (found.auc, found.mrr, found.ndcg_at_5, found.ndcg_at_10) == (None, None, None, None)
     assert (found.impressions, found.impressions_left_out) == (0, 3)
-    assert ranking_metrics([], [], [0]).impressions_left_out == 0
+    assert impression_metrics([], [], [0]).mean().impressions_left_out == 0
 
 
 @pytest.mark.parametrize(
@@ -141,4 +141,4 @@ def test_without_a_usable_impression_there_is_no_mean() -> None:
 )
 def test_what_cannot_be_ranked_is_refused(scores: Any, labels: Any, offsets: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        ranking_metrics(scores, labels, offsets)
+        impression_metrics(scores, labels, offsets)

@@ -35,8 +35,3 @@ def load(file: Path) -> Notebook:
     """The notebook of a file."""
     notebook: Notebook = json.loads(file.read_text(encoding="utf-8"))
     return notebook
-
-
-def save(notebook: Notebook, file: Path) -> None:
-    """Keep the notebook, laid out as Jupyter does."""
-    file.write_text(json.dumps(notebook, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

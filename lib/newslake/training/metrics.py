@@ -62,11 +62,6 @@ class RankingMetrics:
     impressions_left_out: int
 
 
-def ranking_metrics(scores: npt.ArrayLike, labels: npt.ArrayLike, offsets: npt.ArrayLike) -> RankingMetrics:
-    """Means of AUC, MRR, nDCG@5 and nDCG@10 over impressions; arguments as in `impression_metrics`."""
-    return impression_metrics(scores, labels, offsets).mean()
-
-
 def impression_metrics(scores: npt.ArrayLike, labels: npt.ArrayLike, offsets: npt.ArrayLike) -> ImpressionMetrics:
     """AUC, MRR, nDCG@5 and nDCG@10 of each impression.
 
