@@ -105,7 +105,7 @@ def run_job(
     facts: Mapping[str, str] | None = None,
     profile: Profile | None = None,
 ) -> JobRun:
-    """Run one job in a session that is there already, and keep the run in job_runs.
+    """Run one job in a session that is there already, and keep the run in job_starts and job_runs.
 
     Args:
         job: the job's function.

@@ -1,16 +1,18 @@
-"""What one run of a job reports: progress on stderr, a summary, and its row in the table job_runs."""
+"""What one run of a job reports: progress on stderr, a summary, and its rows in the tables job_starts and job_runs."""
 
 import logging
 import re
 import secrets
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 
 from py4j.protocol import Py4JJavaError
 from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
 
 from newslake.errors import UserError
 from newslake.frames import frame_of
@@ -22,6 +24,7 @@ log = logging.getLogger("newslake")
 SIGN_OF_LIFE, LAG = "last sign of life", "lag in seconds"
 """Facts of a stream's run: when it last looked for messages (ISO, UTC), and how long the oldest one that waited had waited then."""
 
+_BEGUN, _ENDED = "job_starts", "job_runs"
 _SECRET_NAME = re.compile(r"(token|password|passwd|secret|credentials?|key|webhook)$", re.IGNORECASE)  # max_tokens is none
 _SECRET_IN_URI = re.compile(r"(?<=://)[^/@\s]+(?=@)|(?<=[?&])(sig|token|password|secret)=[^&\s]+", re.IGNORECASE)
 
@@ -90,26 +93,35 @@ class JobRun:
 
 @contextmanager
 def recorded(lake: Lakehouse, run: JobRun) -> Iterator[None]:
-    """Keep the run in job_runs: `running` at its start, how it ended at its end. A killed run stays `running`.
+    """Keep the run: a row in job_starts when it begins, one in job_runs when it ends. A killed run has the first alone.
+
+    Both rows are appended, which is 2 executions in Delta; to put the end in place of the start would be 10.
 
     The first run of a new lakehouse has no row at its start, and none where it ends in a user's mistake: a mistyped
     --lakehouse then leaves no folder behind.
     """
-    if known := lake.exists("job_runs"):
-        lake.append("job_runs", _row(lake, run, "running", None))
+    if known := any(lake.exists(table) for table in (_ENDED, _BEGUN)):
+        lake.append(_BEGUN, _begun(lake, run))
     try:
         yield
     except BaseException as error:
         mistake = isinstance(error, UserError)
         if known or not mistake:
-            _try_to_record(lake, run, "mistake" if mistake else "failed", first_line(error))
+            _try_to_record(run, partial(_append_end, lake, run, "mistake" if mistake else "failed", first_line(error)))
         raise
-    _keep(lake, run, "done", None)
+    _append_end(lake, run, "done", None)
 
 
 def keep_running(lake: Lakehouse, run: JobRun) -> None:
     """Bring the row of a run that goes on up to date with what it has counted so far; where that fails, the run goes on."""
-    _try_to_record(lake, run, "running", None)
+    _try_to_record(run, lambda: lake.replace(_BEGUN, _begun(lake, run), where={"run_id": run.run_id}))
+
+
+def every_run(lake: Lakehouse) -> DataFrame:
+    """The runs as job_runs has them, and with outcome `running` those of job_starts that have not ended: they still run, or were killed."""
+    ended, begun = lake.read_or_empty(_ENDED), lake.read_or_empty(_BEGUN)
+    running = begun.join(ended, on="run_id", how="left_anti").withColumn("outcome", F.lit("running"))
+    return ended.unionByName(running, allowMissingColumns=True)
 
 
 def first_line(error: BaseException) -> str:
@@ -128,32 +140,20 @@ def masked(name: str, value: object) -> str:
     return _SECRET_IN_URI.sub("***", str(value))
 
 
-def _try_to_record(lake: Lakehouse, run: JobRun, outcome: str, message: str | None) -> None:
+def _try_to_record(run: JobRun, write: Callable[[], object]) -> None:
     # The job's own failure is what its user must see, not that its record could not be written too.
     try:
-        _keep(lake, run, outcome, message)
+        write()
     except Exception as error:
-        log.warning("%s: the run could not be recorded in job_runs: %s", run.job, first_line(error))
+        log.warning("%s: the run could not be recorded: %s", run.job, first_line(error))
 
 
-def _keep(lake: Lakehouse, run: JobRun, outcome: str, message: str | None) -> None:
-    lake.replace("job_runs", _row(lake, run, outcome, message), where={"run_id": run.run_id})
+def _begun(lake: Lakehouse, run: JobRun) -> DataFrame:
+    counted = (run.rows_read, run.rows_written, run.rows_rejected, run.facts)
+    return frame_of(lake.spark, [(run.run_id, run.job, run.settings, run.started_at, *counted)], lake.schema(_BEGUN))
 
 
-def _row(lake: Lakehouse, run: JobRun, outcome: str, message: str | None) -> DataFrame:
-    contract = lake.schema("job_runs")
-    ended_at = None if outcome == "running" else datetime.now(UTC)
-    values = (
-        run.run_id,
-        run.job,
-        run.settings,
-        run.started_at,
-        ended_at,
-        run.rows_read,
-        run.rows_written,
-        run.rows_rejected,
-        run.facts,
-        outcome,
-        message,
-    )
-    return frame_of(lake.spark, [values], contract)
+def _append_end(lake: Lakehouse, run: JobRun, outcome: str, message: str | None) -> None:
+    counted = (run.rows_read, run.rows_written, run.rows_rejected, run.facts)
+    values = (run.run_id, run.job, run.settings, run.started_at, datetime.now(UTC), *counted, outcome, message)
+    lake.append(_ENDED, frame_of(lake.spark, [values], lake.schema(_ENDED)))

@@ -11,7 +11,7 @@ from pyspark.sql import SparkSession
 
 from newslake.cli import main, run_job
 from newslake.errors import JobFailed, UserError
-from newslake.jobrun import JobRun, masked
+from newslake.jobrun import JobRun, every_run, masked
 from newslake.lakehouse import Lakehouse
 
 PROJECT = Path(__file__).parent.parent.parent
@@ -128,11 +128,11 @@ def test_a_run_that_has_begun_shows_as_running(lake: Lakehouse) -> None:
     outcomes: list[str] = []
 
     def looking_job(lake: Lakehouse, run: JobRun) -> None:
-        outcomes.extend(row.outcome for row in lake.read("job_runs").where("job = 'looking_job'").collect())
+        outcomes.extend(row.outcome for row in every_run(lake).where("job = 'looking_job'").collect())
 
     run_job(looking_job, lake, {})
     assert outcomes == ["running"]
-    assert [row.outcome for row in lake.read("job_runs").where("job = 'looking_job'").collect()] == ["done"]
+    assert [row.outcome for row in every_run(lake).where("job = 'looking_job'").collect()] == ["done"]
 
 
 @pytest.mark.parametrize(

@@ -44,7 +44,7 @@ def lines(capsys: pytest.CaptureFixture[str]) -> tuple[list[str], str]:
 
 
 def job_run(run_id: str, job: str, **columns: Any) -> dict[str, Any]:
-    """A row of job_runs."""
+    """A run: a row of job_runs, or of job_starts while it is running."""
     return {"run_id": run_id, "job": job, "settings": {}, "facts": {}, "outcome": "done", "rows_quarantined": 0, **columns}
 
 

@@ -12,7 +12,7 @@ from newslake.checks.rules import KINDS, Check
 from newslake.frames import frame_of
 from newslake.lakehouse import Lakehouse
 from tests.checks.common import job_run
-from tests.reports.lakes import put
+from tests.reports.lakes import put, put_runs
 
 NOW = datetime(2019, 11, 15, 12, 30)
 
@@ -91,7 +91,7 @@ def test_the_share_of_rejected_inputs_is_that_of_the_last_runs_also_of_one_that_
         job_run(f"r{n}", "import_labels", started_at=NOW - timedelta(hours=10 - n), rows_in=read, rows_quarantined=bad, outcome=outcome)
         for n, (read, bad, outcome) in enumerate(counts)
     ]
-    put(lake, "job_runs", [*runs, job_run("other", "parse_behaviors", started_at=NOW, rows_in=7, rows_quarantined=7)])
+    put_runs(lake, [*runs, job_run("other", "parse_behaviors", started_at=NOW, rows_in=7, rows_quarantined=7)])
     for many, at, wanted in (
         (1, NOW, 0.0),
         (1, NOW - timedelta(hours=6.5), 1.0),
@@ -120,7 +120,7 @@ def test_a_stream_is_as_far_behind_as_its_messages_wait_or_it_is_silent(lake: La
         stream("crashes", 1, outcome="failed", ended_at=NOW),
         stream("broke", 500, outcome="failed", ended_at=NOW - timedelta(minutes=100), facts=sign(100, 1.0)),
     ]
-    put(lake, "job_runs", rows)
+    put_runs(lake, rows)
     found = {str(row["run_id"]): of(lake, "stream_lag", job="stream_articles", topic=row["run_id"])[0] for row in rows}
     wanted = {"starts": 2, "keeps up": 3, "is slow": 20, "was killed": 240, "drains": 50, "crashes": None, "broke": 100}
     assert found == {name: value if value is None else pytest.approx(value) for name, value in wanted.items()}

@@ -42,13 +42,12 @@ def shown(split: str, name: str, user: str, when: datetime, *candidates: tuple[s
 
 
 def job_run(job: str, start: datetime, seconds: float, outcome: str = "done", settings: Mapping[str, str] | None = None) -> dict[str, Any]:
-    ended = None if outcome == "running" else start + timedelta(seconds=seconds)
     return {
         "run_id": f"{job}-{start:%d%H%M}",
         "job": job,
         "settings": dict(settings or {}),
         "started_at": start,
-        "ended_at": ended,
+        "ended_at": start + timedelta(seconds=seconds),
         "rows_in": 7,
         "rows_out": {"news": 5},
         "rows_quarantined": 2,
@@ -119,7 +118,10 @@ ROWS: Mapping[str, Sequence[Mapping[str, Any]]] = {
         job_run("encode_tag_phrases", at(14, 4), 20.0, settings={"as_of": "2019-11-14"}),
         job_run("encode_tag_phrases", at(15, 4), 10.0, settings={"as_of": "2019-11-15"}),
         job_run("encode_articles", at(15, 5), 9.0, "failed"),
-        job_run("encode_articles", at(15, 6), 0.0, "running"),
+    ],
+    "job_starts": [
+        {"run_id": f"encode_articles-15{hour:02}00", "job": "encode_articles", "settings": {}, "started_at": at(15, hour)}
+        for hour in (5, 6)
     ],
     "article_embeddings": [
         {"news_id": name, "encoder_id": "e1", "content_hash": digest, "token_count": 9, "embedding": [1.0, 0.0]}

@@ -27,6 +27,12 @@ def frame(lake: Lakehouse, table: str, rows: Sequence[dict[str, Any]]) -> DataFr
     return frame_of(lake.spark, values, contract)
 
 
+def put_runs(lake: Lakehouse, runs: Sequence[dict[str, Any]]) -> None:
+    """Write runs: those that are `running` to job_starts, the others to job_runs."""
+    put(lake, "job_starts", [run for run in runs if run["outcome"] == "running"])
+    put(lake, "job_runs", [run for run in runs if run["outcome"] != "running"])
+
+
 def job_runs() -> list[dict[str, Any]]:
     """Two parses, the second with nothing new; two trainings; a failed encoding, a killed vote; the pipeline's own run."""
     at = {
@@ -126,7 +132,7 @@ def fill(lake: Lakehouse) -> None:
         for n, title in enumerate(titles)
     ]
     put(lake, "news", news)
-    put(lake, "job_runs", job_runs())
+    put_runs(lake, job_runs())
     put(lake, "model_metrics", model_metrics())
     put(
         lake,

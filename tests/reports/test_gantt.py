@@ -11,7 +11,7 @@ from newslake.jobrun import JobRun
 from newslake.lakehouse import Lakehouse
 from newslake.reports.gantt import gantt, gather_gantt, time_ticks
 from newslake.reports.report import write_report
-from tests.reports.lakes import put
+from tests.reports.lakes import put_runs
 from tests.reports.test_report import Page
 
 DAY = datetime(2019, 11, 15)
@@ -69,7 +69,7 @@ def test_the_runs_are_those_of_the_last_day(lake: Lakehouse) -> None:
         run("runner", "run_pipeline", at(1), at(11)),
         run("own", "check_lakehouse", at(12), None, "running"),
     ]
-    put(lake, "job_runs", rows)
+    put_runs(lake, rows)
     chart = gather_gantt(lake, "own")
     assert chart is not None
     assert (chart.since, chart.until) == (at(-14), at(10, 90))
@@ -83,7 +83,7 @@ def test_the_runs_are_those_of_the_last_day(lake: Lakehouse) -> None:
 
 @pytest.mark.parametrize("hours", [1, 0])
 def test_the_page_draws_a_bar_for_each_run(lake: Lakehouse, hours: int) -> None:
-    put(lake, "job_runs", [run(f"r{n}", "<b>job</b>", at(n * hours), at(n * hours, 30), ("done", "failed")[n % 2]) for n in range(5)])
+    put_runs(lake, [run(f"r{n}", "<b>job</b>", at(n * hours), at(n * hours, 30), ("done", "failed")[n % 2]) for n in range(5)])
     write_report(lake, JobRun("write_report"))
     page = Page(Path(f"{lake.root}/_report/report.html").read_text())
     assert page.open == []

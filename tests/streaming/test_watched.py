@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from newslake.cli import run_job
+from newslake.jobrun import every_run
 from newslake.lakehouse import Lakehouse
 from newslake.mind.labels import import_labels
 from newslake.streaming import watch
@@ -64,7 +65,7 @@ def test_a_running_stream_says_how_far_it_is(lake: Lakehouse, tmp_path: Path, mo
         # Once it has nothing to do, nothing waits.
         while time.monotonic() < deadline and (facts.get("batches") != "1" or facts.get("lag in seconds") != "0.0"):
             time.sleep(0.5)
-            row = lake.read("job_runs").where("job = 'stream_behaviors'").head()
+            row = every_run(lake).where("job = 'stream_behaviors'").head()
             facts = row["facts"] if row is not None else {}
     finally:
         for query in own.spark.streams.active:

@@ -35,7 +35,7 @@ def check_lakehouse(lake: Lakehouse, run: JobRun, *, checks: str = "standard", w
         checked_address(address)
     moment = _moment(at)
     rules = load_checks(checks)
-    if not lake.exists("job_runs"):
+    if not any(lake.exists(table) for table in ("job_starts", "job_runs")):
         raise UserError(f"there is no lakehouse in {lake}: no job has run there; say where the tables are with --lakehouse")
     results = []
     for place, check in enumerate(rules, start=1):

@@ -10,7 +10,7 @@ from pyspark.sql import DataFrame, Row
 from pyspark.sql import functions as F
 
 from newslake.checks.rules import Check
-from newslake.jobrun import LAG, SIGN_OF_LIFE
+from newslake.jobrun import LAG, SIGN_OF_LIFE, every_run
 from newslake.lakehouse import Lakehouse
 from newslake.reports.online import shown_feeds
 
@@ -98,7 +98,7 @@ def _row_count(lake: Lakehouse, settings: Mapping[str, Any], at: datetime) -> Me
 
 def _quarantine_share(lake: Lakehouse, settings: Mapping[str, Any], at: datetime) -> Measured:
     job, most = settings["job"], settings["runs"]
-    runs = lake.read("job_runs").where((F.col("job") == job) & (F.col("rows_in") > 0) & (F.col("started_at") <= F.lit(at)))
+    runs = every_run(lake).where((F.col("job") == job) & (F.col("rows_in") > 0) & (F.col("started_at") <= F.lit(at)))
     last = runs.orderBy(F.desc("started_at")).limit(most)
     found = _one(last.agg(F.count("*").alias("runs"), F.sum("rows_in").alias("read"), F.sum("rows_quarantined").alias("rejected")))
     if not found["runs"]:
@@ -111,7 +111,7 @@ def _quarantine_share(lake: Lakehouse, settings: Mapping[str, Any], at: datetime
 
 def _stream_lag(lake: Lakehouse, settings: Mapping[str, Any], at: datetime) -> Measured:
     job, topic = settings["job"], settings["topic"]
-    runs = lake.read("job_runs").where((F.col("job") == job) & (F.col("started_at") <= F.lit(at)))
+    runs = every_run(lake).where((F.col("job") == job) & (F.col("started_at") <= F.lit(at)))
     if topic is not None:
         runs = runs.where(F.col("settings")["topic"] == topic)
     sign = F.try_to_timestamp(F.col("facts")[SIGN_OF_LIFE])

@@ -42,8 +42,8 @@ class Kind:
 KINDS: Mapping[str, Kind] = {
     "freshness": Kind("hours", ("table",), {"column": None}, ("at_most",)),
     "row_count": Kind("times the week before", ("table", "column")),
-    "quarantine_share": Kind("of the input", ("job",), {"runs": 1}, ("at_most",), ("job_runs",), READERS),
-    "stream_lag": Kind("minutes", ("job",), {"topic": None}, ("at_most",), ("job_runs",), STREAMS),
+    "quarantine_share": Kind("of the input", ("job",), {"runs": 1}, ("at_most",), ("job_starts",), READERS),
+    "stream_lag": Kind("minutes", ("job",), {"topic": None}, ("at_most",), ("job_starts",), STREAMS),
     "feed_coverage": Kind("of the readers", (), {"days": 7, "hours": 1}, ("at_least",), ("newsfeed", "impressions")),
     "feed_rows": Kind("articles", (), {"hours": 1}, ("at_least",), ("newsfeed",)),
     "calibration": Kind("times what was observed", (), {"days": 7, "least_shown": 1000}, looks_at=("impressions", "newsfeed")),

@@ -3,7 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
+from functools import reduce
 
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from newslake.jobrun import JobRun
@@ -35,9 +37,8 @@ RULES = (
     Rule("user_tags", "as_of", "user_days", latest_stays=True),
     Rule("user_topics", "as_of", "user_days", latest_stays=True),
     Rule("user_articles", "as_of", "user_days", latest_stays=True),
-    Rule(
-        "profile_days", "as_of", "user_days", latest_stays=True
-    ),  # after user_articles, whose days without a row here are an older version's
+    # After user_articles, whose days without a row here are an older version's.
+    Rule("profile_days", "as_of", "user_days", latest_stays=True),
     Rule(MATCHES, "as_of", "user_days", latest_stays=True),
     Rule("newsfeed", "hour", "newsfeed_days", latest_stays=True),
     Rule("article_ctr", "as_of", "newsfeed_days", latest_stays=True),
@@ -49,6 +50,7 @@ RULES = (
     Rule("search_queries", "searched_at", "behavior_days"),
     Rule("short_text_votes", "as_of", "vote_days", latest_stays=True),
     Rule("quarantine", "ingested_at", "quarantine_days"),
+    Rule("job_starts", "started_at", "job_run_days"),
     Rule("job_runs", "started_at", "job_run_days"),
     Rule("check_results", "checked_at", "job_run_days"),
 )
@@ -62,23 +64,33 @@ def retain(lake: Lakehouse, run: JobRun, today: date, days: Mapping[str, int | N
         today: the day that ages count from.
         days: setting -> days to keep; None keeps all.
     """
-    for rule in RULES:
-        kept = days.get(rule.setting)
-        if kept is None or not lake.exists(rule.table):
-            continue
-        report_deleted(run, rule.table, lake.delete(rule.table, _too_old(lake, rule, today - timedelta(days=kept))))
+    limits = {rule: today - timedelta(days=kept) for rule in RULES if (kept := days.get(rule.setting)) and lake.exists(rule.table)}
+    for rule, condition in _with_old_rows(lake, limits).items():
+        report_deleted(run, rule.table, lake.delete(rule.table, condition))
     if (kept := days.get("tag_phrase_days")) is not None and lake.exists(PHRASES):
         report_deleted(run, PHRASES, _forget_phrases(lake, today - timedelta(days=kept)))
 
 
-def _too_old(lake: Lakehouse, rule: Rule, limit: date) -> str:
+def _with_old_rows(lake: Lakehouse, limits: Mapping[Rule, date]) -> dict[Rule, str]:
+    """The rules whose tables have rows before the limit, with the condition of these. All tables are looked at in one query: most days
+    there is nothing to delete, and a DELETE that finds nothing is six queries in Delta.
+    """
+    looks = []
+    for place, (rule, limit) in enumerate(limits.items()):
+        old = F.count_if(F.col(rule.column) < F.lit(limit)).alias("old")
+        # A value of the table's own, as text: a date or a timestamp.
+        looks.append(lake.read(rule.table).agg(F.lit(place).alias("place"), old, F.max(rule.column).cast("string").alias("latest")))
+    if not looks:
+        return {}
+    found = {row["place"]: row for row in reduce(DataFrame.unionAll, looks).collect()}
+    return {
+        rule: _too_old(rule, limit, found[place]["latest"]) for place, (rule, limit) in enumerate(limits.items()) if found[place]["old"]
+    }
+
+
+def _too_old(rule: Rule, limit: date, latest: str) -> str:
     old = f"{quoted(rule.column)} < DATE'{limit}'"
-    if not rule.latest_stays:
-        return old
-    row = lake.read(rule.table).agg(F.max(rule.column)).head()
-    latest = None if row is None else row[0]
-    # A value of the table's own, as text: a date or a timestamp.
-    return f"{old} AND {quoted(rule.column)} < '{latest}'" if latest is not None else old
+    return f"{old} AND {quoted(rule.column)} < '{latest}'" if rule.latest_stays else old
 
 
 def _forget_phrases(lake: Lakehouse, limit: date) -> int:

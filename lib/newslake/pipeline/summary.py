@@ -8,7 +8,7 @@ from pyspark.sql import functions as F
 from newslake.lakehouse import Lakehouse
 from newslake.pipeline.steps import Step
 from newslake.reports.decisions import Verdict, gather_decisions
-from newslake.tablespec import table_names
+from newslake.reports.intake import gather_tables
 
 _METRICS = {"auc": "AUC", "mrr": "MRR", "ndcg_at_5": "nDCG@5", "ndcg_at_10": "nDCG@10"}
 
@@ -115,8 +115,7 @@ def _feed(lake: Lakehouse) -> str:
 
 def tables_built(lake: Lakehouse) -> str:
     """The tables that are there, with their rows."""
-    there = [table for table in table_names() if lake.exists(table)]
-    return "\n".join(f"  {table:24} {lake.read(table).count():>10,} rows" for table in there)
+    return "\n".join(f"  {table.name:24} {table.rows:>10,} rows" for table in gather_tables(lake))
 
 
 def last_report(lake: Lakehouse) -> str | None:

@@ -33,6 +33,14 @@ VIEWS: Mapping[str, View] = {
           i.news_id, i.clicked, n.category, n.subcategory, n.title
         FROM {impressions} i LEFT JOIN {news} n ON n.news_id = i.news_id""",
     ),
+    "every_run": View(
+        "One row is one run of one job: as job_runs has it once it has ended, else `running`, also where it was killed",
+        ("job_starts", "job_runs"),
+        """SELECT run_id, job, settings, started_at, ended_at, rows_in, rows_out, rows_quarantined, facts, outcome, message FROM {job_runs}
+        UNION ALL
+        SELECT run_id, job, settings, started_at, NULL, rows_in, rows_out, rows_quarantined, facts, 'running', NULL
+        FROM {job_starts} WHERE run_id NOT IN (SELECT run_id FROM {job_runs})""",
+    ),
     "last_runs": View(
         "One row is the last complete run of a job (of a job and model, where it trains several)",
         ("job_runs",),

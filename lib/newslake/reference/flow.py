@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from newslake.tablespec import table_names, table_spec
 
-BY_ALL = frozenset({"job_runs"})
+BY_ALL = frozenset({"job_starts", "job_runs"})
 """What every job writes."""
 
 

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from newslake.jobrun import SIGN_OF_LIFE
+from newslake.jobrun import SIGN_OF_LIFE, every_run
 from newslake.lakehouse import Lakehouse
 from newslake.reports.charts import Scale, Tick
 from newslake.reports.runs import RUNNERS, variant
@@ -79,7 +79,7 @@ def recent(runs: DataFrame, leave_out: str, hours: float = _HOURS) -> DataFrame:
     A run that has not ended counts to its last sign of life, where it gives any; else to its begin: it may have been killed.
 
     Args:
-        runs: rows of job_runs; those that only call or look at others are left out.
+        runs: see every_run; those that only call or look at others are left out.
         leave_out: run_id of the run that makes the report.
         hours: how far back.
     """
@@ -94,7 +94,7 @@ def recent(runs: DataFrame, leave_out: str, hours: float = _HOURS) -> DataFrame:
 
 def gather_gantt(lake: Lakehouse, leave_out: str) -> Gantt | None:
     """The last day's runs; None where there is none."""
-    rows = recent(lake.read("job_runs"), leave_out).limit(_RUNS + 1).collect()
+    rows = recent(every_run(lake), leave_out).limit(_RUNS + 1).collect()
     return gantt([tuple(row) for row in rows[:_RUNS]], len(rows) - len(rows[:_RUNS]))
 
 

@@ -6,6 +6,7 @@ from datetime import datetime
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
+from newslake.jobrun import every_run
 from newslake.lakehouse import Lakehouse
 from newslake.reports.charts import LogScale, Tick, log_scale
 
@@ -81,7 +82,7 @@ def recent_runs(runs: DataFrame, leave_out: str) -> DataFrame:
     """Each job's latest runs, numbered: `place` 1 is the latest of any outcome, `done_place` 1 the latest that is done.
 
     Args:
-        runs: rows of job_runs.
+        runs: see every_run.
         leave_out: run_id of the run that makes the report.
 
     Returns:
@@ -118,7 +119,7 @@ def recent_runs(runs: DataFrame, leave_out: str) -> DataFrame:
 
 def gather_runs(lake: Lakehouse, leave_out: str) -> Runs | None:
     """What the report shows of job_runs; None where no other run is there."""
-    rows = recent_runs(lake.read("job_runs"), leave_out).limit(_JOBS * (_EARLIER + 2)).collect()
+    rows = recent_runs(every_run(lake), leave_out).limit(_JOBS * (_EARLIER + 2)).collect()
     if not rows:
         return None
     jobs = list(dict.fromkeys((row["job"], row["variant"]) for row in rows))

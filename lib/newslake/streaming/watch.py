@@ -1,4 +1,4 @@
-"""An eye on a running stream: how long messages wait, and signs of life in job_runs and for Prometheus."""
+"""An eye on a running stream: how long messages wait, and signs of life in job_starts and for Prometheus."""
 
 import time
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from newslake.options import utc_now
 from newslake.streaming.metrics import MetricsFile, Seen
 
 SIGN_S = 300.0
-"""How often a stream says in job_runs that it is alive: each time is a commit."""
+"""How often a stream says in job_starts that it is alive: each time is a commit."""
 METRICS_S = 15.0
 """How often its metrics are written, beside after each batch."""
 
