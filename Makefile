@@ -84,7 +84,7 @@ $(READY): requirements.lock setup.py conf/spark/jars.lock conf/spark/local.conf 
 	$(BIN)/pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
 	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --require-hashes --requirement requirements.lock
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
-	$(BIN)/python -m newslake.local_spark
+	$(BIN)/python -m newslake.spark.local_setup
 	@touch $(READY)
 
 $(SPARK40_VENV)/.ready: $(READY) conf/spark/jars-4.0.lock
@@ -92,5 +92,5 @@ $(SPARK40_VENV)/.ready: $(READY) conf/spark/jars-4.0.lock
 	$(BIN)/uv pip install --quiet --compile-bytecode --python $(SPARK40_VENV)/bin/python --require-hashes --requirement requirements.lock
 	$(BIN)/uv pip install --quiet --compile-bytecode --python $(SPARK40_VENV)/bin/python --no-deps $(SPARK40)
 	$(BIN)/uv pip install --quiet --python $(SPARK40_VENV)/bin/python --no-deps --no-build-isolation --editable .
-	$(SPARK40_VENV)/bin/python -m newslake.local_spark
+	$(SPARK40_VENV)/bin/python -m newslake.spark.local_setup
 	@touch $@

@@ -14,8 +14,8 @@ SPARK = [
 ]
 
 RUNTIME = [
-    # 0.13.1's thread pool silently drops row groups, and it repeats one row-group order every epoch. training/petastorm_compat.py gives
-    # 0.12.1 what newer pyarrow and numpy no longer have.
+    # 0.13.1's thread pool silently drops row groups, and it repeats one row-group order every epoch. training/data/petastorm_compat.py
+    # gives 0.12.1 what newer pyarrow and numpy no longer have.
     "petastorm==0.12.1",
     "pyarrow>=15",
     "numpy>=1.26",
@@ -103,7 +103,7 @@ setup(
     package_data={
         "newslake.schemas": ["*.sql"],
         "newslake.conf": ["*.yaml", "spark/*", "checks/*"],
-        "newslake.mind.generator": ["*.yaml"],
+        "newslake.sample": ["*.yaml"],
         "newslake.reports": ["templates/*"],
     },
     install_requires=RUNTIME,

@@ -18,13 +18,13 @@ from pyspark.sql import functions as F
 
 from common import Measures, bench_arguments
 from newsfeed import EVERYTHING, ndcg
-from newslake.classes import classed_news
-from newslake.cli import run_job
-from newslake.lakehouse import Lakehouse
+from newslake.lake.lakehouse import Lakehouse
 from newslake.ranking import feed
 from newslake.ranking.calibration import DEPTH, calibrated, divergence, mixes, relevance_of
 from newslake.ranking.newsfeed import rank_newsfeed
-from newslake.session import spark_session
+from newslake.run.cli import run_job
+from newslake.spark.session import spark_session
+from newslake.switches.classes import classed_news
 from world import DEV_DAY, SEED, tables, world_spec
 
 CORES = len(os.sched_getaffinity(0))

@@ -25,10 +25,10 @@ from transformers import AutoModel, AutoTokenizer
 
 from common import Measures, bench_arguments, sgemm_gflops
 from newslake.intake.articles import content_hash
-from newslake.jobrun import JobRun
-from newslake.lakehouse import Lakehouse
-from newslake.mind.generator import GeneratorSpec, generate
-from newslake.session import spark_session
+from newslake.lake.lakehouse import Lakehouse
+from newslake.run.jobrun import JobRun
+from newslake.sample import GeneratorSpec, generate
+from newslake.spark.session import spark_session
 from newslake.text.articles import encode_articles, one_of_each_text, segments
 from newslake.text.embed import embed_column
 from newslake.text.encoder import Encoder

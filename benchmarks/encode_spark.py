@@ -23,10 +23,10 @@ from transformers import AutoTokenizer, BertConfig, BertModel
 
 from common import Measures, bench_arguments
 from newslake.intake.articles import content_hash
-from newslake.jobrun import JobRun
-from newslake.lakehouse import Lakehouse
-from newslake.mind.generator import GeneratorSpec, generate
-from newslake.session import spark_session
+from newslake.lake.lakehouse import Lakehouse
+from newslake.run.jobrun import JobRun
+from newslake.sample import GeneratorSpec, generate
+from newslake.spark.session import spark_session
 from newslake.text.articles import encode_articles
 from newslake.text.spec import DEFAULT_MODEL, EncoderSpec, resolve
 

@@ -16,9 +16,9 @@ from pyspark.sql import functions as F
 from sklearn.metrics import ndcg_score, roc_auc_score
 
 from common import Measures, PeakMemory, bench_arguments
-from newslake.session import spark_session
+from newslake.spark.session import spark_session
+from newslake.training.judging.spark_evaluate import METRICS, metrics_of, scored, write_vectors
 from newslake.training.metrics import impression_metrics
-from newslake.training.spark_evaluate import METRICS, metrics_of, scored, write_vectors
 
 CORES = len(os.sched_getaffinity(0))
 USERS, ARTICLES, DIM = 50_000, 20_000, 64

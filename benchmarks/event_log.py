@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from newslake.lakehouse import Lakehouse
-from newslake.session import spark_session, spark_settings
+from newslake.lake.lakehouse import Lakehouse
+from newslake.spark.session import spark_session, spark_settings
 
 _SQL = "org.apache.spark.sql.execution.ui.SparkListenerSQLExecutionStart"
 

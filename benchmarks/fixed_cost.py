@@ -17,8 +17,8 @@ from pathlib import Path
 from pyspark.sql import functions as F
 
 from event_log import costs, events, logged, windows_of
-from newslake.cli import run_job
 from newslake.pipeline.run import run_pipeline
+from newslake.run.cli import run_job
 
 KEPT = Path(__file__).with_suffix(".json")
 SAMPLE = {"articles": 400, "users": 50, "impressions": 300, "epochs": 1, "whole": True}

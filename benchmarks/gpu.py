@@ -28,16 +28,16 @@ import pyarrow as pa
 import torch
 
 from common import Measures, bench_parser
-from newslake.mind.generator import GeneratorSpec
-from newslake.mind.generator.generate import plan
+from newslake.sample import GeneratorSpec
+from newslake.sample.generate import plan
 from newslake.search.knn import top_k
 from newslake.search.knn_settings import KnnSettings
 from newslake.text.encoder import Encoder
 from newslake.text.spec import DEFAULT_MODEL, EncoderSpec, Precision, resolve
-from newslake.training.data import TrainingData
-from newslake.training.texts import Texts, tokenizer_of, tuned_encoder
-from newslake.training.train_settings import settings_for
-from newslake.training.trainer import train
+from newslake.training.data.loading import TrainingData
+from newslake.training.data.texts import Texts, tokenizer_of, tuned_encoder
+from newslake.training.loop.trainer import train
+from newslake.training.models.settings import settings_for
 from readers import Article, articles_of, lines_of, shown_of, training_data
 
 CORES = len(os.sched_getaffinity(0))
@@ -136,7 +136,7 @@ def in_spark(measures: Measures, articles: Sequence[Article], device: str, plain
     """The step of encode_articles inside Spark, two tasks on the GPU, their workers warm."""
     from pyspark.sql import types as T
 
-    from newslake.session import spark_session
+    from newslake.spark.session import spark_session
     from newslake.text.embed import EmbedSettings, embed_column
 
     first, second = texts_of(articles)

@@ -25,14 +25,14 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from common import Measures, PeakMemory, bench_arguments, sgemm_gflops
-from newslake.lakehouse import Lakehouse
-from newslake.mind.generator import GeneratorSpec, generate
+from newslake.lake.lakehouse import Lakehouse
+from newslake.sample import GeneratorSpec, generate
 from newslake.search.knn import Items, TopK
 from newslake.search.knn_settings import KnnSettings
 from newslake.search.nearest import nearest
 from newslake.search.product import resolved, rounded
 from newslake.search.vector_files import VectorFiles, ahead, chunks, table_files
-from newslake.session import spark_session
+from newslake.spark.session import spark_session
 from newslake.text.embed import embed_column
 from newslake.text.spec import EncoderSpec, resolve
 

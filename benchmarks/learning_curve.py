@@ -14,14 +14,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from newslake.mind.generator import GeneratorSpec
-from newslake.mind.generator.generate import plan
+from newslake.sample import GeneratorSpec
+from newslake.sample.generate import plan
 from newslake.text.encoder import Encoder
 from newslake.text.spec import EncoderSpec, resolve
-from newslake.training.baseline import zero_shot
-from newslake.training.evaluate import Vectors, evaluate
-from newslake.training.train_settings import settings_for
-from newslake.training.trainer import train
+from newslake.training.loop.evaluate import Vectors, evaluate
+from newslake.training.loop.trainer import train
+from newslake.training.models.baseline import zero_shot
+from newslake.training.models.settings import settings_for
 from readers import Article, Shown, articles_of, lines_of, shown_of, training_data
 
 SIZES, TEST, MOST_VALID = (1_000, 10_000, 200_000), 10_000, 10_000

@@ -11,8 +11,8 @@ import time
 import numpy as np
 
 from common import Measures, bench_arguments
-from newslake.mind.generator import GeneratorSpec
-from newslake.mind.generator.articles import article_truth, messages
+from newslake.sample import GeneratorSpec
+from newslake.sample.articles import article_truth, messages
 from newslake.text.encoder import Encoder
 from newslake.text.spec import EncoderSpec, LongText, resolve
 

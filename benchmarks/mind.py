@@ -24,22 +24,22 @@ from pyspark.sql import functions as F
 
 from common import Measures, bench_parser
 from mind_ranker import KINDS, Judged, judged, rankers
-from newslake.cli import run_job
 from newslake.errors import UserError
-from newslake.jobrun import JobRun
-from newslake.lakehouse import Lakehouse
-from newslake.mind.parse import parse_behaviors
-from newslake.mind.sources import KINDS as FILES
-from newslake.mind.sources import find_sources
+from newslake.intake.sources.mind.files import KINDS as FILES
+from newslake.intake.sources.mind.files import find_sources
+from newslake.intake.sources.mind.parse import parse_behaviors
+from newslake.lake.lakehouse import Lakehouse
 from newslake.ranking.judge import FORMULA
 from newslake.ranking.window import Window, next_hour
-from newslake.session import spark_session
+from newslake.run.cli import run_job
+from newslake.run.jobrun import JobRun
+from newslake.spark.session import spark_session
 from newslake.text.articles import encode_articles
-from newslake.training.compare import ZERO_SHOT, compare_models
-from newslake.training.preparation import Inputs, models_folder, prepare, staging_folder
-from newslake.training.saved import load_saved
-from newslake.training.spark_evaluate import METRICS
-from newslake.training.time_splits import TimeSplits, roles_of
+from newslake.training.data.preparation import Inputs, models_folder, prepare, staging_folder
+from newslake.training.data.time_splits import TimeSplits, roles_of
+from newslake.training.judging.compare import ZERO_SHOT, compare_models
+from newslake.training.judging.spark_evaluate import METRICS
+from newslake.training.models.saved import load_saved
 
 CORES = len(os.sched_getaffinity(0))
 MODELS = (ZERO_SHOT, "mf", "content", "dssm", "nrms")

@@ -8,10 +8,9 @@ from inspect import signature
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from newslake.classes import classed_news
-from newslake.cli import run_job
-from newslake.frames import Frames
-from newslake.lakehouse import Lakehouse
+from newslake.files.folders import read
+from newslake.files.remote import Place
+from newslake.lake.lakehouse import Lakehouse
 from newslake.ranking import ctr, judge
 from newslake.ranking.examples import LABEL
 from newslake.ranking.feed import FeedSettings
@@ -21,11 +20,12 @@ from newslake.ranking.ranker import Ranker, load
 from newslake.ranking.scoring import VectorPaths, with_features
 from newslake.ranking.train import train_ranker
 from newslake.ranking.window import Window
-from newslake.remote import Place
-from newslake.training.folders import read
-from newslake.training.preparation import Prepared, models_folder
-from newslake.training.spark_evaluate import METRICS, metrics_of
-from newslake.training.time_splits import TEST, TRAIN, VALID
+from newslake.run.cli import run_job
+from newslake.spark.frames import Frames
+from newslake.switches.classes import classed_news
+from newslake.training.data.preparation import Prepared, models_folder
+from newslake.training.data.time_splits import TEST, TRAIN, VALID
+from newslake.training.judging.spark_evaluate import METRICS, metrics_of
 
 KINDS = ("linear", "trees")
 DAYS = 7

@@ -23,9 +23,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from common import Measures, bench_arguments
-from newslake.cli import run_job
-from newslake.frames import Frames
-from newslake.lakehouse import Lakehouse
+from newslake.lake.lakehouse import Lakehouse
 from newslake.ranking.features import FEATURES, RATES
 from newslake.ranking.gather import Moments, gathered, vector_folder
 from newslake.ranking.newsfeed import rank_newsfeed
@@ -33,8 +31,10 @@ from newslake.ranking.queries import queries_of
 from newslake.ranking.ranker import Ranker, load
 from newslake.ranking.scoring import with_features
 from newslake.ranking.train import train_ranker
-from newslake.session import spark_session
-from newslake.training.preparation import models_folder
+from newslake.run.cli import run_job
+from newslake.spark.frames import Frames
+from newslake.spark.session import spark_session
+from newslake.training.data.preparation import models_folder
 from world import DEV_DAY, SEED, tables, world_spec
 
 CORES = len(os.sched_getaffinity(0))

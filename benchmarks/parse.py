@@ -38,8 +38,8 @@ Result = dict[str, Any]
 
 def generate_files(folder: Path, impressions: int) -> None:
     """One train split of so many impressions, in files of ROWS_PER_FILE."""
-    from newslake.mind.generator import GeneratorSpec, generate
-    from newslake.session import spark_session
+    from newslake.sample import GeneratorSpec, generate
+    from newslake.spark.session import spark_session
 
     spark = spark_session("parse benchmark", master=f"local[{CORES}]", extra={"spark.ui.enabled": "false"})
     spark.sparkContext.setLogLevel("ERROR")
@@ -71,7 +71,7 @@ def take(generated: Path, folder: Path, impressions: int) -> Path:
 
 def ours(source: Path, target: Path, runs: int) -> list[Result]:
     """The job parse_behaviors, so many times in one session, into new tables each time."""
-    from newslake.session import spark_session
+    from newslake.spark.session import spark_session
 
     spark = spark_session("parse benchmark", master=f"local[{CORES}]", extra={"spark.ui.enabled": "false"})
     spark.sparkContext.setLogLevel("ERROR")
@@ -81,9 +81,9 @@ def ours(source: Path, target: Path, runs: int) -> list[Result]:
 
 
 def _parse(spark: "SparkSession", source: Path, target: Path) -> Result:
-    from newslake.jobrun import JobRun
-    from newslake.lakehouse import Lakehouse
-    from newslake.mind.parse import parse_behaviors
+    from newslake.intake.sources.mind.parse import parse_behaviors
+    from newslake.lake.lakehouse import Lakehouse
+    from newslake.run.jobrun import JobRun
 
     lake, run = Lakehouse(spark, str(target)), JobRun("parse_behaviors")
     start = time.perf_counter()

@@ -24,10 +24,10 @@ from pyspark.sql import functions as F
 from scipy import sparse
 
 from common import Measures, PeakMemory, bench_arguments
-from newslake.frames import Frames
-from newslake.jobrun import JobRun
-from newslake.lakehouse import Lakehouse
-from newslake.session import spark_session
+from newslake.lake.lakehouse import Lakehouse
+from newslake.run.jobrun import JobRun
+from newslake.spark.frames import Frames
+from newslake.spark.session import spark_session
 from newslake.text.embed import embed_column
 from newslake.text.spec import EncoderSpec, resolve
 from newslake.users.encode import encode_tag_phrases

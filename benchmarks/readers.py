@@ -13,9 +13,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from newslake.mind.generator.files import Files
-from newslake.training.data import Catalogue, Impressions, TrainingData, codes_of
-from newslake.training.staging import CLICK_WIDTHS, CLICKS_PER_ROW_GROUP
+from newslake.sample.files import Files
+from newslake.training.data.loading import Catalogue, Impressions, TrainingData, codes_of
+from newslake.training.data.staging import CLICK_WIDTHS, CLICKS_PER_ROW_GROUP
 
 MAX_HISTORY = 50
 

@@ -14,13 +14,13 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 from common import Measures, bench_arguments
-from newslake.cli import run_job
-from newslake.lakehouse import Lakehouse
-from newslake.mind.generator import GeneratorSpec, generate
-from newslake.mind.parse import parse_behaviors
-from newslake.session import spark_session
+from newslake.intake.sources.mind.parse import parse_behaviors
+from newslake.lake.lakehouse import Lakehouse
+from newslake.run.cli import run_job
+from newslake.sample import GeneratorSpec, generate
+from newslake.spark.session import spark_session
 from newslake.text.articles import encode_articles
-from newslake.training.compare import WITH_CONTEXT, compare_models
+from newslake.training.judging.compare import WITH_CONTEXT, compare_models
 from newslake.training.metrics import impression_metrics
 
 CORES = len(os.sched_getaffinity(0))

@@ -21,12 +21,12 @@ import psutil
 
 from common import bench_parser
 from event_log import Cost, Window, costs, events, logged, windows_of
-from newslake.cli import run_job
-from newslake.lakehouse import Lakehouse
-from newslake.mind.generator import GeneratorSpec, generate
-from newslake.mind.parse import parse_behaviors
+from newslake.intake.sources.mind.parse import parse_behaviors
+from newslake.lake.lakehouse import Lakehouse
 from newslake.pipeline.run import run_pipeline
-from newslake.settings import Profile
+from newslake.run.cli import run_job
+from newslake.run.settings import Profile
+from newslake.sample import GeneratorSpec, generate
 from newslake.text.articles import encode_articles
 from newslake.topics.article_vectors import build_article_vectors
 from newslake.topics.assign import assign_topics

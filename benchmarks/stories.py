@@ -19,10 +19,10 @@ import numpy as np
 import pandas as pd
 
 from common import Measures
-from newslake.mind.generator import GeneratorSpec
-from newslake.mind.generator.articles import article_truth, copy_truth, news_lines
 from newslake.ranking.leaders import joined
 from newslake.ranking.stories import find_stories
+from newslake.sample import GeneratorSpec
+from newslake.sample.articles import article_truth, copy_truth, news_lines
 from newslake.text.encoder import Encoder
 from newslake.text.spec import EncoderSpec, resolve
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import train_content
 import train_history
 from common import Measures, bench_arguments
-from newslake.training.data import load_training_data
+from newslake.training.data.loading import load_training_data
 
 
 def main() -> None:

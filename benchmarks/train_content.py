@@ -22,15 +22,15 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from common import Measures
-from newslake.mind.generator import GeneratorSpec, generate
-from newslake.session import spark_session
-from newslake.training.data import Catalogue, Impressions, TrainingData
-from newslake.training.evaluate import evaluate
-from newslake.training.feed import ClickFeed
-from newslake.training.staging import Staged, stage, stage_vectors
-from newslake.training.time_splits import BySplit
-from newslake.training.train_settings import TrainSettings
-from newslake.training.trainer import train
+from newslake.sample import GeneratorSpec, generate
+from newslake.spark.session import spark_session
+from newslake.training.data.feed import ClickFeed
+from newslake.training.data.loading import Catalogue, Impressions, TrainingData
+from newslake.training.data.staging import Staged, stage, stage_vectors
+from newslake.training.data.time_splits import BySplit
+from newslake.training.loop.evaluate import evaluate
+from newslake.training.loop.trainer import train
+from newslake.training.models.settings import TrainSettings
 
 VECTOR_SIZE = 384
 DIM = 50

@@ -21,16 +21,16 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from common import Measures
-from newslake.session import spark_session
-from newslake.training.batches import Clicks
-from newslake.training.checkpoint import Progress, load_checkpoint
-from newslake.training.data import TrainingData, load_training_data
-from newslake.training.distributed import train_together
-from newslake.training.feed import ClickFeed
+from newslake.spark.session import spark_session
+from newslake.training.data.batches import Clicks
+from newslake.training.data.feed import ClickFeed
+from newslake.training.data.loading import TrainingData, load_training_data
+from newslake.training.data.staging import Staged
+from newslake.training.loop.checkpoint import Progress, load_checkpoint
+from newslake.training.loop.distributed import train_together
+from newslake.training.loop.trainer import train
 from newslake.training.models import build_model
-from newslake.training.staging import Staged
-from newslake.training.train_settings import TrainSettings, settings_for
-from newslake.training.trainer import train
+from newslake.training.models.settings import TrainSettings, settings_for
 from train_content import timed
 
 HISTORY, SKIPS, BATCH, TITLE = 50, 4, 128, 30

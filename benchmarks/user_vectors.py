@@ -20,9 +20,9 @@ import numpy as np
 from pyspark.sql import functions as F
 
 from common import Measures, bench_arguments
-from newslake.cli import run_job
-from newslake.lakehouse import Lakehouse
-from newslake.session import spark_session
+from newslake.lake.lakehouse import Lakehouse
+from newslake.run.cli import run_job
+from newslake.spark.session import spark_session
 from newslake.users.user_vectors import build_user_vectors
 from world import DEV_DAY, SEED, matrix, tables, world_spec
 

@@ -20,14 +20,14 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from common import Measures
-from newslake.jobrun import JobRun
-from newslake.lakehouse import Lakehouse
-from newslake.mind.generator import GeneratorSpec, generate
-from newslake.mind.labels import import_labels
+from newslake.intake.sources.labels.load import import_labels
+from newslake.lake.lakehouse import Lakehouse
+from newslake.run.jobrun import JobRun
+from newslake.sample import GeneratorSpec, generate
 from newslake.search.reclassify import reclassify_short_text
-from newslake.session import spark_session
+from newslake.spark.session import spark_session
 from newslake.text.articles import encode_articles
-from newslake.training.classifier import train_text_classifier
+from newslake.training.classifier.train import train_text_classifier
 
 CORES = len(os.sched_getaffinity(0))
 DAY = "2019-11-16"

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 from pyspark.sql import DataFrame, SparkSession
 
-from newslake.cli import run_job
-from newslake.lakehouse import Lakehouse
-from newslake.mind.generator import GeneratorSpec, generate
-from newslake.mind.parse import parse_behaviors
+from newslake.intake.sources.mind.parse import parse_behaviors
+from newslake.lake.lakehouse import Lakehouse
+from newslake.run.cli import run_job
+from newslake.sample import GeneratorSpec, generate
 from newslake.text.articles import encode_articles
 from newslake.topics.article_vectors import build_article_vectors
 from newslake.topics.assign import assign_topics

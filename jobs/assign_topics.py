@@ -1,6 +1,6 @@
 """Gives every new article its two most relevant topics, by a model fitted before; writes article_topics."""
 
-from newslake.cli import main
+from newslake.run.cli import main
 from newslake.topics.assign import assign_topics
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Joins each article's embedding with the vector of its topics; writes article_vectors."""
 
-from newslake.cli import main
+from newslake.run.cli import main
 from newslake.topics.article_vectors import build_article_vectors
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Makes the users' tag phrases of a day; writes user_phrases and tag_embeddings, and quarantine."""
 
-from newslake.cli import main
+from newslake.run.cli import main
 from newslake.users.phrases import build_phrases
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Brings the users' profiles to a day; writes user_tags, user_topics and user_articles, and quarantine."""
 
-from newslake.cli import main
+from newslake.run.cli import main
 from newslake.users.profiles import build_profiles
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Fits topics on the articles of news, as a new version; writes topics and topic_terms."""
 
-from newslake.cli import main
+from newslake.run.cli import main
 from newslake.topics.fit import fit_topics
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Read EB-NeRD's Parquet files into news, impressions, click_history and reads; what cannot be used goes to quarantine."""
 
-from newslake.cli import main
-from newslake.ebnerd.parse import parse_ebnerd
+from newslake.intake.sources.ebnerd.parse import parse_ebnerd
+from newslake.run.cli import main
 
 if __name__ == "__main__":
     main(parse_ebnerd)

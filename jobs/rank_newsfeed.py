@@ -1,7 +1,7 @@
 """Writes each user's newsfeed for an hour to newsfeed, and the articles' click-through rates to article_ctr."""
 
-from newslake.cli import main
 from newslake.ranking.newsfeed import rank_newsfeed
+from newslake.run.cli import main
 
 if __name__ == "__main__":
     main(rank_newsfeed)

@@ -1,7 +1,7 @@
 """Run a pipeline in one Spark session: every job on the built-in sample, or the hourly, daily or weekly run."""
 
-from newslake.cli import main
 from newslake.pipeline.run import run_pipeline
+from newslake.run.cli import main
 
 if __name__ == "__main__":
     main(run_pipeline)

@@ -1,6 +1,6 @@
 """Reads articles from Kafka or JSON lines as they come; writes news, article_embeddings, article_topics, article_vectors, and Milvus."""
 
-from newslake.cli import main
+from newslake.run.cli import main
 from newslake.streaming.articles import stream_articles
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Trains a classifier of texts on frozen vectors; writes article_class_scores, text_classifiers and text_classifier_classes."""
 
-from newslake.cli import main
-from newslake.training.classifier import train_text_classifier
+from newslake.run.cli import main
+from newslake.training.classifier.train import train_text_classifier
 
 if __name__ == "__main__":
     main(train_text_classifier)

@@ -2,7 +2,7 @@
 
 from pyspark.sql import DataFrame
 
-from newslake.lakehouse import Lakehouse
+from newslake.lake.lakehouse import Lakehouse
 
 
 def put(lake: Lakehouse, table: str, rows: DataFrame) -> None:

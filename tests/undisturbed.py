@@ -8,7 +8,7 @@ from typing import Any
 
 from pyspark.sql import SparkSession
 
-from newslake.lakehouse import Lakehouse
+from newslake.lake.lakehouse import Lakehouse
 from tests.killing import content, kill_job
 
 Moment = Callable[[Path], bool]

@@ -9,7 +9,7 @@ from typing import Any
 __all__ = ["Lakehouse", "jobs", "open_lakehouse", "similar_articles"]
 
 _WHERE = {
-    "Lakehouse": "newslake.lakehouse",
+    "Lakehouse": "newslake.lake.lakehouse",
     "open_lakehouse": "newslake.notebook",
     "similar_articles": "newslake.search.similar",
 }

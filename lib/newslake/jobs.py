@@ -13,9 +13,9 @@ from functools import wraps
 from importlib import import_module
 from typing import Any
 
-from newslake.cli import JobFunction, run_job
-from newslake.jobrun import JobRun
-from newslake.lakehouse import Lakehouse
+from newslake.lake.lakehouse import Lakehouse
+from newslake.run.cli import JobFunction, run_job
+from newslake.run.jobrun import JobRun
 
 _MODULES = {
     "activate_topic_model": "newslake.topics.activate",
@@ -25,21 +25,21 @@ _MODULES = {
     "build_profiles": "newslake.users.profiles",
     "build_user_vectors": "newslake.users.user_vectors",
     "check_lakehouse": "newslake.checks.check",
-    "classify_articles": "newslake.training.classify",
-    "compare_models": "newslake.training.compare",
+    "classify_articles": "newslake.training.classifier.classify",
+    "compare_models": "newslake.training.judging.compare",
     "encode_articles": "newslake.text.articles",
     "encode_tag_phrases": "newslake.users.encode",
     "encode_users": "newslake.training.encode_users",
     "export_vectors": "newslake.serving.job",
     "find_stories": "newslake.ranking.stories",
     "fit_topics": "newslake.topics.fit",
-    "generate_mind": "newslake.mind.generator",
-    "import_labels": "newslake.mind.labels",
-    "import_table": "newslake.tables.importing",
+    "generate_mind": "newslake.sample",
+    "import_labels": "newslake.intake.sources.labels.load",
+    "import_table": "newslake.intake.sources.tables.importing",
     "make_views": "newslake.pipeline.views",
-    "parse_behaviors": "newslake.mind.parse",
-    "parse_ebnerd": "newslake.ebnerd.parse",
-    "promote": "newslake.promotions",
+    "parse_behaviors": "newslake.intake.sources.mind.parse",
+    "parse_ebnerd": "newslake.intake.sources.ebnerd.parse",
+    "promote": "newslake.switches.promotions",
     "purge_news": "newslake.pipeline.purge",
     "rank_newsfeed": "newslake.ranking.newsfeed",
     "reclassify_short_text": "newslake.search.reclassify",
@@ -48,7 +48,7 @@ _MODULES = {
     "stream_behaviors": "newslake.streaming.behaviors",
     "train_ranker": "newslake.ranking.train",
     "train_recommender": "newslake.training.recommender",
-    "train_text_classifier": "newslake.training.classifier",
+    "train_text_classifier": "newslake.training.classifier.train",
     "write_report": "newslake.reports.report",
 }
 __all__ = list(_MODULES)

@@ -1,8 +1,8 @@
 """Opens a lakehouse where there is no command line: in a notebook or a script."""
 
-from newslake.cli import LogLevel, lakehouse_at, set_logging, use_utc
-from newslake.lakehouse import Lakehouse
-from newslake.session import spark_session
+from newslake.lake.lakehouse import Lakehouse
+from newslake.run.cli import LogLevel, lakehouse_at, set_logging, use_utc
+from newslake.spark.session import spark_session
 
 
 def open_lakehouse(

@@ -14,11 +14,11 @@ from pyspark.sql import SparkSession
 import mind
 from mind_ranker import Judged, all_taken
 from newslake.errors import UserError
-from newslake.frames import frame_of
-from newslake.jobrun import JobRun
-from newslake.lakehouse import Lakehouse
-from newslake.mind.generator import GeneratorSpec
-from newslake.mind.generator.generate import plan
+from newslake.lake.lakehouse import Lakehouse
+from newslake.run.jobrun import JobRun
+from newslake.sample import GeneratorSpec
+from newslake.sample.generate import plan
+from newslake.spark.frames import frame_of
 from tests.filling import put
 
 SPEC = GeneratorSpec(

@@ -13,8 +13,8 @@ import pytest
 import yaml
 
 from newslake.checks.check import check_lakehouse
-from newslake.cli import main
-from newslake.lakehouse import Lakehouse
+from newslake.lake.lakehouse import Lakehouse
+from newslake.run.cli import main
 
 
 def check(lake: Lakehouse, folder: Path, *checks: dict[str, Any], **options: str) -> int:

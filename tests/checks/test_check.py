@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from newslake.lakehouse import Lakehouse
-from newslake.mind.labels import import_labels
+from newslake.intake.sources.labels.load import import_labels
+from newslake.lake.lakehouse import Lakehouse
 from tests.checks.common import check, job_run, lines, results
 from tests.reports.lakes import put
 

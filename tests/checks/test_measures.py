@@ -9,8 +9,8 @@ from pyspark.sql import SparkSession
 
 from newslake.checks.measures import covered, measured, row_ratio
 from newslake.checks.rules import KINDS, Check
-from newslake.frames import frame_of
-from newslake.lakehouse import Lakehouse
+from newslake.lake.lakehouse import Lakehouse
+from newslake.spark.frames import frame_of
 from tests.checks.common import job_run
 from tests.reports.lakes import put, put_runs
 

@@ -11,11 +11,11 @@ from pyspark.sql import SparkSession
 
 import newslake
 from newslake import jobs
-from newslake.cli import settings_of
 from newslake.errors import UserError
-from newslake.jobrun import JobRun
-from newslake.lakehouse import Lakehouse
-from newslake.training.time_splits import TimeSplits
+from newslake.lake.lakehouse import Lakehouse
+from newslake.run.cli import settings_of
+from newslake.run.jobrun import JobRun
+from newslake.training.data.time_splits import TimeSplits
 
 PROJECT = Path(__file__).parent.parent.parent
 [CODE] = re.findall(r"```python\n(.*?)```", (PROJECT / "docs" / "python.md").read_text(encoding="utf-8"), flags=re.DOTALL)

@@ -8,14 +8,14 @@ import pytest
 from pyspark.sql import SparkSession
 
 from newslake import jobs
-from newslake.cli import settings_of
+from newslake.lake.tablespec import table_names, table_spec
 from newslake.reference.diagram import RUNS, flowchart, tasks_of
 from newslake.reference.flow import FLOWS, also_writing, whole, writers
 from newslake.reference.pages import COMMAND, prose, table, with_part
 from newslake.reference.settings import ENVIRONMENT
 from newslake.reference.tables import columns
 from newslake.reference.write import pages
-from newslake.tablespec import table_names, table_spec
+from newslake.run.cli import settings_of
 
 PROJECT = Path(__file__).parent.parent.parent
 DOCS = PROJECT / "docs"

@@ -19,11 +19,11 @@ from pyspark.sql import SparkSession
 from pyspark.sql import types as T
 
 from newslake.errors import UserError
-from newslake.frames import frame_of
-from newslake.jobrun import JobRun
-from newslake.lakehouse import Lakehouse
+from newslake.lake.lakehouse import Lakehouse
+from newslake.lake.tablespec import table_names
 from newslake.pipeline.views import VIEWS, create_views, make_views, script
-from newslake.tablespec import table_names
+from newslake.run.jobrun import JobRun
+from newslake.spark.frames import frame_of
 
 TEXT = (Path(__file__).parent.parent.parent / "docs" / "sql.md").read_text(encoding="utf-8")
 QUESTIONS = {int(n): sql for n, sql in re.findall(r"^### (\d+)\. [^\n]+\n.*?```sql\n(.*?)```", TEXT, flags=re.MULTILINE | re.DOTALL)}

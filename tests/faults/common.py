@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from newslake.cli import main
-from newslake.lakehouse import Lakehouse
-from newslake.mind.labels import import_labels
+from newslake.intake.sources.labels.load import import_labels
+from newslake.lake.lakehouse import Lakehouse
+from newslake.run.cli import main
 from tests.killing import content
 
 

@@ -6,9 +6,9 @@ from threading import Barrier
 
 import pytest
 
-from newslake.cli import run_job
-from newslake.lakehouse import Lakehouse
-from newslake.mind.labels import import_labels
+from newslake.intake.sources.labels.load import import_labels
+from newslake.lake.lakehouse import Lakehouse
+from newslake.run.cli import run_job
 from tests.faults.common import news, texts
 
 

@@ -5,7 +5,7 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
-from newslake.lakehouse import Lakehouse
+from newslake.lake.lakehouse import Lakehouse
 from tests.faults.common import import_texts, texts
 
 SLOW = pytest.mark.slow

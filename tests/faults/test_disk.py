@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from pyspark.sql import SparkSession
 
-from newslake.lakehouse import Lakehouse
+from newslake.lake.lakehouse import Lakehouse
 from tests.faults.common import disk, import_texts, remount, texts
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from newslake.faults import explained
+from newslake.run.faults import explained
 
 
 @pytest.mark.parametrize(

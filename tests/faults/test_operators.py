@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from newslake.cli import run_job
-from newslake.lakehouse import Lakehouse
-from newslake.mind.labels import import_labels
+from newslake.intake.sources.labels.load import import_labels
+from newslake.lake.lakehouse import Lakehouse
+from newslake.run.cli import run_job
 from tests.checks.common import check, lines, results, server
 from tests.faults.common import texts
 from tests.ports import free_port

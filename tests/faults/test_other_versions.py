@@ -8,11 +8,11 @@ import pytest
 from pyspark.sql import functions as F
 
 from newslake.errors import UserError
-from newslake.jobrun import JobRun
-from newslake.lakehouse import Lakehouse
+from newslake.lake.lakehouse import Lakehouse
+from newslake.lake.tablespec import table_spec
 from newslake.pipeline.views import make_views
+from newslake.run.jobrun import JobRun
 from newslake.streaming.behaviors import stream_behaviors
-from newslake.tablespec import table_spec
 from tests.faults.common import import_texts, texts
 
 

@@ -11,10 +11,10 @@ import pytest
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
-from newslake.cli import run_job as run_here
-from newslake.lakehouse import Lakehouse
-from newslake.mind.labels import import_labels
-from newslake.mind.parse import parse_behaviors
+from newslake.intake.sources.labels.load import import_labels
+from newslake.intake.sources.mind.parse import parse_behaviors
+from newslake.lake.lakehouse import Lakehouse
+from newslake.run.cli import run_job as run_here
 from tests.faults.common import disk, news, remount, texts
 from tests.killing import PROJECT, content, run_job
 

@@ -3,8 +3,8 @@
 import pytest
 from pyspark.sql import SparkSession
 
-from newslake.frames import frame_of
 from newslake.intake.verdicts import CONFLICT, DUPLICATE, USE, verdicts
+from newslake.spark.frames import frame_of
 
 COLUMNS = "split string, path string, block bigint, row bigint, key string, content bigint, stored boolean, matches boolean"
 

@@ -5,11 +5,11 @@ from collections.abc import Mapping
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from newslake.jobrun import JobRun
-from newslake.lakehouse import Lakehouse
+from newslake.lake.lakehouse import Lakehouse
+from newslake.lake.tablespec import table_names, table_spec
+from newslake.run.jobrun import JobRun
 from newslake.serving.export import export_articles
-from newslake.serving.milvus import default_uri
-from newslake.tablespec import table_names, table_spec
+from newslake.serving.stores.milvus.client import default_uri
 from tests.filling import put
 from tests.serving.rows import article_vectors, trained
 

@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from newslake.cli import main, run_job
 from newslake.errors import JobFailed
-from newslake.jobrun import JobRun
-from newslake.lakehouse import Lakehouse
+from newslake.lake.lakehouse import Lakehouse
 from newslake.pipeline import run as module
 from newslake.pipeline.plan import Task
 from newslake.pipeline.run import run_pipeline
 from newslake.pipeline.runs import daily, readers
+from newslake.run.cli import main, run_job
+from newslake.run.jobrun import JobRun
 from newslake.text.articles import encode_articles
 from newslake.topics.fit import fit_topics
 from tests.killing import commits, content, kill_job

@@ -16,11 +16,11 @@ from databricks.bundles.schemas import Schema
 from databricks.bundles.volumes import Volume
 from packaging.requirements import Requirement
 
-from newslake.cli import job_options
 from newslake.pipeline.bundle import gpu_shares, load_resources
 from newslake.pipeline.plan import Task
 from newslake.pipeline.runs import checks, daily, hourly, streams, weekly
-from newslake.session import spark_settings
+from newslake.run.cli import job_options
+from newslake.spark.session import spark_settings
 
 PROJECT = Path(__file__).parent.parent.parent
 BUNDLE: dict[str, Any] = yaml.safe_load((PROJECT / "databricks.yml").read_text(encoding="utf-8"))

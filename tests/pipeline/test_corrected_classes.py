@@ -8,11 +8,11 @@ import pyarrow.parquet as pq
 import pytest
 from pyspark.sql import functions as F
 
-from newslake.jobrun import JobRun
-from newslake.lakehouse import Lakehouse
+from newslake.lake.lakehouse import Lakehouse
 from newslake.ranking.newsfeed import rank_newsfeed
+from newslake.run.jobrun import JobRun
 from newslake.search.reclassify import reclassify_short_text
-from newslake.training.preparation import Inputs, prepare
+from newslake.training.data.preparation import Inputs, prepare
 from newslake.users.profiles import build_profiles
 from tests.filling import put
 from tests.search import frames

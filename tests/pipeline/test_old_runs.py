@@ -12,15 +12,15 @@ import pytest
 from pyspark.sql import SparkSession
 
 from newslake.errors import UserError
-from newslake.frames import frame_of
-from newslake.jobrun import JobRun
-from newslake.lakehouse import Lakehouse
+from newslake.lake.lakehouse import Lakehouse
 from newslake.pipeline import old_runs
 from newslake.pipeline.leftovers import remove_leftovers
 from newslake.pipeline.old_runs import Made, active, retain_runs, superseded
 from newslake.pipeline.purge import purge_news
-from newslake.promotions import Comparison, decide, promote
-from newslake.training.saved import load_saved
+from newslake.run.jobrun import JobRun
+from newslake.spark.frames import frame_of
+from newslake.switches.promotions import Comparison, decide, promote
+from newslake.training.models.saved import load_saved
 from tests.filling import put
 from tests.pipeline.aged import rows
 from tests.serving.rows import trained

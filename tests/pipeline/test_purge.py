@@ -11,12 +11,12 @@ import pytest
 from pyspark.sql import DataFrame, SparkSession
 
 from newslake.errors import UserError
-from newslake.horizon import horizon
-from newslake.jobrun import JobRun
-from newslake.lakehouse import Lakehouse
+from newslake.lake.lakehouse import Lakehouse
 from newslake.pipeline.purge import needed, parse_horizon, purge_news
+from newslake.run.jobrun import JobRun
 from newslake.serving.export import export_articles
-from newslake.serving.milvus import default_uri
+from newslake.serving.stores.milvus.client import default_uri
+from newslake.switches.horizon import horizon
 from newslake.topics.article_vectors import build_article_vectors
 from tests.filling import put
 from tests.killing import commits

@@ -4,13 +4,13 @@ from datetime import UTC, datetime
 
 import pytest
 
-from newslake.cli import run_job
 from newslake.errors import UserError
-from newslake.jobrun import JobRun
-from newslake.lakehouse import Lakehouse
+from newslake.lake.lakehouse import Lakehouse
 from newslake.pipeline import run as module
 from newslake.pipeline.plan import Task
 from newslake.pipeline.run import run_pipeline
+from newslake.run.cli import run_job
+from newslake.run.jobrun import JobRun
 
 CALLS: list[str] = []
 

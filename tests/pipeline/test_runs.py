@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from newslake.cli import job_options
-from newslake.jobrun import JobRun
-from newslake.lakehouse import Lakehouse
+from newslake.lake.lakehouse import Lakehouse
 from newslake.pipeline.plan import Option, Task, arguments_of, checked, named, without
 from newslake.pipeline.runs import checks, daily, hourly, streams, weekly
 from newslake.pipeline.sample import sample_run
+from newslake.run.cli import job_options
+from newslake.run.jobrun import JobRun
 
 NOT_SHOWN = {"run_pipeline", "stream_behaviors", "make_views", "promote", "check_lakehouse", "parse_ebnerd", "import_table"}
 PROJECT = Path(__file__).parent.parent.parent

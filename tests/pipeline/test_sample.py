@@ -8,13 +8,13 @@ import pytest
 from deltalake import DeltaTable, QueryBuilder
 from pyspark.sql import SparkSession
 
-from newslake.cli import run_job
-from newslake.lakehouse import Lakehouse
+from newslake.lake.lakehouse import Lakehouse
+from newslake.lake.tablespec import table_names
 from newslake.pipeline.run import run_pipeline
 from newslake.pipeline.views import create_views
 from newslake.reference.flow import BY_ALL, FLOWS, whole
-from newslake.settings import Profile
-from newslake.tablespec import table_names
+from newslake.run.cli import run_job
+from newslake.run.settings import Profile
 
 DOCS = Path(__file__).parent.parent.parent / "docs"
 SMALL = {"articles": 500, "users": 100, "impressions": 500, "epochs": 2, "whole": True}

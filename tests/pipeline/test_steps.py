@@ -9,12 +9,12 @@ import pytest
 from pyspark.sql import SparkSession
 
 from newslake.errors import JobFailed, UserError
-from newslake.jobrun import JobRun
-from newslake.lakehouse import Lakehouse
+from newslake.lake.lakehouse import Lakehouse
 from newslake.pipeline.plan import Task
 from newslake.pipeline.steps import Step, _mark, run_steps
 from newslake.pipeline.summary import steps_table
-from newslake.settings import Profile
+from newslake.run.jobrun import JobRun
+from newslake.run.settings import Profile
 
 CALLS: list[str] = []
 

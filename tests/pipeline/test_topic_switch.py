@@ -8,16 +8,16 @@ import pytest
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from newslake.active import active_topic_model
-from newslake.cli import job_options, run_job
-from newslake.frames import frame_of
-from newslake.jobrun import JobRun
-from newslake.lakehouse import Lakehouse
+from newslake.lake.lakehouse import Lakehouse
 from newslake.pipeline.plan import Task
 from newslake.pipeline.runs import daily, hourly
-from newslake.serving.alias import read_name
-from newslake.serving.collection import ARTICLES, KINDS, USERS, existing, holdings
-from newslake.serving.milvus import default_uri, opened
+from newslake.run.cli import job_options, run_job
+from newslake.run.jobrun import JobRun
+from newslake.serving.stores.milvus.alias import read_name
+from newslake.serving.stores.milvus.client import default_uri, opened
+from newslake.serving.stores.milvus.collection import ARTICLES, KINDS, USERS, existing, holdings
+from newslake.spark.frames import frame_of
+from newslake.switches.topic_model import active_topic_model
 from newslake.text.articles import encode_articles
 from newslake.topics.article_vectors import build_article_vectors
 from newslake.topics.assign import assign_topics

@@ -6,12 +6,12 @@ from typing import Any
 import pytest
 from pyspark.sql import functions as F
 
-from newslake.cli import run_job
-from newslake.lakehouse import Lakehouse
-from newslake.mind.generator import GeneratorSpec, generate
-from newslake.mind.labels import import_labels
+from newslake.intake.sources.labels.load import import_labels
+from newslake.lake.lakehouse import Lakehouse
 from newslake.pipeline.plan import Task
 from newslake.pipeline.runs import weekly
+from newslake.run.cli import run_job
+from newslake.sample import GeneratorSpec, generate
 from newslake.text.articles import encode_articles
 
 DAY = "2019-11-15"

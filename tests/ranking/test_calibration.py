@@ -5,8 +5,8 @@ import pytest
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
-from newslake.frames import frame_of
 from newslake.ranking.calibration import calibrated, calibrated_feeds, divergence, mixes, relevance_of
+from newslake.spark.frames import frame_of
 
 ALPHA = 0.01
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from pyspark.sql import DataFrame, SparkSession
 
-from newslake.frames import frame_of
 from newslake.ranking import ctr
+from newslake.spark.frames import frame_of
 
 COUNTS = "news_id string, clicks long, impressions long, recent_clicks double, recent_impressions double"
 GUESS, WEAKEST, STRONGEST = 50.0, 2.0, 10_000.0

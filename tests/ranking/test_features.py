@@ -9,15 +9,15 @@ import pandas as pd
 import pytest
 from pyspark.sql import SparkSession
 
-from newslake.classes import classed_news
-from newslake.frames import Frames, frame_of
-from newslake.lakehouse import Lakehouse
+from newslake.lake.lakehouse import Lakehouse
 from newslake.ranking.ctr import counts_at, estimated_at
 from newslake.ranking.examples import recent_at
 from newslake.ranking.features import FEATURES
 from newslake.ranking.gather import Moments, gathered, impressions_of, vector_folder
 from newslake.ranking.queries import queries_of
 from newslake.ranking.scoring import with_features
+from newslake.spark.frames import Frames, frame_of
+from newslake.switches.classes import classed_news
 from tests.ranking import world
 
 KEYS = ["user_id", "news_id"]

@@ -9,11 +9,11 @@ import pytest
 from pyspark.sql import functions as F
 
 from newslake.errors import UserError
-from newslake.frames import frame_of
-from newslake.jobrun import JobRun
-from newslake.lakehouse import Lakehouse
+from newslake.lake.lakehouse import Lakehouse
 from newslake.ranking.newsfeed import parse_hour, rank_newsfeed
+from newslake.run.jobrun import JobRun
 from newslake.search.knn_settings import SearchOptions
+from newslake.spark.frames import frame_of
 from tests.filling import put
 from tests.killing import arguments_of, commits, content
 from tests.undisturbed import kill_at

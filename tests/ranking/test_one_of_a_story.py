@@ -5,10 +5,10 @@ from datetime import datetime
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
-from newslake.frames import frame_of
 from newslake.ranking import feed
 from newslake.search import vote
 from newslake.search.one_of_a_story import one_of_each, with_story
+from newslake.spark.frames import frame_of
 
 HOUR = datetime(2019, 11, 15, 8)
 STORIES = [("A2", "A1"), ("A3", "A1"), ("A1", "A1"), ("B1", "B1")]

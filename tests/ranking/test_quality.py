@@ -8,10 +8,10 @@ import pyarrow.parquet as pq
 import pytest
 from pyspark.sql import SparkSession
 
-from newslake.frames import frame_of
 from newslake.ranking.calibration import mixes
 from newslake.ranking.quality import distances, quality
 from newslake.search.vector_files import VectorFiles
+from newslake.spark.frames import frame_of
 
 
 def pairwise(unit: np.ndarray) -> float:

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from newslake.errors import UserError
-from newslake.frames import frame_of
-from newslake.jobrun import JobRun
-from newslake.lakehouse import Lakehouse
+from newslake.lake.lakehouse import Lakehouse
 from newslake.ranking.stories import find_stories
+from newslake.run.jobrun import JobRun
+from newslake.spark.frames import frame_of
 from tests.filling import put
 
 START = datetime(2019, 11, 9)

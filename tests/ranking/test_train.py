@@ -13,13 +13,13 @@ from pyspark.sql import SparkSession
 from sklearn.metrics import ndcg_score
 
 from newslake.errors import UserError
-from newslake.jobrun import JobRun
-from newslake.lakehouse import Lakehouse
-from newslake.promotions import in_use, promote
+from newslake.lake.lakehouse import Lakehouse
 from newslake.ranking import ranker
 from newslake.ranking.features import FEATURES
 from newslake.ranking.newsfeed import rank_newsfeed
 from newslake.ranking.train import train_ranker
+from newslake.run.jobrun import JobRun
+from newslake.switches.promotions import in_use, promote
 from tests.killing import arguments_of, content
 from tests.ranking import world
 from tests.undisturbed import kill_at

@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 from pyspark.sql import functions as F
 
-from newslake.frames import frame_of
-from newslake.lakehouse import Lakehouse
+from newslake.lake.lakehouse import Lakehouse
 from newslake.ranking.features import FEATURES
+from newslake.spark.frames import frame_of
 from tests.filling import put
 
 START = datetime(2019, 11, 14)

@@ -3,8 +3,8 @@
 from datetime import datetime, timedelta
 
 from newslake.pipeline.summary import promoted
-from newslake.promotions import NONE, Comparison, Decision
 from newslake.reports.decisions import verdicts
+from newslake.switches.promotions import NONE, Comparison, Decision
 
 AT = datetime(2019, 11, 15)
 

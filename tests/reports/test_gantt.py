@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from newslake.jobrun import JobRun
-from newslake.lakehouse import Lakehouse
+from newslake.lake.lakehouse import Lakehouse
 from newslake.reports.gantt import gantt, gather_gantt, time_ticks
 from newslake.reports.report import write_report
+from newslake.run.jobrun import JobRun
 from tests.reports.lakes import put_runs
 from tests.reports.test_report import Page
 

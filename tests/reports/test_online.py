@@ -7,9 +7,9 @@ import pytest
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
-from newslake.frames import frame_of
-from newslake.lakehouse import Lakehouse
+from newslake.lake.lakehouse import Lakehouse
 from newslake.reports.online import bins, gather_online, rates, shown_feeds
+from newslake.spark.frames import frame_of
 from tests.filling import put
 
 HOUR = datetime(2019, 11, 15, 8)

@@ -10,11 +10,11 @@ import pytest
 from pyspark.sql import SparkSession
 
 from newslake.errors import UserError
-from newslake.jobrun import JobRun
-from newslake.lakehouse import Lakehouse
+from newslake.lake.lakehouse import Lakehouse
 from newslake.reports.page import clean
 from newslake.reports.readers import _clicked
 from newslake.reports.report import gather, write_report
+from newslake.run.jobrun import JobRun
 from tests.reports.lakes import HOSTILE, HOUR, fill, put
 
 VOID = {"meta", "link", "br", "img", "input", "line", "circle", "path", "rect", "wbr"}

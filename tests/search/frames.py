@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from pyspark.sql import functions as F
 
-from newslake.frames import frame_of
-from newslake.lakehouse import Lakehouse
+from newslake.lake.lakehouse import Lakehouse
+from newslake.spark.frames import frame_of
 from tests.filling import put
 
 CLASSES = ("autos", "music", "sports")

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from pyspark.sql import SparkSession
 
-from newslake.jobrun import JobRun
-from newslake.lakehouse import Lakehouse
+from newslake.lake.lakehouse import Lakehouse
 from newslake.ranking.newsfeed import rank_newsfeed
+from newslake.run.jobrun import JobRun
 from newslake.search.reclassify import reclassify_short_text
 from tests.killing import arguments_of, commits, data_files
 from tests.ranking import test_newsfeed

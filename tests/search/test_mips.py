@@ -10,9 +10,9 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 from newslake.errors import JobFailed
-from newslake.frames import frame_of
 from newslake.search.mips import item_column, largest_norm, query_column
 from newslake.search.unit_rows import Floats
+from newslake.spark.frames import frame_of
 
 
 def item_rows(vectors: Floats, largest: float) -> Floats:

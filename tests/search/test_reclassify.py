@@ -8,12 +8,12 @@ import pytest
 from pyspark.sql import SparkSession
 
 from newslake.errors import UserError
-from newslake.frames import frame_of
-from newslake.jobrun import JobRun
-from newslake.lakehouse import Lakehouse
+from newslake.lake.lakehouse import Lakehouse
+from newslake.run.jobrun import JobRun
 from newslake.search import vote
 from newslake.search.knn_settings import SearchOptions
 from newslake.search.reclassify import reclassify_short_text
+from newslake.spark.frames import frame_of
 from tests.filling import put
 from tests.killing import arguments_of, commits, content
 from tests.search.frames import CLASSES, ENCODER, around, fill, long_articles, write_news, write_scores, write_vectors

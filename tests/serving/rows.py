@@ -6,11 +6,11 @@ from typing import Any
 import pyarrow as pa
 from pyspark.sql import DataFrame
 
-from newslake.frames import frame_of
-from newslake.lakehouse import Lakehouse
-from newslake.serving.alias import read_name
-from newslake.serving.collection import ARTICLES, USERS, Kind
-from newslake.serving.milvus import opened
+from newslake.lake.lakehouse import Lakehouse
+from newslake.serving.stores.milvus.alias import read_name
+from newslake.serving.stores.milvus.client import opened
+from newslake.serving.stores.milvus.collection import ARTICLES, USERS, Kind
+from newslake.spark.frames import frame_of
 from tests.filling import put
 
 SIZE = 4

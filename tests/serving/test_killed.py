@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 from pyspark.sql import SparkSession
 
-from newslake.jobrun import JobRun
-from newslake.lakehouse import Lakehouse
+from newslake.lake.lakehouse import Lakehouse
+from newslake.run.jobrun import JobRun
 from newslake.serving.job import export_vectors
-from newslake.serving.milvus import default_uri
-from newslake.serving.sync import TABLE
+from newslake.serving.stores.milvus.client import default_uri
+from newslake.serving.stores.milvus.sync import TABLE
 from tests.filling import put
 from tests.killing import arguments_of, commits
 from tests.serving.rows import USERS, article_vectors, held, user_vectors

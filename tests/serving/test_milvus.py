@@ -12,14 +12,14 @@ import pytest
 from pyspark.sql import functions as F
 
 from newslake.errors import JobFailed, UserError
-from newslake.frames import frame_of
-from newslake.jobrun import JobRun
-from newslake.lakehouse import Lakehouse
-from newslake.serving.collection import ARTICLES, collection_name
+from newslake.lake.lakehouse import Lakehouse
+from newslake.run.jobrun import JobRun
 from newslake.serving.export import export_articles, export_users
 from newslake.serving.job import export_vectors
-from newslake.serving.milvus import default_uri, is_file, opened
-from newslake.serving.sync import Limits, Synced
+from newslake.serving.stores.milvus.client import default_uri, is_file, opened
+from newslake.serving.stores.milvus.collection import ARTICLES, collection_name
+from newslake.serving.stores.milvus.sync import Limits, Synced
+from newslake.spark.frames import frame_of
 from tests.filling import put
 from tests.killing import run_job
 from tests.serving.rows import USERS, article_vectors, held, nearest, user_vectors, vector_of
@@ -28,7 +28,7 @@ UNSAFE = ("a'] or true or news_id in ['", "b\\", "c\n")
 FEW = Limits(batch_rows=3, slice_rows=7)
 HOLDER = """
 import sys, time
-from newslake.serving.milvus import opened
+from newslake.serving.stores.milvus.client import opened
 with opened(sys.argv[1]):
     print("open", flush=True)
     time.sleep(300)

@@ -1,16 +1,16 @@
 """Collections of two topic models in Milvus (Lite): which of them is read, when that changes, and when the other is dropped."""
 
-from newslake.active import activate, active_topic_model
-from newslake.jobrun import JobRun
-from newslake.lakehouse import Lakehouse
+from newslake.lake.lakehouse import Lakehouse
 from newslake.pipeline.purge import purge_news
-from newslake.serving.alias import read_name
-from newslake.serving.collection import ARTICLES, KINDS, USERS, Kind, alias_name, collection_name, existing
+from newslake.run.jobrun import JobRun
 from newslake.serving.job import export_vectors
-from newslake.serving.milvus import default_uri, opened
-from tests.base.test_active import fitted
+from newslake.serving.stores.milvus.alias import read_name
+from newslake.serving.stores.milvus.client import default_uri, opened
+from newslake.serving.stores.milvus.collection import ARTICLES, KINDS, USERS, Kind, alias_name, collection_name, existing
+from newslake.switches.topic_model import activate, active_topic_model
 from tests.filling import put
 from tests.serving.rows import article_vectors, held, user_vectors
+from tests.switches.test_topic_model import fitted
 
 TEXTS = [(f"N{n}", "2019-11-14", f"text {n}") for n in range(6)]
 READERS = [("U1", 0, "p1", 1.0), ("U2", 0, "p1", 1.0)]
@@ -132,7 +132,7 @@ def test_a_collection_that_an_older_version_made_is_read_until_the_new_ones_are_
 
 def old_collection(client: object, kind: Kind) -> None:
     """An empty collection under the name that all had before."""
-    from newslake.serving import collection
+    from newslake.serving.stores.milvus import collection
 
     holds = {"encoder_id": "e1", "topic_model": "a", "collection_id": f"old {kind.name}"}
     collection._create(client, kind, alias_name(kind, "newslake"), holds, 4)

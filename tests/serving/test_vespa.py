@@ -10,11 +10,11 @@ import pytest
 from pyspark.sql import SparkSession
 
 from newslake.errors import JobFailed, UserError
-from newslake.frames import frame_of
-from newslake.jobrun import JobRun, recorded
-from newslake.lakehouse import Lakehouse
-from newslake.serving.files import new_folder
+from newslake.lake.lakehouse import Lakehouse
+from newslake.run.jobrun import JobRun, recorded
+from newslake.serving.feeds.files import new_folder
 from newslake.serving.job import export_vectors
+from newslake.spark.frames import frame_of
 from tests.serving.rows import trained
 from tests.serving.vespa_parser import Refused, VespaParser
 

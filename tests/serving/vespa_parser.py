@@ -16,7 +16,7 @@ import pyspark
 from py4j.java_gateway import GatewayParameters, JavaGateway, launch_gateway
 from py4j.protocol import Py4JJavaError
 
-from newslake.local_spark import fetch_jars
+from newslake.spark.local_setup import fetch_jars
 
 LOCK = Path(__file__).parent / "vespa_jars.lock"
 HOME = Path(sys.prefix) / "vespa"

@@ -17,7 +17,7 @@ from pathlib import Path
 import psutil
 import pyspark
 
-from newslake.local_spark import fetch_jars
+from newslake.spark.local_setup import fetch_jars
 from tests.ports import free_port
 
 LOCK = Path(__file__).parent / "broker_jars.lock"

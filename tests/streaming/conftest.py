@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from newslake.frames import frame_of
-from newslake.lakehouse import Lakehouse
+from newslake.lake.lakehouse import Lakehouse
+from newslake.spark.frames import frame_of
 from newslake.streaming import articles, behaviors
 from newslake.streaming.running import run_stream
 from tests.filling import put

@@ -14,9 +14,9 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 from newslake.errors import JobFailed, UserError
-from newslake.faults import explained
-from newslake.jobrun import JobRun
-from newslake.lakehouse import Lakehouse
+from newslake.lake.lakehouse import Lakehouse
+from newslake.run.faults import explained
+from newslake.run.jobrun import JobRun
 from newslake.streaming.articles import stream_articles
 from newslake.streaming.behaviors import stream_behaviors
 from newslake.text.articles import encode_articles

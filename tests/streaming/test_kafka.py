@@ -11,8 +11,8 @@ import pytest
 from pyspark.sql import functions as F
 
 from newslake.errors import UserError
-from newslake.jobrun import JobRun
-from newslake.lakehouse import Lakehouse
+from newslake.lake.lakehouse import Lakehouse
+from newslake.run.jobrun import JobRun
 from newslake.streaming.articles import stream_articles
 from newslake.streaming.behaviors import stream_behaviors
 from tests.killing import PROJECT, arguments_of, commits, content, data_files, kill_job

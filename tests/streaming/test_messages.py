@@ -11,12 +11,12 @@ import pytest
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from newslake.frames import frame_of
 from newslake.intake.articles import settled
-from newslake.streaming import article_messages, event_messages
-from newslake.streaming.article_messages import newest, read_articles, refuse_purged
-from newslake.streaming.event_messages import NEEDS, read_events
-from newslake.streaming.fields import Field
+from newslake.intake.sources.events import article_messages, event_messages
+from newslake.intake.sources.events.article_messages import newest, read_articles, refuse_purged
+from newslake.intake.sources.events.event_messages import NEEDS, read_events
+from newslake.intake.sources.events.fields import Field
+from newslake.spark.frames import frame_of
 
 DOCS = Path(__file__).parent.parent.parent / "docs" / "messages"
 GOOD = {"news_id": "N1", "title": "storm", "published_at": "2019-11-09T06:03:52Z"}

@@ -10,8 +10,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from newslake.errors import UserError
-from newslake.jobrun import JobRun
-from newslake.lakehouse import Lakehouse
+from newslake.lake.lakehouse import Lakehouse
+from newslake.run.jobrun import JobRun
 from newslake.streaming.behaviors import stream_behaviors
 from newslake.streaming.metrics import MetricsFile, Seen
 from newslake.streaming.watch import Watch

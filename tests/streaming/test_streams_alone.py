@@ -11,11 +11,11 @@ import pytest
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
-from newslake.cli import run_job
-from newslake.lakehouse import Lakehouse
+from newslake.lake.lakehouse import Lakehouse
 from newslake.pipeline.run import run_pipeline
 from newslake.pipeline.runs import MODELS
-from newslake.settings import Profile
+from newslake.run.cli import run_job
+from newslake.run.settings import Profile
 from newslake.streaming.articles import stream_articles
 from newslake.streaming.behaviors import stream_behaviors
 from newslake.users.profiles import build_profiles

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from newslake.cli import run_job
-from newslake.jobrun import every_run
-from newslake.lakehouse import Lakehouse
-from newslake.mind.labels import import_labels
+from newslake.intake.sources.labels.load import import_labels
+from newslake.lake.lakehouse import Lakehouse
+from newslake.run.cli import run_job
+from newslake.run.jobrun import every_run
 from newslake.streaming import watch
 from newslake.streaming.behaviors import stream_behaviors
 from tests.checks.common import check, lines, results

@@ -9,7 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from newslake.session import spark_session
+from newslake.spark.session import spark_session
 from newslake.text.embed import EmbedSettings, embed_column
 from newslake.text.spec import EncoderSpec, resolve
 

@@ -9,10 +9,10 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from newslake.errors import UserError
-from newslake.frames import frame_of
 from newslake.intake.articles import content_hash
-from newslake.jobrun import JobRun
-from newslake.lakehouse import Lakehouse
+from newslake.lake.lakehouse import Lakehouse
+from newslake.run.jobrun import JobRun
+from newslake.spark.frames import frame_of
 from newslake.text.articles import encode_articles, one_of_each_text, segments
 from newslake.text.embed import NO_TEXT
 from newslake.text.encoder import Encoder

@@ -10,7 +10,7 @@ from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
 from newslake.errors import JobFailed, UserError
-from newslake.frames import frame_of
+from newslake.spark.frames import frame_of
 from newslake.text import embed
 from newslake.text.embed import EMBEDDED, NO_TEXT, EmbedSettings, device_of, embed_column
 from newslake.text.encoder import Encoder

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from newslake.errors import JobFailed
-from newslake.session import spark_settings
+from newslake.spark.session import spark_settings
 from newslake.text.embed import ahead, device_of
 from tests.killing import PROJECT
 from tests.text.gpu_cluster import SLOTS, TASKS

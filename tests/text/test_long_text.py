@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from newslake.mind.generator import GeneratorSpec
-from newslake.mind.generator.articles import article_truth, messages
+from newslake.sample import GeneratorSpec
+from newslake.sample.articles import article_truth, messages
 from newslake.text.encoder import Encoder
 from newslake.text.long_text import pieces
 from newslake.text.spec import EncoderSpec, LongText, resolve

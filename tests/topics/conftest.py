@@ -10,10 +10,10 @@ import pytest
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
-from newslake.frames import frame_of
 from newslake.intake.articles import content_hash
-from newslake.jobrun import JobRun
-from newslake.lakehouse import Lakehouse
+from newslake.lake.lakehouse import Lakehouse
+from newslake.run.jobrun import JobRun
+from newslake.spark.frames import frame_of
 from newslake.topics.fit import fit_topics
 from tests.filling import put
 

@@ -4,16 +4,16 @@ from typing import Any
 
 import pytest
 
-from newslake.active import TABLE, active_topic_model
 from newslake.errors import UserError
-from newslake.horizon import set_horizon
-from newslake.jobrun import JobRun
-from newslake.lakehouse import Lakehouse
-from newslake.options import day_of
+from newslake.lake.lakehouse import Lakehouse
+from newslake.run.jobrun import JobRun
+from newslake.run.options import day_of
+from newslake.switches.horizon import set_horizon
+from newslake.switches.topic_model import TABLE, active_topic_model
 from newslake.topics.activate import activate_topic_model
-from tests.base.test_active import fitted
 from tests.filling import put
 from tests.serving.rows import article_vectors, user_vectors
+from tests.switches.test_topic_model import fitted
 
 READERS = [("U1", 0, "p1", 1.0), ("U1", 1, "p2", 0.5), ("U2", 0, "p1", 1.0), ("U3", 0, "p3", 1.0)]
 

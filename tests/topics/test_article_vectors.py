@@ -9,13 +9,13 @@ import pytest
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from newslake.active import topic_models
 from newslake.errors import UserError
-from newslake.jobrun import JobRun
-from newslake.lakehouse import Lakehouse
+from newslake.lake.lakehouse import Lakehouse
+from newslake.lake.vector_columns import TOPIC_SHARE
+from newslake.run.jobrun import JobRun
+from newslake.switches.topic_model import topic_models
 from newslake.topics.article_vectors import TABLE, build_article_vectors
 from newslake.topics.assign import assign_topics
-from newslake.vectors import TOPIC_SHARE
 from tests.filling import put
 from tests.topics.conftest import about, articles, fitted, write_news
 

@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from newslake.active import topic_models
 from newslake.errors import JobFailed, UserError
-from newslake.frames import frame_of
-from newslake.jobrun import JobRun
-from newslake.lakehouse import Lakehouse
+from newslake.lake.lakehouse import Lakehouse
+from newslake.run.jobrun import JobRun
+from newslake.spark.frames import frame_of
+from newslake.switches.topic_model import topic_models
 from newslake.topics.assign import assign, assign_topics, load_model
 from newslake.topics.models import significant
 from tests.topics.conftest import SUBJECTS, about, articles, fitted, write_news

@@ -3,7 +3,7 @@
 import pytest
 from pyspark.sql import SparkSession
 
-from newslake.frames import frame_of
+from newslake.spark.frames import frame_of
 from newslake.topics.words import MAX_CHARS, article_text, terms, with_terms
 
 

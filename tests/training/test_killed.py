@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from pyspark.sql import SparkSession
 
-from newslake.jobrun import JobRun
-from newslake.lakehouse import Lakehouse
+from newslake.lake.lakehouse import Lakehouse
+from newslake.run.jobrun import JobRun
 from newslake.training.recommender import train_recommender
 from tests.killing import arguments_of, commits, data_files
 from tests.training import frames

@@ -11,13 +11,13 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 
 from newslake.errors import JobFailed, UserError
-from newslake.training.data import TrainingData
-from newslake.training.epoch import Rate
-from newslake.training.evaluate import all_vectors, evaluate
-from newslake.training.feed import ClickFeed
-from newslake.training.processes import Alone, Together
-from newslake.training.saved import load_saved, restore, save_model
-from newslake.training.trainer import Trained, train
+from newslake.training.data.feed import ClickFeed
+from newslake.training.data.loading import TrainingData
+from newslake.training.loop.epoch import Rate
+from newslake.training.loop.evaluate import all_vectors, evaluate
+from newslake.training.loop.processes import Alone, Together
+from newslake.training.loop.trainer import Trained, train
+from newslake.training.models.saved import load_saved, restore, save_model
 from tests.ports import free_port
 from tests.training.worlds import SMALL, settings, trained, world
 

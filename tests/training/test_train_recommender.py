@@ -10,9 +10,9 @@ from pyspark.sql import functions as F
 from sklearn.metrics import roc_auc_score
 
 from newslake.errors import UserError
-from newslake.jobrun import JobRun
-from newslake.lakehouse import Lakehouse, Written
-from newslake.training.preparation import staging_folder
+from newslake.lake.lakehouse import Lakehouse, Written
+from newslake.run.jobrun import JobRun
+from newslake.training.data.preparation import staging_folder
 from newslake.training.recommender import train_recommender
 from tests.training import frames
 from tests.training.frames import collected

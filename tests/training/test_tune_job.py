@@ -9,16 +9,16 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 from newslake.errors import UserError
-from newslake.frames import frame_of
-from newslake.jobrun import JobRun
-from newslake.lakehouse import Lakehouse
-from newslake.remote import local
+from newslake.files.remote import local
+from newslake.lake.lakehouse import Lakehouse
+from newslake.run.jobrun import JobRun
+from newslake.spark.frames import frame_of
 from newslake.text.articles import encode_articles
-from newslake.training import staging
+from newslake.training.data import staging
+from newslake.training.data.preparation import models_folder, staging_folder
 from newslake.training.encode_users import encode_users
-from newslake.training.preparation import models_folder, staging_folder
+from newslake.training.models.saved import load_saved
 from newslake.training.recommender import train_recommender
-from newslake.training.saved import load_saved
 from tests.filling import put
 from tests.text.conftest import WORDS, save_bert
 from tests.training import frames

@@ -11,10 +11,10 @@ import torch
 
 from newslake.text.encoder import Encoder
 from newslake.text.spec import EncoderSpec, Pooling, resolve
-from newslake.training.data import Catalogue, TrainingData
+from newslake.training.data.loading import Catalogue, TrainingData
+from newslake.training.data.texts import Texts, _tokenise, load_texts, tuned_encoder
 from newslake.training.models import HistoryModel, build_model
-from newslake.training.texts import Texts, _tokenise, load_texts, tuned_encoder
-from newslake.training.train_settings import TrainSettings
+from newslake.training.models.settings import TrainSettings
 from tests.text.conftest import WORDS, save_bert
 from tests.training import worlds
 from tests.training.worlds import KINDS, world

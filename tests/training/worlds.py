@@ -7,9 +7,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from newslake.training.data import Catalogue, Codes, Impressions, TrainingData
-from newslake.training.train_settings import TrainSettings, settings_for
-from newslake.training.trainer import Trained, train
+from newslake.training.data.loading import Catalogue, Codes, Impressions, TrainingData
+from newslake.training.loop.trainer import Trained, train
+from newslake.training.models.settings import TrainSettings, settings_for
 
 KINDS, SIZE, LENGTH = 3, 6, 5
 SMALL: dict[str, Any] = {

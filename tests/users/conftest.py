@@ -6,8 +6,8 @@ from typing import Any
 
 from pyspark.sql import functions as F
 
-from newslake.frames import frame_of
-from newslake.lakehouse import Lakehouse
+from newslake.lake.lakehouse import Lakehouse
+from newslake.spark.frames import frame_of
 from newslake.text.spec import EncoderSpec, resolve
 from newslake.users.sets import phrase_id, phrase_text, tag_set
 from tests.filling import put

@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from newslake.bookmarks import NOTHING
-from newslake.jobrun import JobRun
-from newslake.lakehouse import Lakehouse
+from newslake.lake.bookmarks import NOTHING
+from newslake.lake.lakehouse import Lakehouse
+from newslake.lake.written import Written
+from newslake.run.jobrun import JobRun
 from newslake.users.keywords import SHARES
 from newslake.users.profiles import build_profiles
-from newslake.written import Written
 from tests.users.conftest import fill
 from tests.users.test_profiles import EXACT, NEWS, article, at, build, expected_tags, weights
 

@@ -11,7 +11,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from newslake.errors import UserError
-from newslake.frames import Frames, frame_of
+from newslake.spark.frames import Frames, frame_of
 from newslake.users.matching import Matcher, candidates, exact, matcher
 from newslake.users.matching.candidates import meetings
 from newslake.users.matching.exact import ExactMatcher

@@ -12,8 +12,8 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 from newslake.errors import UserError
-from newslake.jobrun import JobRun
-from newslake.lakehouse import Lakehouse
+from newslake.lake.lakehouse import Lakehouse
+from newslake.run.jobrun import JobRun
 from newslake.text.encoder import Encoder
 from newslake.text.spec import EncoderSpec, resolve
 from newslake.users.groups import PhraseSettings, groups_of, phrases_of, quantised

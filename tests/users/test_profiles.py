@@ -14,8 +14,8 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 from newslake.errors import JobFailed, UserError
-from newslake.jobrun import JobRun
-from newslake.lakehouse import Lakehouse
+from newslake.lake.lakehouse import Lakehouse
+from newslake.run.jobrun import JobRun
 from newslake.users.keywords import SHARES, best_keywords, term_rarity
 from newslake.users.profiles import build_profiles
 from tests.killing import arguments_of, commits, content, log_of

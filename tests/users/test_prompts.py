@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from newslake.cli import job_options
 from newslake.errors import UserError
-from newslake.jobrun import JobRun
-from newslake.lakehouse import Lakehouse
+from newslake.lake.lakehouse import Lakehouse
+from newslake.run.cli import job_options
+from newslake.run.jobrun import JobRun
 from newslake.streaming.articles import stream_articles
 from newslake.text.articles import encode_articles
 from newslake.users.encode import encode_tag_phrases

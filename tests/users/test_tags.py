@@ -5,7 +5,7 @@ import unicodedata
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
-from newslake.frames import frame_of
+from newslake.spark.frames import frame_of
 from newslake.users.events import MAX_TAG, as_tag
 from newslake.users.keywords import SHARES, article_tags
 

@@ -9,13 +9,13 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 from newslake.errors import UserError
-from newslake.frames import frame_of
-from newslake.jobrun import JobRun
-from newslake.lakehouse import Lakehouse
+from newslake.lake.lakehouse import Lakehouse
+from newslake.lake.vector_columns import TOPIC_SHARE
+from newslake.run.jobrun import JobRun
+from newslake.spark.frames import frame_of
 from newslake.topics.assign import assign, load_model
 from newslake.users.sets import phrase_id
 from newslake.users.user_vectors import build_user_vectors
-from newslake.vectors import TOPIC_SHARE
 from tests.filling import put
 from tests.killing import content, data_files
 from tests.undisturbed import Moment, Undisturbed, content_of, kill_and_rerun, kill_at, undisturbed_run

@@ -10,11 +10,11 @@ from newslake.checks.measures import Measured, measured
 from newslake.checks.rules import Check, load_checks
 from newslake.checks.webhook import checked_address, message_of, post
 from newslake.errors import JobFailed, UserError
-from newslake.frames import frame_of
-from newslake.jobrun import JobRun, log
-from newslake.lakehouse import Lakehouse
-from newslake.options import utc_moment, utc_now
-from newslake.tablespec import table_spec
+from newslake.lake.lakehouse import Lakehouse
+from newslake.lake.tablespec import table_spec
+from newslake.run.jobrun import JobRun, log
+from newslake.run.options import utc_moment, utc_now
+from newslake.spark.frames import frame_of
 
 TABLE = "check_results"
 

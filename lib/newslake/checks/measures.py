@@ -10,9 +10,9 @@ from pyspark.sql import DataFrame, Row
 from pyspark.sql import functions as F
 
 from newslake.checks.rules import Check
-from newslake.jobrun import LAG, SIGN_OF_LIFE, every_run
-from newslake.lakehouse import Lakehouse
+from newslake.lake.lakehouse import Lakehouse
 from newslake.reports.online import shown_feeds
+from newslake.run.jobrun import LAG, SIGN_OF_LIFE, every_run
 
 _WEEK = 7
 _FEEDS_BELOW = 0.05  # the smallest feeds, which feed_rows leaves out

@@ -11,7 +11,7 @@ import yaml
 from pyspark.sql import types as T
 
 from newslake.errors import UserError
-from newslake.tablespec import table_names, table_spec
+from newslake.lake.tablespec import table_names, table_spec
 
 READERS = ("parse_behaviors", "parse_ebnerd", "import_labels", "import_table", "stream_articles", "stream_behaviors")
 """Jobs whose rows_in are lines or messages from outside, of which some may go to quarantine."""

@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from pyspark.sql import DataFrame, Row
 from pyspark.sql import functions as F
 
-from newslake.frames import Frames
 from newslake.intake import behaviors
 from newslake.intake.articles import id_hashes
 from newslake.intake.stock import Ledger, Stock, judge, lines_of, set_aside, take_stock, tally, union, without
 from newslake.intake.verdicts import CONFLICT, DUPLICATE, USE
-from newslake.jobrun import JobRun
-from newslake.lakehouse import Lakehouse
-from newslake.quarantine import commonest, nothing_usable, send
+from newslake.lake.lakehouse import Lakehouse
+from newslake.run.jobrun import JobRun
+from newslake.run.quarantine import commonest, nothing_usable, send
+from newslake.spark.frames import Frames
 
 ROWS = {"impressions": behaviors.impressions, "click_history": behaviors.click_history}
 """The tables that impressions fill, and what makes their rows."""

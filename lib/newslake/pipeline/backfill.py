@@ -5,11 +5,11 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 
 from newslake.errors import UserError
-from newslake.jobrun import JobRun, recorded
-from newslake.lakehouse import Lakehouse
-from newslake.options import day_of
+from newslake.lake.lakehouse import Lakehouse
 from newslake.pipeline.plan import Task
 from newslake.pipeline.steps import Step, marks_done, marks_of, run_steps
+from newslake.run.jobrun import JobRun, recorded
+from newslake.run.options import day_of
 
 
 @dataclass

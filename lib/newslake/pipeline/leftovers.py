@@ -3,8 +3,8 @@
 import re
 import time
 
-from newslake.lakehouse import Lakehouse
-from newslake.paths import file_system, hadoop_path
+from newslake.files.paths import file_system, hadoop_path
+from newslake.lake.lakehouse import Lakehouse
 
 # Folder in the work folder -> what the names of unfinished things in it look like. Of _staging, only what is written under a name for
 # the time being: staged examples and checkpoints are what a later run goes on from.

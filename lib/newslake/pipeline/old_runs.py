@@ -10,13 +10,13 @@ from itertools import groupby
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from newslake.jobrun import JobRun
-from newslake.lakehouse import Lakehouse, literal, quoted
+from newslake.files.remote import Place, RemotePath, matching, modified, remove
+from newslake.lake.lakehouse import Lakehouse, literal, quoted
+from newslake.lake.tablespec import table_names
 from newslake.pipeline.retention import report_deleted
-from newslake.promotions import kept
 from newslake.ranking.ranker import saved_rankers
-from newslake.remote import Place, RemotePath, matching, modified, remove
-from newslake.tablespec import table_names
+from newslake.run.jobrun import JobRun
+from newslake.switches.promotions import kept
 
 # In the order of deletion: who reads a run finds it whole or finds no metrics of it; the last table says which runs there are.
 _TRAINED = ("user_embeddings", "news_embeddings", "model_metrics")

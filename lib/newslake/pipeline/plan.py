@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from newslake.cli import JobFunction
+from newslake.run.cli import JobFunction
 
 Option = str | int | float | bool | None | Sequence[str]
 Machine = Literal["cpu", "gpu", "trainer"]

@@ -16,22 +16,22 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from newslake.errors import UserError
-from newslake.frames import Frames
-from newslake.horizon import is_old, set_horizon
-from newslake.jobrun import JobRun
-from newslake.lakehouse import SAFE_HOURS, Lakehouse
-from newslake.options import today_or
+from newslake.files.remote import Place
+from newslake.lake.lakehouse import SAFE_HOURS, Lakehouse
+from newslake.lake.tablespec import table_names
 from newslake.pipeline.leftovers import remove_leftovers
 from newslake.pipeline.old_runs import retain_runs
 from newslake.pipeline.retention import report_deleted, retain
 from newslake.pipeline.retired import models_in_use, retire_topic_models
-from newslake.remote import Place
-from newslake.serving import sync
-from newslake.serving.alias import unread
-from newslake.serving.collection import ARTICLES, DEFAULT_PREFIX, KINDS, alias_name, drop, existing
-from newslake.serving.milvus import default_uri, is_file, opened
-from newslake.tablespec import table_names
-from newslake.training.preparation import models_folder
+from newslake.run.jobrun import JobRun
+from newslake.run.options import today_or
+from newslake.serving.stores.milvus import sync
+from newslake.serving.stores.milvus.alias import unread
+from newslake.serving.stores.milvus.client import default_uri, is_file, opened
+from newslake.serving.stores.milvus.collection import ARTICLES, DEFAULT_PREFIX, KINDS, alias_name, drop, existing
+from newslake.spark.frames import Frames
+from newslake.switches.horizon import is_old, set_horizon
+from newslake.training.data.preparation import models_folder
 
 Keep = Literal["shown", "read", "corpus", "scored", "nothing"]
 _VECTORS = "article_vectors"

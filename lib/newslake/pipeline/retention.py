@@ -8,9 +8,9 @@ from functools import reduce
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from newslake.jobrun import JobRun
-from newslake.lakehouse import Lakehouse
-from newslake.sqltext import quoted
+from newslake.lake.lakehouse import Lakehouse
+from newslake.lake.sqltext import quoted
+from newslake.run.jobrun import JobRun
 
 MATCHES, PHRASES = "tag_phrase_matches", "tag_phrases"
 

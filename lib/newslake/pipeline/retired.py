@@ -2,10 +2,10 @@
 
 from pyspark.sql import functions as F
 
-from newslake.active import known_topic_models
-from newslake.jobrun import JobRun
-from newslake.lakehouse import Lakehouse
-from newslake.sqltext import literal
+from newslake.lake.lakehouse import Lakehouse
+from newslake.lake.sqltext import literal
+from newslake.run.jobrun import JobRun
+from newslake.switches.topic_model import known_topic_models
 
 _ARTICLES, _USERS = "article_vectors", "user_vectors"
 

@@ -11,9 +11,8 @@ from cyclopts import Parameter
 from pyspark.sql import functions as F
 
 from newslake.errors import UserError
-from newslake.jobrun import JobRun
-from newslake.lakehouse import Lakehouse
-from newslake.options import day_of
+from newslake.files.work import local_work
+from newslake.lake.lakehouse import Lakehouse
 from newslake.pipeline.backfill import Day, backfill, days_between, told
 from newslake.pipeline.plan import Option, Task
 from newslake.pipeline.runs import daily, hourly, readers, weekly
@@ -21,8 +20,9 @@ from newslake.pipeline.sample import STORY, WHOLE, sample_run
 from newslake.pipeline.steps import Step, run_steps
 from newslake.pipeline.summary import findings, last_report, steps_table, tables_built
 from newslake.ranking.newsfeed import parse_hour
+from newslake.run.jobrun import JobRun
+from newslake.run.options import day_of
 from newslake.text.spec import DEFAULT_MODEL
-from newslake.work import local_work
 
 Pipeline = Literal["sample", "hourly", "daily", "weekly"]
 

@@ -6,7 +6,6 @@ A value that the caller gives, such as `as_of`, may be a day or whatever a sched
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from newslake.active import CANDIDATE
 from newslake.checks.check import check_lakehouse
 from newslake.pipeline.plan import Option, Task, checked
 from newslake.pipeline.purge import purge_news
@@ -18,17 +17,18 @@ from newslake.search.reclassify import reclassify_short_text
 from newslake.serving.job import export_vectors
 from newslake.streaming.articles import stream_articles
 from newslake.streaming.behaviors import stream_behaviors
+from newslake.switches.topic_model import CANDIDATE
 from newslake.text.articles import encode_articles
 from newslake.topics.activate import activate_topic_model
 from newslake.topics.article_vectors import build_article_vectors
 from newslake.topics.assign import assign_topics
 from newslake.topics.fit import fit_topics
-from newslake.training.classifier import train_text_classifier
-from newslake.training.classify import classify_articles
-from newslake.training.compare import compare_models
+from newslake.training.classifier.classify import classify_articles
+from newslake.training.classifier.train import train_text_classifier
+from newslake.training.data.time_splits import TEST_HOURS, TRAIN_DAYS, VALID_HOURS
 from newslake.training.encode_users import encode_users
+from newslake.training.judging.compare import compare_models
 from newslake.training.recommender import train_recommender
-from newslake.training.time_splits import TEST_HOURS, TRAIN_DAYS, VALID_HOURS
 from newslake.users.encode import encode_tag_phrases
 from newslake.users.phrases import build_phrases
 from newslake.users.profiles import build_profiles

@@ -5,12 +5,12 @@ from dataclasses import replace
 from datetime import date, timedelta
 from hashlib import sha256
 
-from newslake.mind.generator import GeneratorSpec, generate_mind
-from newslake.mind.generator.spec import TRAIN_DAYS
-from newslake.mind.labels import import_labels
-from newslake.mind.parse import parse_behaviors
+from newslake.intake.sources.labels.load import import_labels
+from newslake.intake.sources.mind.parse import parse_behaviors
 from newslake.pipeline.plan import Option, Task, checked, named, without
 from newslake.pipeline.runs import hourly, switching, upkeep, users, weekly
+from newslake.sample import GeneratorSpec, generate_mind
+from newslake.sample.spec import TRAIN_DAYS
 from newslake.streaming.articles import stream_articles
 
 _START_HOURS = 60 * 24.0

@@ -10,14 +10,14 @@ from typing import Any, Literal
 from pyspark.sql import Row
 from pyspark.sql import functions as F
 
-from newslake.cli import job_options, run_job, settings_of
 from newslake.errors import JobFailed, UserError
-from newslake.jobrun import JobRun, first_line
-from newslake.lakehouse import Lakehouse
-from newslake.options import utc_now
-from newslake.paths import matching
+from newslake.files.paths import matching
+from newslake.lake.lakehouse import Lakehouse
+from newslake.lake.tablespec import table_names
 from newslake.pipeline.plan import Task
-from newslake.tablespec import table_names
+from newslake.run.cli import job_options, run_job, settings_of
+from newslake.run.jobrun import JobRun, first_line
+from newslake.run.options import utc_now
 
 _MARK, _INPUT = "step", "input files"
 _LONG = {

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pyspark.sql import Row, Window
 from pyspark.sql import functions as F
 
-from newslake.lakehouse import Lakehouse
+from newslake.lake.lakehouse import Lakehouse
 from newslake.pipeline.steps import Step
 from newslake.reports.decisions import Verdict, gather_decisions
 from newslake.reports.intake import gather_tables

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from newslake.errors import UserError
-from newslake.jobrun import JobRun
-from newslake.lakehouse import Lakehouse, literal, quoted
-from newslake.tablespec import table_names
+from newslake.lake.lakehouse import Lakehouse, literal, quoted
+from newslake.lake.tablespec import table_names
+from newslake.run.jobrun import JobRun
 
 
 @dataclass(frozen=True)

@@ -4,17 +4,17 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from newslake.errors import UserError
-from newslake.frames import Frames
-from newslake.jobrun import JobRun
-from newslake.lakehouse import Lakehouse
-from newslake.promotions import in_use
+from newslake.files.remote import Place
+from newslake.lake.lakehouse import Lakehouse
 from newslake.ranking.features import RATES
 from newslake.ranking.gather import Moments, gathered
 from newslake.ranking.queries import queries_of
 from newslake.ranking.ranker import Ranker, load
 from newslake.ranking.scoring import SCORE, with_scores
-from newslake.remote import Place
-from newslake.training.preparation import models_folder
+from newslake.run.jobrun import JobRun
+from newslake.spark.frames import Frames
+from newslake.switches.promotions import in_use
+from newslake.training.data.preparation import models_folder
 
 AUTO, FORMULA = "auto", "formula"
 

@@ -17,7 +17,7 @@ from datetime import datetime
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from newslake.frames import frame_of
+from newslake.spark.frames import frame_of
 
 # Bounds of a strength, and what it is taken to be where nothing is known: so many impressions weigh as much as the prior.
 _WEAKEST, _STRONGEST, _GUESS = 2.0, 10_000.0, 50.0

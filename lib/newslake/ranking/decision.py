@@ -3,15 +3,15 @@
 from pyspark.sql import DataFrame
 
 from newslake.errors import UserError
-from newslake.frames import Frames
-from newslake.jobrun import JobRun
-from newslake.lakehouse import Lakehouse
-from newslake.promotions import decide, in_use
+from newslake.files.remote import Place
+from newslake.lake.lakehouse import Lakehouse
 from newslake.ranking import judge, ranker
 from newslake.ranking.examples import SHOWN
 from newslake.ranking.feed import FeedSettings
 from newslake.ranking.ranker import Ranker
-from newslake.remote import Place
+from newslake.run.jobrun import JobRun
+from newslake.spark.frames import Frames
+from newslake.switches.promotions import decide, in_use
 
 JOB = "train_ranker"
 

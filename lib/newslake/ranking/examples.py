@@ -7,9 +7,9 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import Window as Over
 from pyspark.sql import functions as F
 
-from newslake.frames import frame_of
 from newslake.ranking.queries import unread
 from newslake.ranking.window import Window
+from newslake.spark.frames import frame_of
 
 LABEL, SHOWN, PART = "label", "shown", "part"
 PASSING = ("news_id", LABEL, SHOWN)

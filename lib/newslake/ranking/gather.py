@@ -9,16 +9,16 @@ from uuid import uuid4
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from newslake.frames import Frames
-from newslake.lakehouse import Lakehouse
+from newslake.files.remote import Place, remove
+from newslake.files.work import shared_folder
+from newslake.lake.lakehouse import Lakehouse
 from newslake.ranking.known import numbered, reading
 from newslake.ranking.queries import Known
 from newslake.ranking.scoring import VectorPaths
 from newslake.ranking.vector_map import VectorMap, vector_map
-from newslake.remote import Place, remove
 from newslake.search.vector_files import VectorFiles
-from newslake.training.past_clicks import with_click_times
-from newslake.work import shared_folder
+from newslake.spark.frames import Frames
+from newslake.training.data.past_clicks import with_click_times
 
 EMBEDDINGS, ARTICLES, USERS = "article_embeddings", "article_vectors", "user_vectors"
 

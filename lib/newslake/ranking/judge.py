@@ -9,10 +9,10 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
-from newslake.promotions import Comparison, compared
 from newslake.ranking.features import FEATURES, Floats
 from newslake.ranking.feed import FeedSettings, formula
-from newslake.training.spark_evaluate import METRICS, bootstrap_sums, metrics_of
+from newslake.switches.promotions import Comparison, compared
+from newslake.training.judging.spark_evaluate import METRICS, bootstrap_sums, metrics_of
 
 FORMULA = "formula"
 METRIC = "ndcg_at_10"

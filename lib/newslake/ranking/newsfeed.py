@@ -6,23 +6,23 @@ from datetime import datetime, timedelta
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from newslake.active import asked_or_active
-from newslake.classes import classed_news
 from newslake.errors import UserError
-from newslake.frames import Frames, frame_of
-from newslake.jobrun import JobRun
-from newslake.lakehouse import Lakehouse
-from newslake.options import the_one, those_asked_for, utc_moment, utc_now
+from newslake.lake.lakehouse import Lakehouse
 from newslake.ranking import apply, ctr, feed
 from newslake.ranking.calibration import DEPTH, calibrated_feeds, mixes
 from newslake.ranking.gather import Moments, impressions_of, vector_folder
 from newslake.ranking.quality import quality
+from newslake.run.jobrun import JobRun
+from newslake.run.options import the_one, those_asked_for, utc_moment, utc_now
 from newslake.search.knn_settings import BY_DEFAULT, KnnSettings, SearchOptions
 from newslake.search.nearest import nearest
 from newslake.search.one_of_a_story import stories_of, with_story
 from newslake.search.scratch import Scratch, scratch
 from newslake.search.sides import quarantine
 from newslake.search.vector_files import VectorFiles
+from newslake.spark.frames import Frames, frame_of
+from newslake.switches.classes import classed_news
+from newslake.switches.topic_model import asked_or_active
 
 FEED, RATES, ARTICLES, USERS, QUALITY = "newsfeed", "article_ctr", "article_vectors", "user_vectors", "feed_quality"
 

@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from newslake.errors import UserError
+from newslake.files.folders import kept
+from newslake.files.remote import Place
 from newslake.ranking.features import FEATURES, Floats
-from newslake.remote import Place
-from newslake.training.folders import kept
 
 Matrix = npt.NDArray[np.float32]
 Kind = Literal["trees", "linear"]

@@ -10,15 +10,15 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from newslake.errors import UserError
-from newslake.frames import Frames
-from newslake.jobrun import JobRun
-from newslake.lakehouse import Lakehouse
-from newslake.options import the_one, utc_now
+from newslake.lake.lakehouse import Lakehouse
 from newslake.ranking.leaders import joined
+from newslake.run.jobrun import JobRun
+from newslake.run.options import the_one, utc_now
 from newslake.search.knn_settings import BY_DEFAULT, KnnSettings, SearchOptions
 from newslake.search.nearest import nearest
 from newslake.search.scratch import Scratch, scratch
 from newslake.search.sides import EMBEDDINGS, embedding_side, quarantine, with_vector
+from newslake.spark.frames import Frames
 
 STORIES = "stories"
 LINKS = "later string, earlier string, cosine float, known boolean, cut boolean"

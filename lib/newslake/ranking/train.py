@@ -7,14 +7,10 @@ import numpy as np
 import pyarrow.parquet as pq
 from pyspark.sql import functions as F
 
-from newslake.active import asked_or_active
-from newslake.classes import classed_news
 from newslake.errors import UserError
-from newslake.frames import Frames
-from newslake.jobrun import JobRun
-from newslake.lakehouse import Lakehouse
-from newslake.options import the_one
-from newslake.promotions import decided
+from newslake.files.folders import parquet_files, read, write
+from newslake.files.remote import Place
+from newslake.lake.lakehouse import Lakehouse
 from newslake.ranking import ctr, examples, ranker
 from newslake.ranking.decision import JOB, judge_and_decide
 from newslake.ranking.examples import LABEL, PART, PASSING
@@ -25,11 +21,15 @@ from newslake.ranking.queries import queries_of
 from newslake.ranking.ranker import Judged, Kind, RankerSettings
 from newslake.ranking.scoring import with_features
 from newslake.ranking.window import Window, moment, next_hour
-from newslake.remote import Place
-from newslake.training.fingerprint import combined
-from newslake.training.folders import parquet_files, read, write
-from newslake.training.preparation import chosen_encoder, models_folder
-from newslake.training.time_splits import TEST, TRAIN, VALID
+from newslake.run.jobrun import JobRun
+from newslake.run.options import the_one
+from newslake.spark.frames import Frames
+from newslake.switches.classes import classed_news
+from newslake.switches.promotions import decided
+from newslake.switches.topic_model import asked_or_active
+from newslake.training.data.fingerprint import combined
+from newslake.training.data.preparation import chosen_encoder, models_folder
+from newslake.training.data.time_splits import TEST, TRAIN, VALID
 
 _LAYOUT = 2
 """Part of a run's id: raise it when the same tables and settings would give another ranker."""

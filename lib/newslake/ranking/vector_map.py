@@ -16,10 +16,10 @@ import numpy.typing as npt
 import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
 
-from newslake.frames import frame_of
-from newslake.remote import Place, RemotePath, local, writing
+from newslake.files.folders import written
+from newslake.files.remote import Place, RemotePath, local, writing
 from newslake.search.vector_files import Unit, VectorFiles, chunks
-from newslake.training.folders import written
+from newslake.spark.frames import frame_of
 
 _CHUNK_ROWS = 8192
 _UNITS = "side string, file string, group int, rows int, start long"

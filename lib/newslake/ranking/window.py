@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from newslake.errors import UserError
-from newslake.options import utc_moment
-from newslake.training.time_splits import TEST, TRAIN, VALID
+from newslake.run.options import utc_moment
+from newslake.training.data.time_splits import TEST, TRAIN, VALID
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from newslake.tablespec import table_names, table_spec
+from newslake.lake.tablespec import table_names, table_spec
 
 BY_ALL = frozenset({"job_starts", "job_runs"})
 """What every job writes."""

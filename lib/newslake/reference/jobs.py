@@ -7,9 +7,9 @@ from cyclopts import App, Group
 from cyclopts.argument import Argument
 
 from newslake import jobs
-from newslake.cli import JobFunction, command_line
 from newslake.reference.flow import FLOWS, Flow
 from newslake.reference.pages import NOTE, code, prose, table
+from newslake.run.cli import JobFunction, command_line
 
 _OWN = "Parameters"  # the group of a job's own options
 

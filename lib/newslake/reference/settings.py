@@ -7,7 +7,7 @@ from pathlib import Path
 import yaml
 
 from newslake.reference.pages import NOTE, prose, table
-from newslake.settings import shipped_profiles
+from newslake.run.settings import shipped_profiles
 
 ENVIRONMENT = {
     "MILVUS_TOKEN": "token of the Milvus server, such as `user:password`, where `--token` or `--milvus-token` is not given",

@@ -4,13 +4,13 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from newslake.lake.tablespec import TableSpec, table_names, table_spec
 from newslake.pipeline.old_runs import BY_RUN
 from newslake.pipeline.purge import OF_OLD_NEWS
 from newslake.pipeline.retention import PHRASES, RULES
 from newslake.pipeline.runs import RETENTION
 from newslake.reference.flow import also_writing, readers
 from newslake.reference.pages import NOTE, code, prose, table
-from newslake.tablespec import TableSpec, table_names, table_spec
 
 _COLUMN = re.compile(r"^\s*(?P<name>\w+) (?P<type>.+?)(?P<required> NOT NULL)? COMMENT '(?P<comment>.*)',?$", re.MULTILINE)
 _COMMENT = re.compile(r"^COMMENT '(?P<comment>.*)'$", re.MULTILINE)

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import get_args
 
-from newslake.lakehouse import Lakehouse
-from newslake.promotions import NONE, WITHOUT, Comparison, Decision, Kind, history
+from newslake.lake.lakehouse import Lakehouse
+from newslake.switches.promotions import NONE, WITHOUT, Comparison, Decision, Kind, history
 
 _LAST = 8  # decisions of a kind
 _METRICS = {"ndcg_at_10": "nDCG@10", "auc": "AUC"}

@@ -7,10 +7,10 @@ from datetime import datetime, timedelta
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from newslake.jobrun import SIGN_OF_LIFE, every_run
-from newslake.lakehouse import Lakehouse
+from newslake.lake.lakehouse import Lakehouse
 from newslake.reports.charts import Scale, Tick
 from newslake.reports.runs import RUNNERS, variant
+from newslake.run.jobrun import SIGN_OF_LIFE, every_run
 
 _HOURS = 24
 _RUNS, _LANES = 600, 40  # that the page has room for

@@ -6,8 +6,8 @@ from functools import reduce
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from newslake.lakehouse import Lakehouse
-from newslake.tablespec import table_names, table_spec
+from newslake.lake.lakehouse import Lakehouse
+from newslake.lake.tablespec import table_names, table_spec
 
 _REASONS = 12
 _RAW_BYTES = 220

@@ -7,7 +7,7 @@ from datetime import datetime
 from pyspark.sql import DataFrame, Row, Window
 from pyspark.sql import functions as F
 
-from newslake.lakehouse import Lakehouse
+from newslake.lake.lakehouse import Lakehouse
 from newslake.reports.charts import Tick, nice_scale, path
 
 METRICS = {"auc": "AUC", "mrr": "MRR", "ndcg_at_5": "nDCG@5", "ndcg_at_10": "nDCG@10", "loss": "Loss"}

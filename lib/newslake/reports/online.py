@@ -6,8 +6,8 @@ from datetime import datetime, timedelta
 from pyspark.sql import Column, DataFrame, Row
 from pyspark.sql import functions as F
 
-from newslake.frames import Frames
-from newslake.lakehouse import Lakehouse
+from newslake.lake.lakehouse import Lakehouse
+from newslake.spark.frames import Frames
 
 _DAYS = 14  # of feeds, before the latest
 _FIRST = 10  # ranks that are told one by one

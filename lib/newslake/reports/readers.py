@@ -7,7 +7,7 @@ from pyspark.sql import DataFrame, Row
 from pyspark.sql import functions as F
 
 from newslake.errors import UserError
-from newslake.lakehouse import Lakehouse
+from newslake.lake.lakehouse import Lakehouse
 
 _DAYS = 42  # bars that fit beside each other
 _SHOWN, _TAGS, _READ = 10, 14, 6

@@ -9,9 +9,10 @@ from functools import partial
 from typing import Any
 
 from newslake.errors import UserError
-from newslake.jobrun import JobRun
-from newslake.lakehouse import Lakehouse
-from newslake.remote import Place, RemotePath
+from newslake.files.remote import Place, RemotePath
+from newslake.files.work import beside, place_of
+from newslake.lake.lakehouse import Lakehouse
+from newslake.lake.tablespec import table_spec
 from newslake.reports.decisions import gather_decisions
 from newslake.reports.gantt import gather_gantt
 from newslake.reports.headline import headline, tiles
@@ -23,8 +24,7 @@ from newslake.reports.readers import gather_newsfeed, gather_reuse
 from newslake.reports.runs import gather_runs
 from newslake.reports.topicmap import gather_topics
 from newslake.reports.votes import gather_classifiers, gather_vote
-from newslake.tablespec import table_spec
-from newslake.work import beside, place_of
+from newslake.run.jobrun import JobRun
 
 
 @dataclass(frozen=True)

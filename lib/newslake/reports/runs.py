@@ -6,9 +6,9 @@ from datetime import datetime
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
-from newslake.jobrun import every_run
-from newslake.lakehouse import Lakehouse
+from newslake.lake.lakehouse import Lakehouse
 from newslake.reports.charts import LogScale, Tick, log_scale
+from newslake.run.jobrun import every_run
 
 RUNNERS = ("run_pipeline", "write_report")
 """Jobs that only call or look at others: their rows and times are those of others."""

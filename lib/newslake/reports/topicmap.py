@@ -7,9 +7,9 @@ import numpy as np
 from pyspark.sql import DataFrame, Row
 from pyspark.sql import functions as F
 
-from newslake.active import served_topic_model
-from newslake.lakehouse import Lakehouse
+from newslake.lake.lakehouse import Lakehouse
 from newslake.reports.charts import projected, spread
+from newslake.switches.topic_model import served_topic_model
 
 _TOPICS = 150  # bubbles that stay apart on a page; the largest are shown
 _TERMS = 6

@@ -7,7 +7,7 @@ from datetime import date
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from newslake.lakehouse import Lakehouse
+from newslake.lake.lakehouse import Lakehouse
 
 _FLIPS, _EXAMPLES = 10, 6
 DECISIONS = ("changed", "confirmed", "kept", "no vector")

@@ -12,7 +12,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from newslake.errors import JobFailed
-from newslake.vectors import norm
+from newslake.lake.vector_columns import norm
 
 
 def largest_norm(items: DataFrame, column: str) -> float:

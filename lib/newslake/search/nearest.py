@@ -18,10 +18,10 @@ from pyspark.sql import DataFrame, SparkSession, Window
 from pyspark.sql import functions as F
 
 from newslake.errors import UserError
-from newslake.frames import frame_of
-from newslake.python_workers import map_with_torch
 from newslake.search.knn_settings import KnnSettings
 from newslake.search.vector_files import Rejects, Rows, Unit, VectorFiles, chunks
+from newslake.spark.frames import frame_of
+from newslake.spark.python_workers import map_with_torch
 
 if TYPE_CHECKING:  # torch is for the workers
     from newslake.search.knn import Items, TopK

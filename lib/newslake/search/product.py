@@ -20,9 +20,9 @@ import torch
 from torch import Tensor
 
 from newslake.errors import UserError
-from newslake.onednn import has_onednn
 from newslake.search.knn_settings import Precision
 from newslake.search.unit_rows import Floats
+from newslake.text.onednn import has_onednn
 
 Rows = npt.NDArray[np.int64]
 

@@ -3,12 +3,10 @@
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from newslake.classes import current_classifiers
 from newslake.errors import UserError
-from newslake.frames import Frames
-from newslake.jobrun import JobRun
-from newslake.lakehouse import Lakehouse
-from newslake.options import the_one, today_or
+from newslake.lake.lakehouse import Lakehouse
+from newslake.run.jobrun import JobRun
+from newslake.run.options import the_one, today_or
 from newslake.search import vote
 from newslake.search.knn_settings import BY_DEFAULT, KnnSettings, SearchOptions
 from newslake.search.nearest import nearest
@@ -16,7 +14,9 @@ from newslake.search.one_of_a_story import stories_of
 from newslake.search.scratch import Scratch, scratch
 from newslake.search.sides import EMBEDDINGS, embedding_side, quarantine, with_vector
 from newslake.search.whiten import whitened
-from newslake.texts import SHORT_CHARS
+from newslake.spark.frames import Frames
+from newslake.switches.classes import current_classifiers
+from newslake.text.lengths import SHORT_CHARS
 
 VOTES, CORPUS, SCORES = "short_text_votes", "short_text_corpus", "article_class_scores"
 _MORE = 2  # times as many neighbours looked at where some of them may tell one story

@@ -6,9 +6,9 @@ from uuid import uuid4
 
 from pyspark.sql import DataFrame, SparkSession
 
-from newslake.lakehouse import Lakehouse
-from newslake.paths import exactly, file_system, hadoop_path
-from newslake.work import beside
+from newslake.files.paths import exactly, file_system, hadoop_path
+from newslake.files.work import beside
+from newslake.lake.lakehouse import Lakehouse
 
 
 class Scratch:

@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from newslake.jobrun import JobRun
-from newslake.lakehouse import Lakehouse
-from newslake.quarantine import rows_of, send
+from newslake.lake.lakehouse import Lakehouse
+from newslake.run.jobrun import JobRun
+from newslake.run.quarantine import rows_of, send
 from newslake.search.vector_files import VectorFiles
 
 EMBEDDINGS = "article_embeddings"

@@ -4,10 +4,10 @@ from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
 from newslake.errors import UserError
-from newslake.lakehouse import Lakehouse
-from newslake.options import the_one
+from newslake.lake.lakehouse import Lakehouse
+from newslake.lake.vector_columns import unit
+from newslake.run.options import the_one
 from newslake.search.sides import EMBEDDINGS
-from newslake.vectors import unit
 
 
 def similar_articles(lake: Lakehouse, news_id: str, *, k: int = 10, encoder_id: str | None = None) -> DataFrame:

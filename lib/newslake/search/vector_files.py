@@ -14,8 +14,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pyspark.sql import DataFrame
 
-from newslake.paths import uri
-from newslake.storage import Storage, storage_of
+from newslake.files.paths import uri
+from newslake.files.storage import Storage, storage_of
 
 Item = TypeVar("Item")
 _BATCH_ROWS = 8192

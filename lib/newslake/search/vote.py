@@ -4,7 +4,7 @@ from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
 from newslake.search.one_of_a_story import one_of_each, with_story
-from newslake.texts import is_long, is_short, whole_text
+from newslake.text.lengths import is_long, is_short, whole_text
 
 CHANGED, CONFIRMED, KEPT, NO_VECTOR = "changed", "confirmed", "kept", "no vector"
 

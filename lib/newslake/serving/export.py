@@ -7,17 +7,17 @@ from datetime import date
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from newslake.active import asked_or_active
 from newslake.errors import UserError
-from newslake.horizon import horizon, served
-from newslake.jobrun import JobRun
-from newslake.lakehouse import Lakehouse
-from newslake.options import the_one, those_asked_for
-from newslake.serving.alias import switch_all
-from newslake.serving.collection import ARTICLES, DEFAULT_PREFIX, USERS, VECTOR, Collection, Kind, ensured
-from newslake.serving.milvus import opened
-from newslake.serving.sync import HASH, ITEM, Limits, Synced, sync
-from newslake.vectors import vector_size
+from newslake.lake.lakehouse import Lakehouse
+from newslake.lake.vector_columns import vector_size
+from newslake.run.jobrun import JobRun
+from newslake.run.options import the_one, those_asked_for
+from newslake.serving.stores.milvus.alias import switch_all
+from newslake.serving.stores.milvus.client import opened
+from newslake.serving.stores.milvus.collection import ARTICLES, DEFAULT_PREFIX, USERS, VECTOR, Collection, Kind, ensured
+from newslake.serving.stores.milvus.sync import HASH, ITEM, Limits, Synced, sync
+from newslake.switches.horizon import horizon, served
+from newslake.switches.topic_model import asked_or_active
 
 ARTICLE_VECTORS, USER_VECTORS = "article_vectors", "user_vectors"
 

@@ -6,19 +6,19 @@ from typing import Any, Literal
 
 from pyspark.sql import functions as F
 
-from newslake.active import CANDIDATE, candidate_topic_model
 from newslake.errors import UserError
-from newslake.jobrun import JobRun, masked
-from newslake.lakehouse import Lakehouse
-from newslake.options import day_of
-from newslake.serving.collection import DEFAULT_PREFIX
+from newslake.files.work import beside
+from newslake.lake.lakehouse import Lakehouse
+from newslake.run.jobrun import JobRun, masked
+from newslake.run.options import day_of
 from newslake.serving.export import ARTICLE_VECTORS, USER_VECTORS, export_articles, export_users
-from newslake.serving.files import Folder, new_folder
-from newslake.serving.milvus import default_uri
-from newslake.serving.sync import Limits
+from newslake.serving.feeds.files import Folder, new_folder
+from newslake.serving.feeds.vespa import SUFFIX, FeedForm, as_array, news_feed, tsv, user_feed, write_application
+from newslake.serving.stores.milvus.client import default_uri
+from newslake.serving.stores.milvus.collection import DEFAULT_PREFIX
+from newslake.serving.stores.milvus.sync import Limits
 from newslake.serving.trained import TrainedVectors, trained_vectors
-from newslake.serving.vespa import SUFFIX, FeedForm, as_array, news_feed, tsv, user_feed, write_application
-from newslake.work import beside
+from newslake.switches.topic_model import CANDIDATE, candidate_topic_model
 
 Target = Literal["milvus", "vespa", "tsv"]
 Which = Literal["articles", "users"]

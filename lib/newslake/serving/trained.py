@@ -6,11 +6,11 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from newslake.errors import JobFailed, UserError
-from newslake.lakehouse import Lakehouse
-from newslake.options import the_one, those_asked_for
-from newslake.promotions import NONE, standing
+from newslake.lake.lakehouse import Lakehouse
+from newslake.lake.vector_columns import norm
+from newslake.run.options import the_one, those_asked_for
 from newslake.search.mips import largest_norm
-from newslake.vectors import norm
+from newslake.switches.promotions import NONE, standing
 
 _BUILT_BY = "train_recommender"
 

@@ -6,19 +6,19 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from newslake.errors import UserError
-from newslake.frames import Frames
-from newslake.horizon import horizon
 from newslake.intake.articles import settled
-from newslake.jobrun import JobRun
-from newslake.lakehouse import Lakehouse
-from newslake.quarantine import commonest, send
+from newslake.intake.sources.events.article_messages import newest, read_articles, refuse_purged
+from newslake.intake.sources.events.fields import as_rejected
+from newslake.lake.lakehouse import Lakehouse
+from newslake.run.jobrun import JobRun
+from newslake.run.quarantine import commonest, send
 from newslake.serving.export import export_articles
-from newslake.streaming.article_messages import newest, read_articles, refuse_purged
+from newslake.spark.frames import Frames
 from newslake.streaming.enrich import Models, enrich
-from newslake.streaming.fields import as_rejected
 from newslake.streaming.running import Trigger, run_stream
 from newslake.streaming.source import Source
 from newslake.streaming.watch import Watch
+from newslake.switches.horizon import horizon
 from newslake.text.embed import Device, EmbedSettings
 from newslake.text.options import takes_encoder
 from newslake.text.spec import EncoderSpec, resolve

@@ -7,11 +7,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from newslake.errors import UserError
-from newslake.frames import Frames
-from newslake.jobrun import JobRun
-from newslake.lakehouse import Lakehouse
-from newslake.quarantine import commonest, send
-from newslake.streaming.event_messages import (
+from newslake.intake.sources.events.event_messages import (
     CLICK,
     CONFLICT,
     CONFLICT_REASON,
@@ -27,11 +23,15 @@ from newslake.streaming.event_messages import (
     shown,
     with_clicks,
 )
-from newslake.streaming.fields import as_rejected
+from newslake.intake.sources.events.fields import as_rejected
+from newslake.lake.lakehouse import Lakehouse
+from newslake.lake.tablespec import table_spec
+from newslake.run.jobrun import JobRun
+from newslake.run.quarantine import commonest, send
+from newslake.spark.frames import Frames
 from newslake.streaming.running import Trigger, run_stream
 from newslake.streaming.source import Source
 from newslake.streaming.watch import Watch
-from newslake.tablespec import table_spec
 
 _FROM_FILES = ("train", "dev", "test")
 _KINDS = (SEARCH, INTEREST, CLICK, IMPRESSION)

@@ -9,12 +9,13 @@ from dataclasses import dataclass, field
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from newslake.active import known_topic_models
 from newslake.errors import UserError
-from newslake.frames import Frames
-from newslake.jobrun import JobRun
-from newslake.lakehouse import Lakehouse
-from newslake.quarantine import rows_of, send
+from newslake.lake.lakehouse import Lakehouse
+from newslake.lake.vector_columns import vector_size
+from newslake.run.jobrun import JobRun
+from newslake.run.quarantine import rows_of, send
+from newslake.spark.frames import Frames
+from newslake.switches.topic_model import known_topic_models
 from newslake.text import articles as text
 from newslake.text.embed import EmbedSettings, embed_column
 from newslake.text.spec import ResolvedEncoder
@@ -22,7 +23,6 @@ from newslake.topics import article_vectors as joint
 from newslake.topics import assign as topics
 from newslake.topics.fit import TOPICS
 from newslake.topics.inference import TopicModel
-from newslake.vectors import vector_size
 
 _TEXTS_PER_TASK = 32
 

@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry, write_to_textfile
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from newslake.errors import UserError
-from newslake.jobrun import JobRun, first_line, log
+from newslake.run.jobrun import JobRun, first_line, log
 
 _LABELS = ("job", "source")
 

@@ -12,11 +12,11 @@ from pyspark.errors import StreamingQueryException
 from pyspark.sql import DataFrame
 from pyspark.sql.streaming.query import StreamingQuery
 
-from newslake.error_texts import KAFKA_FAILED
 from newslake.errors import JobFailed, UserError
-from newslake.jobrun import JobRun
-from newslake.lakehouse import Lakehouse
-from newslake.quarantine import nothing_usable
+from newslake.lake.error_texts import KAFKA_FAILED
+from newslake.lake.lakehouse import Lakehouse
+from newslake.run.jobrun import JobRun
+from newslake.run.quarantine import nothing_usable
 from newslake.streaming.watch import Watch
 
 _POLL_S = 1

@@ -3,8 +3,8 @@
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from newslake.inputs import is_input, listed
-from newslake.paths import exactly, exists, place_of
+from newslake.files.inputs import is_input, listed
+from newslake.files.paths import exactly, exists, place_of
 
 _TOLD = 10
 

@@ -13,10 +13,10 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from newslake.errors import JobFailed, UserError
-from newslake.inputs import checked, is_blank, text_lines
-from newslake.jobrun import JobRun, log
-from newslake.lakehouse import Lakehouse
-from newslake.paths import readable
+from newslake.files.inputs import checked, is_blank, text_lines
+from newslake.files.paths import readable
+from newslake.lake.lakehouse import Lakehouse
+from newslake.run.jobrun import JobRun, log
 from newslake.streaming.seen import changed_files
 
 _WAIT_S = 15

@@ -6,9 +6,9 @@ from contextlib import contextmanager
 
 from pyspark.sql.streaming.query import StreamingQuery
 
-from newslake.jobrun import LAG, SIGN_OF_LIFE, JobRun, keep_running
-from newslake.lakehouse import Lakehouse
-from newslake.options import utc_now
+from newslake.lake.lakehouse import Lakehouse
+from newslake.run.jobrun import LAG, SIGN_OF_LIFE, JobRun, keep_running
+from newslake.run.options import utc_now
 from newslake.streaming.metrics import MetricsFile, Seen
 
 SIGN_S = 300.0

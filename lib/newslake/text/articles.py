@@ -6,10 +6,10 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from newslake.errors import UserError
-from newslake.frames import Frames
-from newslake.jobrun import JobRun
-from newslake.lakehouse import Lakehouse
-from newslake.quarantine import rows_of, send
+from newslake.lake.lakehouse import Lakehouse
+from newslake.run.jobrun import JobRun
+from newslake.run.quarantine import rows_of, send
+from newslake.spark.frames import Frames
 from newslake.text.embed import Device, EmbedSettings, embed_column
 from newslake.text.options import takes_encoder
 from newslake.text.spec import EncoderSpec, Field, ResolvedEncoder, resolve

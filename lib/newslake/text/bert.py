@@ -12,8 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from newslake.onednn import has_onednn
 from newslake.text.attention import attention_of_any_shape
+from newslake.text.onednn import has_onednn
 from newslake.text.weights import OFFSET_POSITIONS, PACKED_FAMILIES, model_config, weight_files
 
 # Parts of a checkpoint that play no role in the last hidden layer.

@@ -15,8 +15,8 @@ from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
 from newslake.errors import JobFailed, UserError
-from newslake.python_workers import map_with_torch
-from newslake.spark_versions import arrow_schema
+from newslake.spark.python_workers import map_with_torch
+from newslake.spark.versions import arrow_schema
 from newslake.text.spec import Kind, ResolvedEncoder
 
 if TYPE_CHECKING:  # torch is for the workers

@@ -51,7 +51,7 @@ def takes_encoder(job: Callable[..., None]) -> Callable[..., None]:
     """A job whose keyword argument `spec` is made from options of their own: those above, in its place, with their help.
 
     Args:
-        job: a job's function; see `newslake.cli.main`.
+        job: a job's function; see `newslake.run.cli.main`.
     """
     options = inspect.signature(_options).parameters
     own = inspect.signature(job)

@@ -3,11 +3,11 @@
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from newslake.active import activate, active_topic_model, candidate_topic_model, fitted_topic_models
 from newslake.errors import UserError
-from newslake.horizon import horizon, served
-from newslake.jobrun import JobRun
-from newslake.lakehouse import Lakehouse
+from newslake.lake.lakehouse import Lakehouse
+from newslake.run.jobrun import JobRun
+from newslake.switches.horizon import horizon, served
+from newslake.switches.topic_model import activate, active_topic_model, candidate_topic_model, fitted_topic_models
 
 _ARTICLES, _USERS = "article_vectors", "user_vectors"
 

@@ -3,15 +3,15 @@
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from newslake.active import topic_models
 from newslake.errors import UserError
-from newslake.horizon import UNDATED, horizon, served
-from newslake.jobrun import JobRun
-from newslake.lakehouse import Lakehouse
-from newslake.options import the_one
+from newslake.lake.lakehouse import Lakehouse
+from newslake.lake.vector_columns import TOPIC_SHARE, joined, joined_with_nothing, norm, unit, vector_size, weighted_mean
+from newslake.run.jobrun import JobRun
+from newslake.run.options import the_one
+from newslake.switches.horizon import UNDATED, horizon, served
+from newslake.switches.topic_model import topic_models
 from newslake.topics.assign import PER_ARTICLE, topics_of
 from newslake.topics.fit import TOPICS
-from newslake.vectors import TOPIC_SHARE, joined, joined_with_nothing, norm, unit, vector_size, weighted_mean
 
 TABLE = "article_vectors"
 

@@ -8,11 +8,11 @@ import pyarrow as pa
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from newslake.active import fitted_topic_models, topic_models
 from newslake.errors import JobFailed, UserError
-from newslake.frames import Frames
-from newslake.jobrun import JobRun
-from newslake.lakehouse import Lakehouse
+from newslake.lake.lakehouse import Lakehouse
+from newslake.run.jobrun import JobRun
+from newslake.spark.frames import Frames
+from newslake.switches.topic_model import fitted_topic_models, topic_models
 from newslake.topics.fit import TERMS, TOPICS
 from newslake.topics.inference import TopicModel, top_topics
 from newslake.topics.words import article_text, terms

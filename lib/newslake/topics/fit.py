@@ -7,9 +7,9 @@ import pyarrow as pa
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from newslake.active import active_topic_model
-from newslake.jobrun import JobRun
-from newslake.lakehouse import Lakehouse
+from newslake.lake.lakehouse import Lakehouse
+from newslake.run.jobrun import JobRun
+from newslake.switches.topic_model import active_topic_model
 from newslake.topics.models import FitSettings, Fitted, fit
 from newslake.topics.words import article_text
 

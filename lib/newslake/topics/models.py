@@ -13,8 +13,8 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from newslake.errors import UserError
-from newslake.frames import Frames
-from newslake.jobrun import JobRun
+from newslake.run.jobrun import JobRun
+from newslake.spark.frames import Frames
 from newslake.topics.words import VERSION, with_terms
 
 _ROWS_A_TASK = 5_000

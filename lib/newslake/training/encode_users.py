@@ -11,24 +11,24 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
-from newslake.classes import classed_news
 from newslake.errors import UserError
-from newslake.jobrun import JobRun
-from newslake.lakehouse import Lakehouse
-from newslake.promotions import NONE, standing
-from newslake.python_workers import map_with_torch
-from newslake.remote import Place, local, remove, writing
-from newslake.training import examples
-from newslake.training.folders import parquet_files, read, write
-from newslake.training.preparation import models_folder, staging_folder
+from newslake.files.folders import parquet_files, read, write
+from newslake.files.remote import Place, local, remove, writing
+from newslake.lake.lakehouse import Lakehouse
+from newslake.run.jobrun import JobRun
+from newslake.spark.python_workers import map_with_torch
+from newslake.switches.classes import classed_news
+from newslake.switches.promotions import NONE, standing
+from newslake.training.data import examples
+from newslake.training.data.preparation import models_folder, staging_folder
 
 if TYPE_CHECKING:  # torch takes seconds to import: --help does without
     import torch
 
-    from newslake.training.data import Catalogue
+    from newslake.training.data.loading import Catalogue
+    from newslake.training.data.texts import Texts
     from newslake.training.models import HistoryModel
-    from newslake.training.saved import SavedModel
-    from newslake.training.texts import Texts
+    from newslake.training.models.saved import SavedModel
 
 _USERS_AT_ONCE = 512
 
@@ -58,11 +58,11 @@ def encode_users(
         encoder: Where the encoder lies now, of a model that tuned one (default: where it lay then).
         device: Where a tuned encoder reads the articles: auto, cpu, cuda or cuda:N.
     """
+    from newslake.training.judging.spark_evaluate import write_vectors
+    from newslake.training.loop.trainer import torch_device
     from newslake.training.models import HistoryModel
+    from newslake.training.models.saved import load_saved, restore
     from newslake.training.results import through_parquet
-    from newslake.training.saved import load_saved, restore
-    from newslake.training.spark_evaluate import write_vectors
-    from newslake.training.trainer import torch_device
 
     models = models_folder(lake, model_folder, staging)
     known = standing(lake, "recommender") if model_run is None else None
@@ -97,7 +97,7 @@ def encode_users(
 
 
 def _in_use(models: Place, run_id: str) -> "SavedModel":
-    from newslake.training.saved import load_saved
+    from newslake.training.models.saved import load_saved
 
     try:
         return load_saved(models, run_id)
@@ -178,7 +178,7 @@ def encoded(users: DataFrame, model: "HistoryModel", embeddings: Place, news: Pl
     schema = T.StructType([users.schema["user_id"], T.StructField("embedding", T.ArrayType(T.FloatType()))])
 
     def encode(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        from newslake.training.data import padded
+        from newslake.training.data.loading import padded
 
         torch.set_num_threads(1)
         # Copied on write, which never happens: all workers share the pages, and torch does not warn of memory that it may not write.
@@ -197,7 +197,7 @@ def encoded(users: DataFrame, model: "HistoryModel", embeddings: Place, news: Pl
 
 def _articles(lake: Lakehouse, saved: "SavedModel", scratch: Place, encoder: str | None) -> "Catalogue":
     """All articles that have a vector, numbered by id; their numbers are in scratch/index.parquet too. A tuned encoder reads texts."""
-    from newslake.training.data import Catalogue, codes_of, flat_vectors
+    from newslake.training.data.loading import Catalogue, codes_of, flat_vectors
 
     vectors = lake.read("article_embeddings").where(F.col("encoder_id") == F.lit(saved.encoder_id)).select("news_id", "embedding")
     write(vectors.join(examples.attributes(classed_news(lake)), on="news_id", how="left"), scratch / "found")
@@ -223,7 +223,7 @@ def _articles(lake: Lakehouse, saved: "SavedModel", scratch: Place, encoder: str
 
 def _texts(lake: Lakehouse, saved: "SavedModel", encoder: str | None, scratch: Place, articles: int) -> "Texts":
     """The texts of those articles, for a model that tuned its encoder."""
-    from newslake.training.texts import load_texts, texts_of, tokenised, tuned_encoder
+    from newslake.training.data.texts import load_texts, texts_of, tokenised, tuned_encoder
 
     tuned = saved.tuned
     assert tuned is not None

@@ -3,13 +3,13 @@
 from typing import Literal
 
 from newslake.errors import UserError
-from newslake.jobrun import JobRun
-from newslake.lakehouse import Lakehouse
+from newslake.lake.lakehouse import Lakehouse
+from newslake.run.jobrun import JobRun
 from newslake.text.spec import DEFAULT_MODEL
-from newslake.training.preparation import Inputs, models_folder, prepare, staging_folder
-from newslake.training.promotion import BY_DEFAULT, Promotion, decide_on
-from newslake.training.texts import DEFAULT_TOKENS
-from newslake.training.time_splits import NOT_BY_TIME, TimeSplits, roles_of
+from newslake.training.data.preparation import Inputs, models_folder, prepare, staging_folder
+from newslake.training.data.texts import DEFAULT_TOKENS
+from newslake.training.data.time_splits import NOT_BY_TIME, TimeSplits, roles_of
+from newslake.training.judging.promotion import BY_DEFAULT, Promotion, decide_on
 
 
 def train_recommender(
@@ -111,10 +111,10 @@ def train_recommender(
         force: Train again even where the results are there.
     """
     # torch takes seconds to import: --help does without.
+    from newslake.training.loop.trainer import torch_device
     from newslake.training.models import model_class
+    from newslake.training.models.settings import settings_for
     from newslake.training.runs import Place, trained_run
-    from newslake.training.train_settings import settings_for
-    from newslake.training.trainer import torch_device
 
     settings = settings_for(
         model,

@@ -7,14 +7,14 @@ import pyarrow.parquet as pq
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from newslake.frames import frame_of
-from newslake.jobrun import JobRun
-from newslake.lakehouse import Lakehouse
-from newslake.remote import Place, writing
-from newslake.training.checkpoint import EpochMetrics
-from newslake.training.data import Catalogue
-from newslake.training.folders import read
-from newslake.training.trainer import Trained
+from newslake.files.folders import read
+from newslake.files.remote import Place, writing
+from newslake.lake.lakehouse import Lakehouse
+from newslake.run.jobrun import JobRun
+from newslake.spark.frames import frame_of
+from newslake.training.data.loading import Catalogue
+from newslake.training.loop.checkpoint import EpochMetrics
+from newslake.training.loop.trainer import Trained
 
 _ROWS_PER_BATCH = 250_000
 

@@ -4,21 +4,21 @@ import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from newslake.jobrun import JobRun
-from newslake.lakehouse import Lakehouse
-from newslake.remote import Place as Folder
-from newslake.remote import remove
+from newslake.files.remote import Place as Folder
+from newslake.files.remote import remove
+from newslake.lake.lakehouse import Lakehouse
+from newslake.run.jobrun import JobRun
 from newslake.training import results
-from newslake.training.checkpoint import EpochMetrics
-from newslake.training.data import load_impressions, load_training_data
-from newslake.training.distributed import train_together
-from newslake.training.evaluate import evaluate
-from newslake.training.fingerprint import combined
-from newslake.training.preparation import Prepared
-from newslake.training.saved import is_saved, save_model
-from newslake.training.time_splits import TEST
-from newslake.training.train_settings import TrainSettings
-from newslake.training.trainer import Trained, train
+from newslake.training.data.fingerprint import combined
+from newslake.training.data.loading import load_impressions, load_training_data
+from newslake.training.data.preparation import Prepared
+from newslake.training.data.time_splits import TEST
+from newslake.training.loop.checkpoint import EpochMetrics
+from newslake.training.loop.distributed import train_together
+from newslake.training.loop.evaluate import evaluate
+from newslake.training.loop.trainer import Trained, train
+from newslake.training.models.saved import is_saved, save_model
+from newslake.training.models.settings import TrainSettings
 
 
 @dataclass(frozen=True)

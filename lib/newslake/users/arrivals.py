@@ -11,11 +11,11 @@ from typing import TypeVar
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from newslake.bookmarks import NOTHING, VersionsGone, versions_needed
-from newslake.frames import Frames
-from newslake.jobrun import JobRun
-from newslake.lakehouse import Lakehouse
-from newslake.tablespec import table_spec
+from newslake.lake.bookmarks import NOTHING, VersionsGone, versions_needed
+from newslake.lake.lakehouse import Lakehouse
+from newslake.lake.tablespec import table_spec
+from newslake.run.jobrun import JobRun
+from newslake.spark.frames import Frames
 from newslake.users.events import WindowOfTime, timed
 
 Found = TypeVar("Found")

@@ -6,7 +6,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from newslake.errors import UserError
-from newslake.lakehouse import Lakehouse
+from newslake.lake.lakehouse import Lakehouse
 
 
 def days_between(first: date, last: date) -> list[date]:

@@ -6,11 +6,11 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from newslake.errors import JobFailed, UserError
-from newslake.frames import Frames
-from newslake.jobrun import JobRun
-from newslake.lakehouse import Lakehouse
-from newslake.options import day_of
-from newslake.quarantine import rows_of, send
+from newslake.lake.lakehouse import Lakehouse
+from newslake.run.jobrun import JobRun
+from newslake.run.options import day_of
+from newslake.run.quarantine import rows_of, send
+from newslake.spark.frames import Frames
 from newslake.text.embed import Device, EmbedSettings, embed_column
 from newslake.text.options import takes_encoder
 from newslake.text.spec import EncoderSpec, ResolvedEncoder, resolve

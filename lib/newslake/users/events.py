@@ -10,11 +10,11 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from newslake.errors import JobFailed
-from newslake.inputs import checked, is_blank, text_lines
-from newslake.jsonlines import Field, also, parsed
-from newslake.lakehouse import Lakehouse
-from newslake.quarantine import commonest, nothing_usable
-from newslake.spark_versions import text_udf
+from newslake.files.inputs import checked, is_blank, text_lines
+from newslake.intake.jsonlines import Field, also, parsed
+from newslake.lake.lakehouse import Lakehouse
+from newslake.run.quarantine import commonest, nothing_usable
+from newslake.spark.versions import text_udf
 
 Clock = Literal["arrival", "occurrence"]
 MAX_TAG = 100

@@ -4,7 +4,7 @@ from pyspark.ml.feature import IDF, CountVectorizer, StopWordsRemover
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
-from newslake.frames import Frames, frame_of
+from newslake.spark.frames import Frames, frame_of
 from newslake.topics.words import article_text, with_terms
 from newslake.users.events import as_tag
 

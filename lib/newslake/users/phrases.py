@@ -6,18 +6,18 @@ from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
 from newslake.errors import UserError
-from newslake.frames import Frames
-from newslake.jobrun import JobRun
-from newslake.lakehouse import Lakehouse
-from newslake.options import day_of
-from newslake.quarantine import rows_of, send
+from newslake.lake.lakehouse import Lakehouse
+from newslake.lake.vector_columns import vector_size
+from newslake.run.jobrun import JobRun
+from newslake.run.options import day_of
+from newslake.run.quarantine import rows_of, send
+from newslake.spark.frames import Frames
 from newslake.text.embed import Device, EmbedSettings, embed_column
 from newslake.text.options import takes_encoder
 from newslake.text.spec import EncoderSpec, ResolvedEncoder, resolve
 from newslake.users.days import rows_of_day
 from newslake.users.groups import PhraseSettings, phrases_of_batches, quantised_batches
 from newslake.users.sets import phrase_id, phrase_text, tag_set
-from newslake.vectors import vector_size
 
 TABLE, EMBEDDINGS = "user_phrases", "tag_embeddings"
 

@@ -11,8 +11,8 @@ from typing import cast
 
 from pyspark.sql import functions as F
 
-from newslake.frames import frame_of
-from newslake.lakehouse import Lakehouse
+from newslake.lake.lakehouse import Lakehouse
+from newslake.spark.frames import frame_of
 from newslake.users.events import Clock
 
 TABLE = "profile_days"

@@ -7,15 +7,15 @@ from datetime import date
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from newslake.active import fitted_topic_models, topic_models
-from newslake.bookmarks import is_earlier
-from newslake.classes import classed_news
 from newslake.errors import UserError
-from newslake.frames import Frames
-from newslake.jobrun import JobRun
-from newslake.lakehouse import Lakehouse
-from newslake.options import day_of
-from newslake.quarantine import send
+from newslake.lake.bookmarks import is_earlier
+from newslake.lake.lakehouse import Lakehouse
+from newslake.run.jobrun import JobRun
+from newslake.run.options import day_of
+from newslake.run.quarantine import send
+from newslake.spark.frames import Frames
+from newslake.switches.classes import classed_news
+from newslake.switches.topic_model import fitted_topic_models, topic_models
 from newslake.users import profile_days
 from newslake.users.arrivals import HISTORY, IMPRESSIONS, Added, Span, added, added_histories
 from newslake.users.day_weights import Settings, articles_read, day_tags, first_seen, skips, user_articles, user_tags, user_topics

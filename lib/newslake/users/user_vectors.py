@@ -7,15 +7,15 @@ from typing import Literal
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
-from newslake.active import asked_or_active, candidate_topic_model
 from newslake.errors import UserError
-from newslake.jobrun import JobRun
-from newslake.lakehouse import Lakehouse
-from newslake.options import day_of, the_one
+from newslake.lake.lakehouse import Lakehouse
+from newslake.lake.vector_columns import joined, joined_with_nothing, unit, vector_size, weighted_mean
+from newslake.run.jobrun import JobRun
+from newslake.run.options import day_of, the_one
+from newslake.switches.topic_model import asked_or_active, candidate_topic_model
 from newslake.topics.assign import load_model
 from newslake.users.days import rows_of_day
 from newslake.users.group_topics import group_topics
-from newslake.vectors import joined, joined_with_nothing, unit, vector_size, weighted_mean
 
 TABLE = "user_vectors"
 TOPICS_OF_USER = 2

@@ -7,7 +7,7 @@ served as a maximum inner product search.
 import torch
 
 from newslake.errors import UserError
-from newslake.training.data import Catalogue
+from newslake.training.data.loading import Catalogue
 from newslake.training.models.base import Defaults, IdEmbedding, LookedUp, Recommender, Shape
 from newslake.training.models.by_id import ContentModel, MatrixFactorization
 from newslake.training.models.history import DSSM, NRMS, HistoryModel

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from newslake.errors import UserError
-from newslake.training.data import Catalogue, Codes
+from newslake.training.data.loading import Catalogue, Codes
 
 Loss = Literal["bce", "softmax"]
 

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from newslake.training.data import Catalogue
+from newslake.training.data.loading import Catalogue
 from newslake.training.models.base import AttributeEmbedding, Defaults, IdEmbedding, Recommender, Shape
 from newslake.training.models.frozen import SCALE, frozen_users
 

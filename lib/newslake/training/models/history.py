@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from newslake.errors import UserError
-from newslake.training.data import Catalogue
+from newslake.training.data.loading import Catalogue
 from newslake.training.models.base import Defaults, LookedUp, Recommender, Shape
 from newslake.training.models.frozen import SCALE, frozen_users
 from newslake.training.models.towers import AdditiveAttention, NewsTower, SelfAttention

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from newslake.text.attention import attention_of_any_shape
-from newslake.training.data import Catalogue
+from newslake.training.data.loading import Catalogue
 from newslake.training.models.base import AttributeEmbedding, Shape
 from newslake.training.models.tuned import TunedText
 

@@ -11,7 +11,7 @@ from newslake.errors import UserError
 from newslake.text.attention import attention_of_any_shape
 from newslake.text.pooling import Head, pooled
 from newslake.text.spec import ResolvedEncoder
-from newslake.training.texts import Texts, tokenizer_of
+from newslake.training.data.texts import Texts, tokenizer_of
 
 # Tokens of a batch, padding counted: on a CPU what a batch touches should stay in the caches, a GPU wants to be kept busy.
 _BATCH_TOKENS = {"cpu": 2048, "cuda": 65536}

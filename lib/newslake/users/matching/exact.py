@@ -6,7 +6,7 @@ from functools import partial
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from newslake.frames import Frames
+from newslake.spark.frames import Frames
 from newslake.users.matching.candidates import meetings, verified
 from newslake.users.matching.keys import SIZE_BITS, Family, KeyPlan, key_plan, keys_of_batches, least_shared
 from newslake.users.matching.matcher import Matcher, check_threshold, named

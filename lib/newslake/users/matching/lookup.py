@@ -10,7 +10,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from newslake.errors import UserError
-from newslake.frames import Frames
+from newslake.spark.frames import Frames
 from newslake.users.matching.matcher import Matcher, check_threshold, named
 from newslake.users.sets import as_sets
 

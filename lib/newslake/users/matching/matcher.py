@@ -7,7 +7,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from newslake.errors import UserError
-from newslake.frames import Frames
+from newslake.spark.frames import Frames
 from newslake.users.sets import phrase_id_of
 
 MatcherName = Literal["exact", "minhash", "datasketch"]

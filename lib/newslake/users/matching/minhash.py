@@ -4,7 +4,7 @@ from pyspark.ml.feature import HashingTF, MinHashLSH
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from newslake.frames import Frames
+from newslake.spark.frames import Frames
 from newslake.users.matching.candidates import meetings, verified
 from newslake.users.matching.matcher import Matcher, check_threshold, named
 from newslake.users.sets import set_hash, tag_hashes, tag_set

@@ -1,0 +1,190 @@
+"""Collections in Milvus that know what they hold: made, found, counted, dropped.
+
+Milvus Lite has no partitions, so articles are filtered by their date. It forgets a collection's description: what a collection holds is a
+property. A collection holds one topic model's vectors, and bears its name; serving/stores/milvus/alias.py has the name by which it is read.
+"""
+
+import hashlib
+import json
+import re
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from newslake.errors import JobFailed, UserError
+
+DEFAULT_PREFIX = "newslake"
+MAX_ID_BYTES = 1024
+VECTOR = "vector"
+_HOLDS = "newslake.holds"  # the property that says what a collection holds, as JSON
+_PREFIX = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}")
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What a kind of collection holds.
+
+    Attributes:
+        name: what follows the prefix in the collection's name, before the topic model.
+        key: the primary key.
+        scalars: the other fields but the vector, with their types: int32, float or varchar.
+        day: the scalar by which the table is partitioned.
+    """
+
+    name: str
+    key: str
+    scalars: Mapping[str, str]
+    day: str | None = None
+
+
+ARTICLES = Kind("articles", "news_id", {"news_date": "int32"}, day="news_date")
+"""news_date is a number such as 20191115, so that a filter is `news_date >= 20191114`; 19700101 without a date."""
+USERS = Kind("users", "vector_id", {"user_id": "varchar", "weight": "float"})
+"""vector_id is user_id/tag_group/phrase_id; weight that of the phrase in the user's profile."""
+KINDS = (ARTICLES, USERS)
+
+
+@dataclass(frozen=True)
+class Collection:
+    """A collection of ours: its full name, the id that it got when it was made, the entries of its vectors, and their topic model."""
+
+    kind: Kind
+    name: str
+    collection_id: str
+    size: int
+    topic_model: str
+
+
+def ensured(
+    client: Any, kind: Kind, prefix: str, *, identity: Mapping[str, str], size: int | None, rebuild: bool = False
+) -> Collection | None:
+    """The collection of this kind and topic model, made where it is not there.
+
+    Args:
+        client: from `opened`.
+        kind: articles or users.
+        prefix: of its name.
+        identity: encoder_id and topic_model of its vectors.
+        size: entries of a vector, for a new collection; None makes none.
+        rebuild: drop it first.
+
+    Returns:
+        None where it is not there and size is None.
+
+    Raises:
+        UserError: it holds other vectors, or is none of ours.
+    """
+    name = collection_name(kind, prefix, identity["topic_model"])
+    if rebuild and client.has_collection(name):
+        drop(client, name)
+    if not client.has_collection(name):
+        if size is None:
+            return None
+        _create(client, kind, name, {**identity, "collection_id": uuid.uuid4().hex, "alias": alias_name(kind, prefix)}, size)
+    found, holds = described(client, kind, name)
+    if size is not None and found.size != size:
+        raise UserError(f"collection {name} holds vectors of {found.size} entries, not {size}: {_ways_out()}")
+    for part, value in identity.items():
+        if holds.get(part) != value:
+            raise UserError(f"collection {name} holds vectors of {part} {holds.get(part)}, not {value}: {_ways_out()}")
+    return found
+
+
+def existing(client: Any, kind: Kind, prefix: str) -> list[Collection]:
+    """The collections of this kind, one for each topic model; one that an older version made bears the alias's name."""
+    alias, found = alias_name(kind, prefix), []
+    for name in sorted(name for name in client.list_collections() if name == alias or name.startswith(f"{alias}_")):
+        holds = holdings(client, name)
+        if holds.get("alias", name) == alias and "collection_id" in holds:
+            found.append(described(client, kind, name)[0])
+    return found
+
+
+def drop(client: Any, name: str) -> None:
+    """Drop a collection; a server drops none that an alias names."""
+    for alias in aliases_of(client, name):
+        client.drop_alias(alias=alias)
+    client.drop_collection(name)
+
+
+def aliases_of(client: Any, name: str) -> list[str]:
+    """The aliases of a collection."""
+    return list(client.list_aliases(collection_name=name)["aliases"])
+
+
+def count(client: Any, collection: Collection) -> int:
+    """Items in the collection, everything that was written before counted."""
+    client.load_collection(collection.name)  # Milvus Lite has none loaded when it opens a file
+    return int(client.query(collection.name, filter="", output_fields=["count(*)"], consistency_level="Strong")[0]["count(*)"])
+
+
+def collection_name(kind: Kind, prefix: str, topic_model: str) -> str:
+    """Full name of the collection of a topic model's vectors: the alias, then the model, of which Milvus takes letters, digits and _ only.
+
+    Raises:
+        UserError: Milvus takes no such prefix.
+    """
+    safe = re.sub(r"[^A-Za-z0-9_]", "_", topic_model)[:100]
+    # Two models whose names differ in other characters only must not meet.
+    mark = "" if safe == topic_model else f"_{hashlib.sha256(topic_model.encode()).hexdigest()[:4]}"
+    return f"{alias_name(kind, prefix)}_{safe}{mark}"
+
+
+def alias_name(kind: Kind, prefix: str) -> str:
+    """The name by which the collection of the active topic model is read, such as newslake_articles.
+
+    Raises:
+        UserError: Milvus takes no such prefix.
+    """
+    if not _PREFIX.fullmatch(prefix):
+        raise UserError(f"--prefix {prefix}: letters, digits and _ only, and no digit first")
+    return f"{prefix}_{kind.name}"
+
+
+def _create(client: Any, kind: Kind, name: str, holds: Mapping[str, str], size: int) -> None:
+    from pymilvus import DataType
+
+    types = {
+        "int32": (DataType.INT32, {}),
+        "float": (DataType.FLOAT, {}),
+        "varchar": (DataType.VARCHAR, {"max_length": MAX_ID_BYTES}),
+    }
+    schema = client.create_schema(auto_id=False, enable_dynamic_field=False)
+    schema.add_field(kind.key, DataType.VARCHAR, is_primary=True, max_length=MAX_ID_BYTES)
+    for field, text in kind.scalars.items():
+        schema.add_field(field, types[text][0], **types[text][1])
+    schema.add_field(VECTOR, DataType.FLOAT_VECTOR, dim=size)
+    index = client.prepare_index_params()
+    index.add_index(VECTOR, index_type="AUTOINDEX", metric_type="COSINE")
+    client.create_collection(name, schema=schema, index_params=index, properties={_HOLDS: json.dumps(holds, sort_keys=True)})
+
+
+def holdings(client: Any, name: str) -> dict[str, str]:
+    """What a collection says that it holds; nothing where it is none of ours."""
+    found = client.describe_collection(name)
+    try:
+        # The description: where newslake wrote it before Milvus Lite 3.
+        holds = json.loads((found.get("properties") or {}).get(_HOLDS) or found.get("description") or "")
+    except ValueError:
+        return {}
+    return holds if isinstance(holds, dict) else {}
+
+
+def described(client: Any, kind: Kind, name: str) -> tuple[Collection, dict[str, str]]:
+    """A collection of ours, and what it holds.
+
+    Raises:
+        UserError: it is none of ours.
+    """
+    found, holds = client.describe_collection(name), holdings(client, name)
+    if "collection_id" not in holds:
+        raise UserError(f"collection {name} is there and was not made by newslake: choose another --prefix")
+    sizes = [field["params"]["dim"] for field in found["fields"] if field["name"] == VECTOR]
+    if not sizes:
+        raise JobFailed(f"collection {name} has no field {VECTOR}")
+    return Collection(kind, name, str(holds["collection_id"]), int(sizes[0]), str(holds.get("topic_model"))), holds
+
+
+def _ways_out() -> str:
+    return "choose another --prefix, or drop what is there and export all anew with --rebuild"
