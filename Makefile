@@ -44,7 +44,7 @@ SPARK40 := pyspark==4.0.5 delta-spark==4.0.1
 SPARK40_VENV := .venv-spark40
 
 test-spark40: $(SPARK40_VENV)/.ready ## Run the quick tests of the rooms that meet Spark, on Spark 4.0 with Delta 4.0
-	$(SPARK40_VENV)/bin/pytest -m "not slow" $(IN_PARALLEL) -k "not kill" tests/base tests/mind tests/text tests/training tests/streaming tests/search
+	$(SPARK40_VENV)/bin/pytest -m "not slow" $(IN_PARALLEL) -k "not kill" tests/spark tests/lake tests/files tests/run tests/switches tests/intake tests/sample tests/text tests/training tests/streaming tests/search
 
 lint: $(READY) ## Check style and types
 	$(BIN)/ruff check .

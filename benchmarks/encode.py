@@ -32,6 +32,7 @@ from newslake.spark.session import spark_session
 from newslake.text.articles import encode_articles, one_of_each_text, segments
 from newslake.text.embed import embed_column
 from newslake.text.encoder import Encoder
+from newslake.text.options import EncoderOptions
 from newslake.text.spec import EncoderSpec, ResolvedEncoder, resolve
 from newslake.text.weights import model_config
 
@@ -189,7 +190,7 @@ def sparks_share(measures: Measures, spark: SparkSession, resolved: ResolvedEnco
         "news", known.select(*(F.col(f.name) if f.name in known.columns else F.lit(None).cast(f.dataType).alias(f.name) for f in contract))
     )
     alone = seconds(lambda: plain(resolved)(texts))
-    whole = seconds(lambda: encode_articles(lake, JobRun("encode_articles"), long_text="truncate"))
+    whole = seconds(lambda: encode_articles(lake, JobRun("encode_articles"), encoding=EncoderOptions(long_text="truncate")))
     print(f"{articles:,} articles: {alone:.1f} s without Spark, {whole:.1f} s as a job")
     share = max(whole - alone, 0.001) / whole
     measures.add("Spark's own share of the job's time", share, 0.10, unit="share", better="lower", peer_name="the bar")

@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from inspect import signature
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
@@ -13,8 +12,8 @@ from newslake.files.remote import Place
 from newslake.lake.lakehouse import Lakehouse
 from newslake.ranking import ctr, judge
 from newslake.ranking.examples import LABEL
-from newslake.ranking.feed import FeedSettings
 from newslake.ranking.gather import Moments, gathered, impressions_of, vector_folder
+from newslake.ranking.options import CANDIDATES, FORMULA
 from newslake.ranking.queries import Known, queries_of
 from newslake.ranking.ranker import Ranker, load
 from newslake.ranking.scoring import VectorPaths, with_features
@@ -30,7 +29,6 @@ from newslake.training.judging.spark_evaluate import METRICS, metrics_of
 KINDS = ("linear", "trees")
 DAYS = 7
 """An impression may show an article of any age; train_ranker's own default is that of a feed, which chooses among recent ones."""
-_DEFAULTS = {name: one.default for name, one in signature(train_ranker).parameters.items()}
 
 
 @dataclass(frozen=True)
@@ -66,7 +64,7 @@ def rankers(lake: Lakehouse, window: Window, seeds: Sequence[int]) -> dict[tuple
 def all_taken(facts: Mapping[str, str]) -> bool:
     """Whether a run of train_ranker, by its facts, left out no impression to learn from or to choose by: no seed decides anything then."""
     counted = [facts.get(f"{part} impressions with a click") for part in (TRAIN, VALID)]
-    return all(many is not None and int(many.replace(",", "")) <= _DEFAULTS["max_impressions"] for many in counted)
+    return all(many is not None and int(many.replace(",", "")) <= CANDIDATES.max_impressions for many in counted)
 
 
 def judged(lake: Lakehouse, prepared: Prepared, window: Window, found: Mapping[tuple[str, int], Ranker]) -> list[Judged]:
@@ -76,7 +74,7 @@ def judged(lake: Lakehouse, prepared: Prepared, window: Window, found: Mapping[t
     without a profile: click-through rate and age.
     """
     names = {f"{kind}/{seed}": ranker for (kind, seed), ranker in found.items()}
-    settings = FeedSettings(1, _DEFAULTS["similarity_weight"], _DEFAULTS["age_half_life_hours"])
+    settings = FORMULA.settings(1)
     with Frames() as frames, vector_folder(lake, None) as folder:
         shown = frames.keep(_shown(lake, prepared))
         hours = sorted(row[0] for row in shown.select("hour").distinct().collect())
@@ -117,7 +115,7 @@ def _known(
     every = news.join(first, on="news_id", how="full_outer")
     every = every.select("news_id", "category", "subcategory", F.coalesce("published_at", "first_shown").alias("published_at"))
     candidates = rows.select("hour", "news_id").distinct().join(news.select("news_id", "category"), on="news_id", how="left")
-    counts = frames.keep(ctr.counts_at(impressions, hours, _DEFAULTS["ctr_half_life_hours"]))
+    counts = frames.keep(ctr.counts_at(impressions, hours, FORMULA.ctr_half_life_hours))
     rates = ctr.estimated_at(frames.keep(candidates), counts, news)
     return gathered(lake, frames, folder, Moments(hours, DAYS, encoder_id, None), news=every, rates=rates)
 

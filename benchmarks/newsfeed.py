@@ -27,6 +27,7 @@ from newslake.lake.lakehouse import Lakehouse
 from newslake.ranking.features import FEATURES, RATES
 from newslake.ranking.gather import Moments, gathered, vector_folder
 from newslake.ranking.newsfeed import rank_newsfeed
+from newslake.ranking.options import FORMULA
 from newslake.ranking.queries import queries_of
 from newslake.ranking.ranker import Ranker, load
 from newslake.ranking.scoring import with_features
@@ -170,7 +171,7 @@ def main() -> None:
 
 def of_hours(lake: Lakehouse, hours: Iterable[int]) -> pd.DataFrame:
     """The measures of every user-hour of some hours of dev."""
-    weight = float(signature(rank_newsfeed).parameters["similarity_weight"].default)
+    weight = FORMULA.similarity_weight
     draw = np.random.default_rng(0)
     rankers = trained(lake)
     found: list[dict[str, float | str]] = []

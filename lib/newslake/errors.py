@@ -1,4 +1,4 @@
-"""What can go wrong, by whose doing: it decides the exit status of a job (see cli.py)."""
+"""What can go wrong, by whose doing: it decides the exit status of a job (see run/cli.py)."""
 
 
 class UserError(Exception):

@@ -13,6 +13,7 @@ from newslake.lake.tablespec import table_spec
 from newslake.pipeline.views import make_views
 from newslake.run.jobrun import JobRun
 from newslake.streaming.behaviors import stream_behaviors
+from tests.calling import call
 from tests.faults.common import import_texts, texts
 
 
@@ -99,7 +100,7 @@ def test_impressions_of_before_feeds_were_told_go_on(lake: Lakehouse, tmp_path: 
     folder.mkdir()
     (folder / "1.jsonl").write_text("".join(json.dumps(event) + "\n" for event in events))
     run = JobRun("stream_behaviors")
-    stream_behaviors(lake, run, files=str(folder), once=True)
+    call(stream_behaviors, lake, run, files=str(folder), once=True)
     assert run.rows_rejected == 0, "the first says the same as the row of the older table"
     rows = {(row["impression_id"], row["position"]): row for row in lake.read("impressions").collect()}
     assert {place: (row["clicked"], row["rank"], row["model"]) for place, row in rows.items()} == {

@@ -1,7 +1,6 @@
 """The Databricks bundle, built by Databricks' own package: every task's file, parameter and option exists, and GPUs are shared as asked."""
 
 import importlib
-import inspect
 import json
 import re
 import subprocess
@@ -19,7 +18,7 @@ from packaging.requirements import Requirement
 from newslake.pipeline.bundle import gpu_shares, load_resources
 from newslake.pipeline.plan import Task
 from newslake.pipeline.runs import checks, daily, hourly, streams, weekly
-from newslake.run.cli import job_options
+from newslake.run.cli import defaults_of, job_options
 from newslake.spark.session import spark_settings
 
 PROJECT = Path(__file__).parent.parent.parent
@@ -89,7 +88,7 @@ def test_folders_that_lie_beside_tables_are_named(jobs: dict[str, Any]) -> None:
     for task in tasks_of(jobs):
         job = by_name[Path(task["spark_python_task"]["python_file"]).stem].job
         options = job_options(job, task["spark_python_task"]["parameters"])
-        for name in {"staging", "scratch_folder", "model_folder"} & set(inspect.signature(job).parameters):
+        for name in {"staging", "scratch_folder", "model_folder"} & set(defaults_of(job)):
             assert options[name].startswith("${var.staging}")
 
 

@@ -1,6 +1,5 @@
 """The definition of the runs: tasks whose jobs and options exist, in an order that can run, and one encoder for all."""
 
-import inspect
 from pathlib import Path
 
 import pytest
@@ -9,7 +8,7 @@ from newslake.lake.lakehouse import Lakehouse
 from newslake.pipeline.plan import Option, Task, arguments_of, checked, named, without
 from newslake.pipeline.runs import checks, daily, hourly, streams, weekly
 from newslake.pipeline.sample import sample_run
-from newslake.run.cli import job_options
+from newslake.run.cli import defaults_of, job_options
 from newslake.run.jobrun import JobRun
 
 NOT_SHOWN = {"run_pipeline", "stream_behaviors", "make_views", "promote", "check_lakehouse", "parse_ebnerd", "import_table"}
@@ -46,7 +45,7 @@ def test_every_task_is_a_script_with_these_options(name: str) -> None:
 
 @pytest.mark.parametrize("name", sorted(set(RUNS) - {"checks"}))
 def test_every_job_that_encodes_is_given_the_same_encoder(name: str) -> None:
-    encoding = [task for task in RUNS[name] if "pooling" in inspect.signature(task.job).parameters]
+    encoding = [task for task in RUNS[name] if "pooling" in defaults_of(task.job)]
     assert encoding
     for task in encoding:
         assert {option: task.options[option] for option in ENCODER} == ENCODER

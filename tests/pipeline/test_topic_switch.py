@@ -15,7 +15,8 @@ from newslake.run.cli import job_options, run_job
 from newslake.run.jobrun import JobRun
 from newslake.serving.stores.milvus.alias import read_name
 from newslake.serving.stores.milvus.client import default_uri, opened
-from newslake.serving.stores.milvus.collection import ARTICLES, KINDS, USERS, existing, holdings
+from newslake.serving.stores.milvus.collection import existing, holdings
+from newslake.serving.stores.store import ARTICLES, KINDS, USERS
 from newslake.spark.frames import frame_of
 from newslake.switches.topic_model import active_topic_model
 from newslake.text.articles import encode_articles

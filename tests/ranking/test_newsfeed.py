@@ -14,6 +14,7 @@ from newslake.ranking.newsfeed import parse_hour, rank_newsfeed
 from newslake.run.jobrun import JobRun
 from newslake.search.knn_settings import SearchOptions
 from newslake.spark.frames import frame_of
+from tests.calling import call
 from tests.filling import put
 from tests.killing import arguments_of, commits, content
 from tests.undisturbed import kill_at
@@ -87,7 +88,7 @@ OPTIONS: dict[str, Any] = {
 def rank(lake: Lakehouse, **options: Any) -> JobRun:
     """One run of the job."""
     run = JobRun("rank_newsfeed")
-    rank_newsfeed(lake, run, **{**OPTIONS, **options})
+    call(rank_newsfeed, lake, run, **{**OPTIONS, **options})
     return run
 
 

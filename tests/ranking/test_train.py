@@ -20,6 +20,7 @@ from newslake.ranking.newsfeed import rank_newsfeed
 from newslake.ranking.train import train_ranker
 from newslake.run.jobrun import JobRun
 from newslake.switches.promotions import in_use, promote
+from tests.calling import call
 from tests.killing import arguments_of, content
 from tests.ranking import world
 from tests.undisturbed import kill_at
@@ -43,14 +44,14 @@ FEED: dict[str, Any] = {"hour": f"{AS_OF:%Y-%m-%dT%H}", "days": 1, "ctr_half_lif
 def train(lake: Lakehouse, **options: Any) -> JobRun:
     """One run of the job."""
     run = JobRun("train_ranker")
-    train_ranker(lake, run, **{**OPTIONS, **options})
+    call(train_ranker, lake, run, **{**OPTIONS, **options})
     return run
 
 
 def feed(lake: Lakehouse, **options: Any) -> list[dict[str, Any]]:
     """The feeds by vectors of one run of rank_newsfeed, of its hour."""
     options = {**FEED, **options}
-    rank_newsfeed(lake, JobRun("rank_newsfeed"), **options)
+    call(rank_newsfeed, lake, JobRun("rank_newsfeed"), **options)
     found = lake.read("newsfeed").where(f"reason = 'vectors' AND hour = timestamp '{options['hour']}:00:00'")
     return [row.asDict() for row in found.orderBy("user_id", "rank").collect()]
 
@@ -209,6 +210,6 @@ def test_mistakes_are_told(lake: Lakehouse, rows: world.Tables, tmp_path: Path) 
     with pytest.raises(UserError, match="reads other features than this version"):
         feed(lake, ranker=run_id)
     run = JobRun("rank_newsfeed")
-    rank_newsfeed(lake, run, **FEED)
+    call(rank_newsfeed, lake, run, **FEED)
     assert run.facts["ranked by"] == "formula"
     assert "other features" in run.facts["ranker in use, not usable"]

@@ -11,6 +11,7 @@ from newslake.lake.lakehouse import Lakehouse
 from newslake.ranking.newsfeed import rank_newsfeed
 from newslake.run.jobrun import JobRun
 from newslake.search.reclassify import reclassify_short_text
+from tests.calling import call
 from tests.killing import arguments_of, commits, data_files
 from tests.ranking import test_newsfeed
 from tests.search import frames, test_reclassify
@@ -34,7 +35,7 @@ FEED_OPTIONS, FEED_TABLES = test_newsfeed.OPTIONS, ("newsfeed", "article_ctr")
 
 def rerun(lake: Lakehouse, job: Callable[..., None], options: dict[str, Any]) -> None:
     """A run that nobody kills."""
-    job(lake, JobRun(job.__name__), **options)
+    call(job, lake, JobRun(job.__name__), **options)
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ from pyspark.sql import DataFrame
 from newslake.lake.lakehouse import Lakehouse
 from newslake.serving.stores.milvus.alias import read_name
 from newslake.serving.stores.milvus.client import opened
-from newslake.serving.stores.milvus.collection import ARTICLES, USERS, Kind
+from newslake.serving.stores.store import ARTICLES, USERS, Kind
 from newslake.spark.frames import frame_of
 from tests.filling import put
 

@@ -9,7 +9,7 @@ from newslake.lake.lakehouse import Lakehouse
 from newslake.run.jobrun import JobRun
 from newslake.serving.job import export_vectors
 from newslake.serving.stores.milvus.client import default_uri
-from newslake.serving.stores.milvus.sync import TABLE
+from newslake.serving.stores.sync import TABLE
 from tests.filling import put
 from tests.killing import arguments_of, commits
 from tests.serving.rows import USERS, article_vectors, held, user_vectors

@@ -17,8 +17,9 @@ from newslake.run.jobrun import JobRun
 from newslake.serving.export import export_articles, export_users
 from newslake.serving.job import export_vectors
 from newslake.serving.stores.milvus.client import default_uri, is_file, opened
-from newslake.serving.stores.milvus.collection import ARTICLES, collection_name
-from newslake.serving.stores.milvus.sync import Limits, Synced
+from newslake.serving.stores.milvus.collection import collection_name
+from newslake.serving.stores.store import ARTICLES
+from newslake.serving.stores.sync import Limits, Synced
 from newslake.spark.frames import frame_of
 from tests.filling import put
 from tests.killing import run_job

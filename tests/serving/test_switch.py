@@ -6,7 +6,8 @@ from newslake.run.jobrun import JobRun
 from newslake.serving.job import export_vectors
 from newslake.serving.stores.milvus.alias import read_name
 from newslake.serving.stores.milvus.client import default_uri, opened
-from newslake.serving.stores.milvus.collection import ARTICLES, KINDS, USERS, Kind, alias_name, collection_name, existing
+from newslake.serving.stores.milvus.collection import collection_name, existing
+from newslake.serving.stores.store import ARTICLES, KINDS, USERS, Kind, read_as
 from newslake.switches.topic_model import activate, active_topic_model
 from tests.filling import put
 from tests.serving.rows import article_vectors, held, user_vectors
@@ -120,7 +121,7 @@ def test_a_collection_that_an_older_version_made_is_read_until_the_new_ones_are_
     with opened(default_uri(lake)) as client:
         for kind in KINDS:
             old_collection(client, kind)
-            old[kind.name] = alias_name(kind, "newslake")
+            old[kind.name] = read_as(kind, "newslake")
     assert active_topic_model(lake) == "a"
     assert reads(lake) == old
     export(lake, which=("articles",))  # of the same model: nothing stays behind
@@ -135,7 +136,7 @@ def old_collection(client: object, kind: Kind) -> None:
     from newslake.serving.stores.milvus import collection
 
     holds = {"encoder_id": "e1", "topic_model": "a", "collection_id": f"old {kind.name}"}
-    collection._create(client, kind, alias_name(kind, "newslake"), holds, 4)
+    collection._create(client, kind, read_as(kind, "newslake"), holds, 4)
 
 
 def test_the_alias_is_a_name_of_the_collection(lake: Lakehouse) -> None:

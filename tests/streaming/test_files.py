@@ -22,6 +22,7 @@ from newslake.streaming.behaviors import stream_behaviors
 from newslake.text.articles import encode_articles
 from newslake.topics.article_vectors import build_article_vectors
 from newslake.topics.assign import assign_topics
+from tests.calling import call
 from tests.killing import content
 from tests.serving.rows import held
 from tests.streaming import made
@@ -39,14 +40,14 @@ def put(folder: Path, name: str, messages: Sequence[made.Message | dict[str, Any
 def articles(lake: Lakehouse, folder: Path, model: Path, **options: Any) -> JobRun:
     """One run over what is in the folder."""
     run = JobRun("stream_articles")
-    stream_articles(lake, run, files=str(folder), once=True, encoder=str(model), **options)
+    call(stream_articles, lake, run, files=str(folder), once=True, encoder=str(model), **options)
     return run
 
 
 def behaviors(lake: Lakehouse, folder: Path, **options: Any) -> JobRun:
     """One run over what is in the folder."""
     run = JobRun("stream_behaviors")
-    stream_behaviors(lake, run, files=str(folder), once=True, **options)
+    call(stream_behaviors, lake, run, files=str(folder), once=True, **options)
     return run
 
 
@@ -83,7 +84,7 @@ def test_articles_of_a_folder(spark: SparkSession, lake: Lakehouse, small_model:
     for table in ("news", "topics", "topic_terms"):
         shutil.copytree(f"{lake.root}/{table}", f"{batch.root}/{table}")
     run = JobRun("encode_articles")
-    encode_articles(batch, run, encoder=str(small_model), partitions=1)
+    call(encode_articles, batch, run, encoder=str(small_model), partitions=1)
     assign_topics(batch, JobRun("assign_topics"), partitions=1)
     build_article_vectors(batch, JobRun("build_article_vectors"))
     joined = lake.read("article_vectors").select("news_id")
@@ -196,7 +197,7 @@ def test_files_in_folders_damaged_and_changed(lake: Lakehouse, tmp_path: Path, c
 def test_mistakes_are_one_line(lake: Lakehouse, tmp_path: Path) -> None:
     def refused(**options: Any) -> str:
         with pytest.raises(UserError) as caught:
-            stream_behaviors(lake, JobRun("stream_behaviors"), once=True, **options)
+            call(stream_behaviors, lake, JobRun("stream_behaviors"), once=True, **options)
         return str(caught.value)
 
     assert refused() == "say where the messages come from: either --topic NAME or --files FOLDER"
@@ -211,13 +212,13 @@ def test_mistakes_are_one_line(lake: Lakehouse, tmp_path: Path) -> None:
     assert "hunter2" not in refused(topic="t", kafka_config=str(tmp_path / "client"))
     named = Lakehouse(lake.spark, schema="default")
     with pytest.raises(UserError, match="--checkpoint"):
-        stream_behaviors(named, JobRun("stream_behaviors"), once=True, files=str(tmp_path))
+        call(stream_behaviors, named, JobRun("stream_behaviors"), once=True, files=str(tmp_path))
     assert not Path(str(lake.root)).exists(), "a mistake leaves nothing behind"
 
 
 def test_kafka_down_is_one_line_that_another_try_may_cure(lake: Lakehouse, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("newslake.streaming.source._WAIT_S", 1)
     with pytest.raises(JobFailed, match=r"^Kafka at 127.0.0.1:1 does not answer \(.*\): is it up, and is --bootstrap-servers right\?$"):
-        stream_behaviors(lake, JobRun("stream_behaviors"), topic="t", bootstrap_servers="127.0.0.1:1", once=True)
+        call(stream_behaviors, lake, JobRun("stream_behaviors"), topic="t", bootstrap_servers="127.0.0.1:1", once=True)
     with pytest.raises(UserError, match="--bootstrap-servers nowhere"):
-        stream_behaviors(lake, JobRun("stream_behaviors"), topic="t", bootstrap_servers="nowhere", once=True)
+        call(stream_behaviors, lake, JobRun("stream_behaviors"), topic="t", bootstrap_servers="nowhere", once=True)

@@ -15,6 +15,7 @@ from newslake.lake.lakehouse import Lakehouse
 from newslake.run.jobrun import JobRun
 from newslake.streaming.articles import stream_articles
 from newslake.streaming.behaviors import stream_behaviors
+from tests.calling import call
 from tests.killing import PROJECT, arguments_of, commits, content, data_files, kill_job
 from tests.streaming import made
 from tests.streaming.broker import Broker
@@ -115,7 +116,7 @@ def test_killed_once(lake: Lakehouse, broker: Broker, small_model: Path, tmp_pat
 
 def test_a_topic_that_is_not_there(lake: Lakehouse, broker: Broker) -> None:
     with pytest.raises(UserError, match=r"^--topic nope: Kafka at .* has no such topic; it has "):
-        stream_behaviors(lake, JobRun("stream_behaviors"), topic="nope", bootstrap_servers=broker.servers, once=True)
+        call(stream_behaviors, lake, JobRun("stream_behaviors"), topic="nope", bootstrap_servers=broker.servers, once=True)
 
 
 def moments(stream: Stream, broker: Broker, tables: list[str]) -> Iterator[tuple[str, Moment]]:

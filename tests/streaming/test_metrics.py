@@ -15,6 +15,7 @@ from newslake.run.jobrun import JobRun
 from newslake.streaming.behaviors import stream_behaviors
 from newslake.streaming.metrics import MetricsFile, Seen
 from newslake.streaming.watch import Watch
+from tests.calling import call
 from tests.streaming import made
 from tests.streaming.test_files import put
 
@@ -37,7 +38,7 @@ def test_a_stream_writes_what_its_run_counts(lake: Lakehouse, tmp_path: Path) ->
     file = tmp_path / "events.prom"
     run = JobRun("stream_behaviors")
     before = datetime.now(UTC).timestamp()
-    stream_behaviors(lake, run, files=str(tmp_path / "in"), once=True, max_per_batch=1, metrics_file=str(file))
+    call(stream_behaviors, lake, run, files=str(tmp_path / "in"), once=True, max_per_batch=1, metrics_file=str(file))
     found = parsed(file)
     looked = found.pop("last_look_timestamp_seconds")
     assert before <= looked <= datetime.now(UTC).timestamp()

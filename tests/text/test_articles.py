@@ -17,6 +17,7 @@ from newslake.text.articles import encode_articles, one_of_each_text, segments
 from newslake.text.embed import NO_TEXT
 from newslake.text.encoder import Encoder
 from newslake.text.spec import EncoderSpec, resolve
+from tests.calling import call
 from tests.filling import put
 from tests.text.conftest import UNEMBEDDED
 
@@ -54,7 +55,7 @@ def vectors(lake: Lakehouse) -> dict[str, np.ndarray]:
 def encode(lake: Lakehouse, model: Path, **options: object) -> JobRun:
     """One run of the job."""
     run = JobRun("encode_articles")
-    encode_articles(lake, run, encoder=str(model), partitions=2, **options)
+    call(encode_articles, lake, run, encoder=str(model), partitions=2, **options)
     return run
 
 
@@ -176,10 +177,10 @@ def test_tasks_get_about_the_same_work(lake: Lakehouse) -> None:
 
 def test_mistakes(lake: Lakehouse, run: JobRun, small_model: Path) -> None:
     with pytest.raises(UserError, match="table news is not there yet"):
-        encode_articles(lake, run)
+        call(encode_articles, lake, run)
     write_news(lake, [("N1", "team", "", None)])
     with pytest.raises(UserError, match="no such folder"):
-        encode_articles(lake, run, encoder="/no/such/model")
+        call(encode_articles, lake, run, encoder="/no/such/model")
     with pytest.raises(UserError, match="take 1 or more"):
-        encode_articles(lake, run, encoder=str(small_model), slice_rows=0)
+        call(encode_articles, lake, run, encoder=str(small_model), slice_rows=0)
     assert not lake.exists("article_embeddings")

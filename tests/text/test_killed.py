@@ -10,6 +10,7 @@ from pyspark.sql import functions as F
 from newslake.lake.lakehouse import Lakehouse
 from newslake.run.jobrun import JobRun
 from newslake.text.articles import encode_articles
+from tests.calling import call
 from tests.killing import commits, content, data_files
 from tests.text.conftest import UNEMBEDDED
 from tests.text.test_articles import Article, write_news
@@ -40,7 +41,7 @@ def tables(lake: Lakehouse) -> list[tuple[int, int]]:
 
 def encode(lake: Lakehouse, model: Path) -> None:
     """An undisturbed run."""
-    encode_articles(lake, JobRun("encode_articles"), encoder=str(model), slice_rows=SLICE_ROWS)
+    call(encode_articles, lake, JobRun("encode_articles"), encoder=str(model), slice_rows=SLICE_ROWS)
 
 
 @pytest.fixture(scope="module")

@@ -9,6 +9,7 @@ from pyspark.sql import SparkSession
 from newslake.lake.lakehouse import Lakehouse
 from newslake.run.jobrun import JobRun
 from newslake.training.recommender import train_recommender
+from tests.calling import call
 from tests.killing import arguments_of, commits, data_files
 from tests.training import frames
 from tests.undisturbed import Moment, Undisturbed, content_of, kill_and_rerun, undisturbed_run
@@ -36,7 +37,7 @@ def fill(lake: Lakehouse) -> None:
 
 def train(lake: Lakehouse) -> None:
     """A run that nobody kills."""
-    train_recommender(lake, JobRun("train_recommender"), **OPTIONS)
+    call(train_recommender, lake, JobRun("train_recommender"), **OPTIONS)
 
 
 @pytest.fixture(scope="module")

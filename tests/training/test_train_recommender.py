@@ -14,6 +14,7 @@ from newslake.lake.lakehouse import Lakehouse, Written
 from newslake.run.jobrun import JobRun
 from newslake.training.data.preparation import staging_folder
 from newslake.training.recommender import train_recommender
+from tests.calling import call
 from tests.training import frames
 from tests.training.frames import collected
 
@@ -28,7 +29,7 @@ def trained(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> tu
     lake = Lakehouse(spark, str(tmp_path_factory.mktemp("trained") / "lakehouse"))
     frames.fill(lake, BEHAVIORS, frames.drawn_vectors(3))
     run = JobRun("train_recommender")
-    train_recommender(lake, run, **OPTIONS)
+    call(train_recommender, lake, run, **OPTIONS)
     return lake, run
 
 
@@ -84,12 +85,12 @@ def test_a_rerun_does_nothing_and_force_trains_to_the_same_rows(trained: tuple[L
     lake, first = trained
     run_id = first.facts["training run"]
     before, versions = tables_of(lake, run_id), commits(lake)
-    train_recommender(lake, run, **OPTIONS)
+    call(train_recommender, lake, run, **OPTIONS)
     assert run.facts["training run"] == run_id
     assert run.rows_written == {}
     assert commits(lake) == versions
     again = JobRun("train_recommender")
-    train_recommender(lake, again, **OPTIONS, force=True)
+    call(train_recommender, lake, again, **OPTIONS, force=True)
     assert again.rows_written == first.rows_written
     assert tables_of(lake, run_id) == before
     assert commits(lake) == {table: version + 1 for table, version in versions.items()}
@@ -99,8 +100,8 @@ def test_another_seed_or_model_is_another_run_beside_the_first(trained: tuple[La
     lake, first = trained
     before = tables_of(lake, first.facts["training run"])
     other, mf = JobRun("train_recommender"), JobRun("train_recommender")
-    train_recommender(lake, other, **{**OPTIONS, "epochs": 1}, seed=9)
-    train_recommender(lake, mf, **{**OPTIONS, "epochs": 1, "model": "mf"})
+    call(train_recommender, lake, other, **{**OPTIONS, "epochs": 1}, seed=9)
+    call(train_recommender, lake, mf, **{**OPTIONS, "epochs": 1, "model": "mf"})
     runs = {job.facts["training run"] for job in (first, other, mf)}
     assert len(runs) == 3
     assert tables_of(lake, first.facts["training run"]) == before
@@ -122,13 +123,13 @@ def test_a_run_stopped_between_its_writes_is_completed_by_its_rerun(
 
     monkeypatch.setattr(Lakehouse, "replace", stopping)
     with pytest.raises(KeyboardInterrupt):
-        train_recommender(lake, JobRun("train_recommender"), **options)
+        call(train_recommender, lake, JobRun("train_recommender"), **options)
     monkeypatch.undo()
     rerun = JobRun("train_recommender")
-    train_recommender(lake, rerun, **options)
+    call(train_recommender, lake, rerun, **options)
     found = tables_of(lake, rerun.facts["training run"])
     undisturbed = JobRun("train_recommender")
-    train_recommender(lake, undisturbed, **options, force=True)
+    call(train_recommender, lake, undisturbed, **options, force=True)
     assert tables_of(lake, undisturbed.facts["training run"]) == found
     assert {table: len(rows) for table, rows in found.items()} == rerun.rows_written
     assert not list(staging_folder(lake, None).glob("*.tmp-*"))
@@ -140,10 +141,10 @@ def test_two_encoders_must_be_chosen_between(trained: tuple[Lakehouse, JobRun], 
     lake.replace("article_embeddings", second, where={"encoder_id": "second"})
     try:
         with pytest.raises(UserError, match="vectors of several, which do not mix: choose with --encoder-id second or test"):
-            train_recommender(lake, run, **OPTIONS)
+            call(train_recommender, lake, run, **OPTIONS)
         with pytest.raises(UserError, match="--encoder-id third: article_embeddings has no such vectors; it has second, test"):
-            train_recommender(lake, run, **OPTIONS, encoder_id="third")
-        train_recommender(lake, run, **{**OPTIONS, "epochs": 1}, encoder_id="second")
+            call(train_recommender, lake, run, **OPTIONS, encoder_id="third")
+        call(train_recommender, lake, run, **{**OPTIONS, "epochs": 1}, encoder_id="second")
         assert run.facts["epochs"] == "1"
     finally:
         lake.delete("article_embeddings", "encoder_id = 'second'")
@@ -152,8 +153,8 @@ def test_two_encoders_must_be_chosen_between(trained: tuple[Lakehouse, JobRun], 
 def test_mf_needs_no_article_embeddings_and_content_says_who_makes_them(lake: Lakehouse, run: JobRun) -> None:
     frames.fill(lake, BEHAVIORS)
     with pytest.raises(UserError, match="table article_embeddings is not there yet"):
-        train_recommender(lake, run, **OPTIONS)
-    train_recommender(lake, run, **{**OPTIONS, "epochs": 1, "model": "mf"}, staging=f"{lake.root}-staging")
+        call(train_recommender, lake, run, **OPTIONS)
+    call(train_recommender, lake, run, **{**OPTIONS, "epochs": 1, "model": "mf"}, staging=f"{lake.root}-staging")
     assert run.rows_written["model_metrics"] == 2
     assert not staging_folder(lake, None).exists()
     assert staging_folder(lake, f"{lake.root}-staging").exists()
@@ -161,13 +162,13 @@ def test_mf_needs_no_article_embeddings_and_content_says_who_makes_them(lake: La
 
 def test_mistakes_are_told_before_anything_is_read(lake: Lakehouse, run: JobRun) -> None:
     with pytest.raises(UserError, match="--model lstur"):
-        train_recommender(lake, run, model="lstur")
+        call(train_recommender, lake, run, model="lstur")
     with pytest.raises(UserError, match="--epochs 0"):
-        train_recommender(lake, run, epochs=0)
+        call(train_recommender, lake, run, epochs=0)
     with pytest.raises(UserError, match="--max-skips, --max-history and --threads"):
-        train_recommender(lake, run, max_skips=0)
+        call(train_recommender, lake, run, max_skips=0)
     with pytest.raises(UserError, match="table impressions is not there yet"):
-        train_recommender(lake, run)
+        call(train_recommender, lake, run)
 
 
 def test_staging_lies_beside_the_tables_or_where_it_is_told(spark: SparkSession, lake: Lakehouse) -> None:

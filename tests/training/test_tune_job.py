@@ -19,6 +19,7 @@ from newslake.training.data.preparation import models_folder, staging_folder
 from newslake.training.encode_users import encode_users
 from newslake.training.models.saved import load_saved
 from newslake.training.recommender import train_recommender
+from tests.calling import call
 from tests.filling import put
 from tests.text.conftest import WORDS, save_bert
 from tests.training import frames
@@ -55,9 +56,9 @@ def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def trained(spark: SparkSession, encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Lakehouse, JobRun]:
     lake = Lakehouse(spark, str(tmp_path_factory.mktemp("tuned") / "lakehouse"))
     fill(lake)
-    encode_articles(lake, JobRun("encode_articles"), encoder=str(encoder))
+    call(encode_articles, lake, JobRun("encode_articles"), encoder=str(encoder))
     run = JobRun("train_recommender")
-    train_recommender(lake, run, **TUNED, encoder=str(encoder))
+    call(train_recommender, lake, run, **TUNED, encoder=str(encoder))
     return lake, run
 
 
@@ -74,7 +75,7 @@ def test_the_job_stages_texts_trains_and_is_not_done_twice(trained: tuple[Lakeho
     [texts] = local(staging_folder(lake, None)).glob("*/texts-*")
     before = texts.stat().st_mtime_ns
     again = JobRun("train_recommender")
-    train_recommender(lake, again, **TUNED, encoder=str(encoder))
+    call(train_recommender, lake, again, **TUNED, encoder=str(encoder))
     assert again.facts["training run"] == run.facts["training run"]
     assert again.rows_written == {}
     assert texts.stat().st_mtime_ns == before
@@ -110,11 +111,11 @@ def test_what_cannot_be_tuned_is_refused_before_anything_is_staged(trained: tupl
     lake, run = trained[0], JobRun("train_recommender")
     staged = sorted(local(staging_folder(lake, None)).rglob("*"))
     with pytest.raises(UserError, match="--tune-layers 3: bert has 2 layers"):
-        train_recommender(lake, run, **{**TUNED, "tune_layers": 3}, encoder=str(encoder))
+        call(train_recommender, lake, run, **{**TUNED, "tune_layers": 3}, encoder=str(encoder))
     with pytest.raises(UserError, match="--encoder all-MiniLM-L6-v2 is all-MiniLM-L6-v2"):
-        train_recommender(lake, run, **TUNED)
+        call(train_recommender, lake, run, **TUNED)
     with pytest.raises(UserError, match="content does not read texts"):
-        train_recommender(lake, run, **{**TUNED, "model": "content"}, encoder=str(encoder))
+        call(train_recommender, lake, run, **{**TUNED, "model": "content"}, encoder=str(encoder))
     assert sorted(local(staging_folder(lake, None)).rglob("*")) == staged
 
 
@@ -125,7 +126,7 @@ def test_two_processes_of_the_distributor_tune_too(
     monkeypatch.setattr(staging, "CLICKS_PER_ROW_GROUP", 32)
     lake, first = trained
     run = JobRun("train_recommender")
-    train_recommender(lake, run, **TUNED, encoder=str(encoder), processes=2, device="cpu", staging=str(tmp_path / "staging"))
+    call(train_recommender, lake, run, **TUNED, encoder=str(encoder), processes=2, device="cpu", staging=str(tmp_path / "staging"))
     assert run.facts["training run"] != first.facts["training run"]
     assert run.rows_written == first.rows_written
     best = {row["run_id"]: row["auc"] for row in lake.read("model_metrics").where("best AND split = 'valid'").collect()}

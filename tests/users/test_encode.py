@@ -16,6 +16,7 @@ from newslake.text.spec import EncoderSpec, resolve
 from newslake.users.encode import decisions, encode_tag_phrases
 from newslake.users.matching.exact import ExactMatcher
 from newslake.users.sets import phrase_id
+from tests.calling import call
 from tests.killing import commits, content
 from tests.text.conftest import UNEMBEDDED, WORDS
 from tests.undisturbed import Moment, Undisturbed, content_of, kill_and_rerun, kill_at, undisturbed_run
@@ -30,7 +31,7 @@ DAY2 = [("u1", WORDS[:6]), ("u2", ["film"]), ("u3", WORDS[8:13]), ("u3", WORDS[8
 def encode(lake: Lakehouse, as_of: str, model: Path, **options: object) -> JobRun:
     """One run of the job."""
     run = JobRun("encode_tag_phrases")
-    encode_tag_phrases(lake, run, as_of=as_of, encoder=str(model), **options)
+    call(encode_tag_phrases, lake, run, as_of=as_of, encoder=str(model), **options)
     return run
 
 

@@ -18,6 +18,7 @@ from newslake.text.encoder import Encoder
 from newslake.text.spec import EncoderSpec, resolve
 from newslake.users.groups import PhraseSettings, groups_of, phrases_of, quantised
 from newslake.users.phrases import build_phrases
+from tests.calling import call
 from tests.killing import commits, content
 from tests.text.conftest import UNEMBEDDED, WORDS
 from tests.undisturbed import Moment, Undisturbed, content_of, kill_and_rerun, kill_at, undisturbed_run
@@ -90,7 +91,7 @@ def tags(lake: Lakehouse, *rows: tuple[str, str, float]) -> None:
 def build(lake: Lakehouse, model: Path, **options: Any) -> JobRun:
     """One run of the job."""
     run = JobRun("build_phrases")
-    build_phrases(lake, run, as_of=DAY, encoder=str(model), **options)
+    call(build_phrases, lake, run, as_of=DAY, encoder=str(model), **options)
     return run
 
 

@@ -13,6 +13,7 @@ from newslake.streaming.articles import stream_articles
 from newslake.text.articles import encode_articles
 from newslake.users.encode import encode_tag_phrases
 from newslake.users.phrases import build_phrases
+from tests.calling import call
 from tests.text.folders import save_folder, theirs
 from tests.users.conftest import fill
 
@@ -28,9 +29,9 @@ def test_articles_and_tags_each_have_their_prompt(lake: Lakehouse, tmp_path: Pat
     fill(lake, "user_tags", [{"user_id": "u1", "as_of": np.datetime64(DAY).item(), "tag": tag, "weight": 1.0} for tag in TAGS])
     for given, query in (({}, prompts["query"]), ({"tag_prompt_name": "topic"}, prompts["topic"])):
         runs = [JobRun(name) for name in ("encode_articles", "build_phrases", "encode_tag_phrases")]
-        encode_articles(lake, runs[0], encoder=str(folder), partitions=1, **given)
-        build_phrases(lake, runs[1], as_of=DAY, encoder=str(folder), group_cosine=-1.0, phrase_size=2, **given)
-        encode_tag_phrases(lake, runs[2], as_of=DAY, encoder=str(folder), **given)
+        call(encode_articles, lake, runs[0], encoder=str(folder), partitions=1, **given)
+        call(build_phrases, lake, runs[1], as_of=DAY, encoder=str(folder), group_cosine=-1.0, phrase_size=2, **given)
+        call(encode_tag_phrases, lake, runs[2], as_of=DAY, encoder=str(folder), **given)
         assert len({run.facts["encoder_id"] for run in runs}) == 1
         mine = f"encoder_id = '{runs[0].facts['encoder_id']}'"
         found = [("goal: ", row["embedding"], "Storm ferry") for row in lake.read("article_embeddings").where(mine).collect()]
@@ -69,5 +70,5 @@ def test_a_refusal_costs_nothing(lake: Lakehouse, tmp_path: Path) -> None:
     (folder / "tokenizer.json").unlink()
     fill(lake, "news", [{"news_id": "N1", "title": "Storm ferry", "abstract": "", "content_hash": "h"}])
     with pytest.raises(UserError, match="no tokenizer in"):
-        encode_articles(lake, JobRun("encode_articles"), encoder=str(folder))
+        call(encode_articles, lake, JobRun("encode_articles"), encoder=str(folder))
     assert not lake.exists("article_embeddings")

@@ -1,0 +1,1 @@
+"""The tables: the only file that knows Delta, the contracts of schemas/, and SQL text."""

@@ -52,7 +52,7 @@ class Lakehouse:
             raise UserError("say where the tables live: either --lakehouse FOLDER or --schema NAME (and --catalog NAME)")
         self.spark = spark
         self.root = root.rstrip("/") if root is not None else None
-        self.work = work_folder.rstrip("/") if work_folder is not None else self.root  # see work.py
+        self.work = work_folder.rstrip("/") if work_folder is not None else self.root  # see files/work.py
         self._names = [quoted(part) for part in (catalog, schema) if part is not None]
         self._current: set[str] = set()  # tables whose columns were seen to be the contract's
         self._read: set[str] = set()  # tables that were read since noting_reads

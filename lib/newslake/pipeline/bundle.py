@@ -4,7 +4,6 @@ Every job of newslake becomes a spark_python_task on the wheel, with the tables 
 find: it checks its command line there as here.
 """
 
-import inspect
 import math
 from pathlib import Path
 from typing import Any, cast
@@ -15,6 +14,7 @@ from databricks.bundles.jobs import Job
 
 from newslake.pipeline.plan import Option, Task, arguments_of
 from newslake.pipeline.runs import Places, checks, daily, hourly, streams, weekly
+from newslake.run.cli import defaults_of
 
 CONF = Path("conf") / "databricks"
 _ENCODER: dict[str, Option] = {"encoder": "${var.encoder}"}
@@ -115,7 +115,7 @@ def _scheduled(cron: str, hours: int) -> dict[str, Any]:
 
 
 def _task(task: Task, settings: dict[str, Any]) -> dict[str, Any]:
-    known = inspect.signature(task.job).parameters
+    known = defaults_of(task.job)
     options = {**task.options, **{option: folder for option, folder in _FOLDERS.items() if option in known}}
     return {
         "task_key": task.key,

@@ -9,7 +9,6 @@ all that is left to do.
 
 from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta
-from pathlib import Path
 from typing import Literal
 
 from pyspark.sql import DataFrame
@@ -25,10 +24,10 @@ from newslake.pipeline.retention import report_deleted, retain
 from newslake.pipeline.retired import models_in_use, retire_topic_models
 from newslake.run.jobrun import JobRun
 from newslake.run.options import today_or
-from newslake.serving.stores.milvus import sync
-from newslake.serving.stores.milvus.alias import unread
-from newslake.serving.stores.milvus.client import default_uri, is_file, opened
-from newslake.serving.stores.milvus.collection import ARTICLES, DEFAULT_PREFIX, KINDS, alias_name, drop, existing
+from newslake.serving.stores import sync
+from newslake.serving.stores.names import unread
+from newslake.serving.stores.opening import open_store, place_exported_to
+from newslake.serving.stores.store import ARTICLES, DEFAULT_PREFIX, ITEM, KINDS, read_as
 from newslake.spark.frames import Frames
 from newslake.switches.horizon import is_old, set_horizon
 from newslake.training.data.preparation import models_folder
@@ -112,15 +111,15 @@ def purge_news(
     _check(days, vacuum_hours, model_runs)
     models = _models(lake, model_folder)
     news = lake.read("news")
-    milvus = _milvus(lake, uri)
+    served_at = place_exported_to(lake, uri)
     run.fact("horizon", before)
     set_horizon(lake, before)
     with Frames() as frames:
         old = frames.keep(news.where(is_old(F.col("published_at"), before)).select("news_id"))
         run.rows_in(news.count())
         run.fact("old articles", old.count())
-        if milvus is not None:
-            _purge_milvus(lake, run, milvus, token, prefix, old)
+        if served_at is not None:
+            _purge_served(lake, run, served_at, token, prefix, old)
         _remove(lake, run, (_VECTORS,), old)
         retire_topic_models(lake, run)
         retain(lake, run, today, days)
@@ -195,31 +194,20 @@ def _models(lake: Lakehouse, folder: str | None) -> Place | None:
     return models
 
 
-def _milvus(lake: Lakehouse, uri: str | None) -> str | None:
-    """Where Milvus is; None where nothing was ever exported to the file beside the tables."""
-    if uri is None:
-        if lake.work is None:
-            return None
-        uri = default_uri(lake)
-    elif is_file(uri) and not Path(uri).expanduser().exists():
-        raise UserError(f"--uri {uri}: there is no such Milvus file")
-    return uri if not is_file(uri) or Path(uri).expanduser().exists() else None
-
-
-def _purge_milvus(lake: Lakehouse, run: JobRun, uri: str, token: str | None, prefix: str, old: DataFrame) -> None:
-    with opened(uri, token) as client:
+def _purge_served(lake: Lakehouse, run: JobRun, uri: str, token: str | None, prefix: str, old: DataFrame) -> None:
+    with open_store(uri, token) as store:
         served = models_in_use(lake)
-        for collection in unread(client, prefix, served) if served else ():
-            drop(client, collection.name)
+        for collection in unread(store, prefix, served) if served else ():
+            store.drop(collection)
             run.progress(f"{collection.name} dropped: its topic model is not the active one any more")
-        items, removed = old.select(F.col("news_id").alias(sync.ITEM)), 0
-        for collection in (collections := existing(client, ARTICLES, prefix)):
-            held = sync.exported(lake, collection).join(items, on=sync.ITEM, how="left_semi")
-            removed += sync.remove(lake, client, collection, held)
-            sync.check(lake, client, collection)
+        items, removed = old.select(F.col("news_id").alias(ITEM)), 0
+        for collection in (collections := store.collections(ARTICLES, prefix)):
+            held = sync.exported(lake, collection).join(items, on=ITEM, how="left_semi")
+            removed += sync.remove(lake, store, collection, held)
+            sync.check(lake, store, collection)
         # Where there is none at all, this may be another Milvus than the one that was exported to.
         forgotten = sum(
-            sync.forget_lost(lake, alias_name(kind, prefix), there) for kind in KINDS if (there := existing(client, kind, prefix))
+            sync.forget_lost(lake, read_as(kind, prefix), there) for kind in KINDS if (there := store.collections(kind, prefix))
         )
     if not collections:
         return

@@ -11,6 +11,7 @@ from newslake.lake.lakehouse import Lakehouse
 from newslake.ranking import apply, ctr, feed
 from newslake.ranking.calibration import DEPTH, calibrated_feeds, mixes
 from newslake.ranking.gather import Moments, impressions_of, vector_folder
+from newslake.ranking.options import FORMULA, FormulaOptions
 from newslake.ranking.quality import quality
 from newslake.run.jobrun import JobRun
 from newslake.run.options import the_one, those_asked_for, utc_moment, utc_now
@@ -35,9 +36,7 @@ def rank_newsfeed(
     days: int = 2,
     per_vector: int = 100,
     feed_size: int = 50,
-    similarity_weight: float = 4.0,
-    ctr_half_life_hours: float = 24.0,
-    age_half_life_hours: float = 3.0,
+    formula: FormulaOptions = FORMULA,
     active_days: int = 30,
     diversity: float = 0.0,
     encoder_id: str | None = None,
@@ -70,9 +69,6 @@ def rank_newsfeed(
         days: Articles published in so many days before the hour are candidates.
         per_vector: Nearest articles to take for each vector of a user.
         feed_size: Articles in a feed.
-        similarity_weight: What a likeness of 1 adds to the log of the click-through rate.
-        ctr_half_life_hours: A click or impression counts half after this time.
-        age_half_life_hours: An article counts half after this time.
         active_days: Users without vectors get a feed where they were shown something in so many days.
         diversity: How much the mix of categories in a feed of a user with vectors is drawn to that of what the user has clicked: 0 (the
             score alone) to 1 (the mix alone). docs/search.md says what it costs.
@@ -82,11 +78,11 @@ def rank_newsfeed(
         model_folder: Folder with trained rankers (default: _models in the work folder).
         scratch_folder: Folder for small files between Spark and its workers (default: _scratch in the work folder).
     """
-    if min(days, per_vector, active_days) < 1 or ctr_half_life_hours <= 0:
-        raise UserError("--days, --per-vector and --active-days must be at least 1, --ctr-half-life-hours above 0")
+    if min(days, per_vector, active_days) < 1:
+        raise UserError("--days, --per-vector and --active-days must be at least 1")
     if not 0.0 <= diversity <= 1.0:
         raise UserError(f"--diversity {diversity}: take 0 to 1")
-    settings = feed.FeedSettings(feed_size, similarity_weight, age_half_life_hours)
+    settings = formula.settings(feed_size)
     how = search.settings()
     at = parse_hour(hour)
     news = classed_news(lake)
@@ -104,7 +100,7 @@ def rank_newsfeed(
     ranked_by = apply.FORMULA if learnt is None else learnt.run_id
     run.fact("ranked by", ranked_by)
     candidates = feed.recent(news, at, days)
-    rates = ctr.estimated(candidates, ctr.counts(impressions, at, ctr_half_life_hours), news)
+    rates = ctr.estimated(candidates, ctr.counts(impressions, at, formula.ctr_half_life_hours), news)
     rates = rates.select(F.lit(at).alias("as_of"), "*")
     run.wrote(RATES, lake.replace(RATES, rates, where={"as_of": _text(at)}).rows)
     stored = lake.read(RATES).where(F.col("as_of") == F.lit(at))

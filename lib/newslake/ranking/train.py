@@ -1,7 +1,6 @@
 """train_ranker: learns from past impressions to rank candidates, is judged on later ones, and comes into use unless it is worse."""
 
-from dataclasses import asdict, dataclass
-from datetime import datetime
+from dataclasses import asdict
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -15,12 +14,12 @@ from newslake.ranking import ctr, examples, ranker
 from newslake.ranking.decision import JOB, judge_and_decide
 from newslake.ranking.examples import LABEL, PART, PASSING
 from newslake.ranking.features import FEATURES
-from newslake.ranking.feed import FeedSettings
 from newslake.ranking.gather import USERS, Moments, gathered, impressions_of, vector_folder
+from newslake.ranking.options import CANDIDATES, FIT, FORMULA, HOURS, CandidateOptions, FitOptions, FormulaOptions, HourOptions
 from newslake.ranking.queries import queries_of
-from newslake.ranking.ranker import Judged, Kind, RankerSettings
+from newslake.ranking.ranker import Judged
 from newslake.ranking.scoring import with_features
-from newslake.ranking.window import Window, moment, next_hour
+from newslake.ranking.window import Window
 from newslake.run.jobrun import JobRun
 from newslake.run.options import the_one
 from newslake.spark.frames import Frames
@@ -36,51 +35,16 @@ _LAYOUT = 2
 _READ = ("impressions", "click_history", "clicks", "news", "article_embeddings", "article_vectors", "user_vectors")
 
 
-@dataclass(frozen=True)
-class Sampling:
-    """Which candidates are learnt from and judged by.
-
-    Attributes:
-        days: articles published in so many days before an hour are its candidates.
-        unshown: articles that were not shown, drawn for each impression.
-        most: impressions of each part.
-        half_life: hours after which an event counts half in rates.
-        seed: of the draws.
-    """
-
-    days: int
-    unshown: int
-    most: int
-    half_life: float
-    seed: int
-
-    def __post_init__(self) -> None:
-        if self.days < 1 or self.unshown < 0 or self.most < 1 or self.half_life <= 0:
-            raise UserError("--days and --max-impressions must be at least 1, --unshown 0 or more, --ctr-half-life-hours above 0")
-
-
 def train_ranker(
     lake: Lakehouse,
     run: JobRun,
     *,
-    kind: Kind = "trees",
-    train_days: int = Window.train_days,
-    valid_hours: int = Window.valid_hours,
-    test_hours: int = Window.test_hours,
-    as_of: str | None = None,
-    days: int = 2,
-    unshown: int = 60,
-    max_impressions: int = 50_000,
-    rounds: int = RankerSettings.rounds,
-    patience: int = RankerSettings.patience,
-    depth: int = RankerSettings.depth,
-    learning_rate: float = RankerSettings.learning_rate,
-    seed: int = 0,
+    fit: FitOptions = FIT,
+    hours: HourOptions = HOURS,
+    candidates: CandidateOptions = CANDIDATES,
+    formula: FormulaOptions = FORMULA,
     tolerance: float = 0.01,
     resamples: int = 1000,
-    similarity_weight: float = 4.0,
-    ctr_half_life_hours: float = 24.0,
-    age_half_life_hours: float = 3.0,
     encoder_id: str | None = None,
     topic_model: str | None = None,
     model_folder: str | None = None,
@@ -99,24 +63,8 @@ def train_ranker(
     run with the same tables and settings is found again, and nothing is done.
 
     Args:
-        kind: trees (gradient boosting, LambdaMART) or linear.
-        train_days: Days to learn from.
-        valid_hours: Hours after those that choose the number of rounds.
-        test_hours: Hours after those to judge by.
-        as_of: The end of the test hours, such as 2019-11-15 or 2019-11-15T08, UTC (default: after the last impression with a label).
-        days: Articles published in so many days before an hour are candidates, as for rank_newsfeed.
-        unshown: Articles that were not shown to draw for each impression.
-        max_impressions: Impressions of each part at most, by a hash of their ids; what bounds the memory of the driver.
-        rounds: At most.
-        patience: Rounds without a better nDCG@10 on the valid hours, after which training stops.
-        depth: Of the trees.
-        learning_rate: Of a round.
-        seed: Of what is drawn.
         tolerance: By how much nDCG@10 may be lower than that of what is in use.
         resamples: Of the bootstrap.
-        similarity_weight: Of the formula, as for rank_newsfeed.
-        ctr_half_life_hours: A click or impression counts half after this time, as for rank_newsfeed.
-        age_half_life_hours: Of the formula, as for rank_newsfeed.
         encoder_id: Whose vectors to use, where the tables hold several encoders'.
         topic_model: Whose user vectors to use (default: the active topic model's).
         model_folder: Folder for trained models (default: _models in the work folder).
@@ -125,34 +73,42 @@ def train_ranker(
     """
     if tolerance < 0 or resamples < 1:
         raise UserError("--tolerance must be 0 or more, --resamples at least 1")
-    settings = RankerSettings(kind, rounds, patience, depth, learning_rate, seed=seed)
-    sampling = Sampling(days, unshown, max_impressions, ctr_half_life_hours, seed)
-    formula = FeedSettings(1, similarity_weight, age_half_life_hours)
-    window = Window(_end(lake, as_of), train_days, valid_hours, test_hours)
+    settings, window = fit.settings(), hours.window(lake)
     encoder_id = chosen_encoder(lake, encoder_id)
     topic_model = _topic_model(lake, encoder_id, topic_model)
     models = models_folder(lake, model_folder, None)
     tables = {table: lake.bookmark(table) for table in _READ}
-    parts = {"layout": _LAYOUT, "features": FEATURES, "tables": tables, "topics": topic_model}
-    run_id = combined({**parts, **asdict(settings), **asdict(sampling), **asdict(window), "encoder": encoder_id})
+    parts = {"layout": _LAYOUT, "features": FEATURES, "tables": tables, "topics": topic_model, "half_life": formula.ctr_half_life_hours}
+    run_id = combined({**parts, **asdict(settings), **asdict(candidates), **asdict(window), "encoder": encoder_id})
     run.fact("training run", run_id)
     there = run_id in ranker.saved_rankers(models)
     if there and not force and (decision := decided(lake, "ranker", run_id, JOB)):
         run.progress(f"ranker {run_id} is there already, {'promoted' if decision.promoted else 'not promoted'} (--force trains it again)")
         return
-    moments = Moments(examples.hours_of(window), days, encoder_id, topic_model)
+    moments = Moments(examples.hours_of(window), candidates.days, encoder_id, topic_model)
     with vector_folder(lake, scratch_folder) as folder:
-        features = staged(lake, run, folder, moments, window, sampling)
+        features = staged(lake, run, folder, moments, window, candidates, half_life=formula.ctr_half_life_hours, seed=fit.seed)
         train, valid = (loaded(features / part) for part in (TRAIN, VALID))
         fitted = ranker.fit(train, valid, settings, run_id=run_id, encoder_id=encoder_id)
         run.fact("rounds", fitted.about["rounds"])
         chosen_by = f"valid nDCG@10 {fitted.about['valid_ndcg_at_10']:.4f}"
         run.progress(f"trained {fitted.about['rounds']} rounds on {len(train.labels):,} candidates, {chosen_by}")
         ranker.save(models, fitted)
-        judge_and_decide(lake, run, read(lake.spark, features / TEST), fitted, models, formula, tolerance=tolerance, resamples=resamples)
+        test = read(lake.spark, features / TEST)
+        judge_and_decide(lake, run, test, fitted, models, formula.settings(1), tolerance=tolerance, resamples=resamples)
 
 
-def staged(lake: Lakehouse, run: JobRun, folder: Place, moments: Moments, window: Window, sampling: Sampling) -> Place:
+def staged(
+    lake: Lakehouse,
+    run: JobRun,
+    folder: Place,
+    moments: Moments,
+    window: Window,
+    candidates: CandidateOptions,
+    *,
+    half_life: float,
+    seed: int,
+) -> Place:
     """Write the features of the window's candidates, a folder of Parquet for each part; returns the folder of these.
 
     Raises:
@@ -169,12 +125,12 @@ def staged(lake: Lakehouse, run: JobRun, folder: Place, moments: Moments, window
                     f"no impression with a click from {start} to {until} ({part}) in {lake}: choose --as-of, --train-days and hours"
                 )
             run.fact(f"{part} impressions with a click", counted[part])
-        rows = frames.keep(examples.sampled(rows, sampling.most, counted, sampling.seed))
+        rows = frames.keep(examples.sampled(rows, candidates.max_impressions, counted, seed))
         recent = frames.keep(examples.recent_at(news, moments.hours, moments.days))
-        found = frames.keep(ctr.counts_at(impressions, moments.hours, sampling.half_life))
+        found = frames.keep(ctr.counts_at(impressions, moments.hours, half_life))
         rates = ctr.estimated_at(recent, found, news)
         known, paths = gathered(lake, frames, folder, moments, news=news, rates=rates)
-        pairs = examples.examples(rows, recent, known.read, unshown=sampling.unshown, seed=sampling.seed)
+        pairs = examples.examples(rows, recent, known.read, unshown=candidates.unshown, seed=seed)
         features = with_features(queries_of(pairs, known, (*PASSING, PART)), paths, (*PASSING, PART))
         features = frames.keep(features)
         run.rows_in(features.count())
@@ -209,13 +165,3 @@ def _topic_model(lake: Lakehouse, encoder_id: str, asked: str | None) -> str | N
         return None
     told = {"table": USERS, "built_by": "build_user_vectors", "things": "vectors"}
     return the_one(rows, "topic_model", asked_or_active(lake, rows, asked), **told)
-
-
-def _end(lake: Lakehouse, as_of: str | None) -> datetime:
-    if as_of is not None:
-        lake.read("impressions")  # says what builds it
-        return moment(as_of)
-    row = lake.read("impressions").where(F.col("clicked").isNotNull()).agg(F.max("occurred_at")).head()
-    if row is None or row[0] is None:
-        raise UserError(f"no impression with a label in {lake}: run jobs/parse_behaviors.py or jobs/stream_behaviors.py first")
-    return next_hour(row[0])

@@ -118,7 +118,7 @@ def run_job(
     run = JobRun(job.__name__, _all_options(job, options), profile)
     run.facts.update(facts or {})
     with recorded(lake, run), traced(lake, run), checkpoints(lake):
-        job(lake, run, **_grouped(job, options))
+        job(lake, run, **grouped(job, options))
     run.progress(f"done: {run.summary()}")
     return run
 
@@ -158,9 +158,13 @@ def _absolute(place: str | None) -> str | None:
     return place if place is None or "://" in place or place.startswith("dbfs:") else os.path.abspath(place)
 
 
+def defaults_of(job: JobFunction) -> dict[str, Any]:
+    """A job's own options with their defaults, those of a group (a dataclass) by their own names; a required one has Parameter.empty."""
+    return _flat({name: parameter.default for name, parameter in _own_parameters(job).items()})
+
+
 def _all_options(job: JobFunction, options: Mapping[str, Any]) -> dict[str, Any]:
-    defaults = {name: parameter.default for name, parameter in _own_parameters(job).items()}
-    return {**_flat(defaults), **_flat(options)}
+    return {**defaults_of(job), **_flat(options)}
 
 
 def _flat(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -172,8 +176,8 @@ def _flat(options: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def _grouped(job: JobFunction, options: Mapping[str, Any]) -> dict[str, Any]:
-    """What `_flat` took apart, as the job's function takes it."""
+def grouped(job: JobFunction, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options by name, those of a group (a dataclass) by their own names, as the job's function takes them."""
     given = dict(options)
     for name, parameter in _own_parameters(job).items():
         group: Any = parameter.default
@@ -207,7 +211,7 @@ def command_line(job: JobFunction, profile: Profile | None = None) -> App:
     command.__doc__ = _with_shared_help(job)
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
-    names = _flat({name: parameter.default for name, parameter in own.items()})
+    names = defaults_of(job)
     profile = profile or Profile()
     values = profile.options(job.__name__, {name.replace("_", "-") for name in (*names, *shared)})
     app = App(

@@ -1,11 +1,28 @@
 """Values of options that more than one room takes: a day, a moment, and which of several encoders or models is meant."""
 
+import re
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from inspect import cleandoc
+from typing import TypeVar, dataclass_transform
 
+from cyclopts import Parameter
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from newslake.errors import UserError
+
+T = TypeVar("T")
+
+
+@dataclass_transform(frozen_default=True)
+def option_group(group: type[T]) -> type[T]:
+    """A class of options that several jobs take: a frozen dataclass, whose fields stand on a command line as a job's own options do.
+
+    The docstring's Attributes are their help texts; a line that goes on is joined, since a terminal's width wraps them.
+    """
+    group.__doc__ = re.sub(r"\n {5,}", " ", cleandoc(group.__doc__ or ""))
+    return Parameter(name="*")(dataclass(frozen=True)(group))
 
 
 def day_of(text: str, option: str = "--as-of") -> date:

@@ -3,9 +3,8 @@
 from dataclasses import asdict, dataclass
 from typing import Literal
 
-from cyclopts import Parameter
-
 from newslake.errors import UserError
+from newslake.run.options import option_group
 
 Metric = Literal["cosine", "ip"]
 Precision = Literal["auto", "fp32", "bf16"]
@@ -50,8 +49,7 @@ class KnnSettings:
         return self.tile_rows or tile, self.block_rows or block
 
 
-@Parameter(name="*")
-@dataclass(frozen=True)
+@option_group
 class SearchOptions:
     """What a job that searches takes: where, and how much of it at a time.
 

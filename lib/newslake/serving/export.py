@@ -12,10 +12,10 @@ from newslake.lake.lakehouse import Lakehouse
 from newslake.lake.vector_columns import vector_size
 from newslake.run.jobrun import JobRun
 from newslake.run.options import the_one, those_asked_for
-from newslake.serving.stores.milvus.alias import switch_all
-from newslake.serving.stores.milvus.client import opened
-from newslake.serving.stores.milvus.collection import ARTICLES, DEFAULT_PREFIX, USERS, VECTOR, Collection, Kind, ensured
-from newslake.serving.stores.milvus.sync import HASH, ITEM, Limits, Synced, sync
+from newslake.serving.stores.names import switch_all
+from newslake.serving.stores.opening import open_store
+from newslake.serving.stores.store import ARTICLES, DEFAULT_PREFIX, HASH, ITEM, USERS, VECTOR, Collection, Kind
+from newslake.serving.stores.sync import Limits, Synced, sync
 from newslake.switches.horizon import horizon, served
 from newslake.switches.topic_model import asked_or_active
 
@@ -156,15 +156,15 @@ def _export(
     limits: Limits | None,
     beside: Sequence[Collection],
 ) -> Synced:
-    with opened(to.uri, to.token) as client:
-        collection = None if to.rebuild else ensured(client, kind, to.prefix, identity=identity, size=None)
+    with open_store(to.uri, to.token) as store:
+        collection = None if to.rebuild else store.ensure(kind, to.prefix, identity=identity, size=None)
         if collection is None:
             size = vector_size(items, VECTOR, f"table {source}")
-            collection = ensured(client, kind, to.prefix, identity=identity, size=size, rebuild=to.rebuild)
+            collection = store.ensure(kind, to.prefix, identity=identity, size=size, rebuild=to.rebuild)
         if collection is None:  # no vector, no collection
             return Synced()
-        done = sync(lake, run, client, collection, items, source=source, only=only, limits=limits)
-        switch_all(lake, run, client, to.prefix, [collection, *beside], first=only is not None)
+        done = sync(lake, run, store, collection, items, source=source, only=only, limits=limits)
+        switch_all(lake, run, store, to.prefix, [collection, *beside], first=only is not None)
     run.fact(f"{kind.name} sent to Milvus", done.sent)
     run.fact(f"{kind.name} removed from Milvus", done.removed)
     return done

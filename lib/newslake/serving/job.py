@@ -14,9 +14,9 @@ from newslake.run.options import day_of
 from newslake.serving.export import ARTICLE_VECTORS, USER_VECTORS, export_articles, export_users
 from newslake.serving.feeds.files import Folder, new_folder
 from newslake.serving.feeds.vespa import SUFFIX, FeedForm, as_array, news_feed, tsv, user_feed, write_application
-from newslake.serving.stores.milvus.client import default_uri
-from newslake.serving.stores.milvus.collection import DEFAULT_PREFIX
-from newslake.serving.stores.milvus.sync import Limits
+from newslake.serving.stores.opening import place_to_export_to
+from newslake.serving.stores.store import DEFAULT_PREFIX
+from newslake.serving.stores.sync import Limits
 from newslake.serving.trained import TrainedVectors, trained_vectors
 from newslake.switches.topic_model import CANDIDATE, candidate_topic_model
 
@@ -81,7 +81,7 @@ def export_vectors(
     day = None if as_of is None else day_of(as_of)
     if "milvus" in to:
         limits = Limits(min(batch_rows, slice_rows), slice_rows)
-        _to_milvus(lake, run, which, uri or default_uri(lake), token, prefix, encoder_id, topic_model, day, rebuild, limits)
+        _to_milvus(lake, run, which, place_to_export_to(lake, uri), token, prefix, encoder_id, topic_model, day, rebuild, limits)
     if "vespa" in to or "tsv" in to:
         place = beside(lake, "_feeds", "--out", out).rstrip("/")
         trained = trained_vectors(lake, model=model, run_id=run_id)

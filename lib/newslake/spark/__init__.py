@@ -1,0 +1,1 @@
+"""Spark itself: the session, its set-up on one machine, Python workers, frames."""

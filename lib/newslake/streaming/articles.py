@@ -15,36 +15,25 @@ from newslake.run.quarantine import commonest, send
 from newslake.serving.export import export_articles
 from newslake.spark.frames import Frames
 from newslake.streaming.enrich import Models, enrich
-from newslake.streaming.running import Trigger, run_stream
-from newslake.streaming.source import Source
-from newslake.streaming.watch import Watch
+from newslake.streaming.options import STREAM, StreamOptions
+from newslake.streaming.running import run_stream
 from newslake.switches.horizon import horizon
 from newslake.text.embed import Device, EmbedSettings
-from newslake.text.options import takes_encoder
-from newslake.text.spec import EncoderSpec, resolve
+from newslake.text.options import ENCODING, EncoderOptions
+from newslake.text.spec import resolve
 
 _TABLES = ("news", "quarantine", "article_embeddings")
 
 
-@takes_encoder
 def stream_articles(
     lake: Lakehouse,
     run: JobRun,
     *,
-    topic: str | None = None,
-    bootstrap_servers: str = "localhost:9092",
-    files: str | None = None,
-    once: bool = False,
+    stream: StreamOptions = STREAM,
     older_than: int | None = None,
     milvus: str | None = None,
     milvus_token: str | None = None,
-    starting_offsets: str = "earliest",
-    kafka_config: str | None = None,
-    checkpoint: str | None = None,
-    max_per_batch: int | None = None,
-    every_seconds: float = 10.0,
-    metrics_file: str | None = None,
-    spec: EncoderSpec,
+    encoding: EncoderOptions = ENCODING,
     device: Device = "auto",
     batch_tokens: int | None = None,
     topic_model: str | None = None,
@@ -58,32 +47,18 @@ def stream_articles(
     Topics and joined vectors are made where a topic model is fitted; else the articles wait for fit_topics and assign_topics.
 
     Args:
-        topic: Kafka topic to read.
-        bootstrap_servers: HOST:PORT of some of Kafka's brokers, parted by commas.
-        files: Folder (with those in it) or glob pattern of files with JSON lines, instead of a topic. Move files in when they are
-            complete, under names that are new.
-        once: Read what is there now, and stop; else run until stopped (SIGTERM or Ctrl-C).
         older_than: Refuse articles published more than so many days ago. Those before the horizon of the latest purge_news always are.
         milvus: Also bring Milvus up to date after each batch: a server's address, or a local file that ends in .db.
         milvus_token: Of the Milvus server, such as user:password (default: MILVUS_TOKEN of the environment). It is not logged.
-        starting_offsets: Where to begin in a topic that was never read: earliest, latest, or JSON with an offset for each partition.
-        kafka_config: File with further properties of the Kafka client, name=value a line: for TLS and passwords.
-        checkpoint: Folder that remembers what has been read (default: _checkpoints beside the tables, one for each topic or folder).
-        max_per_batch: Messages of a topic, or files of a folder, in a micro-batch at most (default: 1000 messages, 10 files).
-        every_seconds: How often to look for new messages, without --once.
-        metrics_file: File for Prometheus (its textfile collector), such as /var/lib/node_exporter/articles.prom, written after each batch.
         device: As of encode_articles.
         batch_tokens: As of encode_articles.
         topic_model: The fitted version (default: the active one, also where it is fitted while the stream runs, and the candidate).
     """
     if older_than is not None and older_than < 1:
         raise UserError("--older-than takes 1 day or more")
-    per_batch = max_per_batch if max_per_batch is not None else 1000 if topic is not None else 10
-    source = Source(topic, bootstrap_servers, starting_offsets, kafka_config, files, per_batch)
-    trigger = Trigger(once, every_seconds)
-    watch = Watch(run, metrics_file, topic or files or "")
-    remembered = source.checkpoint(lake, run.job, checkpoint)
-    found = resolve(spec)
+    source, trigger, watch = stream.source(messages=1000), stream.trigger(), stream.watch(run)
+    remembered = source.checkpoint(lake, run.job, stream.checkpoint)
+    found = resolve(encoding.spec())
     models = Models(found, EmbedSettings(device=device, batch_tokens=batch_tokens), topic_model)
     known = [model.topic_model for model in models.topic_models(lake)]
     source.check(lake.spark)

@@ -29,9 +29,8 @@ from newslake.lake.tablespec import table_spec
 from newslake.run.jobrun import JobRun
 from newslake.run.quarantine import commonest, send
 from newslake.spark.frames import Frames
-from newslake.streaming.running import Trigger, run_stream
-from newslake.streaming.source import Source
-from newslake.streaming.watch import Watch
+from newslake.streaming.options import STREAM, StreamOptions
+from newslake.streaming.running import run_stream
 
 _FROM_FILES = ("train", "dev", "test")
 _KINDS = (SEARCH, INTEREST, CLICK, IMPRESSION)
@@ -41,46 +40,23 @@ def stream_behaviors(
     lake: Lakehouse,
     run: JobRun,
     *,
-    topic: str | None = None,
-    bootstrap_servers: str = "localhost:9092",
-    files: str | None = None,
-    once: bool = False,
+    stream: StreamOptions = STREAM,
     split: str = "live",
-    starting_offsets: str = "earliest",
-    kafka_config: str | None = None,
-    checkpoint: str | None = None,
-    max_per_batch: int | None = None,
-    every_seconds: float = 10.0,
-    metrics_file: str | None = None,
 ) -> None:
     """Read live events from a Kafka topic or a folder of JSON lines: impressions, clicks, search queries, stated interests.
 
     A message is one JSON object (docs/messages/event.schema.json), named by its event_id; of two with one id the first that arrived
     stands. Clicks go to table clicks, and mark their impression whenever the two meet, whichever comes first and however late. What
     cannot be used goes to table quarantine, and the stream goes on. A killed run is taken up where it was: nothing is lost, and
-    nothing is there twice.
+    nothing is there twice. Give an impression's click the same message key as the impression: they then arrive in order.
 
     Args:
-        topic: Kafka topic to read. Give an impression's click the same message key as the impression: they then arrive in order.
-        bootstrap_servers: HOST:PORT of some of Kafka's brokers, parted by commas.
-        files: Folder (with those in it) or glob pattern of files with JSON lines, instead of a topic. Move files in when they are
-            complete, under names that are new.
-        once: Read what is there now, and stop; else run until stopped (SIGTERM or Ctrl-C).
         split: Which split of table impressions takes the live events.
-        starting_offsets: Where to begin in a topic that was never read: earliest, latest, or JSON with an offset for each partition.
-        kafka_config: File with further properties of the Kafka client, name=value a line: for TLS and passwords.
-        checkpoint: Folder that remembers what has been read (default: _checkpoints beside the tables, one for each topic or folder).
-        max_per_batch: Messages of a topic, or files of a folder, in a micro-batch at most (default: 20000 messages, 10 files).
-        every_seconds: How often to look for new messages, without --once.
-        metrics_file: File for Prometheus (its textfile collector), such as /var/lib/node_exporter/articles.prom, written after each batch.
     """
     if not split or split in _FROM_FILES:
         raise UserError(f"--split {split}: choose a name of its own for live events; {', '.join(_FROM_FILES)} are read from files")
-    per_batch = max_per_batch if max_per_batch is not None else 20_000 if topic is not None else 10
-    source = Source(topic, bootstrap_servers, starting_offsets, kafka_config, files, per_batch)
-    trigger = Trigger(once, every_seconds)
-    watch = Watch(run, metrics_file, topic or files or "")
-    remembered = source.checkpoint(lake, run.job, checkpoint)
+    source, trigger, watch = stream.source(messages=20_000), stream.trigger(), stream.watch(run)
+    remembered = source.checkpoint(lake, run.job, stream.checkpoint)
     source.check(lake.spark)
     source.tell_changed(lake.spark, run, remembered)
     run.progress(f"reading {source}")

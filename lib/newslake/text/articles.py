@@ -11,19 +11,18 @@ from newslake.run.jobrun import JobRun
 from newslake.run.quarantine import rows_of, send
 from newslake.spark.frames import Frames
 from newslake.text.embed import Device, EmbedSettings, embed_column
-from newslake.text.options import takes_encoder
-from newslake.text.spec import EncoderSpec, Field, ResolvedEncoder, resolve
+from newslake.text.options import ENCODING, EncoderOptions
+from newslake.text.spec import Field, ResolvedEncoder, resolve
 
 TABLE = "article_embeddings"
 _BROADCAST_IDS = 200_000  # some 20 MB
 
 
-@takes_encoder
 def encode_articles(
     lake: Lakehouse,
     run: JobRun,
     *,
-    spec: EncoderSpec,
+    encoding: EncoderOptions = ENCODING,
     device: Device = "auto",
     batch_tokens: int | None = None,
     slice_rows: int = 20_000,
@@ -44,7 +43,7 @@ def encode_articles(
         raise UserError("--slice-rows and --partitions take 1 or more")
     settings = EmbedSettings(device=device, batch_tokens=batch_tokens)
     news = lake.read("news")
-    found = resolve(spec)
+    found = resolve(encoding.spec())
     run.fact("encoder_id", found.encoder_id)
     run.rows_in(news.count())
     lake.create(TABLE)

@@ -1,31 +1,16 @@
 """The options that make an encoder, in one place for all jobs that encode."""
 
-import inspect
-from collections.abc import Callable
-from functools import wraps
-from typing import Any
+from dataclasses import asdict
 
+from newslake.run.options import option_group
 from newslake.text.spec import DEFAULT_MODEL, EncoderSpec, Field, LongText, Pooling, Precision
 
 
-def _options(
-    *,
-    encoder: str = DEFAULT_MODEL,
-    pooling: Pooling | None = None,
-    max_tokens: int | None = None,
-    precision: Precision = "fp32",
-    unit: bool | None = None,
-    fields: tuple[Field, ...] = EncoderSpec.fields,
-    long_text: LongText = "summarize",
-    prompt: str | None = None,
-    prompt_name: str | None = None,
-    tag_prompt: str | None = None,
-    tag_prompt_name: str | None = None,
-    dimensions: int | None = None,
-) -> None:
+@option_group
+class EncoderOptions:
     """Options of every job that encodes. They make the encoder_id: give all these jobs the same.
 
-    Args:
+    Attributes:
         encoder: The model that comes with newslake (the default), a folder with a Hugging Face or sentence-transformers model, or a
             model id on a hub.
         pooling: How a text's token vectors become one: their mean, that of the first token (cls) or the last, the greatest of each
@@ -46,27 +31,24 @@ def _options(
             Matryoshka).
     """
 
+    encoder: str = DEFAULT_MODEL
+    pooling: Pooling | None = None
+    max_tokens: int | None = None
+    precision: Precision = "fp32"
+    unit: bool | None = None
+    fields: tuple[Field, ...] = EncoderSpec.fields
+    long_text: LongText = "summarize"
+    prompt: str | None = None
+    prompt_name: str | None = None
+    tag_prompt: str | None = None
+    tag_prompt_name: str | None = None
+    dimensions: int | None = None
 
-def takes_encoder(job: Callable[..., None]) -> Callable[..., None]:
-    """A job whose keyword argument `spec` is made from options of their own: those above, in its place, with their help.
+    def spec(self) -> EncoderSpec:
+        """The encoder."""
+        given = asdict(self)
+        return EncoderSpec(given.pop("encoder"), **{**given, "fields": tuple(self.fields)})
 
-    Args:
-        job: a job's function; see `newslake.run.cli.main`.
-    """
-    options = inspect.signature(_options).parameters
-    own = inspect.signature(job)
-    parameters = [each for one in own.parameters.values() for each in (options.values() if one.name == "spec" else (one,))]
 
-    @wraps(job)
-    def with_options(*args: Any, **given: Any) -> None:
-        chosen = {name: given.pop(name) for name in options if name in given}
-        if "fields" in chosen:
-            chosen["fields"] = tuple(chosen["fields"])
-        job(*args, spec=EncoderSpec(chosen.pop("encoder", DEFAULT_MODEL), **chosen), **given)
-
-    with_options.__signature__ = own.replace(parameters=parameters)  # type: ignore[attr-defined]
-    text, _, rest = (inspect.getdoc(job) or "").partition("Args:\n")
-    entries, gap, more = rest.partition("\n\n")
-    shared = (inspect.getdoc(_options) or "").partition("Args:\n")[2]
-    with_options.__doc__ = f"{text}Args:\n{entries.rstrip()}\n{shared.rstrip()}{gap}{more}"
-    return with_options
+ENCODING = EncoderOptions()
+"""The encoder where no option is given."""

@@ -12,8 +12,8 @@ from newslake.run.options import day_of
 from newslake.run.quarantine import rows_of, send
 from newslake.spark.frames import Frames
 from newslake.text.embed import Device, EmbedSettings, embed_column
-from newslake.text.options import takes_encoder
-from newslake.text.spec import EncoderSpec, ResolvedEncoder, resolve
+from newslake.text.options import ENCODING, EncoderOptions
+from newslake.text.spec import ResolvedEncoder, resolve
 from newslake.users.days import rows_of_day
 from newslake.users.matching import Matcher, MatcherName
 from newslake.users.matching import matcher as matcher_named
@@ -22,7 +22,6 @@ from newslake.users.sets import phrase_id, phrase_text, tag_set
 STORE, MATCHES = "tag_phrases", "tag_phrase_matches"
 
 
-@takes_encoder
 def encode_tag_phrases(
     lake: Lakehouse,
     run: JobRun,
@@ -31,7 +30,7 @@ def encode_tag_phrases(
     min_jaccard: float = 0.8,
     matcher: MatcherName = "exact",
     seed: int = 0,
-    spec: EncoderSpec,
+    encoding: EncoderOptions = ENCODING,
     device: Device = "auto",
     batch_tokens: int | None = None,
     slice_rows: int = 50_000,
@@ -58,7 +57,7 @@ def encode_tag_phrases(
         raise UserError("--slice-rows takes 1 or more, --touch-days 0 or more")
     how = matcher_named(matcher, seed)
     phrases = rows_of_day(lake, "user_phrases", day)
-    found = resolve(spec)
+    found = resolve(encoding.spec())
     run.fact("encoder_id", found.encoder_id)
     lake.create(STORE)
     with Frames() as frames:

@@ -13,8 +13,8 @@ from newslake.run.options import day_of
 from newslake.run.quarantine import rows_of, send
 from newslake.spark.frames import Frames
 from newslake.text.embed import Device, EmbedSettings, embed_column
-from newslake.text.options import takes_encoder
-from newslake.text.spec import EncoderSpec, ResolvedEncoder, resolve
+from newslake.text.options import ENCODING, EncoderOptions
+from newslake.text.spec import ResolvedEncoder, resolve
 from newslake.users.days import rows_of_day
 from newslake.users.groups import PhraseSettings, phrases_of_batches, quantised_batches
 from newslake.users.sets import phrase_id, phrase_text, tag_set
@@ -22,7 +22,6 @@ from newslake.users.sets import phrase_id, phrase_text, tag_set
 TABLE, EMBEDDINGS = "user_phrases", "tag_embeddings"
 
 
-@takes_encoder
 def build_phrases(
     lake: Lakehouse,
     run: JobRun,
@@ -34,7 +33,7 @@ def build_phrases(
     tags_per_group: int = 10,
     phrases_per_group: int = 20,
     phrases_per_user: int = 100,
-    spec: EncoderSpec,
+    encoding: EncoderOptions = ENCODING,
     device: Device = "auto",
     batch_tokens: int | None = None,
     slice_rows: int = 50_000,
@@ -64,7 +63,7 @@ def build_phrases(
         raise UserError(f"--tags-per-group {tags_per_group}: take up to 16; all sets of these tags are weighed")
     settings = PhraseSettings(group_cosine, phrase_size, tags_per_group, phrases_per_group, phrases_per_user)
     tags = rows_of_day(lake, "user_tags", day)
-    found = resolve(spec)
+    found = resolve(encoding.spec())
     run.fact("encoder_id", found.encoder_id)
     lake.create(EMBEDDINGS)
     with Frames() as frames:

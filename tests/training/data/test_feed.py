@@ -14,8 +14,8 @@ import pytest
 import torch
 
 from newslake.errors import JobFailed
-from newslake.training.data.feed import ClickFeed
 from newslake.training.data import feed as feed_module
+from newslake.training.data.feed import ClickFeed
 from tests.training.frames import write_clicks
 
 CPU = torch.device("cpu")

@@ -16,8 +16,9 @@ from newslake.errors import JobFailed, UserError
 from newslake.files.remote import local
 from newslake.lake.tablespec import table_spec
 from newslake.spark.frames import frame_of
+from newslake.training.data import staging
 from newslake.training.data.fingerprint import combined, content_fingerprint
-from newslake.training.data.loading import load_catalogue, load_impressions, staging
+from newslake.training.data.loading import load_catalogue, load_impressions
 from newslake.training.data.staging import Staged, stage, stage_vectors
 from newslake.training.data.time_splits import BySplit
 from tests.training import frames

@@ -19,6 +19,7 @@ from newslake.spark.frames import frame_of
 from newslake.training.data.time_splits import NOT_BY_TIME, TEST, TRAIN, VALID, BySplit, TimeSplits, Windows, roles_of
 from newslake.training.judging.compare import compare_models
 from newslake.training.recommender import train_recommender
+from tests.calling import call
 from tests.filling import put
 from tests.training import frames
 from tests.training.frames import collected
@@ -51,7 +52,7 @@ def trained(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> tu
     lake = Lakehouse(spark, str(tmp_path_factory.mktemp("by_time") / "lakehouse"))
     fill(lake, BEHAVIORS)
     run = JobRun("train_recommender")
-    train_recommender(lake, run, **OPTIONS)
+    call(train_recommender, lake, run, **OPTIONS)
     return lake, run
 
 
@@ -159,7 +160,7 @@ def test_what_test_holds_decides_nothing_but_its_own_row(trained: tuple[Lakehous
 
     fill(lake, [swapped(behavior) for behavior in BEHAVIORS])
     run = JobRun("train_recommender")
-    train_recommender(lake, run, **OPTIONS)
+    call(train_recommender, lake, run, **OPTIONS)
     before, first = trained
     assert run.facts["training run"] != first.facts["training run"]
     for table, keys in (("user_embeddings", ("user_id",)), ("news_embeddings", ("news_id",)), ("model_metrics", ("split", "epoch"))):
@@ -173,7 +174,7 @@ def test_what_test_holds_decides_nothing_but_its_own_row(trained: tuple[Lakehous
 def test_models_are_compared_on_test_and_the_context_is_fitted_on_valid(trained: tuple[Lakehouse, JobRun]) -> None:
     lake, first = trained
     run = JobRun("compare_models")
-    compare_models(lake, run, models=("zero-shot", "content"), epochs=2, resamples=20, by_time=BY_TIME, context=True)
+    call(compare_models, lake, run, models=("zero-shot", "content"), epochs=2, resamples=20, by_time=BY_TIME, context=True)
     rows = {row["model"]: row for row in lake.read("model_comparison").where("users = 'all' AND metric = 'auc'").collect()}
     assert rows.keys() == {"zero-shot", "content", "zero-shot+context", "content+context"}
     kept = lake.read("model_metrics").where(F.col("run_id") == rows["content"]["run_id"]).where("split = 'test'").head()
@@ -188,6 +189,6 @@ def test_models_are_compared_on_test_and_the_context_is_fitted_on_valid(trained:
 def test_a_window_without_impressions_says_what_to_do(trained: tuple[Lakehouse, JobRun]) -> None:
     lake, _ = trained
     with pytest.raises(UserError, match=r"^test \(2019-11-29 00:00 to 2019-11-30 00:00\) has no labelled impression: .*--as-of"):
-        train_recommender(lake, JobRun("train"), **{**OPTIONS, "by_time": TimeSplits("2019-11-30", valid_hours=24 * 15.0)})
+        call(train_recommender, lake, JobRun("train"), **{**OPTIONS, "by_time": TimeSplits("2019-11-30", valid_hours=24 * 15.0)})
     with pytest.raises(UserError, match="of split dev"):
-        train_recommender(lake, JobRun("train"), **{**OPTIONS, "by_time": replace(BY_TIME, splits=("dev",))})
+        call(train_recommender, lake, JobRun("train"), **{**OPTIONS, "by_time": replace(BY_TIME, splits=("dev",))})

@@ -25,6 +25,7 @@ from newslake.training.judging.compare import compare_models, comparison_rows
 from newslake.training.judging.spark_evaluate import METRICS, bootstrap_sums, counts_of, metrics_of, scored, write_vectors
 from newslake.training.models.saved import load_saved, restore, save_model
 from newslake.training.models.settings import settings_for
+from tests.calling import call
 from tests.training import frames, worlds
 from tests.training.frames import NOON, collected
 
@@ -95,7 +96,7 @@ def compared(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> t
     lake = Lakehouse(spark, str(tmp_path_factory.mktemp("compared") / "lakehouse"))
     frames.fill(lake, BEHAVIORS, frames.drawn_vectors(3))
     run = JobRun("compare_models")
-    compare_models(lake, run, **OPTIONS)
+    call(compare_models, lake, run, **OPTIONS)
     return lake, run
 
 
@@ -124,13 +125,13 @@ def test_the_table_has_every_model_on_the_same_impressions(compared: tuple[Lakeh
 def test_again_nothing_is_trained_and_listed_impressions_are_another_comparison(compared: tuple[Lakehouse, JobRun], tmp_path: Path) -> None:
     lake, first = compared
     again = JobRun("compare_models")
-    compare_models(lake, again, **OPTIONS)
+    call(compare_models, lake, again, **OPTIONS)
     assert again.facts["comparison"] == first.facts["comparison"]
     assert set(again.rows_written) == {"model_comparison"}
     listed = [behavior[1] for behavior in BEHAVIORS if behavior[0] == "dev"][:12]
     (tmp_path / "ids").write_text("\n".join(listed) + "\n")
     few = JobRun("compare_models")
-    compare_models(lake, few, **{**OPTIONS, "models": ("zero-shot",)}, impressions=str(tmp_path / "ids"), context=True)
+    call(compare_models, lake, few, **{**OPTIONS, "models": ("zero-shot",)}, impressions=str(tmp_path / "ids"), context=True)
     assert few.facts["valid impressions"] == "12"
     rows = lake.read("model_comparison").where(f"comparison_id = '{few.facts['comparison']}' AND users = 'all' AND metric = 'auc'")
     found = {row["model"]: row for row in rows.collect()}
@@ -139,9 +140,9 @@ def test_again_nothing_is_trained_and_listed_impressions_are_another_comparison(
     assert 0.0 < found["zero-shot+context"]["value"] <= 1.0
     (tmp_path / "ids").write_text("nothing\n")
     with pytest.raises(UserError, match="lists no impression of split dev"):
-        compare_models(lake, few, **OPTIONS, impressions=str(tmp_path / "ids"))
+        call(compare_models, lake, few, **OPTIONS, impressions=str(tmp_path / "ids"))
     with pytest.raises(UserError, match="split train is among both"):
-        compare_models(lake, few, **OPTIONS, eval_splits=("train",))
+        call(compare_models, lake, few, **OPTIONS, eval_splits=("train",))
 
 
 def test_users_known_or_new_get_vectors_without_training(compared: tuple[Lakehouse, JobRun]) -> None:

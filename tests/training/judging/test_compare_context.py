@@ -13,6 +13,7 @@ from newslake.sample import GeneratorSpec, generate
 from newslake.spark.frames import frame_of
 from newslake.training.data.context import fit_weights, fitted
 from newslake.training.judging.compare import compare_models
+from tests.calling import call
 from tests.filling import put
 
 WORLD = GeneratorSpec(articles=600, users=150, impressions=2_200, dev_share=0.5, new_users=0.3, body_share=0.0, short_texts=0, seed=4)
@@ -31,7 +32,7 @@ def compared(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> t
     schema = lake.schema("article_embeddings")
     put(lake, "article_embeddings", alike.toDF(*schema.names))
     run = JobRun("compare_models")
-    compare_models(lake, run, models=("zero-shot", "mf"), context=True, resamples=200)
+    call(compare_models, lake, run, models=("zero-shot", "mf"), context=True, resamples=200)
     return lake, run
 
 

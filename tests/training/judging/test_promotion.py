@@ -31,6 +31,7 @@ from newslake.training.judging.promotion import Promotion, decide_on
 from newslake.training.models.saved import load_saved
 from newslake.training.recommender import train_recommender
 from newslake.training.runs import Place
+from tests.calling import call
 from tests.filling import put
 from tests.training import frames
 
@@ -79,7 +80,7 @@ def fill(lake: Lakehouse, *, until: int = 16) -> None:
 
 def train(lake: Lakehouse, **options: Any) -> JobRun:
     run = JobRun("train_recommender")
-    train_recommender(lake, run, **{**OPTIONS, **options})
+    call(train_recommender, lake, run, **{**OPTIONS, **options})
     return run
 
 

@@ -13,6 +13,7 @@ from newslake.training.data.staging import Staged
 from newslake.training.loop.distributed import train_together
 from newslake.training.models.settings import settings_for
 from newslake.training.recommender import train_recommender
+from tests.calling import call
 from tests.training import frames
 
 
@@ -23,14 +24,14 @@ def test_two_processes_write_what_one_writes(lake: Lakehouse, monkeypatch: pytes
     runs = {}
     for processes in (1, 2):
         run = JobRun("train_recommender")
-        train_recommender(lake, run, model="dssm", epochs=3, dim=8, batch_size=16, learning_rate=0.01, processes=processes)
+        call(train_recommender, lake, run, model="dssm", epochs=3, dim=8, batch_size=16, learning_rate=0.01, processes=processes)
         runs[processes] = run
     assert runs[1].facts["training run"] != runs[2].facts["training run"]
     assert runs[1].rows_written == runs[2].rows_written
     best = {row["run_id"]: row["auc"] for row in lake.read("model_metrics").where("best AND split = 'valid'").collect()}
     assert all(auc > 0.7 for auc in best.values())
     again = JobRun("train_recommender")
-    train_recommender(lake, again, model="dssm", epochs=3, dim=8, batch_size=16, learning_rate=0.01, processes=2, force=True)
+    call(train_recommender, lake, again, model="dssm", epochs=3, dim=8, batch_size=16, learning_rate=0.01, processes=2, force=True)
     vectors = lake.read("user_embeddings").where(F.col("run_id") == runs[2].facts["training run"])
     assert vectors.count() == again.rows_written["user_embeddings"]
 

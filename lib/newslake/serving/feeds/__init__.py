@@ -1,0 +1,1 @@
+"""Feeds of files: what Vespa and the tutorial take."""

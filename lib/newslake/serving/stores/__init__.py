@@ -1,0 +1,1 @@
+"""Stores of vectors that are served from: a folder for each."""

@@ -1,0 +1,1 @@
+"""The text classifier: train_text_classifier and classify_articles."""

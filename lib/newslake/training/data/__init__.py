@@ -1,0 +1,1 @@
+"""From Delta to batches: examples, splits, staged folders, and the feed through Petastorm."""

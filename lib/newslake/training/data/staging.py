@@ -9,7 +9,7 @@
                             manifest.json       sizes; written last
 Each folder is built under another name and renamed when complete, so a killed run leaves nothing that a later run takes
 for complete. `staging` is a disk that driver and executors see at the same path, or lies in object storage, from
-which each process fetches what it reads (see remote.py).
+which each process fetches what it reads (see files/remote.py).
 """
 
 from collections.abc import Mapping
@@ -24,8 +24,8 @@ from pyspark.sql import functions as F
 from newslake.errors import JobFailed, UserError
 from newslake.files.folders import built_once, parquet_files, read, row_count, write, written
 from newslake.files.remote import Place, matching, remove
-from newslake.training.data.fingerprint import combined, content_fingerprint
 from newslake.training.data import examples
+from newslake.training.data.fingerprint import combined, content_fingerprint
 from newslake.training.data.time_splits import TRAIN, Roles
 
 # Part of every fingerprint: raise it when what is staged from the same input changes.

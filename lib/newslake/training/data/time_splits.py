@@ -7,19 +7,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from cyclopts import Parameter
 from pyspark.sql import Column
 from pyspark.sql import functions as F
 
 from newslake.errors import UserError
+from newslake.run.options import option_group
 
 TRAIN, VALID, TEST = "train", "valid", "test"
 """The roles: what weights are fitted to, what the epoch (and other settings) are chosen by, and what is reported."""
 TRAIN_DAYS, VALID_HOURS, TEST_HOURS = 28.0, 24.0, 24.0
 
 
-@Parameter(name="*")
-@dataclass(frozen=True)
+@option_group
 class TimeSplits:
     """Splits by time, counted back from one moment: train, then valid, then test, which ends there. Any but `splits` turns them on.
 

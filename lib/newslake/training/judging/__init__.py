@@ -1,0 +1,1 @@
+"""Judging models: comparison with intervals, the decision on a promotion, scores by Spark."""

@@ -18,8 +18,9 @@ from newslake.run.jobrun import JobRun
 from newslake.run.options import utc_now
 from newslake.spark.frames import Frames, frame_of
 from newslake.training.data.fingerprint import combined
-from newslake.training.data.preparation import Inputs, Prepared, models_folder, prepare, staging_folder
-from newslake.training.data.time_splits import NOT_BY_TIME, TEST, VALID, TimeSplits, roles_of
+from newslake.training.data.preparation import Prepared, prepare
+from newslake.training.data.time_splits import NOT_BY_TIME, TEST, VALID, TimeSplits
+from newslake.training.options import DATA, PLACE, DataOptions, PlaceOptions
 
 TABLE = "model_comparison"
 ZERO_SHOT, WITH_CONTEXT = "zero-shot", "+context"
@@ -35,19 +36,11 @@ def compare_models(
     seeds: tuple[int, ...] = (0,),
     epochs: int | None = None,
     history: int = 50,
-    train_splits: tuple[str, ...] | None = None,
-    eval_splits: tuple[str, ...] | None = None,
-    impressions: str | None = None,
+    data: DataOptions = DATA,
     by_time: TimeSplits = NOT_BY_TIME,
     context: bool = False,
     resamples: int = 1000,
-    max_skips: int = 300,
-    max_history: int = 50,
-    encoder_id: str | None = None,
-    staging: str | None = None,
-    model_folder: str | None = None,
-    device: str = "auto",
-    threads: int = 1,
+    where: PlaceOptions = PLACE,
     processes: int = 1,
 ) -> None:
     """Compare models on the same impressions, with confidence intervals, and print the table.
@@ -63,43 +56,29 @@ def compare_models(
         seeds: Every model but zero-shot is trained once with each.
         epochs: Passes over the clicks at most (default: each model's own).
         history: Latest clicks that nrms and dssm read; at most max-history.
-        train_splits: Splits of impressions to train on, where they are not split by time (default: train).
-        eval_splits: Splits to judge by, where they are not split by time; they also choose the best epoch (default: dev).
-        impressions: File with the ids of the impressions to judge by, one a line (default: all of eval-splits).
         context: Whether each model is judged a second time, with the candidates' popularity until the moment of showing and their age
             added to its scores, by weights fitted on valid; without a test on a fifth of valid, by which no model is judged then.
         resamples: Of the bootstrap.
-        max_skips: Skips staged per click.
-        max_history: Latest clicks staged of a history.
-        encoder_id: Which article embeddings to use; needed only where the table holds several encoders'.
-        staging: Folder for staged examples: object storage, or a disk that driver and executors see at the same path (default: _staging
-            in the work folder).
-        model_folder: Folder for trained models (default: _models in the work folder).
-        device: auto, cpu, cuda or cuda:N.
-        threads: Threads for training on the CPU.
         processes: Processes that train together.
     """
     from newslake.training.data.loading import load_catalogue
     from newslake.training.judging.judged import judged
     from newslake.training.models import model_class
     from newslake.training.models.settings import settings_for
-    from newslake.training.runs import Place, trained_run
+    from newslake.training.runs import trained_run
 
     names = list(dict.fromkeys([reference, *models]))
     given = {"epochs": epochs, "history": history, "skips": 4, "processes": processes}
     settings = [settings_for(name, seed=seed, **given) for name in names if name != ZERO_SHOT for seed in dict.fromkeys(seeds)]
-    if resamples < 1 or threads < 1 or not seeds:
-        raise UserError("--resamples and --threads must be at least 1, and --seeds at least one")
-    if history > max_history:
-        raise UserError(f"--history {history}: only --max-history {max_history} clicks are staged")
-    place = Place(staging_folder(lake, staging), models_folder(lake, model_folder, staging), device, threads)
-    inputs = Inputs(roles_of(by_time, train_splits, eval_splits, impressions), impressions, max_skips, max_history, encoder_id)
-    prepared = prepare(lake, run, place.staging, inputs, with_vectors=True)
+    if resamples < 1 or not seeds:
+        raise UserError("--resamples must be at least 1, and --seeds at least one")
+    place = where.place(lake)
+    prepared = prepare(lake, run, place.staging, data.inputs(by_time, history=history), with_vectors=True)
     runs = {ZERO_SHOT: ZERO_SHOT} if ZERO_SHOT in names else {}
     without = replace(prepared, vectors=None, encoder_id=None)
     for of_run in settings:
-        data = prepared if model_class(of_run.model).needs_vectors else without
-        runs[trained_run(lake, run, data, of_run, place)] = of_run.model
+        of_model = prepared if model_class(of_run.model).needs_vectors else without
+        runs[trained_run(lake, run, of_model, of_run, place)] = of_run.model
     first = next(run_id for run_id, model in runs.items() if model == reference)
     scratch = place.staging / f"comparison.tmp-{secrets.token_hex(4)}"
     try:

@@ -1,13 +1,11 @@
 """The decision on a trained recommender: judged on test against the one in use, which it replaces unless it is worse."""
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
-
-from cyclopts import Parameter
 
 from newslake.errors import UserError
 from newslake.lake.lakehouse import Lakehouse
 from newslake.run.jobrun import JobRun
+from newslake.run.options import option_group
 from newslake.switches.promotions import Decision, Kind, compared, decide, decided, decline, in_use
 from newslake.training.data.time_splits import TEST
 
@@ -23,8 +21,7 @@ METRIC = "auc"
 ZERO_SHOT = "zero-shot"
 
 
-@Parameter(name="*")
-@dataclass(frozen=True)
+@option_group
 class Promotion:
     """Whether a model that has a test may come into use, and how it is compared with the one in use.
 

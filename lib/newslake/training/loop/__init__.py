@@ -1,0 +1,1 @@
+"""The training loop: epochs, steps, processes that train together, and where training stands."""

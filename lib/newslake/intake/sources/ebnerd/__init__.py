@@ -1,0 +1,1 @@
+"""EB-NeRD's files: articles, behaviors and history as Parquet."""

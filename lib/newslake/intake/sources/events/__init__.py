@@ -1,0 +1,1 @@
+"""Messages of the streams: articles, and what users do."""

@@ -1,0 +1,1 @@
+"""Short texts with their classes, and classifier scores: files of JSON lines."""

@@ -1,0 +1,1 @@
+"""MIND's files: news.tsv and behaviors.tsv."""

@@ -25,8 +25,8 @@ def _pattern(kind: str, *endings: str) -> str:
 
 # What a folder's files are called: news.tsv or numbered parts of it, plain or compressed. Not news*: the tutorial writes
 # news_embeddings.tsv into the same folder, and people keep news.tsv.bak.
-_IN_FOLDER = {kind: _pattern(kind, "", *(f".{ending}" for ending in COMPRESSED)) for kind in KINDS}
-_ANYTHING = {kind: _pattern(kind, ".*")[:-1] + f",{kind}.*}}" for kind in KINDS}
+_IN_FOLDER: dict[str, str] = {kind: _pattern(kind, "", *(f".{ending}" for ending in COMPRESSED)) for kind in KINDS}
+_ANYTHING: dict[str, str] = {kind: _pattern(kind, ".*")[:-1] + f",{kind}.*}}" for kind in KINDS}
 
 
 def find_sources(spark: SparkSession, paths: Mapping[str, Sequence[str]]) -> list[Source]:

@@ -1,0 +1,1 @@
+"""Milvus: collections that know what they hold, and aliases by which they are read."""

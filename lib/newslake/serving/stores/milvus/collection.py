@@ -9,79 +9,26 @@ import json
 import re
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from newslake.errors import JobFailed, UserError
+from newslake.serving.stores.store import VECTOR, Collection, Kind, read_as
 
-DEFAULT_PREFIX = "newslake"
 MAX_ID_BYTES = 1024
-VECTOR = "vector"
 _HOLDS = "newslake.holds"  # the property that says what a collection holds, as JSON
-_PREFIX = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}")
-
-
-@dataclass(frozen=True)
-class Kind:
-    """What a kind of collection holds.
-
-    Attributes:
-        name: what follows the prefix in the collection's name, before the topic model.
-        key: the primary key.
-        scalars: the other fields but the vector, with their types: int32, float or varchar.
-        day: the scalar by which the table is partitioned.
-    """
-
-    name: str
-    key: str
-    scalars: Mapping[str, str]
-    day: str | None = None
-
-
-ARTICLES = Kind("articles", "news_id", {"news_date": "int32"}, day="news_date")
-"""news_date is a number such as 20191115, so that a filter is `news_date >= 20191114`; 19700101 without a date."""
-USERS = Kind("users", "vector_id", {"user_id": "varchar", "weight": "float"})
-"""vector_id is user_id/tag_group/phrase_id; weight that of the phrase in the user's profile."""
-KINDS = (ARTICLES, USERS)
-
-
-@dataclass(frozen=True)
-class Collection:
-    """A collection of ours: its full name, the id that it got when it was made, the entries of its vectors, and their topic model."""
-
-    kind: Kind
-    name: str
-    collection_id: str
-    size: int
-    topic_model: str
 
 
 def ensured(
     client: Any, kind: Kind, prefix: str, *, identity: Mapping[str, str], size: int | None, rebuild: bool = False
 ) -> Collection | None:
-    """The collection of this kind and topic model, made where it is not there.
-
-    Args:
-        client: from `opened`.
-        kind: articles or users.
-        prefix: of its name.
-        identity: encoder_id and topic_model of its vectors.
-        size: entries of a vector, for a new collection; None makes none.
-        rebuild: drop it first.
-
-    Returns:
-        None where it is not there and size is None.
-
-    Raises:
-        UserError: it holds other vectors, or is none of ours.
-    """
+    """See VectorStore.ensure; client: from `opened`."""
     name = collection_name(kind, prefix, identity["topic_model"])
     if rebuild and client.has_collection(name):
         drop(client, name)
     if not client.has_collection(name):
         if size is None:
             return None
-        _create(client, kind, name, {**identity, "collection_id": uuid.uuid4().hex, "alias": alias_name(kind, prefix)}, size)
+        _create(client, kind, name, {**identity, "collection_id": uuid.uuid4().hex, "alias": read_as(kind, prefix)}, size)
     found, holds = described(client, kind, name)
     if size is not None and found.size != size:
         raise UserError(f"collection {name} holds vectors of {found.size} entries, not {size}: {_ways_out()}")
@@ -93,7 +40,7 @@ def ensured(
 
 def existing(client: Any, kind: Kind, prefix: str) -> list[Collection]:
     """The collections of this kind, one for each topic model; one that an older version made bears the alias's name."""
-    alias, found = alias_name(kind, prefix), []
+    alias, found = read_as(kind, prefix), []
     for name in sorted(name for name in client.list_collections() if name == alias or name.startswith(f"{alias}_")):
         holds = holdings(client, name)
         if holds.get("alias", name) == alias and "collection_id" in holds:
@@ -128,18 +75,7 @@ def collection_name(kind: Kind, prefix: str, topic_model: str) -> str:
     safe = re.sub(r"[^A-Za-z0-9_]", "_", topic_model)[:100]
     # Two models whose names differ in other characters only must not meet.
     mark = "" if safe == topic_model else f"_{hashlib.sha256(topic_model.encode()).hexdigest()[:4]}"
-    return f"{alias_name(kind, prefix)}_{safe}{mark}"
-
-
-def alias_name(kind: Kind, prefix: str) -> str:
-    """The name by which the collection of the active topic model is read, such as newslake_articles.
-
-    Raises:
-        UserError: Milvus takes no such prefix.
-    """
-    if not _PREFIX.fullmatch(prefix):
-        raise UserError(f"--prefix {prefix}: letters, digits and _ only, and no digit first")
-    return f"{prefix}_{kind.name}"
+    return f"{read_as(kind, prefix)}_{safe}{mark}"
 
 
 def _create(client: Any, kind: Kind, name: str, holds: Mapping[str, str], size: int) -> None:

@@ -1,14 +1,12 @@
-"""Bring a Milvus collection up to date with a frame: what is new or changed goes there, what is gone leaves, nothing else moves.
+"""Bring a collection of a store up to date with a frame: what is new or changed goes there, what is gone leaves, nothing else moves.
 
-Table vector_exports says what a collection holds. It is written after Milvus has taken a slice, so that a kill in between makes the
+Table vector_exports says what a collection holds. It is written after the store has taken a slice, so that a kill in between makes the
 rerun send that slice again, over itself; it never says that something is there which is not.
 """
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
 
-import numpy as np
 import pyarrow as pa
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
@@ -19,14 +17,11 @@ from newslake.lake.sqltext import literal
 from newslake.run.jobrun import JobRun
 from newslake.run.quarantine import rows_of, send
 from newslake.serving.batches import arrow_batches
-from newslake.serving.stores.milvus.collection import MAX_ID_BYTES, VECTOR, Collection, count
+from newslake.serving.stores.store import HASH, ITEM, Collection, VectorStore
 from newslake.spark.frames import Frames
 
 TABLE = "vector_exports"
 _DAYS = 100  # days that a query may name one by one
-ITEM, HASH = "item_id", "inputs_hash"
-# Milvus's client puts the ids that it deletes into an expression as they are, and Milvus Lite those that it replaces into SQL.
-_UNSAFE_ID = r"['\\\x00-\x1F\x7F]"
 
 
 @dataclass(frozen=True)
@@ -41,7 +36,7 @@ class Synced:
 
 @dataclass(frozen=True)
 class Limits:
-    """What bounds an export: items in one request to Milvus, and items between two entries in vector_exports."""
+    """What bounds an export: items in one request to the store, and items between two entries in vector_exports."""
 
     batch_rows: int = 2_000
     slice_rows: int = 50_000
@@ -56,7 +51,7 @@ def exported(lake: Lakehouse, collection: Collection) -> DataFrame:
 def sync(
     lake: Lakehouse,
     run: JobRun,
-    client: Any,
+    store: VectorStore,
     collection: Collection,
     wanted: DataFrame,
     *,
@@ -69,7 +64,7 @@ def sync(
     Args:
         lake: where vector_exports is.
         run: what to report to.
-        client: from milvus.opened.
+        store: an open one.
         collection: which one.
         wanted: what it is to hold: item_id, inputs_hash, vector (array<float>) and the kind's scalar fields.
         source: the table that `wanted` comes from, named where an item is refused.
@@ -77,7 +72,7 @@ def sync(
         limits: what bounds the export.
 
     Raises:
-        JobFailed: in the end Milvus does not hold what vector_exports says; looked at without `only`.
+        JobFailed: in the end the store does not hold what vector_exports says; looked at without `only`.
     """
     limits = limits or Limits()
     held = exported(lake, collection)
@@ -90,28 +85,29 @@ def sync(
         stale = frames.keep(_stale(wanted.select(ITEM, HASH, *([day] if day else [])), held))
         changed = stale.count()
         todo = _of_their_days(wanted, stale, day).join(stale.select(ITEM, HASH), on=[ITEM, HASH], how="left_semi")
-        unusable = todo.where(_problem(collection).isNotNull())
-        refused = send(lake, run, _refused(unusable, collection, source), job="export_vectors") if changed else 0
-        usable = todo.where(_problem(collection).isNull())
+        problem = store.problem(collection)
+        unusable = todo.where(problem.isNotNull())
+        refused = send(lake, run, _refused(unusable, problem, source), job="export_vectors") if changed else 0
+        usable = todo.where(problem.isNull())
         run.progress(f"{changed - refused:,} new or changed items for {collection.name}")
         slices, sent = -(-(changed - refused) // limits.slice_rows), 0
         for number in range(slices):
             mine = F.pmod(F.xxhash64(ITEM), F.lit(slices)) == number
             batches = arrow_batches(usable.where(mine), count=-(-changed // slices), batch_rows=limits.batch_rows, by=ITEM)
-            sent += _send(lake, client, collection, batches)
+            sent += _send(lake, store, collection, batches)
             run.progress(f"slice {number + 1} of {slices}: {sent:,} of {changed - refused:,} sent")
-    removed = remove(lake, client, collection, held.join(wanted.select(ITEM), on=ITEM, how="left_anti"), limits=limits)
+    removed = remove(lake, store, collection, held.join(wanted.select(ITEM), on=ITEM, how="left_anti"), limits=limits)
     if only is None:  # what another run was killed over may lie outside a micro-batch: the next whole export puts it right
-        check(lake, client, collection)
+        check(lake, store, collection)
     run.wrote(TABLE, sent)
     return Synced(sent, removed, refused, collection)
 
 
-def remove(lake: Lakehouse, client: Any, collection: Collection, items: DataFrame, *, limits: Limits | None = None) -> int:
+def remove(lake: Lakehouse, store: VectorStore, collection: Collection, items: DataFrame, *, limits: Limits | None = None) -> int:
     """Remove items from the collection, then from vector_exports; returns how many.
 
     Args:
-        lake, client, collection: as for `sync`.
+        lake, store, collection: as for `sync`.
         items: item_id, of what the collection holds.
         limits: what bounds a request.
     """
@@ -123,7 +119,7 @@ def remove(lake: Lakehouse, client: Any, collection: Collection, items: DataFram
         for batch in arrow_batches(gone, count=leaving, batch_rows=limits.slice_rows, by=ITEM) if leaving else ():
             ids = batch[ITEM].to_pylist()
             for start in range(0, len(ids), limits.batch_rows):
-                client.delete(collection.name, ids=ids[start : start + limits.batch_rows])
+                store.delete(collection, ids[start : start + limits.batch_rows])
             noted = _records(lake, collection, batch.append_column(HASH, pa.array([""] * batch.num_rows)))
             lake.merge(TABLE, noted.limit(0), gone=noted)
     return leaving
@@ -143,13 +139,13 @@ def forget_lost(lake: Lakehouse, alias: str, there: Iterable[Collection]) -> int
     return lake.delete(TABLE, f"{named} AND collection_id NOT IN ({ids})" if ids else named)
 
 
-def check(lake: Lakehouse, client: Any, collection: Collection) -> None:
-    """Compare what Milvus holds with what vector_exports says.
+def check(lake: Lakehouse, store: VectorStore, collection: Collection) -> None:
+    """Compare what the store holds with what vector_exports says.
 
     Raises:
         JobFailed: they differ.
     """
-    there, noted = count(client, collection), exported(lake, collection).count()
+    there, noted = store.count(collection), exported(lake, collection).count()
     if there != noted:
         raise JobFailed(
             f"collection {collection.name} holds {there:,} items, but {noted:,} were exported: if no other export runs beside this one, "
@@ -157,25 +153,16 @@ def check(lake: Lakehouse, client: Any, collection: Collection) -> None:
         )
 
 
-def _send(lake: Lakehouse, client: Any, collection: Collection, batches: Iterator[pa.Table]) -> int:
+def _send(lake: Lakehouse, store: VectorStore, collection: Collection, batches: Iterator[pa.Table]) -> int:
     """Send one slice, then note it; returns its items."""
     notes = []
     for batch in batches:
-        client.upsert(collection.name, data=_entities(batch, collection))
+        store.upsert(collection, batch)
         notes.append(batch.select([ITEM, HASH]))
     if notes:
         # What was sent, not what the table holds by now: another job may have written it meanwhile.
         lake.merge(TABLE, _records(lake, collection, pa.concat_tables(notes)))
     return sum(part.num_rows for part in notes)
-
-
-def _entities(batch: pa.Table, collection: Collection) -> list[dict[str, Any]]:
-    """The batch as Milvus's client takes it: one dictionary an item. The vectors stay rows of one matrix."""
-    values = batch[VECTOR].combine_chunks().flatten().to_numpy(zero_copy_only=False)
-    matrix = np.ascontiguousarray(values, dtype=np.float32).reshape(batch.num_rows, collection.size)
-    names = [collection.kind.key, *collection.kind.scalars, VECTOR]
-    scalars = [batch[name].to_pylist() for name in (ITEM, *collection.kind.scalars)]
-    return [dict(zip(names, item, strict=True)) for item in zip(*scalars, matrix, strict=True)]
 
 
 def _records(lake: Lakehouse, collection: Collection, items: pa.Table) -> DataFrame:
@@ -201,17 +188,5 @@ def _of_their_days(wanted: DataFrame, stale: DataFrame, day: str | None) -> Data
     return wanted.where(F.col(day).isin(days)) if len(days) <= _DAYS else wanted
 
 
-def _problem(collection: Collection) -> Column:
-    """Why an item cannot go to the collection; NULL where it can."""
-    vector = F.col(VECTOR)
-    broken = F.exists(vector, lambda x: x.isNull() | F.isnan(x) | (F.abs(x) == float("inf")))
-    return (
-        F.when(F.octet_length(ITEM) > MAX_ID_BYTES, F.lit(f"the id is longer than {MAX_ID_BYTES} bytes"))
-        .when(F.col(ITEM).rlike(_UNSAFE_ID), F.lit("the id holds a quote ('), a backslash or a control character"))
-        .when(F.size(vector) != collection.size, F.concat(F.lit(f"not a vector of {collection.size} entries, but of "), F.size(vector)))
-        .when(broken, F.lit("the vector holds an entry that is no finite number"))
-    )
-
-
-def _refused(items: DataFrame, collection: Collection, source: str) -> DataFrame:
-    return rows_of(items, source, record_id=F.col(ITEM), raw=F.lit(None).cast("binary"), reason=_problem(collection))
+def _refused(items: DataFrame, problem: Column, source: str) -> DataFrame:
+    return rows_of(items, source, record_id=F.col(ITEM), raw=F.lit(None).cast("binary"), reason=problem)
