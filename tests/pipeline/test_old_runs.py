@@ -21,6 +21,7 @@ from newslake.run.jobrun import JobRun
 from newslake.spark.frames import frame_of
 from newslake.switches.promotions import Comparison, decide, promote
 from newslake.training.models.saved import load_saved
+from tests.calling import call
 from tests.filling import put
 from tests.pipeline.aged import rows
 from tests.serving.rows import trained
@@ -119,10 +120,10 @@ def test_old_runs_leave_tables_and_folder(lake: Lakehouse, before: Path) -> None
     shutil.copytree(before, str(lake.root))
     all_there = there(lake)
     given: dict[str, Any] = {"older_than": "10", "as_of": "2019-11-20", "vacuum": False}
-    purge_news(lake, JobRun("purge_news"), **given)
+    call(purge_news, lake, JobRun("purge_news"), **given)
     assert there(lake) == all_there, "off unless given"
     run = JobRun("purge_news")
-    purge_news(lake, run, **given, model_runs=2)
+    call(purge_news, lake, run, **given, model_runs=2)
     assert there(lake) == KEPT
     deleted = {"user_embeddings": 4, "news_embeddings": 2, "model_metrics": 2, "article_topics": 2, "topic_terms": 1, "topics": 1}
     counted = {name: run.facts[f"deleted from {name}"] for name in (*deleted, *SCORES)}
@@ -130,13 +131,13 @@ def test_old_runs_leave_tables_and_folder(lake: Lakehouse, before: Path) -> None
     assert run.facts["folders of trained models removed"] == "1"
     assert run.facts["training runs of unknown age, kept"] == "1"
     again = JobRun("purge_news")
-    purge_news(lake, again, **given, model_runs=2)
+    call(purge_news, lake, again, **given, model_runs=2)
     assert there(lake) == KEPT
     assert {name: count for name, count in again.facts.items() if name.startswith("deleted") and count != "0"} == {}
     with pytest.raises(UserError, match="1 or more are kept"):
-        purge_news(lake, run, **given, model_runs=0)
+        call(purge_news, lake, run, **given, model_runs=0)
     with pytest.raises(UserError, match="there is no such folder"):
-        purge_news(lake, run, **given, model_folder="/nowhere")
+        call(purge_news, lake, run, **given, model_folder="/nowhere")
 
 
 def test_cut_off_anywhere_the_next_one_does_the_rest(lake: Lakehouse, before: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,6 +18,7 @@ from newslake.serving.export import export_articles
 from newslake.serving.stores.milvus.client import default_uri
 from newslake.switches.horizon import horizon
 from newslake.topics.article_vectors import build_article_vectors
+from tests.calling import call
 from tests.filling import put
 from tests.killing import commits
 from tests.pipeline.aged import DAYS, HORIZON, NEEDED, OLD, PER_ARTICLE, TODAY, counts, fill, ids, rows
@@ -28,7 +29,7 @@ from tests.undisturbed import Moment, Undisturbed, kill_and_rerun
 def purge(lake: Lakehouse, **options: object) -> JobRun:
     """One purge, without the vacuum that most tests do not look at."""
     run = JobRun("purge_news")
-    purge_news(lake, run, **{"older_than": HORIZON, "as_of": TODAY, "vacuum": False, **options})  # type: ignore[arg-type]
+    call(purge_news, lake, run, **{"older_than": HORIZON, "as_of": TODAY, "vacuum": False, **options})
     return run
 
 

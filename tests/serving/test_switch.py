@@ -9,6 +9,7 @@ from newslake.serving.stores.milvus.client import default_uri, opened
 from newslake.serving.stores.milvus.collection import collection_name, existing
 from newslake.serving.stores.store import ARTICLES, KINDS, USERS, Kind, read_as
 from newslake.switches.topic_model import activate, active_topic_model
+from tests.calling import call
 from tests.filling import put
 from tests.serving.rows import article_vectors, held, user_vectors
 from tests.switches.test_topic_model import fitted
@@ -70,7 +71,7 @@ def test_both_aliases_move_to_the_active_model_at_once_and_purge_drops_what_was_
     assert len(held(default_uri(lake))) == 6
     assert there(lake, ARTICLES) == there(lake, USERS) == {"lda.1", "lda.2"}
 
-    purge_news(lake_with_news(lake), JobRun("purge_news"), older_than="2019-11-01", as_of="2019-11-16", vacuum=False)
+    call(purge_news, lake_with_news(lake), JobRun("purge_news"), older_than="2019-11-01", as_of="2019-11-16", vacuum=False)
     assert there(lake, ARTICLES) == there(lake, USERS) == {"lda.2"}
     names = {row[0] for row in lake.read("vector_exports").select("collection").distinct().collect()}
     assert names == set(both("lda.2").values())
@@ -93,7 +94,7 @@ def test_purge_takes_old_articles_out_of_both_collections(lake: Lakehouse) -> No
         put(lake, "article_vectors", article_vectors(lake, [("new", "2019-11-15", "text new")], topic_model=model))
         export(lake, topic_model=model)
         assert items(lake, both(model)["articles"]) == 7
-    purge_news(lake_with_news(lake), JobRun("purge_news"), older_than="2019-11-15", as_of="2019-11-16", vacuum=False)
+    call(purge_news, lake_with_news(lake), JobRun("purge_news"), older_than="2019-11-15", as_of="2019-11-16", vacuum=False)
     assert there(lake, ARTICLES) == {"a", "b"}, "the active one and the candidate stay"
     assert items(lake, both("a")["articles"]) == items(lake, both("b")["articles"]) == 1
     assert set(held(default_uri(lake))) == {"new"}
@@ -109,7 +110,7 @@ def test_vectors_of_articles_by_models_of_the_past_go_once_no_user_has_such(lake
     for model in ("a", "b", "c", "d"):
         vectors_by(lake, model, users=model != "b")
     activate(lake, "c")
-    purge_news(lake_with_news(lake), JobRun("purge_news"), older_than="2019-11-01", as_of="2019-11-16", vacuum=False)
+    call(purge_news, lake_with_news(lake), JobRun("purge_news"), older_than="2019-11-01", as_of="2019-11-16", vacuum=False)
     left = {row[0] for row in lake.read("article_vectors").select("topic_model").distinct().collect()}
     assert left == {"a", "c", "d"}
 

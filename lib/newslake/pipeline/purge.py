@@ -7,7 +7,6 @@ vector, and one that has a vector has its row in news; and since news says what 
 all that is left to do.
 """
 
-from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta
 from typing import Literal
 
@@ -20,7 +19,7 @@ from newslake.lake.lakehouse import SAFE_HOURS, Lakehouse
 from newslake.lake.tablespec import table_names
 from newslake.pipeline.leftovers import remove_leftovers
 from newslake.pipeline.old_runs import retain_runs
-from newslake.pipeline.retention import report_deleted, retain
+from newslake.pipeline.retention import FOREVER, Retention, report_deleted, retain
 from newslake.pipeline.retired import models_in_use, retire_topic_models
 from newslake.run.jobrun import JobRun
 from newslake.run.options import today_or
@@ -49,14 +48,7 @@ def purge_news(
     uri: str | None = None,
     token: str | None = None,
     prefix: str = DEFAULT_PREFIX,
-    user_days: int | None = None,
-    newsfeed_days: int | None = None,
-    tag_phrase_days: int | None = None,
-    behavior_days: int | None = None,
-    vote_days: int | None = None,
-    quarantine_days: int | None = None,
-    job_run_days: int | None = None,
-    model_runs: int | None = None,
+    kept: Retention = FOREVER,
     model_folder: str | None = None,
     vacuum: bool = True,
     vacuum_hours: int = SAFE_HOURS,
@@ -82,33 +74,14 @@ def purge_news(
         uri: Milvus: a server's address or a local file, as for export_vectors (default: the file of export_vectors, where there is one).
         token: Of the Milvus server, such as user:password (default: MILVUS_TOKEN of the environment, which no list of processes shows).
         prefix: What the names of the collections begin with.
-        user_days: Days that user_vectors, user_tags, user_topics, user_articles, profile_days, user_phrases and tag_phrase_matches are
-            kept.
-        newsfeed_days: Days that newsfeed and article_ctr are kept.
-        tag_phrase_days: Days after its last use that a phrase stays in tag_phrases for reuse.
-        behavior_days: Days that impressions, click_history, clicks, reads and search_queries are kept: training sees no more than that.
-        vote_days: Days that short_text_votes are kept.
-        quarantine_days: Days that rejected input is kept.
-        job_run_days: Days that job_starts, job_runs and check_results are kept.
-        model_runs: Runs that are kept of each recommender (user_embeddings, news_embeddings, model_metrics, the model's folder), of each
-            text classifier (its scores and metrics), and of the topic model (topics, topic_terms, article_topics): the latest, and any
-            that is in use. A topic model is in use while article_vectors, user_vectors or user_topics hold rows by it.
         model_folder: Folder for trained models (default: _models in the work folder).
         vacuum: Delete files that no recent version of any table holds, and what killed runs left beside the tables.
         vacuum_hours: How long such files stay: 168 at least, since runs that began before still read them.
     """
     today = today_or(as_of)
     before = parse_horizon(older_than, today)
-    days = {
-        "user_days": user_days,
-        "newsfeed_days": newsfeed_days,
-        "tag_phrase_days": tag_phrase_days,
-        "behavior_days": behavior_days,
-        "vote_days": vote_days,
-        "quarantine_days": quarantine_days,
-        "job_run_days": job_run_days,
-    }
-    _check(days, vacuum_hours, model_runs)
+    if vacuum_hours < SAFE_HOURS:
+        raise UserError(f"--vacuum-hours takes {SAFE_HOURS} or more (runs that began before still read those files), or give --no-vacuum")
     models = _models(lake, model_folder)
     news = lake.read("news")
     served_at = place_exported_to(lake, uri)
@@ -122,22 +95,13 @@ def purge_news(
             _purge_served(lake, run, served_at, token, prefix, old)
         _remove(lake, run, (_VECTORS,), old)
         retire_topic_models(lake, run)
-        retain(lake, run, today, days)
-        if model_runs is not None:
-            retain_runs(lake, run, model_runs, models)
+        retain(lake, run, today, kept)
+        if kept.model_runs is not None:
+            retain_runs(lake, run, kept.model_runs, models)
         gone = frames.keep(unneeded(old, [needed(lake, use) for use in keep if use != "nothing"]))
         _remove(lake, run, (*_MADE_FROM_NEWS, "news"), gone)
     if vacuum:
         _vacuum(lake, run, vacuum_hours)
-
-
-def _check(days: Mapping[str, int | None], vacuum_hours: int, model_runs: int | None) -> None:
-    if model_runs is not None and model_runs < 1:
-        raise UserError(f"--model-runs {model_runs}: 1 or more are kept")
-    if any(value is not None and value < 1 for value in days.values()):
-        raise UserError("settings that end in -days take 1 or more")
-    if vacuum_hours < SAFE_HOURS:
-        raise UserError(f"--vacuum-hours takes {SAFE_HOURS} or more (runs that began before still read those files), or give --no-vacuum")
 
 
 def parse_horizon(text: str, today: date) -> date:

@@ -1,18 +1,58 @@
 """What grows without end beside the news: which rows of which table are too old, by settings of their own."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import date, timedelta
 from functools import reduce
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from newslake.errors import UserError
 from newslake.lake.lakehouse import Lakehouse
 from newslake.lake.sqltext import quoted
 from newslake.run.jobrun import JobRun
+from newslake.run.options import option_group
 
 MATCHES, PHRASES = "tag_phrase_matches", "tag_phrases"
+
+
+@option_group
+class Retention:
+    """What bounds tables that grow without end; each is off unless it is given.
+
+    Attributes:
+        user_days: Days that user_vectors, user_tags, user_topics, user_articles, profile_days, user_phrases and tag_phrase_matches are
+            kept.
+        newsfeed_days: Days that newsfeed, article_ctr and feed_quality are kept.
+        tag_phrase_days: Days after its last use that a phrase stays in tag_phrases for reuse.
+        behavior_days: Days that impressions, click_history, clicks, reads and search_queries are kept: training sees no more than that.
+        vote_days: Days that short_text_votes are kept.
+        quarantine_days: Days that rejected input is kept.
+        job_run_days: Days that job_starts, job_runs and check_results are kept.
+        model_runs: Runs that are kept of each recommender (user_embeddings, news_embeddings, model_metrics, the model's folder), of each
+            text classifier (its scores and metrics), and of the topic model (topics, topic_terms, article_topics): the latest, and any
+            that is in use. A topic model is in use while article_vectors, user_vectors or user_topics hold rows by it.
+    """
+
+    user_days: int | None = None
+    newsfeed_days: int | None = None
+    tag_phrase_days: int | None = None
+    behavior_days: int | None = None
+    vote_days: int | None = None
+    quarantine_days: int | None = None
+    job_run_days: int | None = None
+    model_runs: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.model_runs is not None and self.model_runs < 1:
+            raise UserError(f"--model-runs {self.model_runs}: 1 or more are kept")
+        if any(value is not None and value < 1 for value in asdict(self).values()):
+            raise UserError("settings that end in -days take 1 or more")
+
+
+FOREVER = Retention()
+"""Everything is kept."""
 
 
 @dataclass(frozen=True)
@@ -56,19 +96,19 @@ RULES = (
 )
 
 
-def retain(lake: Lakehouse, run: JobRun, today: date, days: Mapping[str, int | None]) -> None:
+def retain(lake: Lakehouse, run: JobRun, today: date, kept: Retention) -> None:
     """Delete what is older than its setting allows, table by table, each in one commit.
 
     Args:
         lake, run: as given to the job.
         today: the day that ages count from.
-        days: setting -> days to keep; None keeps all.
+        kept: days to keep.
     """
-    limits = {rule: today - timedelta(days=kept) for rule in RULES if (kept := days.get(rule.setting)) and lake.exists(rule.table)}
+    limits = {rule: today - timedelta(days=days) for rule in RULES if (days := getattr(kept, rule.setting)) and lake.exists(rule.table)}
     for rule, condition in _with_old_rows(lake, limits).items():
         report_deleted(run, rule.table, lake.delete(rule.table, condition))
-    if (kept := days.get("tag_phrase_days")) is not None and lake.exists(PHRASES):
-        report_deleted(run, PHRASES, _forget_phrases(lake, today - timedelta(days=kept)))
+    if kept.tag_phrase_days is not None and lake.exists(PHRASES):
+        report_deleted(run, PHRASES, _forget_phrases(lake, today - timedelta(days=kept.tag_phrase_days)))
 
 
 def _with_old_rows(lake: Lakehouse, limits: Mapping[Rule, date]) -> dict[Rule, str]:

@@ -13,7 +13,7 @@ from newslake.run.jobrun import JobRun
 from newslake.sample import articles, impressions, labels, wishes
 from newslake.sample.files import Files, write
 from newslake.sample.folder import Folder
-from newslake.sample.spec import GeneratorSpec
+from newslake.sample.spec import SAMPLE, GeneratorSpec
 from newslake.sample.vocabulary import vocabulary
 
 MARK = "spec.json"
@@ -123,68 +123,14 @@ def generate_mind(
     run: JobRun,
     *,
     out: str,
-    articles: int = GeneratorSpec.articles,
-    users: int = GeneratorSpec.users,
-    impressions: int = GeneratorSpec.impressions,
-    candidates: float = GeneratorSpec.candidates,
-    clicks: float = GeneratorSpec.clicks,
-    history: float = GeneratorSpec.history,
-    dev_share: float = GeneratorSpec.dev_share,
-    new_users: float = GeneratorSpec.new_users,
-    body_share: float = GeneratorSpec.body_share,
-    late_share: float = GeneratorSpec.late_share,
-    copies: float = GeneratorSpec.copies,
-    short_texts: int = GeneratorSpec.short_texts,
-    mislabelled: float = GeneratorSpec.mislabelled,
-    first_day: str = GeneratorSpec.first_day,
-    rows_per_file: int = GeneratorSpec.rows_per_file,
-    truth: bool = GeneratorSpec.truth,
-    seed: int = GeneratorSpec.seed,
+    spec: GeneratorSpec = SAMPLE,
 ) -> None:
     """Generate news and reading behaviour in MIND's format, with bodies, labelled short texts and the truth behind them.
 
     The defaults make the built-in sample. Run again with the same options, it does nothing.
 
     Args:
-        lake: where the tables are (only job_runs is written).
-        run: the report of this run.
         out: Folder or URI to write to; must be empty, new, or hold generated data.
-        articles: Number of articles.
-        users: Number of users.
-        impressions: Number of impressions of train and dev together.
-        candidates: Mean number of candidates of an impression (MIND has about 37).
-        clicks: Mean number of clicks of an impression (MIND has about 1.5).
-        history: Mean number of earlier clicks of a user.
-        dev_share: Share of the impressions that fall on the last day, dev.
-        new_users: Share of dev's users who never occur in train.
-        body_share: Share of the articles that have a body.
-        late_share: Share of the bodies that are long and come to their subject late.
-        copies: Share of the articles that are near-copies of an earlier one (syndicated, or updated); truth/copies says of which.
-        short_texts: Number of short texts.
-        mislabelled: Share of the short texts with a wrong label.
-        first_day: First day of train, such as 2019-11-09.
-        rows_per_file: Rows of one file.
-        truth: Write the latent truth too.
-        seed: Another seed makes another world; the same one the same bytes.
     """
-    spec = GeneratorSpec(
-        articles=articles,
-        users=users,
-        impressions=impressions,
-        candidates=candidates,
-        clicks=clicks,
-        history=history,
-        dev_share=dev_share,
-        new_users=new_users,
-        body_share=body_share,
-        late_share=late_share,
-        copies=copies,
-        short_texts=short_texts,
-        mislabelled=mislabelled,
-        first_day=first_day,
-        rows_per_file=rows_per_file,
-        truth=truth,
-        seed=seed,
-    )
     written = generate(lake.spark, out, spec, run.progress)
     run.fact("files", sum(files.number for files in plan(spec)) if written else "complete already")

@@ -1,9 +1,10 @@
 """What a generated data set is made from: everything that decides its bytes."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import UTC, datetime
 
 from newslake.errors import UserError
+from newslake.run.options import option_group
 
 FORMAT = 1
 """Raised when the same settings would give other bytes than before."""
@@ -14,28 +15,29 @@ PERIOD_SHARES = (0.35, 0.5, 0.15)
 """Share of the articles published in the four weeks before, in train's six days, and on dev's day."""
 
 
-@dataclass(frozen=True)
+@option_group
 class GeneratorSpec:
     """Settings of the generator; the defaults are the built-in sample.
 
     Attributes:
-        articles: number of articles, over the earlier weeks, train and dev.
-        users: number of users, those who appear in dev only included.
-        impressions: number of impressions of both splits.
-        candidates: mean number of candidates of an impression (MIND: about 37); at least 2 are shown.
-        clicks: mean number of clicks of an impression (MIND: about 1.5); at least one click and one skip.
-        history: mean number of earlier clicks of a user, repeated ones counted.
-        dev_share: share of the impressions that fall on the last day, the dev split.
-        new_users: share of the users of dev that never occur in train.
-        body_share: share of the articles that have a body.
-        late_share: share of those bodies that are long (800 to 3,000 words) and come to their subject late.
-        copies: share of the articles that are near-copies of an earlier one: a few words changed, another subcategory and source.
-        short_texts: number of short texts.
-        mislabelled: share of the short texts whose label is wrong.
-        first_day: the day, UTC, on which train starts.
-        rows_per_file: rows of one file; of articles with bodies a twentieth of it, but 100 at least.
-        truth: whether to write the latent truth too.
-        seed: another seed is another world.
+        articles: Number of articles, over the earlier weeks, train and dev.
+        users: Number of users, those who appear in dev only included.
+        impressions: Number of impressions of train and dev together.
+        candidates: Mean number of candidates of an impression (MIND has about 37); at least 2 are shown.
+        clicks: Mean number of clicks of an impression (MIND has about 1.5); at least one click and one skip.
+        history: Mean number of earlier clicks of a user, repeated ones counted.
+        dev_share: Share of the impressions that fall on the last day, dev.
+        new_users: Share of dev's users who never occur in train.
+        body_share: Share of the articles that have a body.
+        late_share: Share of the bodies that are long (800 to 3,000 words) and come to their subject late.
+        copies: Share of the articles that are near-copies of an earlier one (a few words changed, another subcategory and source);
+            truth/copies says of which.
+        short_texts: Number of short texts.
+        mislabelled: Share of the short texts with a wrong label.
+        first_day: First day of train, UTC, such as 2019-11-09.
+        rows_per_file: Rows of one file; of articles with bodies a twentieth of it, but 100 at least.
+        truth: Write the latent truth too.
+        seed: Another seed makes another world; the same one the same bytes.
 
     Raises:
         UserError: a setting is out of its range.
@@ -106,3 +108,7 @@ class GeneratorSpec:
     def as_dict(self) -> dict[str, object]:
         """The settings for spec.json."""
         return {"generator": "newslake", "format": FORMAT, **asdict(self)}
+
+
+SAMPLE = GeneratorSpec()
+"""The built-in sample."""
