@@ -10,7 +10,8 @@ CREATE TABLE IF NOT EXISTS {table} (
   ndcg_at_5 DOUBLE COMMENT 'nDCG@5, mean over impressions',
   ndcg_at_10 DOUBLE COMMENT 'nDCG@10, mean over impressions',
   impressions BIGINT NOT NULL COMMENT 'Impressions that the means are over',
-  impressions_left_out BIGINT NOT NULL COMMENT 'Impressions without both a click and a skip, which have no AUC'
+  impressions_left_out BIGINT NOT NULL COMMENT 'Impressions without both a click and a skip, which have no AUC',
+  trained_at TIMESTAMP COMMENT 'When the run was trained, UTC; NULL in rows of older releases'
 )
 USING DELTA
 COMMENT 'One row is the quality of one model on one split after one epoch'

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +12,11 @@ from pyspark.sql import SparkSession
 
 from newslake.errors import JobFailed, UserError
 from newslake.lake.lakehouse import Lakehouse
-from newslake.run.jobrun import JobRun, recorded
+from newslake.run.jobrun import JobRun
 from newslake.serving.feeds.files import new_folder
 from newslake.serving.job import export_vectors
 from newslake.spark.frames import frame_of
+from tests.reports.lakes import put
 from tests.serving.rows import trained
 from tests.serving.vespa_parser import Refused, VespaParser
 
@@ -183,10 +185,9 @@ def test_the_latest_run_of_the_model_is_meant(lake: Lakehouse) -> None:
             trained(lake, table, key, [("X1", [1.0, 2.0])], model="content", run_id=run_id)
     with pytest.raises(UserError, match=r"choose with --run-id \.\./b or a"):
         export_vectors(lake, JobRun("test"), to=("tsv",), model="content")
-    for run_id in ("a", "../b"):
-        training = JobRun("train_recommender", {"model": "content"})
-        with recorded(lake, training):
-            training.fact("training run", run_id)
+    metric = {"model": "content", "epoch": 1, "split": "valid", "best": True, "impressions": 1, "impressions_left_out": 0}
+    at = [{**metric, "run_id": run_id, "trained_at": datetime(2019, 11, day)} for day, run_id in ((15, "../b"), (14, "a"))]
+    put(lake, "model_metrics", [*at, {**metric, "run_id": "of an older release"}])
     run = JobRun("test")
     export_vectors(lake, run, to=("tsv",), model="content")
     # A name out of a table leads nowhere else.

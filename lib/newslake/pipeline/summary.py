@@ -9,6 +9,7 @@ from newslake.lake.lakehouse import Lakehouse
 from newslake.pipeline.steps import Step
 from newslake.reports.decisions import Verdict, gather_decisions
 from newslake.reports.intake import gather_tables
+from newslake.reports.models import latest_of_each_model
 
 _METRICS = {"auc": "AUC", "mrr": "MRR", "ndcg_at_5": "nDCG@5", "ndcg_at_10": "nDCG@10"}
 
@@ -41,15 +42,7 @@ def metrics_table(lake: Lakehouse) -> str:
     """Each model's latest run, the models beside each other: test where there is one, else valid, at the epoch kept; train at the last."""
     if not lake.exists("model_metrics"):
         return ""
-    runs = lake.read("job_runs").where((F.col("job") == "train_recommender") & (F.col("outcome") == "done"))
-    latest = Window.partitionBy("model").orderBy(F.col("started_at").desc())
-    runs = (
-        runs.select(F.col("settings")["model"].alias("model"), F.col("facts")["training run"].alias("run_id"), "started_at")
-        .withColumn("place", F.row_number().over(latest))
-        .where("place = 1")
-        .select("run_id")
-    )
-    metrics = lake.read("model_metrics").join(runs, on="run_id", how="left_semi")
+    metrics = latest_of_each_model(lake.read("model_metrics"))
     last = F.col("epoch") == F.max("epoch").over(Window.partitionBy("run_id"))
     # A row or two a model and split: small by construction.
     rows = metrics.withColumn("last", last).where("best OR last").collect()

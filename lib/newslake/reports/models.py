@@ -4,11 +4,12 @@ import math
 from dataclasses import dataclass
 from datetime import datetime
 
-from pyspark.sql import DataFrame, Row, Window
+from pyspark.sql import DataFrame, Row
 from pyspark.sql import functions as F
 
 from newslake.lake.lakehouse import Lakehouse
 from newslake.reports.charts import Tick, nice_scale, path
+from newslake.switches.latest_training import latest_runs
 
 METRICS = {"auc": "AUC", "mrr": "MRR", "ndcg_at_5": "nDCG@5", "ndcg_at_10": "nDCG@10", "loss": "Loss"}
 _ROWS = 4_000  # points that the page draws at most: 2 splits x 100 epochs x 20 models
@@ -74,27 +75,14 @@ class Models:
     leading: dict[str, str]  # metric -> the model that is best
 
 
-def latest_of_each_model(metrics: DataFrame, runs: DataFrame | None) -> DataFrame:
-    """The rows of model_metrics of each model's latest training run, with `trained_at`.
-
-    Args:
-        metrics: rows of model_metrics.
-        runs: rows of job_runs, whose facts date a training run; None: the run is chosen by its id alone.
-    """
-    if runs is None:
-        dated = metrics.withColumn("trained_at", F.lit(None).cast("timestamp"))
-    else:
-        trained = runs.where((F.col("job") == "train_recommender") & (F.col("outcome") == "done"))
-        trained = trained.groupBy(F.col("facts")["training run"].alias("run_id")).agg(F.max("started_at").alias("trained_at"))
-        dated = metrics.join(trained.where(F.col("run_id").isNotNull()), on="run_id", how="left")
-    latest = Window.partitionBy("model").orderBy(F.desc_nulls_last("trained_at"), F.desc("run_id"))
-    return dated.withColumn("place", F.dense_rank().over(latest)).where("place = 1").drop("place")
+def latest_of_each_model(metrics: DataFrame) -> DataFrame:
+    """The rows of model_metrics of each model's latest training run."""
+    return metrics.join(F.broadcast(latest_runs(metrics).select("run_id")), on="run_id", how="left_semi")
 
 
 def gather_models(lake: Lakehouse) -> Models | None:
     """What the report shows of model_metrics; None where it is empty."""
-    runs = lake.read("job_runs") if lake.exists("job_runs") else None
-    rows = latest_of_each_model(lake.read("model_metrics"), runs).orderBy("model", "split", "epoch").limit(_ROWS).collect()
+    rows = latest_of_each_model(lake.read("model_metrics")).orderBy("model", "split", "epoch").limit(_ROWS).collect()
     if not rows:
         return None
     names = sorted({row["model"] for row in rows}, key=lambda model: (-_best_auc(rows, model), model))

@@ -10,6 +10,7 @@ from newslake.lake.lakehouse import Lakehouse
 from newslake.lake.vector_columns import norm
 from newslake.run.options import the_one, those_asked_for
 from newslake.search.mips import largest_norm
+from newslake.switches.latest_training import latest_runs
 from newslake.switches.promotions import NONE, standing
 
 _BUILT_BY = "train_recommender"
@@ -48,7 +49,7 @@ def trained_vectors(lake: Lakehouse, *, model: str | None, run_id: str | None) -
     Args:
         lake: where user_embeddings and news_embeddings are.
         model: such as content; None: that of the run or of the recommender in use, or the only one there is where none was judged.
-        run_id: of the training; None takes the one in use, where it is of that model, or else the model's latest that job_runs knows.
+        run_id: of the training; None takes the one in use, where it is of that model, or else the model's latest that model_metrics knows.
 
     Raises:
         UserError: there is no such run, or several and no telling which is meant.
@@ -75,13 +76,12 @@ def trained_vectors(lake: Lakehouse, *, model: str | None, run_id: str | None) -
 
 
 def _latest(lake: Lakehouse, model: str, news: DataFrame) -> str | None:
-    """The run that was trained last of those whose vectors are there; None where job_runs does not say."""
-    if not lake.exists("job_runs"):
+    """The run that was trained last of those whose vectors are there; None where model_metrics does not say."""
+    if not lake.exists("model_metrics"):
         return None
-    done = lake.read("job_runs").where((F.col("job") == _BUILT_BY) & (F.col("outcome") == "done") & (F.col("settings")["model"] == model))
-    done = done.select(F.col("facts")["training run"].alias("run_id"), "started_at")
-    last = done.join(news.select("run_id").distinct(), on="run_id", how="left_semi").orderBy(F.desc("started_at"), "run_id").head()
-    return None if last is None else str(last[0])
+    metrics = lake.read("model_metrics").where(F.col("model") == model)
+    row = latest_runs(metrics.join(news.select("run_id").distinct(), on="run_id", how="left_semi")).head()
+    return None if row is None else str(row["run_id"])
 
 
 def _checked(rows: DataFrame, what: str) -> tuple[Side, int]:

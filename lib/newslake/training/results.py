@@ -11,6 +11,7 @@ from newslake.files.folders import read
 from newslake.files.remote import Place, writing
 from newslake.lake.lakehouse import Lakehouse
 from newslake.run.jobrun import JobRun
+from newslake.run.options import utc_now
 from newslake.spark.frames import frame_of
 from newslake.training.data.loading import Catalogue
 from newslake.training.loop.checkpoint import EpochMetrics
@@ -66,7 +67,7 @@ def save(lake: Lakehouse, run: JobRun, trained: Trained, catalogue: Catalogue, *
 
 def metric_rows(lake: Lakehouse, metrics: list[EpochMetrics], *, best_epoch: int, model: str, run_id: str) -> DataFrame:
     """Rows of the table model_metrics: one per epoch and split."""
-    contract = lake.schema("model_metrics")
+    contract, now = lake.schema("model_metrics"), utc_now()
     rows = [
         (
             run_id,
@@ -81,6 +82,7 @@ def metric_rows(lake: Lakehouse, metrics: list[EpochMetrics], *, best_epoch: int
             of_epoch.ranking.ndcg_at_10,
             of_epoch.ranking.impressions,
             of_epoch.ranking.impressions_left_out,
+            now,
         )
         for of_epoch in metrics
     ]
