@@ -10,6 +10,7 @@ from pyspark.sql import SparkSession
 
 from newslake.lake.lakehouse import Lakehouse
 from newslake.run.jobrun import JobRun
+from newslake.spark import python_workers
 from tests.killing import SMALL
 from tests.one_jvm import shared_session
 
@@ -22,6 +23,7 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 _SMALL = {
     **SMALL,
     "spark.default.parallelism": "2",
+    "spark.python.daemon.module": python_workers.MODULE,  # as conf/spark/local.conf has it
     "spark.ui.enabled": "false",
     "spark.driver.memory": "3g",
     # Delta keeps what it knows of 10,000 tables for an hour, some 2 MB for each; tests are done with theirs within minutes.

@@ -4,7 +4,8 @@ Spark starts a worker for each task that runs Python at the same time, and ends 
 itself, and PyTorch with transformers takes longer than a small job's work. Here the daemon that forks them imports first: a worker then
 begins in milliseconds, and all of a machine share the memory. Work that needs no PyTorch has a daemon of its own, without it.
 
-Where the session belongs to somebody else (a notebook, Databricks) the workers come from Spark's own daemon, and import for themselves.
+One setting asks for it, which conf/spark/local.conf has: spark.python.daemon.module. Without it, as on a cluster that does not set it,
+workers come from Spark's own daemon and import for themselves; results are the same.
 """
 
 import contextlib

@@ -7,8 +7,6 @@ from importlib import resources
 
 from pyspark.sql import SparkSession
 
-from newslake.spark import python_workers
-
 # What every session needs wherever it runs; everything else is a matter of the machine and lives in conf/spark/*.conf.
 _ALWAYS = {
     "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
@@ -27,7 +25,6 @@ _ALWAYS = {
     "spark.sql.execution.arrow.maxBytesPerBatch": str(16 * 2**20),
     # Checkpoints of a cluster's frames go once nothing refers to them: a stream makes some with every batch.
     "spark.cleaner.referenceTracking.cleanCheckpoints": "true",
-    "spark.python.daemon.module": python_workers.MODULE,
     # Python tells the JVM the line of every column function, four calls over a socket for one; a message that quotes it helps who
     # writes a job, not who runs it.
     "spark.python.sql.dataFrameDebugging.enabled": "false",
