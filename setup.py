@@ -9,13 +9,14 @@ from setuptools import find_packages, setup
 SPARK = [
     # Tested with 4.2 (requirements.lock) and 4.0 (make test-spark40, as Databricks runtime 17.3 LTS has it).
     "pyspark>=4.0.1,<4.3",
-    # Its jars are built for one minor version of Spark each (conf/spark/jars.lock). That of 4.4.1 for Spark 4.2 is not on Maven Central.
+    # Its jars are built for one minor version of Spark each (conf/spark/jars.lock). That of 4.4.1 for Spark
+    # 4.2 is not on Maven Central.
     "delta-spark>=4.0.1,!=4.4.1,<4.5",
 ]
 
 RUNTIME = [
-    # 0.13.1's thread pool silently drops row groups, and it repeats one row-group order every epoch. training/data/petastorm_compat.py
-    # gives 0.12.1 what newer pyarrow and numpy no longer have.
+    # 0.13.1's thread pool silently drops row groups, and it repeats one row-group order every epoch.
+    # training/data/petastorm_compat.py gives 0.12.1 what newer pyarrow and numpy no longer have.
     "petastorm==0.12.1",
     "pyarrow>=15",
     "numpy>=1.26",
@@ -25,13 +26,15 @@ RUNTIME = [
     "setuptools>=77",
     "torch>=2.6",
     "transformers>=5,<6",
-    # Older ones cut a pair of texts of equal length at another token, so that the same encoder_id would stand for other vectors.
+    # Older ones cut a pair of texts of equal length at another token, so that the same encoder_id would stand
+    # for other vectors.
     "tokenizers>=0.23.3",
     "safetensors>=0.4",
     # Digamma, for the topics of an article. (datasketch and xgboost need it too.)
     "scipy>=1.11",
     "datasketch>=2,<3",
-    # Chinese text has no blanks between words. Its table is loaded at the first use (a second and 100 MB): import it late.
+    # Chinese text has no blanks between words. Its table is loaded at the first use (a second and 100 MB):
+    # import it late.
     "jieba>=0.42,<0.43",
     # Streams of articles and events end in Milvus; Lite keeps it in a local file.
     "pymilvus>=3.0.2,<4",
@@ -92,7 +95,10 @@ DOCS = ["mkdocs>=1.6,<2", "mkdocs-material>=9.5,<10"]
 setup(
     name="newslake",
     version="0.1.0",
-    description="Spark jobs that turn news articles and reading behaviour into vectors, recommendations and clean labels",
+    description=(
+        "Spark jobs that turn news articles and reading behaviour into vectors, recommendations and clean"
+        " labels"
+    ),
     python_requires=">=3.11,<3.14",
     package_dir={
         "newslake": "lib/newslake",

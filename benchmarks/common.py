@@ -1,4 +1,5 @@
-"""What every benchmark shares: its arguments, its table of ours, peer and ratio, and the machine's own figures."""
+"""What every benchmark shares: its arguments, its table of ours, peer and ratio, and the machine's own
+figures."""
 
 import argparse
 import json
@@ -21,18 +22,38 @@ import psutil
 def bench_parser(description: str) -> argparse.ArgumentParser:
     """`--small` (under two minutes) and `--json FILE`, as every benchmark takes them."""
     parser = argparse.ArgumentParser(description=description)
-    parser.add_argument("--small", action="store_true", help="a smaller run that takes under two minutes; its ratios are rough")
-    parser.add_argument("--json", type=Path, default=None, metavar="FILE", help="write {measure: {ours, peer, ratio, ...}} there too")
+    parser.add_argument(
+        "--small",
+        action="store_true",
+        help="a smaller run that takes under two minutes; its ratios are rough",
+    )
+    parser.add_argument(
+        "--json",
+        type=Path,
+        default=None,
+        metavar="FILE",
+        help="write {measure: {ours, peer, ratio, ...}} there too",
+    )
     return parser
 
 
-def bench_arguments(description: str, *, impressions: int | None = None, seed: int | None = None) -> argparse.Namespace:
+def bench_arguments(
+    description: str, *, impressions: int | None = None, seed: int | None = None
+) -> argparse.Namespace:
     """Those of `bench_parser`; with defaults, `--impressions` and `--seed` too."""
     parser = bench_parser(description)
     if impressions is not None:
-        parser.add_argument("--impressions", type=int, default=impressions, metavar="N", help=f"generated (default: {impressions:,})")
+        parser.add_argument(
+            "--impressions",
+            type=int,
+            default=impressions,
+            metavar="N",
+            help=f"generated (default: {impressions:,})",
+        )
     if seed is not None:
-        parser.add_argument("--seed", type=int, default=seed, metavar="N", help=f"of the generated world (default: {seed})")
+        parser.add_argument(
+            "--seed", type=int, default=seed, metavar="N", help=f"of the generated world (default: {seed})"
+        )
     return parser.parse_args()
 
 
@@ -44,8 +65,18 @@ class Measures:
     json_file: Path | None = None
     rows: list[tuple[str, float, float, float, str, str]] = field(default_factory=list)
 
-    def add(self, measure: str, ours: float, peer: float, *, unit: str, better: Literal["higher", "lower"], peer_name: str) -> float:
-        """Note one measure; returns the ratio, which is above 1 where ours is better whichever way better lies."""
+    def add(
+        self,
+        measure: str,
+        ours: float,
+        peer: float,
+        *,
+        unit: str,
+        better: Literal["higher", "lower"],
+        peer_name: str,
+    ) -> float:
+        """Note one measure; returns the ratio, which is above 1 where ours is better whichever way better
+        lies."""
         ratio = ours / peer if better == "higher" else peer / ours
         self.rows.append((measure, ours, peer, ratio, unit, peer_name))
         return ratio
@@ -59,30 +90,47 @@ class Measures:
         for row in cells:
             print(
                 "  ".join(
-                    cell.rjust(w) if 1 <= i <= 3 else cell.ljust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True))
+                    cell.rjust(w) if 1 <= i <= 3 else cell.ljust(w)
+                    for i, (cell, w) in enumerate(zip(row, widths, strict=True))
                 ).rstrip()
             )
         if self.json_file is not None:
             about = taken()
-            several = {m for m, count in Counter(row[0] for row in self.rows).items() if count > 1}  # one measure against several peers
+            # One measure against several peers.
+            several = {m for m, count in Counter(row[0] for row in self.rows).items() if count > 1}
             figures = {
-                f"{m} / {n}" if m in several else m: {"ours": o, "peer": p, "ratio": r, "unit": u, "against": n, **about}
+                f"{m} / {n}" if m in several else m: {
+                    "ours": o,
+                    "peer": p,
+                    "ratio": r,
+                    "unit": u,
+                    "against": n,
+                    **about,
+                }
                 for m, o, p, r, u, n in self.rows
             }
-            self.json_file.write_text(json.dumps(figures, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+            self.json_file.write_text(
+                json.dumps(figures, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
+            )
 
 
 def taken() -> dict[str, str]:
-    """By which command, on which machine and versions, and on which day (UTC) figures are taken: docs/figures.md says it beside them."""
+    """By which command, on which machine and versions, and on which day (UTC) figures are taken:
+    docs/figures.md says it beside them."""
     script, *arguments = sys.argv
     if "--json" in arguments:
         place = arguments.index("--json")
         del arguments[place : place + 2]
-    processor = next((line.split(":")[1].strip() for line in _processors() if line.startswith("model name")), platform.machine())
+    processor = next(
+        (line.split(":")[1].strip() for line in _processors() if line.startswith("model name")),
+        platform.machine(),
+    )
     return {
         "command": " ".join(["python", f"benchmarks/{Path(script).name}", *arguments]),
         "machine": f"{os.cpu_count()} cores ({processor})",
-        "versions": ", ".join(f"{name} {metadata.version(name)}" for name in ("pyspark", "pyarrow", "numpy", "torch")),
+        "versions": ", ".join(
+            f"{name} {metadata.version(name)}" for name in ("pyspark", "pyarrow", "numpy", "torch")
+        ),
         "date": f"{datetime.now(UTC):%Y-%m-%d}",
     }
 
@@ -93,9 +141,11 @@ def _processors() -> list[str]:
 
 
 class PeakMemory:
-    """Peak resident memory, in MiB, of this process and all its children (the JVM and its Python workers) while the block runs.
+    """Peak resident memory, in MiB, of this process and all its children (the JVM and its Python workers)
+    while the block runs.
 
-    Sampled every 50 ms. Resident pages shared between forked Python workers are counted once per worker: an upper bound.
+    Sampled every 50 ms. Resident pages shared between forked Python workers are counted once per worker: an
+    upper bound.
     """
 
     peak_mib: float = 0.0
@@ -106,7 +156,9 @@ class PeakMemory:
         self._thread.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._stop.set()
         self._thread.join()
 
@@ -123,7 +175,8 @@ class PeakMemory:
 
 
 def sgemm_gflops(threads: int, seconds: float = 3.0) -> float:
-    """This machine's own rate of single-precision matrix products, in GFLOP/s: torch.mm, 2048 x 2048, the best of several."""
+    """This machine's own rate of single-precision matrix products, in GFLOP/s: torch.mm, 2048 x 2048, the
+    best of several."""
     import torch
 
     before = torch.get_num_threads()

@@ -1,9 +1,10 @@
-"""What --diversity costs and brings: the judged hours of newsfeed.py, each feed in the greedy order for several strengths.
+"""What --diversity costs and brings: the judged hours of newsfeed.py, each feed in the greedy order for
+several strengths.
 
-The job ranks every hour's candidates as it does without --diversity; the order for each strength is then that of ranking/calibration.py,
-over the same first candidates as in the job. Printed for each strength: nDCG@10 of the next hour's clicks and what it costs, and
-miscalibration of the first 50. Choose the largest strength that costs no more than 1 % on --seed 1; what is reported is --seed 2
-(benchmarks/world.py).
+The job ranks every hour's candidates as it does without --diversity; the order for each strength is then that
+of ranking/calibration.py, over the same first candidates as in the job. Printed for each strength: nDCG@10 of
+the next hour's clicks and what it costs, and miscalibration of the first 50. Choose the largest strength that
+costs no more than 1 % on --seed 1; what is reported is --seed 2 (benchmarks/world.py).
 """
 
 import os
@@ -39,11 +40,20 @@ def judged(lake: Lakehouse, hour: datetime) -> list[dict[str, float]]:
     clicks = impressions.where(span & F.col("clicked")).select("user_id", "news_id").distinct()
     news = classed_news(lake).select("news_id", "category")
     own = (F.col("hour") == F.lit(hour)) & (F.col("reason") == "vectors") & (F.col("rank") <= DEPTH)
-    feeds = lake.read("newsfeed").where(own).join(clicks.select("user_id").distinct(), on="user_id", how="left_semi")
+    feeds = (
+        lake.read("newsfeed")
+        .where(own)
+        .join(clicks.select("user_id").distinct(), on="user_id", how="left_semi")
+    )
     rows = feeds.join(news, on="news_id", how="inner").orderBy("user_id", "rank").toArrow().to_pandas()
-    read = feed.read_before(impressions, lake.read("click_history"), hour).join(news, on="news_id", how="inner")
+    read = feed.read_before(impressions, lake.read("click_history"), hour).join(
+        news, on="news_id", how="inner"
+    )
     mix = {
-        row["user_id"]: row["mix"] for row in mixes(read.join(clicks.select("user_id").distinct(), on="user_id", how="left_semi")).collect()
+        row["user_id"]: row["mix"]
+        for row in mixes(
+            read.join(clicks.select("user_id").distinct(), on="user_id", how="left_semi")
+        ).collect()
     }
     right = clicks.toArrow().to_pandas().groupby("user_id")["news_id"].agg(set)
     found = []
@@ -57,32 +67,53 @@ def judged(lake: Lakehouse, hour: datetime) -> list[dict[str, float]]:
             order = calibrated(relevance, category[None], p, strength)[0]
             q = np.bincount(category[order[:_FEED]], minlength=len(kinds))[None] / min(_FEED, len(order))
             apart = float(divergence(p, q)[0]) if p.any() else np.nan
-            found.append({"strength": strength, "ndcg": ndcg(flags[order], len(right[user])), "miscalibration": apart})
+            found.append(
+                {"strength": strength, "ndcg": ndcg(flags[order], len(right[user])), "miscalibration": apart}
+            )
     return found
 
 
 def main() -> None:
     """Run it all."""
-    given = bench_arguments("Calibrated feeds: what the reader's mix of categories costs in nDCG@10.", seed=SEED)
+    given = bench_arguments(
+        "Calibrated feeds: what the reader's mix of categories costs in nDCG@10.", seed=SEED
+    )
     hours = range(9, 21, 3) if given.small else range(24)
     measures = Measures("Diversity of the newsfeed", given.json)
-    spark = spark_session("diversity benchmark", master=f"local[{CORES}]", extra={"spark.ui.showConsoleProgress": "false"})
+    spark = spark_session(
+        "diversity benchmark", master=f"local[{CORES}]", extra={"spark.ui.showConsoleProgress": "false"}
+    )
     spark.sparkContext.setLogLevel("ERROR")
     found: list[dict[str, float]] = []
     with tempfile.TemporaryDirectory() as folder:
         lake = tables(spark, Path(folder), replace(world_spec(given.small), seed=given.seed))
         for hour in hours:
             at = datetime.fromisoformat(DEV_DAY) + timedelta(hours=hour)
-            run_job(rank_newsfeed, lake, {"hour": f"{at:%Y-%m-%dT%H}", "feed_size": EVERYTHING, "diversity": 0.0})
+            run_job(
+                rank_newsfeed, lake, {"hour": f"{at:%Y-%m-%dT%H}", "feed_size": EVERYTHING, "diversity": 0.0}
+            )
             found.extend(judged(lake, at))
             print(f"{at:%Y-%m-%dT%H}: {len(found) // len(STRENGTHS):,} user-hours", flush=True)
     spark.stop()
     means = pd.DataFrame(found).groupby("strength").mean()
     plain = means.iloc[0]
-    print(f"\n{len(found) // len(STRENGTHS):,} user-hours\n{'--diversity':<14}{'nDCG@10':>9}{'cost':>9}{'miscalibration':>16}")
+    print(
+        f"\n{len(found) // len(STRENGTHS):,}"
+        f" user-hours\n{'--diversity':<14}{'nDCG@10':>9}{'cost':>9}{'miscalibration':>16}"
+    )
     for strength, row in means.iterrows():
-        print(f"{strength:<14}{row['ndcg']:>9.4f}{1 - row['ndcg'] / plain['ndcg']:>9.2%}{row['miscalibration']:>16.4f}")
-        measures.add(f"nDCG@10 at {strength}", row["ndcg"], plain["ndcg"], unit="mean", better="higher", peer_name="the score alone")
+        print(
+            f"{strength:<14}{row['ndcg']:>9.4f}{1 - row['ndcg'] / plain['ndcg']:>9.2%}"
+            f"{row['miscalibration']:>16.4f}"
+        )
+        measures.add(
+            f"nDCG@10 at {strength}",
+            row["ndcg"],
+            plain["ndcg"],
+            unit="mean",
+            better="higher",
+            peer_name="the score alone",
+        )
     measures.finish()
 
 

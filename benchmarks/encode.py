@@ -1,12 +1,14 @@
-"""Encoding articles: ours against the tutorial's loop and sentence-transformers, plain and inside Spark, in one run.
+"""Encoding articles: ours against the tutorial's loop and sentence-transformers, plain and inside Spark, in
+one run.
 
-All encode the same generated articles (title, abstract, and for one in five its body) with the same model, all-MiniLM-L6-v2, to
-512 tokens, mean pooling. The peers are in their best shape: each with the number of threads, and sentence-transformers with the
-batch size, that is the fastest on a part of the texts.
+All encode the same generated articles (title, abstract, and for one in five its body) with the same model,
+all-MiniLM-L6-v2, to 512 tokens, mean pooling. The peers are in their best shape: each with the number of
+threads, and sentence-transformers with the batch size, that is the fastest on a part of the texts.
 
-FLOPs are those of the texts' own tokens, padding not counted: for a text of L tokens 2 L (4 h^2 + 2 h i) + 4 L^2 h in each layer
-(query, key, value and output h x h; the feed-forward's two products h x i; scores and weighted sums of attention), h wide and i
-inside the feed-forward. Embeddings, norms, softmax and GELU count as nothing.
+FLOPs are those of the texts' own tokens, padding not counted: for a text of L tokens 2 L (4 h^2 + 2 h i) + 4
+L^2 h in each layer (query, key, value and output h x h; the feed-forward's two products h x i; scores and
+weighted sums of attention), h wide and i inside the feed-forward. Embeddings, norms, softmax and GELU count
+as nothing.
 """
 
 import os
@@ -47,10 +49,21 @@ ONE_BODY_IN = 5
 
 def news(spark: SparkSession, folder: Path, articles: int) -> DataFrame:
     """Table-like rows of generated articles; one in ONE_BODY_IN keeps its body."""
-    generate(spark, str(folder), GeneratorSpec(articles=articles, users=10, impressions=10, candidates=2.0, clicks=1.0, truth=False))
-    columns = "news_id string, category string, subcategory string, title string, abstract string, url string, entities string"
+    generate(
+        spark,
+        str(folder),
+        GeneratorSpec(articles=articles, users=10, impressions=10, candidates=2.0, clicks=1.0, truth=False),
+    )
+    columns = (
+        "news_id string, category string, subcategory string, title string, abstract string, url string,"
+        " entities string"
+    )
     files = [str(folder / split / "news*.tsv") for split in ("train", "dev")]
-    rows = spark.read.csv(files, sep="\t", quote="", schema=columns).dropDuplicates(["news_id"]).select("news_id", "title", "abstract")
+    rows = (
+        spark.read.csv(files, sep="\t", quote="", schema=columns)
+        .dropDuplicates(["news_id"])
+        .select("news_id", "title", "abstract")
+    )
     bodies = spark.read.json(str(folder / "articles*.jsonl"), schema="news_id string, body string")
     keeps = F.pmod(F.xxhash64("news_id"), F.lit(ONE_BODY_IN)) == 0
     return rows.join(bodies, on="news_id", how="left").withColumn("body", F.when(keeps, F.col("body")))
@@ -90,7 +103,9 @@ def sentence_transformers(folder: str, batch_size: int) -> Encode:
 def plain(resolved: ResolvedEncoder) -> Encode:
     """Ours without Spark."""
     encoder = Encoder(resolved, threads=CORES)
-    return lambda texts: encoder.encode([first for first, _ in texts], [second for _, second in texts]).vectors
+    return lambda texts: (
+        encoder.encode([first for first, _ in texts], [second for _, second in texts]).vectors
+    )
 
 
 def seconds(work: Callable[[], object]) -> float:
@@ -138,7 +153,13 @@ def without_spark(measures: Measures, resolved: ResolvedEncoder, texts: Pairs) -
     encode(texts[:20])
     ours = seconds(lambda: vectors.update(ours=encode(texts)))
     encoder = Encoder(resolved)
-    lengths = np.array([len(t.ids) for t in encoder.tokenizer.many(*zip(*texts, strict=True)) if not isinstance(t, Exception)])
+    lengths = np.array(
+        [
+            len(t.ids)
+            for t in encoder.tokenizer.many(*zip(*texts, strict=True))
+            if not isinstance(t, Exception)
+        ]
+    )
     quartiles = np.percentile(lengths, [0, 25, 50, 75, 100]).astype(int).tolist()
     print(f"{len(texts):,} texts, {lengths.sum():,} tokens; lengths at the quartiles: {quartiles}")
     for name, peer_seconds in taken.items():
@@ -149,7 +170,12 @@ def without_spark(measures: Measures, resolved: ResolvedEncoder, texts: Pairs) -
         print(f"  least cosine to {name}: {cosine:.7f}")
         short = name.split(",")[0]
         measures.add(
-            f"texts/s against {short}", len(texts) / ours, len(texts) / peer_seconds, unit="texts/s", better="higher", peer_name=name
+            f"texts/s against {short}",
+            len(texts) / ours,
+            len(texts) / peer_seconds,
+            unit="texts/s",
+            better="higher",
+            peer_name=name,
         )
         measures.add(
             f"tokens/s against {short}",
@@ -160,40 +186,75 @@ def without_spark(measures: Measures, resolved: ResolvedEncoder, texts: Pairs) -
             peer_name=name,
         )
     rate, own = flops(resolved.folder, lengths) / ours / 1e9, sgemm_gflops(CORES)
-    measures.add("share of sgemm", rate, own, unit="GFLOP/s", better="higher", peer_name="torch.mm on this machine")
+    measures.add(
+        "share of sgemm", rate, own, unit="GFLOP/s", better="higher", peer_name="torch.mm on this machine"
+    )
     return ours
 
 
-def in_spark(measures: Measures, spark: SparkSession, resolved: ResolvedEncoder, rows: DataFrame, plain_seconds: float, texts: int) -> None:
+def in_spark(
+    measures: Measures,
+    spark: SparkSession,
+    resolved: ResolvedEncoder,
+    rows: DataFrame,
+    plain_seconds: float,
+    texts: int,
+) -> None:
     """The same texts through the Spark step, its workers warm."""
     first, second = segments(("title", "abstract", "body"))
     hashed = rows.withColumn("content_hash", content_hash())
-    given = one_of_each_text(hashed, 2 * CORES).select("content_hash", first.alias("first"), second.alias("second")).persist()
+    given = (
+        one_of_each_text(hashed, 2 * CORES)
+        .select("content_hash", first.alias("first"), second.alias("second"))
+        .persist()
+    )
     given.count()
     made = embed_column(given, "first", "second", resolved)
-    embed_column(given.where("pmod(xxhash64(content_hash), 50) = 0"), "first", "second", resolved).write.format("noop").mode(
-        "overwrite"
-    ).save()
+    embed_column(
+        given.where("pmod(xxhash64(content_hash), 50) = 0"), "first", "second", resolved
+    ).write.format("noop").mode("overwrite").save()
     taken = seconds(lambda: made.write.format("noop").mode("overwrite").save())
     given.unpersist()
-    measures.add("texts/s inside Spark", texts / taken, texts / plain_seconds, unit="texts/s", better="higher", peer_name="ours, plain")
+    measures.add(
+        "texts/s inside Spark",
+        texts / taken,
+        texts / plain_seconds,
+        unit="texts/s",
+        better="higher",
+        peer_name="ours, plain",
+    )
 
 
-def sparks_share(measures: Measures, spark: SparkSession, resolved: ResolvedEncoder, folder: Path, articles: int) -> None:
-    """The job encode_articles from table to table, model loading and all, against the same texts without Spark."""
+def sparks_share(
+    measures: Measures, spark: SparkSession, resolved: ResolvedEncoder, folder: Path, articles: int
+) -> None:
+    """The job encode_articles from table to table, model loading and all, against the same texts without
+    Spark."""
     rows = news(spark, folder / "more", articles)
     texts = pairs_of(rows)
     lake = Lakehouse(spark, str(folder / "lakehouse"))
     known = rows.withColumn("content_hash", content_hash())
     contract = lake.schema("news")
     lake.merge(
-        "news", known.select(*(F.col(f.name) if f.name in known.columns else F.lit(None).cast(f.dataType).alias(f.name) for f in contract))
+        "news",
+        known.select(
+            *(
+                F.col(f.name) if f.name in known.columns else F.lit(None).cast(f.dataType).alias(f.name)
+                for f in contract
+            )
+        ),
     )
     alone = seconds(lambda: plain(resolved)(texts))
-    whole = seconds(lambda: encode_articles(lake, JobRun("encode_articles"), encoding=EncoderOptions(long_text="truncate")))
+    whole = seconds(
+        lambda: encode_articles(
+            lake, JobRun("encode_articles"), encoding=EncoderOptions(long_text="truncate")
+        )
+    )
     print(f"{articles:,} articles: {alone:.1f} s without Spark, {whole:.1f} s as a job")
     share = max(whole - alone, 0.001) / whole
-    measures.add("Spark's own share of the job's time", share, 0.10, unit="share", better="lower", peer_name="the bar")
+    measures.add(
+        "Spark's own share of the job's time", share, 0.10, unit="share", better="lower", peer_name="the bar"
+    )
 
 
 def main() -> None:
@@ -202,7 +263,9 @@ def main() -> None:
     few, many = (300, 1_500) if arguments.small else (2_000, 20_000)
     measures = Measures("Encoding articles", arguments.json)
     resolved = resolve(EncoderSpec(long_text="truncate"))
-    spark = spark_session("encode benchmark", master=f"local[{CORES}]", extra={"spark.ui.showConsoleProgress": "false"})
+    spark = spark_session(
+        "encode benchmark", master=f"local[{CORES}]", extra={"spark.ui.showConsoleProgress": "false"}
+    )
     spark.sparkContext.setLogLevel("ERROR")
     with tempfile.TemporaryDirectory() as scratch:
         rows = news(spark, Path(scratch) / "few", few)

@@ -1,8 +1,10 @@
-"""Judging a recommender: scores and metrics of a million impressions in Spark, against a loop of scikit-learn calls.
+"""Judging a recommender: scores and metrics of a million impressions in Spark, against a loop of scikit-learn
+calls.
 
-The vectors are random, the labels given by place, some 37 candidates an impression. Ours reads impressions from Parquet, scores them from
-two files of vectors, and takes AUC, MRR, nDCG@5 and nDCG@10 of each. The loop is given scores and labels in memory, and calls
-roc_auc_score and ndcg_score (scikit-learn has no MRR: numpy) for each impression of a sample.
+The vectors are random, the labels given by place, some 37 candidates an impression. Ours reads impressions
+from Parquet, scores them from two files of vectors, and takes AUC, MRR, nDCG@5 and nDCG@10 of each. The loop
+is given scores and labels in memory, and calls roc_auc_score and ndcg_score (scikit-learn has no MRR: numpy)
+for each impression of a sample.
 """
 
 import os
@@ -56,10 +58,14 @@ def loop(scores: list[np.ndarray], labels: list[np.ndarray]) -> np.ndarray:
 
 def main() -> None:
     """Run it all."""
-    arguments = bench_arguments("Judging recommenders: scores and ranking metrics in Spark against a loop of scikit-learn calls.")
+    arguments = bench_arguments(
+        "Judging recommenders: scores and ranking metrics in Spark against a loop of scikit-learn calls."
+    )
     count, sample = (100_000, 1_000) if arguments.small else (1_000_000, 5_000)
     measures = Measures("Judging impressions", arguments.json)
-    spark = spark_session("evaluation benchmark", master=f"local[{CORES}]", extra={"spark.ui.showConsoleProgress": "false"})
+    spark = spark_session(
+        "evaluation benchmark", master=f"local[{CORES}]", extra={"spark.ui.showConsoleProgress": "false"}
+    )
     spark.sparkContext.setLogLevel("ERROR")
     random = np.random.default_rng(0)
     with tempfile.TemporaryDirectory() as name:
@@ -69,7 +75,9 @@ def main() -> None:
         rows = impressions(spark, folder, count)
         with_scores = scored(rows, *files, reader="user")
         few = with_scores.where(f"impression_key < {sample}").orderBy("impression_key").toArrow()
-        of_sample = metrics_of(with_scores.where(f"impression_key < {sample}")).orderBy("impression_key").toArrow()
+        of_sample = (
+            metrics_of(with_scores.where(f"impression_key < {sample}")).orderBy("impression_key").toArrow()
+        )
 
         began = time.perf_counter()
         with PeakMemory() as memory:
@@ -78,7 +86,10 @@ def main() -> None:
     spark.stop()
     assert means is not None
     candidates = int(CANDIDATES * count)
-    print(f"{means[0]:,} impressions, some {candidates:,} candidates: {seconds:.1f} s, peak {memory.peak_mib:,.0f} MiB; AUC {means[1]:.4f}")
+    print(
+        f"{means[0]:,} impressions, some {candidates:,} candidates: {seconds:.1f} s, peak"
+        f" {memory.peak_mib:,.0f} MiB; AUC {means[1]:.4f}"
+    )
     scores = [np.array(of_one, np.float64) for of_one in few["scores"].to_pylist()]
     labels = [np.array(of_one, np.int64) for of_one in few["labels"].to_pylist()]
     # One article twice in an impression is a tie, over which ours takes the mean; the loop's MRR does not.
@@ -94,9 +105,25 @@ def main() -> None:
     impression_metrics(np.concatenate(scores).astype(np.float32), np.concatenate(labels), offsets)
     plain = len(scores) / (time.perf_counter() - began)
     told = "scikit-learn, one by one"
-    measures.add("impressions a second, scores and metrics in Spark", count / seconds, peer, unit="1/s", better="higher", peer_name=told)
-    measures.add("impressions a second, metrics alone, numpy", plain, peer, unit="1/s", better="higher", peer_name=told)
-    measures.add("largest difference of a metric", max(furthest, 1e-17), 1e-9, unit="", better="lower", peer_name="the bar")
+    measures.add(
+        "impressions a second, scores and metrics in Spark",
+        count / seconds,
+        peer,
+        unit="1/s",
+        better="higher",
+        peer_name=told,
+    )
+    measures.add(
+        "impressions a second, metrics alone, numpy", plain, peer, unit="1/s", better="higher", peer_name=told
+    )
+    measures.add(
+        "largest difference of a metric",
+        max(furthest, 1e-17),
+        1e-9,
+        unit="",
+        better="lower",
+        peer_name="the bar",
+    )
     measures.finish()
 
 

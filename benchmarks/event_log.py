@@ -1,4 +1,5 @@
-"""What Spark's event log says of each run of a job: executions, jobs, tasks, bytes shuffled and spilled. Exact, whatever the machine."""
+"""What Spark's event log says of each run of a job: executions, jobs, tasks, bytes shuffled and spilled.
+Exact, whatever the machine."""
 
 import json
 from collections import defaultdict
@@ -54,7 +55,8 @@ class Cost:
 
 @contextmanager
 def logged(folder: Path) -> Iterator[Lakehouse]:
-    """A new lakehouse in the folder, which is empty, in a local session of its own that keeps its event log: see `events`."""
+    """A new lakehouse in the folder, which is empty, in a local session of its own that keeps its event log:
+    see `events`."""
     log = folder / "log"
     log.mkdir()
     settings = {
@@ -82,10 +84,14 @@ def windows_of(lake: Lakehouse) -> list[Window]:
     columns = "job", "started_at", "ended_at", "rows_in", "rows_out"
     times: dict[str, int] = defaultdict(int)
     found = []
-    for job, start, end, read, written in lake.read("job_runs").select(*columns).orderBy("started_at").collect():
+    for job, start, end, read, written in (
+        lake.read("job_runs").select(*columns).orderBy("started_at").collect()
+    ):
         times[job] += 1
         name = job if times[job] == 1 else f"{job} {times[job]}"
-        began, ended = (moment.replace(tzinfo=UTC).timestamp() * 1000 for moment in (start, end or datetime.now(UTC)))
+        began, ended = (
+            moment.replace(tzinfo=UTC).timestamp() * 1000 for moment in (start, end or datetime.now(UTC))
+        )
         found.append(Window(name, began, ended, rows=(read or 0) + sum((written or {}).values())))
     return found
 

@@ -1,7 +1,9 @@
-"""What a job costs before it has any rows to speak of: Spark's SQL executions, jobs and tasks of each newslake job on a tiny lakehouse.
+"""What a job costs before it has any rows to speak of: Spark's SQL executions, jobs and tasks of each
+newslake job on a tiny lakehouse.
 
-Counted from Spark's event log, so that the figures are the same on every machine: nothing here is timed. Runs the sample's pipeline, which
-runs every job, on a sample as small as it may be. tests/benchmarks/test_fixed_cost.py holds the counts to those in fixed_cost.json.
+Counted from Spark's event log, so that the figures are the same on every machine: nothing here is timed. Runs
+the sample's pipeline, which runs every job, on a sample as small as it may be.
+tests/benchmarks/test_fixed_cost.py holds the counts to those in fixed_cost.json.
 
     python benchmarks/fixed_cost.py             # the table, beside the counts that are kept
     python benchmarks/fixed_cost.py --keep      # write the counts down
@@ -43,10 +45,14 @@ def measured(folder: Path, *, story: bool = False) -> dict[str, dict[str, int]]:
 
 def main() -> None:
     """Print the counts, or keep them."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--keep", action="store_true", help=f"write the counts to {KEPT.name}")
     parser.add_argument("--json", type=Path, default=None, metavar="FILE", help="write the counts there")
-    parser.add_argument("--folder", type=Path, default=None, help="keep the lakehouse and the event log here, an empty folder")
+    parser.add_argument(
+        "--folder", type=Path, default=None, help="keep the lakehouse and the event log here, an empty folder"
+    )
     parser.add_argument("--story", action="store_true", help="count what `make run` runs, not every job")
     given = parser.parse_args()
     if given.keep and given.story:
@@ -56,9 +62,15 @@ def main() -> None:
     kept = json.loads(KEPT.read_text(encoding="utf-8")) if KEPT.exists() else {}
     print(f"{'job':32} {'executions':>10} {'kept':>6} {'jobs':>6} {'tasks':>7}")
     for job, counts in found.items():
-        print(f"{job:32} {counts['executions']:10} {kept.get(job, {}).get('executions', '-'):>6} {counts['jobs']:6} {counts['tasks']:7}")
+        print(
+            f"{job:32} {counts['executions']:10} {kept.get(job, {}).get('executions', '-'):>6}"
+            f" {counts['jobs']:6} {counts['tasks']:7}"
+        )
     total = {what: sum(counts[what] for counts in found.values()) for what in ("executions", "jobs", "tasks")}
-    print(f"{'all':32} {total['executions']:10} {sum(c['executions'] for c in kept.values()):6} {total['jobs']:6} {total['tasks']:7}")
+    print(
+        f"{'all':32} {total['executions']:10} {sum(c['executions'] for c in kept.values()):6}"
+        f" {total['jobs']:6} {total['tasks']:7}"
+    )
     for file in (given.json, KEPT if given.keep else None):
         if file is not None:
             file.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")

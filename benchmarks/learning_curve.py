@@ -1,8 +1,10 @@
-"""What training adds to zero-shot with little and with much data: AUC on test of every model that reads text, by train impressions.
+"""What training adds to zero-shot with little and with much data: AUC on test of every model that reads text,
+by train impressions.
 
-A world is generated for each seed and encoded once (titles), and its train is cut to each size. Valid, of 15 % of the train impressions
-and at most 10,000, chooses the epoch; test, other impressions of the day after train, is judged once and chooses nothing. Half of that
-day's users are new. Lines become training data in memory (see readers.py), so that no Spark runs.
+A world is generated for each seed and encoded once (titles), and its train is cut to each size. Valid, of 15
+% of the train impressions and at most 10,000, chooses the epoch; test, other impressions of the day after
+train, is judged once and chooses nothing. Half of that day's users are new. Lines become training data in
+memory (see readers.py), so that no Spark runs.
 """
 
 import argparse
@@ -38,17 +40,41 @@ def arguments() -> argparse.Namespace:
     """What the command line says."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
-        "--impressions", type=int, nargs="+", default=list(SIZES), metavar="N", help="train impressions (default: %(default)s)"
+        "--impressions",
+        type=int,
+        nargs="+",
+        default=list(SIZES),
+        metavar="N",
+        help="train impressions (default: %(default)s)",
     )
     parser.add_argument(
-        "--world", type=int, metavar="N", help="train impressions that the world is made with (default: the most asked for)"
+        "--world",
+        type=int,
+        metavar="N",
+        help="train impressions that the world is made with (default: the most asked for)",
     )
     parser.add_argument(
-        "--seeds", type=int, nargs="+", default=[2, 3, 4], metavar="S", help="of worlds and trainings (default: %(default)s)"
+        "--seeds",
+        type=int,
+        nargs="+",
+        default=[2, 3, 4],
+        metavar="S",
+        help="of worlds and trainings (default: %(default)s)",
     )
-    parser.add_argument("--models", nargs="+", default=list(MODELS), choices=MODELS, metavar="M", help="(default: %(default)s)")
     parser.add_argument(
-        "--mind", type=Path, nargs=2, metavar="FILE", help="news.tsv and behaviors.tsv to take instead of a generated world"
+        "--models",
+        nargs="+",
+        default=list(MODELS),
+        choices=MODELS,
+        metavar="M",
+        help="(default: %(default)s)",
+    )
+    parser.add_argument(
+        "--mind",
+        type=Path,
+        nargs=2,
+        metavar="FILE",
+        help="news.tsv and behaviors.tsv to take instead of a generated world",
     )
     parser.add_argument("--small", action="store_true", help="1,000 impressions and one seed")
     parser.add_argument("--epochs", type=int, help="at most (default: each model's own)")
@@ -81,9 +107,12 @@ def generated(train_size: int, seed: int) -> tuple[list[Article], list[Shown], l
 
 
 def of_files(news: Path, behaviors: Path, seed: int) -> tuple[list[Article], list[Shown], list[Shown]]:
-    """The articles of MIND's files and its impressions: all but the last 40 %, by their place in a random order, and those."""
+    """The articles of MIND's files and its impressions: all but the last 40 %, by their place in a random
+    order, and those."""
     articles = articles_of(news.read_text(encoding="utf-8").splitlines())
-    shown = _mixed(shown_of(behaviors.read_text(encoding="utf-8").splitlines(), articles), np.random.default_rng(seed))
+    shown = _mixed(
+        shown_of(behaviors.read_text(encoding="utf-8").splitlines(), articles), np.random.default_rng(seed)
+    )
     cut = len(shown) * 6 // 10
     return articles, shown[:cut], shown[cut:]
 
@@ -113,7 +142,11 @@ def main() -> None:
             valid = min(valid_of(size), len(later) // 3)
             with tempfile.TemporaryDirectory() as folder:
                 # The last of the later impressions: the same test for every size.
-                cut = (shown[:size], later[:valid], later[-TEST:] if not given.mind else later[len(later) // 3 :])
+                cut = (
+                    shown[:size],
+                    later[:valid],
+                    later[-TEST:] if not given.mind else later[len(later) // 3 :],
+                )
                 data, test = training_data(articles, vectors, cut, Path(folder) / "clicks")
                 users, candidates = map(torch.from_numpy, zero_shot(data.catalogue))
                 base = evaluate(Vectors(users, candidates, of_histories=True), test)[0].auc
@@ -123,7 +156,14 @@ def main() -> None:
                     trained = train(data, settings, device="auto", progress=lambda text: None)
                     auc = evaluate(trained.vectors, test, settings.loss)[0].auc
                     assert auc is not None
-                    row = {"train": size, "seed": seed, "model": model, "zero-shot": base, "auc": auc, "best epoch": trained.best_epoch}
+                    row = {
+                        "train": size,
+                        "seed": seed,
+                        "model": model,
+                        "zero-shot": base,
+                        "auc": auc,
+                        "best epoch": trained.best_epoch,
+                    }
                     rows.append(row)
                     told = f"zero-shot {base:.4f} AUC {auc:.4f} {auc - base:+.4f} epoch {trained.best_epoch}"
                     print(f"{size:>9,} seed {seed} {model:<8} {told}", flush=True)
@@ -133,13 +173,19 @@ def main() -> None:
 
 
 def _table(rows: Sequence[dict[str, object]]) -> None:
-    print(f"\n{'train':>9}  {'model':<8}  {'zero-shot':>9}  {'AUC':>6}  {'gain':>7}  {'least gain':>10}  {'bar':>6}  seeds")
+    print(
+        f"\n{'train':>9}  {'model':<8}  {'zero-shot':>9}  {'AUC':>6}  {'gain':>7}  {'least gain':>10} "
+        f" {'bar':>6}  seeds"
+    )
     for size, model in dict.fromkeys((row["train"], row["model"]) for row in rows):
         mine = [row for row in rows if (row["train"], row["model"]) == (size, model)]
         base, auc = (np.array([row[name] for row in mine], dtype=float) for name in ("zero-shot", "auc"))
         bar = f"{BARS[size]:+.2f}" if isinstance(size, int) and size in BARS else ""
         gain, least = f"{(auc - base).mean():+.4f}", f"{(auc - base).min():+.4f}"
-        print(f"{size:>9,}  {model:<8}  {base.mean():>9.4f}  {auc.mean():.4f}  {gain:>7}  {least:>10}  {bar:>6}  {len(mine)}")
+        print(
+            f"{size:>9,}  {model:<8}  {base.mean():>9.4f}  {auc.mean():.4f}  {gain:>7}  {least:>10}  {bar:>6}"
+            f"  {len(mine)}"
+        )
 
 
 if __name__ == "__main__":

@@ -1,8 +1,10 @@
-"""Long articles, three ways: the share whose nearest article has the same topic, for summarize, truncate and mean-of-chunks.
+"""Long articles, three ways: the share whose nearest article has the same topic, for summarize, truncate and
+mean-of-chunks.
 
-The articles are generated: 800 to 3,000 words, of which more than the first 500 are an opening without the subject, and 60 % of
-the titles do not name it either. Nearest is by cosine, among the articles themselves; the topic is one of 85. All three ways use
-all-MiniLM-L6-v2 at 512 tokens. Time is that of tokenising, choosing and encoding, without Spark.
+The articles are generated: 800 to 3,000 words, of which more than the first 500 are an opening without the
+subject, and 60 % of the titles do not name it either. Nearest is by cosine, among the articles themselves;
+the topic is one of 85. All three ways use all-MiniLM-L6-v2 at 512 tokens. Time is that of tokenising,
+choosing and encoding, without Spark.
 """
 
 import os
@@ -28,13 +30,22 @@ def late_articles(articles: int) -> tuple[list[str], list[str], np.ndarray, np.n
     topics: list[tuple[str, str]] = []
     for start in range(0, articles, BLOCK):
         stop = min(start + BLOCK, articles)
-        truth = article_truth(spec, start, stop).to_pandas().set_index("news_id")[["body", "category", "subcategory"]]
+        truth = (
+            article_truth(spec, start, stop)
+            .to_pandas()
+            .set_index("news_id")[["body", "category", "subcategory"]]
+        )
         late = messages(spec, start, stop).to_pandas().set_index("news_id").join(truth.add_prefix("true_"))
         late = late[late["true_body"] == "late"]
         first += late["title"].tolist()
         second += (late["abstract"] + " " + late["body"]).tolist()
         topics += list(zip(late["true_subcategory"], late["true_category"], strict=True))
-    return first, second, np.array([topic for topic, _ in topics]), np.array([category for _, category in topics])
+    return (
+        first,
+        second,
+        np.array([topic for topic, _ in topics]),
+        np.array([category for _, category in topics]),
+    )
 
 
 def nearest(vectors: np.ndarray) -> np.ndarray:
@@ -63,14 +74,22 @@ def main() -> None:
         place = nearest(made.vectors)
         same[how] = float(np.mean(topics[place] == topics)), float(np.mean(categories[place] == categories))
         print(
-            f"  {how}: topic {same[how][0]:.3f}, category {same[how][1]:.3f}, {taken[how]:.1f} s, {made.token_counts.sum():,} tokens",
+            f"  {how}: topic {same[how][0]:.3f}, category {same[how][1]:.3f}, {taken[how]:.1f} s,"
+            f" {made.token_counts.sum():,} tokens",
             flush=True,
         )
     measures = Measures("Nearest article has the same topic", arguments.json)
     for peer in WAYS[1:]:
         for which, what in enumerate(("topic", "category")):
             name = f"same {what}, summarize against {peer}"
-            measures.add(name, same["summarize"][which], max(same[peer][which], 1e-9), unit="share", better="higher", peer_name=peer)
+            measures.add(
+                name,
+                same["summarize"][which],
+                max(same[peer][which], 1e-9),
+                unit="share",
+                better="higher",
+                peer_name=peer,
+            )
         name = f"seconds, summarize against {peer}"
         measures.add(name, taken["summarize"], taken[peer], unit="s", better="lower", peer_name=peer)
     measures.finish()

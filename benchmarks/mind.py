@@ -1,10 +1,12 @@
-"""MINDsmall or MINDlarge from its files to figures: every recommender and the ranker on dev, beside published figures.
+"""MINDsmall or MINDlarge from its files to figures: every recommender and the ranker on dev, beside published
+figures.
 
     python benchmarks/mind.py PATH
 
-PATH holds the folders of the downloads, unpacked: train and dev, or MINDsmall_train and MINDsmall_dev (or MINDlarge's). Models learn from
-train but for its last day, which chooses epochs and rounds; dev, the day after train, is the test, by which nothing is chosen. All of it
-goes through the project's own jobs and their defaults. MIND comes from https://msnews.github.io; its licence forbids passing it on.
+PATH holds the folders of the downloads, unpacked: train and dev, or MINDsmall_train and MINDsmall_dev (or
+MINDlarge's). Models learn from train but for its last day, which chooses epochs and rounds; dev, the day
+after train, is the test, by which nothing is chosen. All of it goes through the project's own jobs and their
+defaults. MIND comes from https://msnews.github.io; its licence forbids passing it on.
 """
 
 import argparse
@@ -50,25 +52,62 @@ PUBLISHED = (
     ("NAML", "three seeds, +- 0.0024", (0.6661, 0.3149, 0.3478, 0.4119), "NAML-JAX-MIND-small-bert-random"),
     ("CROWN", "three seeds, +- 0.0030", (0.6778, 0.3246, 0.3619, 0.4233), "CROWN-JAX-MIND-small"),
 )
-"""AUC, MRR, nDCG@5 and nDCG@10 on MINDsmall of the NewsReX library (Azevedo et al., 2025, arXiv 2508.21572), on the model cards named, of
-huggingface.co/newsrex: trained on train, "evaluated on the standard MIND test split"; dev is the only other part of MINDsmall. Word
-vectors were trained along. Evaluators differ in what they do with ties and histories, so compare within one."""
+"""AUC, MRR, nDCG@5 and nDCG@10 on MINDsmall of the NewsReX library (Azevedo et al., 2025, arXiv 2508.21572),
+on the model cards named, of huggingface.co/newsrex: trained on train, "evaluated on the standard MIND test
+split"; dev is the only other part of MINDsmall. Word vectors were trained along. Evaluators differ in what
+they do with ties and histories, so compare within one."""
 
 
 def arguments() -> argparse.Namespace:
     """What the command line says."""
     parser = bench_parser(__doc__.splitlines()[0])
-    parser.add_argument("path", type=Path, help="folder with train and dev, or MINDsmall_train and MINDsmall_dev")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[2, 3, 4], metavar="S", help="of trainings (default: %(default)s)")
-    parser.add_argument("--models", nargs="+", default=list(MODELS), choices=MODELS, metavar="M", help="(default: %(default)s)")
-    parser.add_argument("--impressions", type=int, metavar="N", help="of train, and of dev, at most, for a trial; drawn by a hash")
-    parser.add_argument("--valid-hours", type=int, default=24, metavar="N", help="of train, its last, that choose epochs (default: 24)")
+    parser.add_argument(
+        "path", type=Path, help="folder with train and dev, or MINDsmall_train and MINDsmall_dev"
+    )
+    parser.add_argument(
+        "--seeds",
+        type=int,
+        nargs="+",
+        default=[2, 3, 4],
+        metavar="S",
+        help="of trainings (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--models",
+        nargs="+",
+        default=list(MODELS),
+        choices=MODELS,
+        metavar="M",
+        help="(default: %(default)s)",
+    )
+    parser.add_argument(
+        "--impressions",
+        type=int,
+        metavar="N",
+        help="of train, and of dev, at most, for a trial; drawn by a hash",
+    )
+    parser.add_argument(
+        "--valid-hours",
+        type=int,
+        default=24,
+        metavar="N",
+        help="of train, its last, that choose epochs (default: 24)",
+    )
     parser.add_argument("--epochs", type=int, help="at most (default: each model's own)")
     parser.add_argument("--encoder", help="a model folder (default: the model that comes with newslake)")
-    parser.add_argument("--work", type=Path, metavar="FOLDER", help="keep tables and models there, and go on from what is there")
+    parser.add_argument(
+        "--work",
+        type=Path,
+        metavar="FOLDER",
+        help="keep tables and models there, and go on from what is there",
+    )
     given = parser.parse_args()
     if given.small:
-        given.impressions, given.seeds, given.epochs = given.impressions or SMALL, given.seeds[:1], given.epochs or 2
+        given.impressions, given.seeds, given.epochs = (
+            given.impressions or SMALL,
+            given.seeds[:1],
+            given.epochs or 2,
+        )
     return given
 
 
@@ -82,19 +121,27 @@ def folders(path: Path) -> dict[str, Path]:
     for split in ("train", "dev"):
         named = [folder for folder in (path / split, *sorted(path.glob(f"MIND*_{split}"))) if folder.is_dir()]
         if len(named) > 1:
-            raise UserError(f"{path} has {' and '.join(folder.name for folder in named)}: give a folder with one {split}")
+            raise UserError(
+                f"{path} has {' and '.join(folder.name for folder in named)}: give a folder with one {split}"
+            )
         if not named:
             packed = sorted(file.name for file in path.glob(f"*{split}*.zip"))
-            mend = f"unpack {packed[0]} into a folder of its name" if packed else "it holds the downloads, unpacked"
+            mend = (
+                f"unpack {packed[0]} into a folder of its name"
+                if packed
+                else "it holds the downloads, unpacked"
+            )
             raise UserError(f"{path} has no folder {split}, MINDsmall_{split} or MINDlarge_{split}: {mend}")
         found[split] = named[0]
     return found
 
 
 def cut(spark: SparkSession, found: dict[str, Path], most: int, into: Path) -> dict[str, list[str]]:
-    """Paths for parse_behaviors of at most so many impressions of each split and of the articles that these name.
+    """Paths for parse_behaviors of at most so many impressions of each split and of the articles that these
+    name.
 
-    Which ones a hash of their lines decides. They are written to a folder, in files that must go nowhere else: MIND's licence.
+    Which ones a hash of their lines decides. They are written to a folder, in files that must go nowhere
+    else: MIND's licence.
     """
     paths: dict[str, list[str]] = {}
     for split, folder in found.items():
@@ -104,9 +151,14 @@ def cut(spark: SparkSession, found: dict[str, Path], most: int, into: Path) -> d
         drawn = spark.read.text(files["behaviors"], lineSep="\n").orderBy(F.xxhash64("value")).limit(most)
         _write(drawn, into / split / "behaviors.tsv")
         drawn = spark.read.text(str(into / split / "behaviors.tsv"), lineSep="\n")
-        ids = F.split(F.regexp_replace(F.concat_ws(" ", F.slice(F.split("value", "\t"), 4, 2)), "-[01]( |\r?$)", " "), " +")
+        ids = F.split(
+            F.regexp_replace(F.concat_ws(" ", F.slice(F.split("value", "\t"), 4, 2)), "-[01]( |\r?$)", " "),
+            " +",
+        )
         ids_of = drawn.select(F.explode(ids).alias("news_id")).distinct()
-        news = spark.read.text(files["news"], lineSep="\n").withColumn("news_id", F.substring_index("value", "\t", 1))
+        news = spark.read.text(files["news"], lineSep="\n").withColumn(
+            "news_id", F.substring_index("value", "\t", 1)
+        )
         _write(news.join(ids_of, on="news_id", how="left_semi").select("value"), into / split / "news.tsv")
         paths[split] = [str(into / split / f"{kind}.tsv") for kind in FILES]
     return paths
@@ -122,15 +174,25 @@ def windows(lake: Lakehouse, valid_hours: int) -> Window:
     Raises:
         UserError: dev begins before train ends, or train is no longer than valid.
     """
-    edges = lake.read("impressions").groupBy("split").agg(F.min("occurred_at").alias("first"), F.max("occurred_at").alias("last"))
+    edges = (
+        lake.read("impressions")
+        .groupBy("split")
+        .agg(F.min("occurred_at").alias("first"), F.max("occurred_at").alias("last"))
+    )
     of = {row["split"]: row for row in edges.collect()}
     start = next_hour(of["dev"]["first"]) - timedelta(hours=1)
     if of["train"]["last"] >= start:
-        raise UserError(f"dev begins in the hour of {start}, and train ends at {of['train']['last']}: dev must be later, as MIND's is")
+        raise UserError(
+            f"dev begins in the hour of {start}, and train ends at {of['train']['last']}: dev must be later,"
+            " as MIND's is"
+        )
     end, before = next_hour(of["dev"]["last"]), start - timedelta(hours=valid_hours)
     days = -((of["train"]["first"] - before) // timedelta(days=1))
     if days < 1:
-        raise UserError(f"--valid-hours {valid_hours}: train begins at {of['train']['first']}, so there is nothing left to learn from")
+        raise UserError(
+            f"--valid-hours {valid_hours}: train begins at {of['train']['first']}, so there is nothing left"
+            " to learn from"
+        )
     return Window(end, days, valid_hours, (end - start) // timedelta(hours=1))
 
 
@@ -144,14 +206,32 @@ def measured(spark: SparkSession, given: argparse.Namespace, folder: Path) -> li
     _run(lake, parse_behaviors, paths)
     window = windows(lake, given.valid_hours)
     _run(lake, encode_articles, {} if given.encoder is None else {"encoder": given.encoder})
-    when = TimeSplits(f"{window.as_of:%Y-%m-%dT%H}", window.train_days, window.valid_hours, window.test_hours, ("train", "dev"))
+    when = TimeSplits(
+        f"{window.as_of:%Y-%m-%dT%H}",
+        window.train_days,
+        window.valid_hours,
+        window.test_hours,
+        ("train", "dev"),
+    )
     run = _run(
         lake,
         compare_models,
-        {"models": tuple(given.models), "seeds": tuple(given.seeds), "epochs": given.epochs, "by_time": when, "threads": CORES},
+        {
+            "models": tuple(given.models),
+            "seeds": tuple(given.seeds),
+            "epochs": given.epochs,
+            "by_time": when,
+            "threads": CORES,
+        },
     )
     models = of_models(lake, run.facts["comparison"])
-    prepared = prepare(lake, JobRun("mind"), staging_folder(lake, None), Inputs(roles_of(when, None, None)), with_vectors=True)
+    prepared = prepare(
+        lake,
+        JobRun("mind"),
+        staging_folder(lake, None),
+        Inputs(roles_of(when, None, None)),
+        with_vectors=True,
+    )
     return models + judged(lake, prepared, window, rankers(lake, window, given.seeds))
 
 
@@ -162,7 +242,8 @@ def _run(lake: Lakehouse, job: Any, options: dict[str, Any]) -> JobRun:
 
 
 def of_models(lake: Lakehouse, comparison_id: str) -> list[Judged]:
-    """What compare_models wrote: of all users, of those without a click before, and, out of these two, of those with one."""
+    """What compare_models wrote: of all users, of those without a click before, and, out of these two, of
+    those with one."""
     means: dict[tuple[str, str], dict[str, dict[str, float]]] = {}
     counts: dict[tuple[str, str], dict[str, int]] = {}
     for row in lake.read("model_comparison").where(F.col("comparison_id") == comparison_id).collect():
@@ -176,36 +257,60 @@ def of_models(lake: Lakehouse, comparison_id: str) -> list[Judged]:
         none = of_group.get("no_clicks", dict.fromkeys(METRICS, 0.0))
         groups = {"all": (many, of_group["all"])} | ({"no_clicks": (few, none)} if few else {})
         if many > few:
-            rest = {name: (many * of_group["all"][name] - few * none[name]) / (many - few) for name in METRICS}
+            rest = {
+                name: (many * of_group["all"][name] - few * none[name]) / (many - few) for name in METRICS
+            }
             groups["with_clicks"] = (many - few, rest)
-        found += [Judged(model, seed, users, impressions, metrics) for users, (impressions, metrics) in groups.items()]
+        found += [
+            Judged(model, seed, users, impressions, metrics)
+            for users, (impressions, metrics) in groups.items()
+        ]
     return found
 
 
 def table(found: Sequence[Judged]) -> list[dict[str, Any]]:
-    """A row for each way to rank and group of users: the mean and the standard deviation over seeds of each metric."""
+    """A row for each way to rank and group of users: the mean and the standard deviation over seeds of each
+    metric."""
     rows: list[dict[str, Any]] = []
     for users in GROUPS:
         for way in (*MODELS, FORMULA, *KINDS):
             mine = [one for one in found if (one.way, one.users) == (way, users)]
             if mine:
                 values = {name: [one.metrics[name] for one in mine] for name in METRICS}
-                over_seeds = {name: {"mean": float(np.mean(of)), "deviation": float(np.std(of))} for name, of in values.items()}
-                rows.append({"way": way, "users": users, "impressions": mine[0].impressions, "seeds": len(mine), **over_seeds})
+                over_seeds = {
+                    name: {"mean": float(np.mean(of)), "deviation": float(np.std(of))}
+                    for name, of in values.items()
+                }
+                rows.append(
+                    {
+                        "way": way,
+                        "users": users,
+                        "impressions": mine[0].impressions,
+                        "seeds": len(mine),
+                        **over_seeds,
+                    }
+                )
     return rows
 
 
 def report(rows: Sequence[dict[str, Any]], file: Path | None) -> None:
-    """Print the table, what was published, and what is gained; write the rows to a file where one is asked for."""
+    """Print the table, what was published, and what is gained; write the rows to a file where one is asked
+    for."""
     for users, told in GROUPS.items():
         mine = [row for row in rows if row["users"] == users]
         if mine:
-            print(f"\n{told}: {mine[0]['impressions']:,} impressions of dev with a click and a skip; mean over seeds +- standard deviation")
+            print(
+                f"\n{told}: {mine[0]['impressions']:,} impressions of dev with a click and a skip; mean over"
+                " seeds +- standard deviation"
+            )
             print(_line("", ("AUC", "MRR", "nDCG@5", "nDCG@10"), "seeds"))
         for row in mine:
             cells = [f"{row[name]['mean']:.4f} +- {row[name]['deviation']:.4f}" for name in METRICS]
             print(_line(row["way"], cells, str(row["seeds"])))
-    print("\npublished, on MINDsmall (NewsReX, arXiv 2508.21572; huggingface.co/newsrex; no other evaluator gives quite the same):")
+    print(
+        "\npublished, on MINDsmall (NewsReX, arXiv 2508.21572; huggingface.co/newsrex; no other evaluator"
+        " gives quite the same):"
+    )
     for name, how, values, card in PUBLISHED:
         print(_line(name, [f"{value:.4f}" for value in values], f"{how}; {card}"))
     measures = Measures("MIND", None)
@@ -229,7 +334,9 @@ def main() -> None:
     time.tzset()
     try:
         folders(given.path)
-        spark = spark_session("MIND benchmark", master=f"local[{CORES}]", extra={"spark.ui.showConsoleProgress": "false"})
+        spark = spark_session(
+            "MIND benchmark", master=f"local[{CORES}]", extra={"spark.ui.showConsoleProgress": "false"}
+        )
         spark.sparkContext.setLogLevel("ERROR")
         with tempfile.TemporaryDirectory() as folder:
             rows = table(measured(spark, given, given.work or Path(folder)))

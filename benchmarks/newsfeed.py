@@ -1,13 +1,16 @@
-"""The newsfeed's evidence: each hour of dev ranked by rank_newsfeed for every user, and judged by what was clicked in the next hour.
+"""The newsfeed's evidence: each hour of dev ranked by rank_newsfeed for every user, and judged by what was
+clicked in the next hour.
 
-The job runs as it is, hour by hour, with a feed so long that it holds all candidates: what it knows is what happened strictly before the
-hour (user vectors of the day's start, clicks and impressions up to the hour). The same candidates are then ordered by popularity alone (the
-job's estimated click-through rate), by popularity and age (the job's own score without the cosine), by similarity alone (cosine), and by
-rankers that train_ranker made of the days before dev: trees and a linear one, by the features that the job computes for them.
+The job runs as it is, hour by hour, with a feed so long that it holds all candidates: what it knows is what
+happened strictly before the hour (user vectors of the day's start, clicks and impressions up to the hour).
+The same candidates are then ordered by popularity alone (the job's estimated click-through rate), by
+popularity and age (the job's own score without the cosine), by similarity alone (cosine), and by rankers that
+train_ranker made of the days before dev: trees and a linear one, by the features that the job computes for
+them.
 
-A user-hour is a user with a click in the hour. What counts as right is every article that the user clicked in it, also one that is no
-candidate (published within the hour, or read before): no order can find it. nDCG@10 has gains of 0 and 1 (Järvelin and Kekäläinen, TOIS
-2002); both measures are means over user-hours.
+A user-hour is a user with a click in the hour. What counts as right is every article that the user clicked in
+it, also one that is no candidate (published within the hour, or read before): no order can find it. nDCG@10
+has gains of 0 and 1 (Järvelin and Kekäläinen, TOIS 2002); both measures are means over user-hours.
 """
 
 import os
@@ -47,7 +50,8 @@ PROFILE_DAYS = ("2019-11-11", "2019-11-12", "2019-11-13", "2019-11-14", DEV_DAY)
 
 
 def ndcg(right: np.ndarray, relevant: int, depth: int = 10) -> float:
-    """Normalised discounted cumulative gain. right: flags of a ranking, best first; relevant: how many there are to find."""
+    """Normalised discounted cumulative gain. right: flags of a ranking, best first; relevant: how many there
+    are to find."""
     gains = 1.0 / np.log2(np.arange(2, depth + 2))
     return float(gains[: len(right[:depth])] @ right[:depth] / gains[:relevant].sum())
 
@@ -58,7 +62,8 @@ def recall(right: np.ndarray, relevant: int, depth: int = 50) -> float:
 
 
 def orders(feed: pd.DataFrame, draw: np.random.Generator) -> dict[str, np.ndarray]:
-    """Rows of one user's candidates, which come by news_id, in the order of each way to rank; ties by news_id."""
+    """Rows of one user's candidates, which come by news_id, in the order of each way to rank; ties by
+    news_id."""
     keys = {
         "blend": feed["rank"],
         "popularity": -feed["ctr"],
@@ -78,35 +83,54 @@ def trained(lake: Lakehouse) -> dict[str, Ranker]:
         run = run_job(train_ranker, lake, {"kind": kind, "as_of": DEV_DAY})
         print(f"train_ranker {kind}: {run.seconds:.1f} s: {run.summary()}", flush=True)
         found[kind] = load(models_folder(lake, None, None), run.facts["training run"])
-    print({name: round(gain) for name, gain in sorted(found["trees"].about["gains"].items(), key=lambda one: -one[1])})
+    print(
+        {
+            name: round(gain)
+            for name, gain in sorted(found["trees"].about["gains"].items(), key=lambda one: -one[1])
+        }
+    )
     return found
 
 
 def scores(lake: Lakehouse, feeds: DataFrame, hour: datetime, rankers: dict[str, Ranker]) -> pd.DataFrame:
-    """user_id, news_id, age_hours and each ranker's score of the candidates in feeds, by the job's own features."""
+    """user_id, news_id, age_hours and each ranker's score of the candidates in feeds, by the job's own
+    features."""
     [row] = lake.read("user_vectors").select("encoder_id", "topic_model").limit(1).collect()
     moments = Moments([hour], signature(rank_newsfeed).parameters["days"].default, row[0], row[1])
-    rates = lake.read("article_ctr").where(F.col("as_of") == F.lit(hour)).select(F.col("as_of").alias("hour"), "news_id", *RATES)
+    rates = (
+        lake.read("article_ctr")
+        .where(F.col("as_of") == F.lit(hour))
+        .select(F.col("as_of").alias("hour"), "news_id", *RATES)
+    )
     pairs = feeds.select(F.col("user_id").alias("query"), "user_id", "hour", "news_id")
     with Frames() as frames, vector_folder(lake, None) as folder:
         known, paths = gathered(lake, frames, folder, moments, news=lake.read("news"), rates=rates)
         rows = with_features(queries_of(pairs, known, ["news_id"]), paths, ["news_id"]).toArrow().to_pandas()
     features = rows[list(FEATURES)].to_numpy(np.float32)
-    return rows[["user_id", "news_id", "age_hours"]].assign(**{kind: one.scorer()()(features) for kind, one in rankers.items()})
+    return rows[["user_id", "news_id", "age_hours"]].assign(
+        **{kind: one.scorer()()(features) for kind, one in rankers.items()}
+    )
 
 
 def judged(
     lake: Lakehouse, hour: datetime, weight: float, draw: np.random.Generator, rankers: dict[str, Ranker]
 ) -> list[dict[str, float | str]]:
-    """The measures of every user-hour of one hour: one row for each order, and one (`fallback`) where the user has no vectors."""
+    """The measures of every user-hour of one hour: one row for each order, and one (`fallback`) where the
+    user has no vectors."""
     span = (F.col("occurred_at") >= F.lit(hour)) & (F.col("occurred_at") < F.lit(hour + timedelta(hours=1)))
     clicks = lake.read("impressions").where(span & F.col("clicked")).select("user_id", "news_id").distinct()
     feeds = (
-        lake.read("newsfeed").where(F.col("hour") == F.lit(hour)).join(clicks.select("user_id").distinct(), on="user_id", how="left_semi")
+        lake.read("newsfeed")
+        .where(F.col("hour") == F.lit(hour))
+        .join(clicks.select("user_id").distinct(), on="user_id", how="left_semi")
     )
-    scored = feeds.withColumn("popular_and_new", F.col("score") - weight * F.coalesce("cosine", F.lit(0.0)).cast("double"))
+    scored = feeds.withColumn(
+        "popular_and_new", F.col("score") - weight * F.coalesce("cosine", F.lit(0.0)).cast("double")
+    )
     rows = scored.orderBy("user_id", "news_id").toArrow().to_pandas()
-    rows = rows.merge(scores(lake, feeds, hour, rankers), on=["user_id", "news_id"], how="left", validate="one_to_one")
+    rows = rows.merge(
+        scores(lake, feeds, hour, rankers), on=["user_id", "news_id"], how="left", validate="one_to_one"
+    )
     of_user = {str(user): feed.reset_index(drop=True) for user, feed in rows.groupby("user_id")}
     found: list[dict[str, float | str]] = []
     for user, clicked in clicks.toArrow().to_pandas().groupby("user_id"):
@@ -119,23 +143,37 @@ def judged(
         with_vectors = feed["reason"].iloc[0] == "vectors"
         ways = orders(feed, draw) if with_vectors else {"fallback": np.argsort(feed["rank"].to_numpy())}
         for name, order in ways.items():
-            found.append({"order": name, "ndcg": ndcg(right[order], len(relevant)), "recall": recall(right[order], len(relevant))})
+            found.append(
+                {
+                    "order": name,
+                    "ndcg": ndcg(right[order], len(relevant)),
+                    "recall": recall(right[order], len(relevant)),
+                }
+            )
     return found
 
 
 def report(found: pd.DataFrame, measures: Measures) -> None:
-    """Means of each order, and how sure the differences are: the standard error over user-hours of the difference to the blend."""
+    """Means of each order, and how sure the differences are: the standard error over user-hours of the
+    difference to the blend."""
     each = {name: found[found["order"] == name].reset_index(drop=True) for name in ORDERS}
     many = len(each["blend"])
     for name in ("fallback", "no feed"):
         rows = found[found["order"] == name]
         if len(rows):
-            print(f"{name}: {len(rows):,} user-hours, nDCG@10 {rows['ndcg'].mean():.4f}, recall@50 {rows['recall'].mean():.4f}")
+            print(
+                f"{name}: {len(rows):,} user-hours, nDCG@10 {rows['ndcg'].mean():.4f}, recall@50"
+                f" {rows['recall'].mean():.4f}"
+            )
     print(f"\n{many:,} user-hours of users with vectors")
     print(f"{'order':<20}{'nDCG@10':>9}{'recall@50':>11}   blend's lead in nDCG@10, in recall@50")
     for name, rows in each.items():
         leads = [each["blend"][measure] - rows[measure] for measure in ("ndcg", "recall")]
-        told = "" if name == "blend" else "   ".join(f"{lead.mean():+.4f} +- {lead.std() / many**0.5:.4f}" for lead in leads)
+        told = (
+            ""
+            if name == "blend"
+            else "   ".join(f"{lead.mean():+.4f} +- {lead.std() / many**0.5:.4f}" for lead in leads)
+        )
         print(f"{name:<20}{rows['ndcg'].mean():>9.4f}{rows['recall'].mean():>11.4f}   {told}".rstrip())
     for measure, name in (("ndcg", "nDCG@10"), ("recall", "recall@50")):
         ours = float(each["trees"][measure].mean())
@@ -150,16 +188,28 @@ def report(found: pd.DataFrame, measures: Measures) -> None:
             )
         for peer in ("popularity", "popularity and age", "similarity"):
             ours, theirs = float(each["blend"][measure].mean()), float(each[peer][measure].mean())
-            measures.add(f"{name} against {peer}", ours, theirs, unit="mean", better="higher", peer_name=f"{peer} alone")
+            measures.add(
+                f"{name} against {peer}",
+                ours,
+                theirs,
+                unit="mean",
+                better="higher",
+                peer_name=f"{peer} alone",
+            )
 
 
 def main() -> None:
     """Run it all."""
-    title = "The hourly newsfeed: nDCG@10 and recall@50 of the next hour's clicks, by the learnt ranker, the formula and its parts."
+    title = (
+        "The hourly newsfeed: nDCG@10 and recall@50 of the next hour's clicks, by the learnt ranker, the"
+        " formula and its parts."
+    )
     arguments = bench_arguments(title, seed=SEED)
     hours = range(9, 21, 3) if arguments.small else range(24)
     measures = Measures("The hourly newsfeed", arguments.json)
-    spark = spark_session("newsfeed benchmark", master=f"local[{CORES}]", extra={"spark.ui.showConsoleProgress": "false"})
+    spark = spark_session(
+        "newsfeed benchmark", master=f"local[{CORES}]", extra={"spark.ui.showConsoleProgress": "false"}
+    )
     spark.sparkContext.setLogLevel("ERROR")
     with tempfile.TemporaryDirectory() as folder:
         lake = tables(spark, Path(folder), world_spec(arguments.small, arguments.seed), days=PROFILE_DAYS)
@@ -177,7 +227,9 @@ def of_hours(lake: Lakehouse, hours: Iterable[int]) -> pd.DataFrame:
     found: list[dict[str, float | str]] = []
     for hour in hours:
         at = datetime.fromisoformat(DEV_DAY) + timedelta(hours=hour)
-        run = run_job(rank_newsfeed, lake, {"hour": f"{at:%Y-%m-%dT%H}", "feed_size": EVERYTHING, "ranker": "formula"})
+        run = run_job(
+            rank_newsfeed, lake, {"hour": f"{at:%Y-%m-%dT%H}", "feed_size": EVERYTHING, "ranker": "formula"}
+        )
         found.extend(judged(lake, at, weight, draw, rankers))
         print(f"{at:%Y-%m-%dT%H}: {run.seconds:.1f} s", flush=True)
     return pd.DataFrame(found)

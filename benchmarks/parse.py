@@ -1,11 +1,14 @@
-"""Parsing MIND's files into news, impressions and click_history: ours against plain Python and pandas, in one run.
+"""Parsing MIND's files into news, impressions and click_history: ours against plain Python and pandas, in one
+run.
 
-All three read the same generated files (37 candidates an impression) and write the same rows: the peers as plain Parquet, ours
-as Delta tables with every check that the job makes. Each runs in a process of its own, whose peak memory (children counted) is
-taken from outside; the time is that from the first file opened to the last table written, imports and the start of Spark's JVM
-left out. Ours is timed twice in its process: the first run, in which the JVM still loads and compiles most of what it executes, and
-the second into new tables, as in a session that has run a job before. All that is done in two rounds, each in turn, and the better
-time of each counts: what else a machine does only ever slows one down. Then ours once more, in a new process, on four times as many.
+All three read the same generated files (37 candidates an impression) and write the same rows: the peers as
+plain Parquet, ours as Delta tables with every check that the job makes. Each runs in a process of its own,
+whose peak memory (children counted) is taken from outside; the time is that from the first file opened to the
+last table written, imports and the start of Spark's JVM left out. Ours is timed twice in its process: the
+first run, in which the JVM still loads and compiles most of what it executes, and the second into new tables,
+as in a session that has run a job before. All that is done in two rounds, each in turn, and the better time
+of each counts: what else a machine does only ever slows one down. Then ours once more, in a new process, on
+four times as many.
 """
 
 import datetime as dt
@@ -31,7 +34,16 @@ if TYPE_CHECKING:
 ROWS_PER_FILE = 50_000
 CORES = len(os.sched_getaffinity(0))
 _BEHAVIORS = ["impression_id", "user_id", "time", "history", "candidates"]
-_NEWS = ["news_id", "category", "subcategory", "title", "abstract", "url", "title_entities", "abstract_entities"]
+_NEWS = [
+    "news_id",
+    "category",
+    "subcategory",
+    "title",
+    "abstract",
+    "url",
+    "title_entities",
+    "abstract_entities",
+]
 _TIME = "%m/%d/%Y %I:%M:%S %p"
 Result = dict[str, Any]
 
@@ -113,12 +125,26 @@ def plain_python(source: Path, target: Path) -> Result:
                         "ingested_at": arrived,
                         "split": "train",
                         "news_ids": values["history"].split(" ") if values["history"] else [],
-                        "candidates": [candidate.rsplit("-", 1) for candidate in values["candidates"].split(" ")],
+                        "candidates": [
+                            candidate.rsplit("-", 1) for candidate in values["candidates"].split(" ")
+                        ],
                     }
                 )
-    history = {name: [line[name] for line in lines] for name in ("split", "impression_id", "user_id", "occurred_at", "news_ids")}
+    history = {
+        name: [line[name] for line in lines]
+        for name in ("split", "impression_id", "user_id", "occurred_at", "news_ids")
+    }
     pq.write_table(pa.table(history), target / "click_history.parquet")
-    names = ("split", "impression_id", "position", "user_id", "occurred_at", "ingested_at", "news_id", "clicked")
+    names = (
+        "split",
+        "impression_id",
+        "position",
+        "user_id",
+        "occurred_at",
+        "ingested_at",
+        "news_id",
+        "clicked",
+    )
     columns: dict[str, list[Any]] = {name: [] for name in names}
     first: dict[str, dt.datetime] = {}
     for line in lines:
@@ -151,8 +177,14 @@ def with_pandas(source: Path, target: Path) -> Result:
 
     def read(kind: str, names: list[str]) -> pd.DataFrame:
         files = sorted(source.glob(f"{kind}*.tsv"))
-        frames = [pd.read_csv(f, sep="\t", quoting=3, header=None, names=names, dtype=str, keep_default_na=False) for f in files]
-        return pd.concat([f.assign(split="train", ingested_at=_arrived(p)) for f, p in zip(frames, files, strict=True)], ignore_index=True)
+        frames = [
+            pd.read_csv(f, sep="\t", quoting=3, header=None, names=names, dtype=str, keep_default_na=False)
+            for f in files
+        ]
+        return pd.concat(
+            [f.assign(split="train", ingested_at=_arrived(p)) for f, p in zip(frames, files, strict=True)],
+            ignore_index=True,
+        )
 
     target.mkdir()
     start = time.perf_counter()
@@ -176,7 +208,10 @@ def with_pandas(source: Path, target: Path) -> Result:
     for name in ("title_entities", "abstract_entities"):
         news[name] = news[name].map(lambda text: json.loads(text or "[]"))
     news["published_at"] = news["news_id"].map(first)
-    news["content_hash"] = [_content_hash(title, abstract) for title, abstract in zip(news["title"], news["abstract"], strict=True)]
+    news["content_hash"] = [
+        _content_hash(title, abstract)
+        for title, abstract in zip(news["title"], news["abstract"], strict=True)
+    ]
     news.to_parquet(target / "news.parquet", index=False)
     return _peer_result(time.perf_counter() - start, target)
 
@@ -190,10 +225,18 @@ def _content_hash(title: str, abstract: str) -> str:
 
 
 def _peer_result(seconds: float, target: Path) -> Result:
-    rows = {table: pq.read_metadata(target / f"{table}.parquet").num_rows for table in ("news", "impressions", "click_history")}
+    rows = {
+        table: pq.read_metadata(target / f"{table}.parquet").num_rows
+        for table in ("news", "impressions", "click_history")
+    }
     clicked = pq.read_table(target / "impressions.parquet", columns=["clicked"])["clicked"]
     published = pq.read_table(target / "news.parquet", columns=["published_at"])["published_at"]
-    return {"seconds": seconds, "rows": rows, "clicks": clicked.to_numpy().sum().item(), "shown": len(published) - published.null_count}
+    return {
+        "seconds": seconds,
+        "rows": rows,
+        "clicks": clicked.to_numpy().sum().item(),
+        "shown": len(published) - published.null_count,
+    }
 
 
 def apart(work: Callable[..., Any], *arguments: object) -> tuple[Any, float]:
@@ -218,23 +261,49 @@ def main() -> None:
         start = time.perf_counter()
         apart(generate_files, folder / "generated", many)
         print(f"generated {many:,} impressions in {time.perf_counter() - start:.0f} s", flush=True)
-        small, large = take(folder / "generated", folder / "few", few), take(folder / "generated", folder / "many", many)
+        small, large = (
+            take(folder / "generated", folder / "few", few),
+            take(folder / "generated", folder / "many", many),
+        )
         rounds = [_round(small, folder / f"round-{number}") for number in range(1 if arguments.small else 2)]
         peers = {name: _best(results[name] for results in rounds) for name in PEERS}
         (first, my_peak), (second, _) = (_best(results[which] for results in rounds) for which in OURS)
         (larger,), larger_peak = apart(ours, large, folder / "larger", 1)
         _say(f"ours, {many:,}", larger, larger_peak)
     for name, (peer, peak) in peers.items():
-        same = all(peer[what] == mine[what] for what in ("rows", "clicks", "shown") for mine in (first, second))
+        same = all(
+            peer[what] == mine[what] for what in ("rows", "clicks", "shown") for mine in (first, second)
+        )
         assert same, f"{name} wrote other rows than ours: {peer} against {first}"
         for which, mine in (("first run", first), ("second run", second)):
-            measures.add(f"{which}, against {name}", mine["seconds"], peer["seconds"], unit="s", better="lower", peer_name=name)
+            measures.add(
+                f"{which}, against {name}",
+                mine["seconds"],
+                peer["seconds"],
+                unit="s",
+                better="lower",
+                peer_name=name,
+            )
         measures.add(f"peak memory against {name}", my_peak, peak, unit="MiB", better="lower", peer_name=name)
     per_million = larger["seconds"] / many * 1e6
     for which, mine in (("first run", first), ("second run", second)):
         name = f"seconds per million at {many:,}"
-        measures.add(f"{name}, against {which}", per_million, mine["seconds"] / few * 1e6, unit="s", better="lower", peer_name=which)
-    measures.add(f"peak memory at {many:,}", larger_peak, my_peak, unit="MiB", better="lower", peer_name=f"ours at {few:,}")
+        measures.add(
+            f"{name}, against {which}",
+            per_million,
+            mine["seconds"] / few * 1e6,
+            unit="s",
+            better="lower",
+            peer_name=which,
+        )
+    measures.add(
+        f"peak memory at {many:,}",
+        larger_peak,
+        my_peak,
+        unit="MiB",
+        better="lower",
+        peer_name=f"ours at {few:,}",
+    )
     measures.finish()
 
 

@@ -1,10 +1,13 @@
-"""Matching tag phrases: the matchers against each other, against Spark's approxSimilarityJoin used the plain way, and growth.
+"""Matching tag phrases: the matchers against each other, against Spark's approxSimilarityJoin used the plain
+way, and growth.
 
-The phrases are generated: distinct sets of 1 to 10 tags, tags by Zipf's law over a million, and HOT tags that are in one set in five.
-Of the new sets 60% are made from stored ones, half of them equal, the others with a tag more, less or exchanged, so that they
-reach 0.8; the rest are drawn as the stored ones are. Sets of fewer than 4 tags match at 0.8 only where they are equal.
+The phrases are generated: distinct sets of 1 to 10 tags, tags by Zipf's law over a million, and HOT tags that
+are in one set in five. Of the new sets 60% are made from stored ones, half of them equal, the others with a
+tag more, less or exchanged, so that they reach 0.8; the rest are drawn as the stored ones are. Sets of fewer
+than 4 tags match at 0.8 only where they are equal.
 
-Recall is against brute force over all stored sets for a sample of the new ones (exact), and against exact for all (the others).
+Recall is against brute force over all stored sets for a sample of the new ones (exact), and against exact for
+all (the others).
 """
 
 import multiprocessing
@@ -72,13 +75,21 @@ def distinct(tags: Sets) -> Sets:
 
 
 def changed(rng: np.random.Generator, tags: Sets) -> Sets:
-    """Sets at 0.8 or over to the given ones: half equal, the others changed by a tag where their size lets them."""
+    """Sets at 0.8 or over to the given ones: half equal, the others changed by a tag where their size lets
+    them."""
     tags = tags.copy()
     sizes, rows = (tags >= 0).sum(axis=1), np.arange(len(tags))
     kind = rng.integers(0, 6, len(tags))
     new = np.floor(float(TAGS) ** rng.random(len(tags))).astype(np.int64) + HOT
-    last, free = LARGEST - 1 - (rng.random(len(tags)) * sizes).astype(np.int64), np.maximum(LARGEST - 1 - sizes, 0)
-    drop, add, exchange = (kind == 3) & (sizes >= 5), (kind == 4) & (sizes >= 4) & (sizes < LARGEST), (kind == 5) & (sizes >= 9)
+    last, free = (
+        LARGEST - 1 - (rng.random(len(tags)) * sizes).astype(np.int64),
+        np.maximum(LARGEST - 1 - sizes, 0),
+    )
+    drop, add, exchange = (
+        (kind == 3) & (sizes >= 5),
+        (kind == 4) & (sizes >= 4) & (sizes < LARGEST),
+        (kind == 5) & (sizes >= 9),
+    )
     tags[rows[drop], last[drop]] = -1
     tags[rows[add], free[add]] = new[add]
     tags[rows[exchange], last[exchange]] = new[exchange]
@@ -100,7 +111,10 @@ def make(folder: Path, new: int, stored: int, seed: int) -> None:
             there = chunk >= 0
             text = pa.array(np.char.add("tag ", chunk[there].astype(str)), pa.string())
             ends = np.concatenate([[0], np.cumsum(there.sum(axis=1))]).astype(np.int32)
-            pq.write_table(pa.table({"tags": pa.ListArray.from_arrays(pa.array(ends), text)}), folder / name / f"{part:04d}.parquet")
+            pq.write_table(
+                pa.table({"tags": pa.ListArray.from_arrays(pa.array(ends), text)}),
+                folder / name / f"{part:04d}.parquet",
+            )
 
 
 def generated(folder: Path, new: int, stored: int) -> Path:
@@ -109,7 +123,9 @@ def generated(folder: Path, new: int, stored: int) -> Path:
     if folder.exists():
         return folder
     folder.mkdir()
-    process = multiprocessing.get_context("spawn").Process(target=make, args=(folder, new, stored, new + stored))
+    process = multiprocessing.get_context("spawn").Process(
+        target=make, args=(folder, new, stored, new + stored)
+    )
     process.start()
     process.join()
     assert process.exitcode == 0
@@ -131,7 +147,8 @@ def timed_best(how: Matcher, spark: SparkSession, folder: Path, results: Path) -
 
 
 def brute_force_recall(spark: SparkSession, folder: Path, results: Path, sample: int) -> float:
-    """The share of a sample's best similarities, by a sparse matrix product with all stored sets, that the results have."""
+    """The share of a sample's best similarities, by a sparse matrix product with all stored sets, that the
+    results have."""
     new, stored = (np.load(folder / f"{name}.npy") for name in ("new", "stored"))
     chosen = new[np.random.default_rng(0).permutation(len(new))[:sample]]
     known, sizes = indicator(stored).T.tocsc(), (stored >= 0).sum(axis=1)
@@ -149,7 +166,10 @@ def brute_force_recall(spark: SparkSession, folder: Path, results: Path, sample:
     scores = {row["row"]: row["jaccard"] or 0.0 for row in found.select("row", "jaccard").collect()}
     right = [abs(scores[i] - (score if score >= THRESHOLD else 0.0)) < 1e-12 for i, score in enumerate(best)]
     there = int((best >= THRESHOLD).sum())
-    print(f"  brute force over {len(stored):,} stored sets: {sum(right)} of {len(right)} sampled phrases right, {there} match")
+    print(
+        f"  brute force over {len(stored):,} stored sets: {sum(right)} of {len(right)} sampled phrases right,"
+        f" {there} match"
+    )
     return float(np.mean(right))
 
 
@@ -157,7 +177,9 @@ def indicator(sets: Sets) -> sparse.csr_matrix:
     """One row a set, one column a tag."""
     there = sets >= 0
     ends = np.concatenate([[0], np.cumsum(there.sum(axis=1))])
-    return sparse.csr_matrix((np.ones(there.sum(), np.float32), sets[there], ends), shape=(len(sets), TAGS + HOT + 1))
+    return sparse.csr_matrix(
+        (np.ones(there.sum(), np.float32), sets[there], ends), shape=(len(sets), TAGS + HOT + 1)
+    )
 
 
 def matchers(measures: Measures, spark: SparkSession, scratch: Path, sizes: dict[str, int]) -> float:
@@ -168,7 +190,9 @@ def matchers(measures: Measures, spark: SparkSession, scratch: Path, sizes: dict
     seconds, peak, found = timed_best(matcher("exact"), spark, folder, scratch / "exact")
     print(f"exact: {n:,} against {n:,}: {seconds:.1f} s, peak {peak:,.0f} MiB, {found:,} matches", flush=True)
     recall = brute_force_recall(spark, folder, scratch / "exact", 500)
-    measures.add("recall of exact", recall, 1.0, unit="share", better="higher", peer_name="brute force, sampled")
+    measures.add(
+        "recall of exact", recall, 1.0, unit="share", better="higher", peer_name="brute force, sampled"
+    )
     others(measures, spark, scratch, folder, "minhash", (seconds, peak))
     few = min(n, sizes["datasketch"])
     small = folder if few == n else generated(scratch, few, few)
@@ -177,7 +201,14 @@ def matchers(measures: Measures, spark: SparkSession, scratch: Path, sizes: dict
     return seconds
 
 
-def others(measures: Measures, spark: SparkSession, scratch: Path, folder: Path, name: str, exact: tuple[float, float]) -> None:
+def others(
+    measures: Measures,
+    spark: SparkSession,
+    scratch: Path,
+    folder: Path,
+    name: str,
+    exact: tuple[float, float],
+) -> None:
     """A matcher that may miss some, against exact's results of the same data, which lie in scratch/exact."""
     seconds, peak, found = timed_best(matcher(name), spark, folder, scratch / name)  # type: ignore[arg-type]
     both = (
@@ -191,11 +222,19 @@ def others(measures: Measures, spark: SparkSession, scratch: Path, folder: Path,
     print(f"{name}: {int(size):,}: {seconds:.1f} s, peak {peak:,.0f} MiB, {found:,} matches", flush=True)
     measures.add(f"seconds at {int(size):,}", exact[0], seconds, unit="s", better="lower", peer_name=name)
     measures.add(f"peak memory at {int(size):,}", exact[1], peak, unit="MiB", better="lower", peer_name=name)
-    measures.add(f"best matches found at {int(size):,}", 1.0, row[1] / max(row[0], 1), unit="share", better="higher", peer_name=name)
+    measures.add(
+        f"best matches found at {int(size):,}",
+        1.0,
+        row[1] / max(row[0], 1),
+        unit="share",
+        better="higher",
+        peer_name=name,
+    )
 
 
 def plain_join(spark: SparkSession, folder: Path, limit_s: float) -> float | None:
-    """approxSimilarityJoin as its documentation shows it, 5 tables: seconds, or None where it took longer than the limit."""
+    """approxSimilarityJoin as its documentation shows it, 5 tables: seconds, or None where it took longer
+    than the limit."""
     vectors = HashingTF(inputCol="tags", outputCol="vector", binary=True)
     new, stored = (vectors.transform(side) for side in sides(spark, folder))
     model = MinHashLSH(inputCol="vector", outputCol="hashes", numHashTables=5, seed=0).fit(stored)
@@ -216,30 +255,54 @@ def plain_join(spark: SparkSession, folder: Path, limit_s: float) -> float | Non
     return time.perf_counter() - began
 
 
-def against_plain(measures: Measures, spark: SparkSession, scratch: Path, sizes: list[int], limit_s: float) -> None:
-    """Ever more phrases until approxSimilarityJoin does not finish in time; the last size that it did is the measure."""
+def against_plain(
+    measures: Measures, spark: SparkSession, scratch: Path, sizes: list[int], limit_s: float
+) -> None:
+    """Ever more phrases until approxSimilarityJoin does not finish in time; the last size that it did is the
+    measure."""
     last: tuple[int, float, float] | None = None
     for n in sizes:
         folder = generated(scratch, n, n)
         plain = plain_join(spark, folder, limit_s)
-        print(f"approxSimilarityJoin: {n:,} against {n:,}: {f'{plain:.1f} s' if plain else 'not in time'}", flush=True)
+        print(
+            f"approxSimilarityJoin: {n:,} against {n:,}: {f'{plain:.1f} s' if plain else 'not in time'}",
+            flush=True,
+        )
         if plain is None:
             break
         ours = timed_best(matcher("exact"), spark, folder, scratch / "ours")[0]
         last = (n, ours, plain)
     if last is not None:
         n, ours, plain = last
-        measures.add(f"seconds at {n:,}", ours, plain, unit="s", better="lower", peer_name="approxSimilarityJoin, 5 tables")
+        measures.add(
+            f"seconds at {n:,}",
+            ours,
+            plain,
+            unit="s",
+            better="lower",
+            peer_name="approxSimilarityJoin, 5 tables",
+        )
 
 
-def growth(measures: Measures, spark: SparkSession, scratch: Path, base: tuple[int, float], sizes: list[tuple[int, int]]) -> None:
+def growth(
+    measures: Measures,
+    spark: SparkSession,
+    scratch: Path,
+    base: tuple[int, float],
+    sizes: list[tuple[int, int]],
+) -> None:
     """exact at larger sizes: seconds for a million sets of both sides, against those of the base."""
     for new, stored in sizes:
         folder = generated(scratch, new, stored)
         seconds, peak, found = timed_best(matcher("exact"), spark, folder, scratch / "exact")
-        print(f"exact: {new:,} against {stored:,}: {seconds:.1f} s, peak {peak:,.0f} MiB, {found:,} matches", flush=True)
+        print(
+            f"exact: {new:,} against {stored:,}: {seconds:.1f} s, peak {peak:,.0f} MiB, {found:,} matches",
+            flush=True,
+        )
         if new == stored == 10_000_000:
-            measures.add("minutes at 10,000,000", seconds / 60, 30.0, unit="min", better="lower", peer_name="the bar")
+            measures.add(
+                "minutes at 10,000,000", seconds / 60, 30.0, unit="min", better="lower", peer_name="the bar"
+            )
         ratio = (seconds / (new + stored)) / (base[1] / (2 * base[0]))
         name = f"growth to {new:,} against {stored:,}, linear = 1"
         measures.add(name, ratio, 1.3, unit="ratio", better="lower", peer_name="the bar")
@@ -248,16 +311,38 @@ def growth(measures: Measures, spark: SparkSession, scratch: Path, base: tuple[i
 
 
 def whole_days(measures: Measures, spark: SparkSession, scratch: Path, phrases: int) -> None:
-    """encode_tag_phrases on two days, 90% of the second day's phrases known, against encoding all of the second day's."""
+    """encode_tag_phrases on two days, 90% of the second day's phrases known, against encoding all of the
+    second day's."""
     lake = Lakehouse(spark, str(scratch / "lakehouse"))
     pool = generated(scratch, 1_000, int(phrases * 1.1))
-    ranked = spark.read.parquet(str(pool / "stored")).select("tags", phrase_id(F.col("tags")).alias("phrase_id"))
+    ranked = spark.read.parquet(str(pool / "stored")).select(
+        "tags", phrase_id(F.col("tags")).alias("phrase_id")
+    )
     ranked = ranked.withColumn("share", F.percent_rank().over(Window.orderBy("phrase_id"))).localCheckpoint()
-    for day, rows in (("2019-11-15", ranked.where("share < 1.0 / 1.1")), ("2019-11-16", ranked.where("share >= 0.1 / 1.1"))):
-        texts = rows.select("phrase_id", tag_set(F.col("tags")).alias("tags"), phrase_text(F.col("tags")).alias("text"))
-        made = texts.select("*", F.lit(day).cast("date").alias("as_of"), F.lit("u").alias("user_id"), F.lit(0).alias("tag_group"))
-        lake.merge("user_phrases", made.select("*", F.lit(1.0).alias("weight"), F.lit("e").alias("encoder_id")), update=False)
-    second = lake.read("user_phrases").where("as_of = '2019-11-16'").select("phrase_id", "text").repartition(2 * CORES, "phrase_id")
+    for day, rows in (
+        ("2019-11-15", ranked.where("share < 1.0 / 1.1")),
+        ("2019-11-16", ranked.where("share >= 0.1 / 1.1")),
+    ):
+        texts = rows.select(
+            "phrase_id", tag_set(F.col("tags")).alias("tags"), phrase_text(F.col("tags")).alias("text")
+        )
+        made = texts.select(
+            "*",
+            F.lit(day).cast("date").alias("as_of"),
+            F.lit("u").alias("user_id"),
+            F.lit(0).alias("tag_group"),
+        )
+        lake.merge(
+            "user_phrases",
+            made.select("*", F.lit(1.0).alias("weight"), F.lit("e").alias("encoder_id")),
+            update=False,
+        )
+    second = (
+        lake.read("user_phrases")
+        .where("as_of = '2019-11-16'")
+        .select("phrase_id", "text")
+        .repartition(2 * CORES, "phrase_id")
+    )
     resolved = resolve(EncoderSpec())
     embed_column(second.limit(100), "text", None, resolved).write.format("noop").mode("overwrite").save()
     began = time.perf_counter()
@@ -270,13 +355,24 @@ def whole_days(measures: Measures, spark: SparkSession, scratch: Path, phrases: 
         taken.append(run.seconds)
         print(f"{day}: {run.seconds:.1f} s: {run.summary()}", flush=True)
     print(f"encoding all of the second day's {second.count():,} phrases, and nothing else: {alone:.1f} s")
-    measures.add("seconds of a day, 90% known", taken[1], alone, unit="s", better="lower", peer_name="encoding all of it")
-    measures.add("share of encoding all", taken[1] / alone, 0.2, unit="share", better="lower", peer_name="the bar")
+    measures.add(
+        "seconds of a day, 90% known",
+        taken[1],
+        alone,
+        unit="s",
+        better="lower",
+        peer_name="encoding all of it",
+    )
+    measures.add(
+        "share of encoding all", taken[1] / alone, 0.2, unit="share", better="lower", peer_name="the bar"
+    )
 
 
 def main() -> None:
     """Run it all."""
-    arguments = bench_arguments("Matching tag phrases: the matchers, Spark's approxSimilarityJoin, growth, and a day's whole cost.")
+    arguments = bench_arguments(
+        "Matching tag phrases: the matchers, Spark's approxSimilarityJoin, growth, and a day's whole cost."
+    )
     measures = Measures("Matching tag phrases", arguments.json)
     quiet = {"spark.driver.memory": DRIVER_MEMORY, "spark.ui.showConsoleProgress": "false"}
     spark = spark_session("phrases benchmark", master=f"local[{CORES}]", extra=quiet)
@@ -291,7 +387,13 @@ def main() -> None:
         else:
             seconds = matchers(measures, spark, scratch, {"all": 1_000_000, "datasketch": 100_000})
             against_plain(measures, spark, scratch, [30_000, 80_000, 100_000, 200_000], PLAIN_LIMIT_S)
-            growth(measures, spark, scratch, (1_000_000, seconds), [(3_000_000, 10_000_000), (10_000_000, 10_000_000)])
+            growth(
+                measures,
+                spark,
+                scratch,
+                (1_000_000, seconds),
+                [(3_000_000, 10_000_000), (10_000_000, 10_000_000)],
+            )
             whole_days(measures, spark, scratch, 200_000)
     spark.stop()
     measures.finish()

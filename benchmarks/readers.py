@@ -1,6 +1,8 @@
-"""MIND's lines as a recommender's training data, in memory: what parsing and staging make of them by way of tables, without Spark.
+"""MIND's lines as a recommender's training data, in memory: what parsing and staging make of them by way of
+tables, without Spark.
 
-For benchmarks that train on many cuts of one world. Attributes, indices, histories and candidates are as `training.staging` has them.
+For benchmarks that train on many cuts of one world. Attributes, indices, histories and candidates are as
+`training.staging` has them.
 """
 
 import json
@@ -34,7 +36,8 @@ class Article:
 
 @dataclass(frozen=True)
 class Shown:
-    """A line of behaviors.tsv: the user, the earlier clicks, latest first, and the candidates that are not among them."""
+    """A line of behaviors.tsv: the user, the earlier clicks, latest first, and the candidates that are not
+    among them."""
 
     user: str
     history: tuple[str, ...]
@@ -52,15 +55,20 @@ def articles_of(lines: Iterable[str]) -> list[Article]:
     """The articles of news.tsv, each once, by id."""
     found: dict[str, Article] = {}
     for line in lines:
-        news_id, category, subcategory, title, abstract, _, of_title, of_abstract = line.rstrip("\n").split("\t")
-        entities = [entity for column in (of_title, of_abstract) for entity in (json.loads(column) if column else [])]
+        news_id, category, subcategory, title, abstract, _, of_title, of_abstract = line.rstrip("\n").split(
+            "\t"
+        )
+        entities = [
+            entity for column in (of_title, of_abstract) for entity in (json.loads(column) if column else [])
+        ]
         entity = entities[0]["WikidataId"] if entities else None
         found[news_id] = Article(news_id, category or None, subcategory or None, entity, title, abstract)
     return [found[news_id] for news_id in sorted(found)]
 
 
 def shown_of(lines: Iterable[str], articles: Iterable[Article]) -> list[Shown]:
-    """The impressions of behaviors.tsv whose candidates are labelled; what is no known article is left out."""
+    """The impressions of behaviors.tsv whose candidates are labelled; what is no known article is left
+    out."""
     # One string for each id and one tuple for each history, however often they are read.
     known = {article.news_id: article.news_id for article in articles}
     histories: dict[str, tuple[str, ...]] = {}
@@ -70,16 +78,25 @@ def shown_of(lines: Iterable[str], articles: Iterable[Article]) -> list[Shown]:
         before = history.split()
         clicked = set(before)
         pairs = [candidate.rsplit("-", 1) for candidate in shown.split()]
-        kept = [(known[news_id], int(label)) for news_id, label in pairs if news_id not in clicked and news_id in known]
+        kept = [
+            (known[news_id], int(label))
+            for news_id, label in pairs
+            if news_id not in clicked and news_id in known
+        ]
         if history not in histories:
-            histories[history] = tuple(known[news_id] for news_id in before[::-1][:MAX_HISTORY] if news_id in known)
+            histories[history] = tuple(
+                known[news_id] for news_id in before[::-1][:MAX_HISTORY] if news_id in known
+            )
         if kept:
             found.append(Shown(user, histories[history], *zip(*kept, strict=True)))
     return found
 
 
 def training_data(
-    articles: Sequence[Article], vectors: npt.NDArray[np.float32], roles: Sequence[Sequence[Shown]], folder: Path
+    articles: Sequence[Article],
+    vectors: npt.NDArray[np.float32],
+    roles: Sequence[Sequence[Shown]],
+    folder: Path,
 ) -> tuple[TrainingData, Impressions]:
     """What a trainer takes, and the impressions of the test.
 
@@ -94,7 +111,9 @@ def training_data(
     order = sorted(range(len(articles)), key=lambda i: (articles[i].news_id not in met, articles[i].news_id))
     place = {articles[i].news_id: number for number, i in enumerate(order)}
     known = {shown.user for shown in train if any(shown.labels)}
-    users = sorted({shown.user for role in roles for shown in role}, key=lambda user: (user not in known, user))
+    users = sorted(
+        {shown.user for role in roles for shown in role}, key=lambda user: (user not in known, user)
+    )
     user_place = {user: number for number, user in enumerate(users)}
     lists: dict[tuple[str, ...], int] = {(): 0}
     latest = np.zeros(len(users), np.int32)
@@ -125,7 +144,9 @@ def training_data(
     return TrainingData(catalogue, _click_files(of_train, folder), of_train, of_valid), of_test
 
 
-def _impressions(role: Sequence[Shown], users: dict[str, int], lists: dict[tuple[str, ...], int], place: dict[str, int]) -> Impressions:
+def _impressions(
+    role: Sequence[Shown], users: dict[str, int], lists: dict[tuple[str, ...], int], place: dict[str, int]
+) -> Impressions:
     return Impressions(
         users=np.array([users[shown.user] for shown in role], np.int32),
         articles=np.array([place[news_id] for shown in role for news_id in shown.candidates], np.int32),
@@ -142,7 +163,9 @@ def _click_files(impressions: Impressions, folder: Path) -> list[str]:
     skips = np.bincount(owner[impressions.labels == 0], minlength=len(impressions.users))
     clicks = np.flatnonzero(impressions.labels == 1)
     files = []
-    for low, width in zip((-1, *CLICK_WIDTHS), (*CLICK_WIDTHS, max(CLICK_WIDTHS[-1], int(skips.max()))), strict=True):
+    for low, width in zip(
+        (-1, *CLICK_WIDTHS), (*CLICK_WIDTHS, max(CLICK_WIDTHS[-1], int(skips.max()))), strict=True
+    ):
         mine = clicks[(skips[owner[clicks]] > low) & (skips[owner[clicks]] <= width)]
         if not len(mine):
             continue
@@ -157,7 +180,9 @@ def _click_files(impressions: Impressions, folder: Path) -> list[str]:
             "history": impressions.histories[owner[mine]],
             "clicked": impressions.articles[mine],
             "skip_count": skips[owner[mine]].astype(np.int32),
-            "skips": pa.ListArray.from_arrays(np.arange(0, table.size + 1, width, dtype=np.int32), table.ravel()),
+            "skips": pa.ListArray.from_arrays(
+                np.arange(0, table.size + 1, width, dtype=np.int32), table.ravel()
+            ),
         }
         files.append(str(folder / f"clicks-{width:05}.parquet"))
         pq.write_table(pa.table(columns), files[-1], row_group_size=CLICKS_PER_ROW_GROUP)

@@ -1,7 +1,9 @@
-"""What recommenders are worth on generated news: content, dssm and nrms on users and articles that training never saw.
+"""What recommenders are worth on generated news: content, dssm and nrms on users and articles that training
+never saw.
 
-Half of dev's users are new, and dev is later than train. The peer is the true latent taste, which no model can know: ranking by
-it is what a perfect reading of histories would reach; popularity and chance decide the rest of the clicks.
+Half of dev's users are new, and dev is later than train. The peer is the true latent taste, which no model
+can know: ranking by it is what a perfect reading of histories would reach; popularity and chance decide the
+rest of the clicks.
 """
 
 import os
@@ -29,13 +31,25 @@ MODELS = ("zero-shot", "mf", "content", "dssm", "nrms")
 
 def taste_auc(spark: SparkSession, data: Path, lake: Lakehouse) -> dict[str, float]:
     """AUC of ranking dev by the true taste, by group of users as in model_comparison."""
-    truth = spark.read.parquet(str(data / "truth" / "impressions_dev*.parquet")).select("impression_id", "affinity")
+    truth = spark.read.parquet(str(data / "truth" / "impressions_dev*.parquet")).select(
+        "impression_id", "affinity"
+    )
     dev = lake.read("impressions").where("split = 'dev'").groupBy("impression_id")
     shown = dev.agg(
-        F.array_sort(F.collect_list(F.struct("position", F.col("clicked").cast("int").alias("label"))))["label"].alias("labels")
+        F.array_sort(F.collect_list(F.struct("position", F.col("clicked").cast("int").alias("label"))))[
+            "label"
+        ].alias("labels")
     )
-    clicks = lake.read("click_history").where("split = 'dev'").select("impression_id", F.size("news_ids").alias("clicks_before"))
-    rows = shown.join(truth, on="impression_id", how="inner").join(clicks, on="impression_id", how="inner").toArrow()
+    clicks = (
+        lake.read("click_history")
+        .where("split = 'dev'")
+        .select("impression_id", F.size("news_ids").alias("clicks_before"))
+    )
+    rows = (
+        shown.join(truth, on="impression_id", how="inner")
+        .join(clicks, on="impression_id", how="inner")
+        .toArrow()
+    )
     labels, affinity = (rows[name].combine_chunks() for name in ("labels", "affinity"))
     offsets = np.concatenate(([0], np.cumsum(pc.list_value_length(labels).to_numpy())))
     found = impression_metrics(affinity.flatten().to_numpy(), labels.flatten().to_numpy(), offsets)
@@ -45,13 +59,23 @@ def taste_auc(spark: SparkSession, data: Path, lake: Lakehouse) -> dict[str, flo
 
 def main() -> None:
     """Generate, parse, encode, train, compare."""
-    arguments = bench_arguments("Recommenders: AUC on new users and articles, against the true taste.", impressions=200_000)
+    arguments = bench_arguments(
+        "Recommenders: AUC on new users and articles, against the true taste.", impressions=200_000
+    )
     size = 6_000 if arguments.small else arguments.impressions
     models = ("zero-shot", "mf", "content", "dssm") if arguments.small else MODELS
     spec = GeneratorSpec(
-        articles=max(1_200, size // 10), users=size // 7, impressions=size, new_users=0.5, body_share=0.0, short_texts=0, seed=2
+        articles=max(1_200, size // 10),
+        users=size // 7,
+        impressions=size,
+        new_users=0.5,
+        body_share=0.0,
+        short_texts=0,
+        seed=2,
     )
-    spark = spark_session("recommenders benchmark", master=f"local[{CORES}]", extra={"spark.ui.showConsoleProgress": "false"})
+    spark = spark_session(
+        "recommenders benchmark", master=f"local[{CORES}]", extra={"spark.ui.showConsoleProgress": "false"}
+    )
     spark.sparkContext.setLogLevel("ERROR")
     with tempfile.TemporaryDirectory() as name:
         data = Path(name) / "mind"
@@ -65,21 +89,50 @@ def main() -> None:
             run = run_job(job, lake, options)
             print(f"{job.__name__}: {run.seconds:.0f} s: {run.summary()}", flush=True)
         truth = taste_auc(spark, data, lake)
-        auc = {(row["model"], row["users"]): row["value"] for row in lake.read("model_comparison").where("metric = 'auc'").collect()}
+        auc = {
+            (row["model"], row["users"]): row["value"]
+            for row in lake.read("model_comparison").where("metric = 'auc'").collect()
+        }
     spark.stop()
-    print(f"ranking by the true taste: AUC {truth['all']:.4f}, users with five or more earlier clicks {truth['at_least_5_clicks']:.4f}")
+    print(
+        f"ranking by the true taste: AUC {truth['all']:.4f}, users with five or more earlier clicks"
+        f" {truth['at_least_5_clicks']:.4f}"
+    )
     measures = Measures(f"Recommenders, {size:,} impressions", arguments.json)
-    # mf knows users and articles by id alone: without context it is at chance on what training never saw, as the tutorial's is.
+    # mf knows users and articles by id alone: without context it is at chance on what training never saw, as
+    # the tutorial's is.
     beside_zero_shot = [model for model in models if model != "zero-shot"]
     beside_zero_shot += [f"{model}{WITH_CONTEXT}" for model in models]
     for model in beside_zero_shot:
-        measures.add(f"AUC of {model}", auc[model, "all"], auc["zero-shot", "all"], unit="AUC", better="higher", peer_name="zero-shot")
+        measures.add(
+            f"AUC of {model}",
+            auc[model, "all"],
+            auc["zero-shot", "all"],
+            unit="AUC",
+            better="higher",
+            peer_name="zero-shot",
+        )
     for model in [model for model in models if model in ("dssm", "nrms")]:
-        measures.add(f"AUC of {model}", auc[model, "all"], auc["content", "all"], unit="AUC", better="higher", peer_name="content")
-        # With context: popularity and age of the candidates, known at the moment of showing. The true taste knows neither.
+        measures.add(
+            f"AUC of {model}",
+            auc[model, "all"],
+            auc["content", "all"],
+            unit="AUC",
+            better="higher",
+            peer_name="content",
+        )
+        # With context: popularity and age of the candidates, known at the moment of showing. The true taste
+        # knows neither.
         for shown in (model, f"{model}{WITH_CONTEXT}"):
             share, whole = auc[shown, "at_least_5_clicks"] - 0.5, truth["at_least_5_clicks"] - 0.5
-            measures.add(f"AUC - 0.5 of {shown}, 5 clicks and more", share, whole, unit="AUC", better="higher", peer_name="true taste")
+            measures.add(
+                f"AUC - 0.5 of {shown}, 5 clicks and more",
+                share,
+                whole,
+                unit="AUC",
+                better="higher",
+                peer_name="true taste",
+            )
     measures.finish()
 
 

@@ -1,8 +1,10 @@
-"""How the hourly and the daily run grow with the world: 1, 4 and 16 times the articles, users and impressions, on this machine.
+"""How the hourly and the daily run grow with the world: 1, 4 and 16 times the articles, users and
+impressions, on this machine.
 
-Each world is generated and brought up to its last day first. Then the daily and the hourly run of that day are measured, job by job:
-seconds, rows, Spark tasks, bytes shuffled and spilled, and the peak memory of the driver's JVM and of all Python workers together. The last
-column is the growth of the time per row over the smallest world: 1 is linear growth, less is better, and what is above 1.3 is marked.
+Each world is generated and brought up to its last day first. Then the daily and the hourly run of that day
+are measured, job by job: seconds, rows, Spark tasks, bytes shuffled and spilled, and the peak memory of the
+driver's JVM and of all Python workers together. The last column is the growth of the time per row over the
+smallest world: 1 is linear growth, less is better, and what is above 1.3 is marked.
 
     python benchmarks/scale.py                  # 1, 4 and 16 times (hours)
     python benchmarks/scale.py --small          # 1 and 2 times a tiny world
@@ -47,7 +49,8 @@ class Measured:
     Attributes:
         window: when it ran, and its rows.
         cost: what Spark's event log says of it.
-        driver_mib, workers_mib: peak resident memory while it ran; pages that forked workers share are counted once per worker.
+        driver_mib, workers_mib: peak resident memory while it ran; pages that forked workers share are
+            counted once per worker.
     """
 
     window: Window
@@ -62,7 +65,8 @@ class Measured:
 
 
 class Memory:
-    """Watches, while the block runs, what the driver's JVM holds and what all Python processes below this one hold."""
+    """Watches, while the block runs, what the driver's JVM holds and what all Python processes below this one
+    hold."""
 
     def __enter__(self) -> Self:
         self.seen: list[tuple[float, float, float]] = []
@@ -78,7 +82,9 @@ class Memory:
     def peak(self, window: Window) -> tuple[float, float]:
         """Of the driver's JVM and of the workers, in MiB."""
         during = [(jvm, workers) for at, jvm, workers in self.seen if window.start <= at <= window.end]
-        return max((jvm for jvm, _ in during), default=0.0), max((workers for _, workers in during), default=0.0)
+        return max((jvm for jvm, _ in during), default=0.0), max(
+            (workers for _, workers in during), default=0.0
+        )
 
     def _watch(self) -> None:
         me = psutil.Process()
@@ -94,12 +100,17 @@ class Memory:
 
 def world(factor: int, small: bool) -> GeneratorSpec:
     """So many times the smallest one."""
-    size = {"articles": 500, "users": 50, "impressions": 500} if small else {"articles": 2_000, "users": 500, "impressions": 5_000}
+    size = (
+        {"articles": 500, "users": 50, "impressions": 500}
+        if small
+        else {"articles": 2_000, "users": 500, "impressions": 5_000}
+    )
     return GeneratorSpec(**{name: n * factor for name, n in size.items()}, short_texts=0, truth=False, seed=3)  # type: ignore[arg-type]
 
 
 def prepare(lake: Lakehouse, data: Path, spec: GeneratorSpec) -> None:
-    """Everything up to the day before: articles with vectors, and the readers' profiles of all that they read."""
+    """Everything up to the day before: articles with vectors, and the readers' profiles of all that they
+    read."""
     generate(lake.spark, str(data), spec)
     steps: tuple[tuple[Callable[..., None], dict[str, Any]], ...] = (
         (parse_behaviors, {"train": [str(data / "train")], "dev": [str(data / "dev")]}),
@@ -129,7 +140,9 @@ def measured(spec: GeneratorSpec, folder: Path) -> dict[str, Measured]:
         windows = windows_of(lake)[before:]
     found = costs(events(folder), windows)
     kept = [window for window in windows if not window.job.startswith("run_pipeline")]
-    return {window.job: Measured(window, found.get(window.job, Cost()), *memory.peak(window)) for window in kept}
+    return {
+        window.job: Measured(window, found.get(window.job, Cost()), *memory.peak(window)) for window in kept
+    }
 
 
 def told(worlds: Mapping[int, Mapping[str, Measured]]) -> str:
@@ -137,14 +150,23 @@ def told(worlds: Mapping[int, Mapping[str, Measured]]) -> str:
     first = worlds[min(worlds)]
     names = ("world", "seconds", "rows", "tasks", "shuffled", "spilled", "driver", "workers", "growth")
     units = ("", "", "", "", "MiB", "MiB", "MiB", "MiB", "per row")
-    lines = [f"{name:28} " + " ".join(f"{cell:>9}" for cell in cells) for name, cells in (("job", names), ("", units))]
+    lines = [
+        f"{name:28} " + " ".join(f"{cell:>9}" for cell in cells)
+        for name, cells in (("job", names), ("", units))
+    ]
     for job in first:
         for factor, jobs in sorted(worlds.items()):
             if (one := jobs.get(job)) is None:
                 continue
             growth = one.per_row / first[job].per_row
             mib = (one.cost.shuffled / 2**20, one.cost.spilled / 2**20, one.driver_mib, one.workers_mib)
-            cells = [f"{factor}x", f"{one.window.seconds:.1f}", f"{one.window.rows:,}", f"{one.cost.tasks:,}", *(f"{n:,.1f}" for n in mib)]
+            cells = [
+                f"{factor}x",
+                f"{one.window.seconds:.1f}",
+                f"{one.window.rows:,}",
+                f"{one.cost.tasks:,}",
+                *(f"{n:,.1f}" for n in mib),
+            ]
             cells.append(f"{growth:.2f}{' !' if growth > LINEAR else ''}")
             lines.append(f"{job:28} " + " ".join(f"{cell:>9}" for cell in cells))
     return "\n".join(lines)
@@ -152,7 +174,9 @@ def told(worlds: Mapping[int, Mapping[str, Measured]]) -> str:
 
 def main() -> None:
     """Run the worlds one after the other, and print the table."""
-    parser = bench_parser("Growth of the hourly and the daily run with the number of articles, users and impressions.")
+    parser = bench_parser(
+        "Growth of the hourly and the daily run with the number of articles, users and impressions."
+    )
     given = parser.parse_args()
     worlds = {}
     for factor in (1, 2) if given.small else (1, 4, 16):

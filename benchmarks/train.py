@@ -1,6 +1,8 @@
-"""Training, on 100,000 clicks: feeding alone, whole epochs with evaluation, and the share of them spent waiting for data.
+"""Training, on 100,000 clicks: feeding alone, whole epochs with evaluation, and the share of them spent
+waiting for data.
 
-The content model stands against the tutorial's way; nrms against a MIND iterator, a DataLoader, and itself in one process.
+The content model stands against the tutorial's way; nrms against a MIND iterator, a DataLoader, and itself in
+one process.
 """
 
 import tempfile

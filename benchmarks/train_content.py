@@ -1,9 +1,11 @@
-"""Training of the content model: whole epochs with evaluation, ours against the way of the tutorial, on the same 100,000 clicks.
+"""Training of the content model: whole epochs with evaluation, ours against the way of the tutorial, on the
+same 100,000 clicks.
 
-The tutorial's way (Vespa's news tutorial, part 4), re-written small from its description: impressions are Python lists; an epoch
-appends its examples to lists one by one, goes through a DataLoader over them, and is judged by a loop over impressions that calls
-the model and scikit-learn's roc_auc_score for each. Same data, same layers, same optimizer and batch size in both; the peer uses
-whichever of one thread and all threads makes its steps faster.
+The tutorial's way (Vespa's news tutorial, part 4), re-written small from its description: impressions are
+Python lists; an epoch appends its examples to lists one by one, goes through a DataLoader over them, and is
+judged by a loop over impressions that calls the model and scikit-learn's roc_auc_score for each. Same data,
+same layers, same optimizer and batch size in both; the peer uses whichever of one thread and all threads
+makes its steps faster.
 """
 
 import os
@@ -39,19 +41,30 @@ SKIPS = 4
 
 
 def staged_folders(folder: Path, count: int) -> tuple[Staged, Staged]:
-    """So many generated impressions, staged as the job stages them. The articles' vectors are noise: speed does not depend on them."""
-    spec = GeneratorSpec(articles=count // 4, users=count // 7, impressions=count, body_share=0.0, short_texts=0, truth=False)
+    """So many generated impressions, staged as the job stages them. The articles' vectors are noise: speed
+    does not depend on them."""
+    spec = GeneratorSpec(
+        articles=count // 4, users=count // 7, impressions=count, body_share=0.0, short_texts=0, truth=False
+    )
     spark = spark_session("newslake benchmark: train", master="local[*]", extra={"spark.ui.enabled": "false"})
     spark.sparkContext.setLogLevel("ERROR")
     generate(spark, str(folder / "mind"), spec)
     impressions, history = (read(spark, folder / "mind") for read in (_impressions, _history))
-    columns = "news_id string, category string, subcategory string, title string, abstract string, url string, entities string"
+    columns = (
+        "news_id string, category string, subcategory string, title string, abstract string, url string,"
+        " entities string"
+    )
     files = [str(folder / "mind" / split / "news*.tsv") for split in ("train", "dev")]
     news = spark.read.csv(files, sep="\t", quote="", schema=columns).dropDuplicates(["news_id"])
-    entity = F.struct(F.lit("title").alias("field"), F.get_json_object("entities", "$[0].WikidataId").alias("wikidata_id"))
+    entity = F.struct(
+        F.lit("title").alias("field"), F.get_json_object("entities", "$[0].WikidataId").alias("wikidata_id")
+    )
     news = news.withColumn("entities", F.array(entity))
     staged = stage(folder / "staging", impressions, history, news, roles=BySplit(), max_skips=300)
-    numbers = F.transform(F.sequence(F.lit(1), F.lit(VECTOR_SIZE)), lambda i: (F.xxhash64("news_id", i) / F.lit(2.0**63)).cast("float"))
+    numbers = F.transform(
+        F.sequence(F.lit(1), F.lit(VECTOR_SIZE)),
+        lambda i: (F.xxhash64("news_id", i) / F.lit(2.0**63)).cast("float"),
+    )
     embeddings = news.select("news_id", F.lit("noise").alias("encoder_id"), numbers.alias("embedding"))
     vectors = stage_vectors(staged, spark, embeddings, encoder_id="noise")
     spark.stop()  # training is measured without it
@@ -79,7 +92,9 @@ def _history(spark: SparkSession, folder: Path) -> DataFrame:
     clicked = F.split(F.coalesce("history", F.lit("")), " ")
     known = F.filter(clicked, lambda news_id: news_id != "")
     occurred = F.to_timestamp("time", "M/d/yyyy h:mm:ss a").alias("occurred_at")
-    return _behaviors(spark, folder).select("split", "impression_id", "user_id", occurred, known.alias("news_ids"))
+    return _behaviors(spark, folder).select(
+        "split", "impression_id", "user_id", occurred, known.alias("news_ids")
+    )
 
 
 @dataclass
@@ -106,9 +121,17 @@ class PlainContentModel(nn.Module):
         self.from_text = nn.Linear(VECTOR_SIZE, DIM)
         self.joined = nn.Linear(5 * DIM, DIM)
 
-    def forward(self, users: Tensor, articles: Tensor, categories: Tensor, subcategories: Tensor, entities: Tensor) -> Tensor:
+    def forward(
+        self, users: Tensor, articles: Tensor, categories: Tensor, subcategories: Tensor, entities: Tensor
+    ) -> Tensor:
         text = torch.sigmoid(self.from_text(self.text(articles)))
-        parts = (self.article(articles), text, self.category(categories), self.subcategory(subcategories), self.entity(entities))
+        parts = (
+            self.article(articles),
+            text,
+            self.category(categories),
+            self.subcategory(subcategories),
+            self.entity(entities),
+        )
         return torch.sigmoid((self.user(users) * torch.sigmoid(self.joined(torch.cat(parts, 1)))).sum(1))
 
 
@@ -128,7 +151,9 @@ class Peer:
         columns: list[list[int]] = [[], [], [], [], [], []]
         for impression in self.train:
             clicked = [a for a, label in zip(impression.articles, impression.labels, strict=True) if label]
-            skipped = [a for a, label in zip(impression.articles, impression.labels, strict=True) if not label]
+            skipped = [
+                a for a, label in zip(impression.articles, impression.labels, strict=True) if not label
+            ]
             for click in clicked:
                 self._append(columns, impression.user, click, 1)
                 for skip in self.random.sample(skipped, min(SKIPS, len(skipped))):
@@ -154,11 +179,19 @@ class Peer:
                 if not 0 < sum(impression.labels) < len(impression.labels):
                     continue
                 articles = impression.articles
-                attributes = [torch.LongTensor([values[article] for article in articles]) for values in self.attributes]
-                scores = self.model(torch.LongTensor([impression.user] * len(articles)), torch.LongTensor(articles), *attributes).numpy()
+                attributes = [
+                    torch.LongTensor([values[article] for article in articles]) for values in self.attributes
+                ]
+                scores = self.model(
+                    torch.LongTensor([impression.user] * len(articles)),
+                    torch.LongTensor(articles),
+                    *attributes,
+                ).numpy()
                 labels = np.array(impression.labels)
                 ranked = labels[np.argsort(scores)[::-1]]
-                found.append((roc_auc_score(labels, scores), _mrr(ranked), _ndcg(ranked, 5), _ndcg(ranked, 10)))
+                found.append(
+                    (roc_auc_score(labels, scores), _mrr(ranked), _ndcg(ranked, 5), _ndcg(ranked, 10))
+                )
         return float(np.mean([metrics[0] for metrics in found]))
 
     def choose_threads(self) -> None:
@@ -177,7 +210,9 @@ class Peer:
 def _plain(impressions: Impressions) -> list[PlainImpression]:
     parts = zip(impressions.users, impressions.offsets[:-1], impressions.offsets[1:], strict=True)
     return [
-        PlainImpression(int(user), impressions.articles[start:end].tolist(), impressions.labels[start:end].tolist())
+        PlainImpression(
+            int(user), impressions.articles[start:end].tolist(), impressions.labels[start:end].tolist()
+        )
         for user, start, end in parts
     ]
 
@@ -210,7 +245,11 @@ def measure_peer(data: TrainingData) -> dict[str, float]:
         peer.step(batch)
     middle = time.perf_counter()
     train_auc, valid_auc = peer.evaluate(peer.train), peer.evaluate(peer.valid)
-    print(f"peer: {torch.get_num_threads()} threads, after one epoch AUC train {train_auc:.4f}, valid {valid_auc:.4f}", flush=True)
+    print(
+        f"peer: {torch.get_num_threads()} threads, after one epoch AUC train {train_auc:.4f}, valid"
+        f" {valid_auc:.4f}",
+        flush=True,
+    )
     end = time.perf_counter()
     return {**found, "epoch": end - start, "evaluation": end - middle}
 
@@ -247,8 +286,27 @@ def measure(measures: Measures, data: TrainingData, *, small: bool) -> None:
     peer = measure_peer(data)
     examples, shown = ours["examples"], len(data.train.users) + len(data.valid.users)
     peer_name = "the tutorial's way"
-    for name, part in (("content: whole epochs with evaluation", "epoch"), ("content: feeding alone", "feeding")):
-        measures.add(name, examples / ours[part], examples / peer[part], unit="examples/s", better="higher", peer_name=peer_name)
+    for name, part in (
+        ("content: whole epochs with evaluation", "epoch"),
+        ("content: feeding alone", "feeding"),
+    ):
+        measures.add(
+            name,
+            examples / ours[part],
+            examples / peer[part],
+            unit="examples/s",
+            better="higher",
+            peer_name=peer_name,
+        )
     evaluated = (shown / ours["evaluation"], shown / peer["evaluation"])
-    measures.add("content: evaluation alone", *evaluated, unit="impressions/s", better="higher", peer_name=peer_name)
-    measures.add("content: waiting for data", ours["wait_share"], 0.15, unit="of the epoch", better="lower", peer_name="the bound")
+    measures.add(
+        "content: evaluation alone", *evaluated, unit="impressions/s", better="higher", peer_name=peer_name
+    )
+    measures.add(
+        "content: waiting for data",
+        ours["wait_share"],
+        0.15,
+        unit="of the epoch",
+        better="lower",
+        peer_name="the bound",
+    )

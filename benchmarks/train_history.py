@@ -1,11 +1,14 @@
-"""Feeding and training of nrms: clicks with their histories, against the recommenders project's way and a plain DataLoader.
+"""Feeding and training of nrms: clicks with their histories, against the recommenders project's way and a
+plain DataLoader.
 
 Peers, on the same impressions:
-- The iterator of the recommenders project for MIND, re-written small: the lines of behaviors.tsv become lists of indices once, and
-  every epoch a Python loop over lines parts clicks from skips, samples, looks up the words of the titles of candidates and history
-  (as its models read them: 30 words a title), and turns a batch's lists into arrays.
+- The iterator of the recommenders project for MIND, re-written small: the lines of behaviors.tsv become lists
+  of indices once, and every epoch a Python loop over lines parts clicks from skips, samples, looks up the
+  words of the titles of candidates and history (as its models read them: 30 words a title), and turns a
+  batch's lists into arrays.
 - A PyTorch DataLoader over the same staged Parquet, read into memory, one click an item, without workers.
-Whole epochs are trained in one process and in two (one thread each, gloo, by Spark's TorchDistributor), epochs judged by the first.
+Whole epochs are trained in one process and in two (one thread each, gloo, by Spark's TorchDistributor),
+epochs judged by the first.
 """
 
 import os
@@ -37,7 +40,8 @@ HISTORY, SKIPS, BATCH, TITLE = 50, 4, 128, 30
 
 
 class MindIterator:
-    """The recommenders project's way: lines to lists, and in every epoch a loop over lines, their candidates and their clicks."""
+    """The recommenders project's way: lines to lists, and in every epoch a loop over lines, their candidates
+    and their clicks."""
 
     def __init__(self, folder: Path) -> None:
         self.places: dict[str, int] = {}
@@ -55,11 +59,15 @@ class MindIterator:
             _, _, _, history, shown = line.split("\t")
             clicked_before = [self.places[news_id] for news_id in history.split()][-HISTORY:]
             candidates = [candidate.split("-") for candidate in shown.split()]
-            of_line = [self.places[news_id] for news_id, _ in candidates], [int(label) for _, label in candidates]
+            of_line = (
+                [self.places[news_id] for news_id, _ in candidates],
+                [int(label) for _, label in candidates],
+            )
             self.lines.append(([0] * (HISTORY - len(clicked_before)) + clicked_before, *of_line))
 
     def batches(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """One epoch's batches: the words of the history's titles (n, HISTORY, TITLE), and of the candidates' (n, 1 + SKIPS, TITLE)."""
+        """One epoch's batches: the words of the history's titles (n, HISTORY, TITLE), and of the candidates'
+        (n, 1 + SKIPS, TITLE)."""
         histories: list[np.ndarray] = []
         candidates: list[np.ndarray] = []
         for place in np.random.permutation(len(self.lines)):
@@ -71,7 +79,9 @@ class MindIterator:
                 else:
                     skips.append(article)
             for click in clicks:
-                drawn = random.sample(skips if len(skips) >= SKIPS else skips * (SKIPS // len(skips) + 1), SKIPS)
+                drawn = random.sample(
+                    skips if len(skips) >= SKIPS else skips * (SKIPS // len(skips) + 1), SKIPS
+                )
                 candidates.append(self.titles[[click, *drawn]])
                 histories.append(self.titles[history])
                 if len(histories) == BATCH:
@@ -131,32 +141,66 @@ def together(master: str, staged: Staged, vectors: Staged, settings: TrainSettin
     return load_checkpoint(file, model, torch.optim.Adam(model.parameters()))
 
 
-def measure(measures: Measures, folder: Path, folders: tuple[Staged, Staged], data: TrainingData, *, small: bool) -> None:
+def measure(
+    measures: Measures, folder: Path, folders: tuple[Staged, Staged], data: TrainingData, *, small: bool
+) -> None:
     """Feed and train each way, add to the table."""
     torch.set_num_threads(1)
     measure_feeding(measures, folder, data)
     settings = settings_for("nrms", seed=0, skips=SKIPS, epochs=1, patience=1, history=HISTORY)
     # The default, and the batch of which two processes' halves are as large as that.
     for batch_size in (settings.batch_size,) if small else (settings.batch_size, 2 * settings.batch_size):
-        measure_processes(measures, folder, folders, data, replace(settings, batch_size=batch_size), rounds=1 if small else 3)
+        measure_processes(
+            measures,
+            folder,
+            folders,
+            data,
+            replace(settings, batch_size=batch_size),
+            rounds=1 if small else 3,
+        )
 
 
 def measure_processes(
-    measures: Measures, folder: Path, folders: tuple[Staged, Staged], data: TrainingData, settings: TrainSettings, *, rounds: int
+    measures: Measures,
+    folder: Path,
+    folders: tuple[Staged, Staged],
+    data: TrainingData,
+    settings: TrainSettings,
+    *,
+    rounds: int,
 ) -> None:
-    """One process and two in turn, an epoch each, by the sum of the rounds: what else a machine does falls on both."""
+    """One process and two in turn, an epoch each, by the sum of the rounds: what else a machine does falls on
+    both."""
     ones, twos, of_size = [], [], f"batches of {settings.batch_size}"
     for number in range(rounds):
-        ones.append(train(data, settings, device="cpu", threads=1, progress=lambda text: print(f"one process: {text}", flush=True)))
+        ones.append(
+            train(
+                data,
+                settings,
+                device="cpu",
+                threads=1,
+                progress=lambda text: print(f"one process: {text}", flush=True),
+            )
+        )
         checkpoint = folder / f"two-{settings.batch_size}-{number}.pt"
         twos.append(together("local[2]", *folders, replace(settings, processes=2), checkpoint))
         ratio = ones[-1].seconds / twos[-1].seconds
-        print(f"{of_size}: {ones[-1].seconds:.1f} s, two processes {twos[-1].seconds:.1f} s: {ratio:.2f}x", flush=True)
+        print(
+            f"{of_size}: {ones[-1].seconds:.1f} s, two processes {twos[-1].seconds:.1f} s: {ratio:.2f}x",
+            flush=True,
+        )
     one, two = (sum(run.seconds for run in runs) for runs in (ones, twos))
     waited, clicks = sum(run.waited for run in ones), rounds * int(data.train.labels.sum())
     aucs = [runs[-1].metrics[-1].ranking.auc or 0.0 for runs in (ones, twos)]
     print(f"{of_size}, valid AUC: one process {aucs[0]:.4f}, two {aucs[1]:.4f}; {os.cpu_count()} cores")
-    measures.add(f"nrms: waiting for data, {of_size}", waited / one, 0.10, unit="of the epoch", better="lower", peer_name="the bound")
+    measures.add(
+        f"nrms: waiting for data, {of_size}",
+        waited / one,
+        0.10,
+        unit="of the epoch",
+        better="lower",
+        peer_name="the bound",
+    )
     measures.add(
         f"nrms: whole epochs, two processes, {of_size}",
         clicks / two,
@@ -176,11 +220,19 @@ def measure_feeding(measures: Measures, folder: Path, data: TrainingData) -> Non
     timed(our_feeding(data))  # the first read is of cold files
     ours, peer = timed(our_feeding(data)), timed(iterator.batches())
     loader = timed(iter(DataLoader(PlainDataset(data), batch_size=BATCH, shuffle=True)))
-    # Ours reads its files in every epoch; the iterator reads them once, keeps their lines as lists, and goes through those afterwards.
+    # Ours reads its files in every epoch; the iterator reads them once, keeps their lines as lists, and goes
+    # through those afterwards.
     peers = (
         ("an epoch from files", "MIND iterator", parsing + peer),
         ("an epoch", "MIND iterator, its lines in memory", peer),
         ("an epoch", "DataLoader, its clicks in memory", loader),
     )
     for what, name, seconds in peers:
-        measures.add(f"nrms: feeding {what} / {name}", clicks / ours, clicks / seconds, unit="clicks/s", better="higher", peer_name=name)
+        measures.add(
+            f"nrms: feeding {what} / {name}",
+            clicks / ours,
+            clicks / seconds,
+            unit="clicks/s",
+            better="higher",
+            peer_name=name,
+        )

@@ -1,14 +1,16 @@
 """What user vectors are worth: where a user's next clicked articles stand among all articles of that hour.
 
-Generated users read for train's six days; profiles, phrases and vectors are made as of the seventh, dev, and nothing of that day goes
-into them. For each click of dev, all articles that anybody was shown in the same hour are ranked for the user: by the
-likeness that ranks the newsfeed (ours: the highest of the cosines of the user's vectors, each times the root of its weight over that of
-the heaviest); by clicks before that hour (popularity); at random. A rank is given as the share of the hour's articles that stand before the
-clicked one, ties counting half: 0 is best, random gives 0.5. Nor can 0 be reached: what is clicked is chosen among some twenty articles
-that the user happened to be shown; whoever knew the generated users' true tastes would reach 0.35.
+Generated users read for train's six days; profiles, phrases and vectors are made as of the seventh, dev, and
+nothing of that day goes into them. For each click of dev, all articles that anybody was shown in the same
+hour are ranked for the user: by the likeness that ranks the newsfeed (ours: the highest of the cosines of the
+user's vectors, each times the root of its weight over that of the heaviest); by clicks before that hour
+(popularity); at random. A rank is given as the share of the hour's articles that stand before the clicked
+one, ties counting half: 0 is best, random gives 0.5. Nor can 0 be reached: what is clicked is chosen among
+some twenty articles that the user happened to be shown; whoever knew the generated users' true tastes would
+reach 0.35.
 
-The vectors are built twice: with the user's two heaviest topics for all of a user's phrases (the job's default), and with the topics of
-each phrase's tag group. `--seed` takes another world.
+The vectors are built twice: with the user's two heaviest topics for all of a user's phrases (the job's
+default), and with the topics of each phrase's tag group. `--seed` takes another world.
 """
 
 import os
@@ -32,16 +34,24 @@ CORES = len(os.sched_getaffinity(0))
 def share_before(scores: np.ndarray, wanted: int) -> float:
     """Share of the others that stand before one, ties counting half."""
     others = np.delete(scores, wanted)
-    return float(((others > scores[wanted]).sum() + 0.5 * (others == scores[wanted]).sum()) / max(len(others), 1))
+    return float(
+        ((others > scores[wanted]).sum() + 0.5 * (others == scores[wanted]).sum()) / max(len(others), 1)
+    )
 
 
 def ranks(lake: Lakehouse) -> dict[str, np.ndarray]:
     """The rank of each of dev's clicks by each way, over the users who have vectors."""
     articles, of_article, _ = matrix(lake.read("article_vectors"), "news_id")
-    mine = lake.read("user_vectors").where(F.col("as_of") == DEV_DAY).orderBy("user_id", "tag_group", "phrase_id")
+    mine = (
+        lake.read("user_vectors")
+        .where(F.col("as_of") == DEV_DAY)
+        .orderBy("user_id", "tag_group", "phrase_id")
+    )
     users, of_user, weights = matrix(mine, "user_id", "weight")
     place = {news_id: row for row, news_id in enumerate(articles)}
-    shown = lake.read("impressions").select("split", "user_id", "news_id", "clicked", F.date_trunc("hour", "occurred_at").alias("hour"))
+    shown = lake.read("impressions").select(
+        "split", "user_id", "news_id", "clicked", F.date_trunc("hour", "occurred_at").alias("hour")
+    )
     candidates = shown.toArrow().to_pandas().sort_values("hour", kind="stable")
     popularity = np.zeros(len(articles))
     clicks = candidates[(candidates["split"] == "train") & candidates["clicked"]]
@@ -64,7 +74,10 @@ def ranks(lake: Lakehouse) -> dict[str, np.ndarray]:
             found["popularity"].append(share_before(popularity[out], wanted))
             found["random"].append(share_before(draw.random(len(out)), wanted))
         np.add.at(popularity, [place[news_id] for news_id in clicked["news_id"] if news_id in place], 1.0)
-    print(f"{len(found['ours']):,} clicks of dev ranked; {without:,} of users without vectors, or of articles without one, left out")
+    print(
+        f"{len(found['ours']):,} clicks of dev ranked; {without:,} of users without vectors, or of articles"
+        " without one, left out"
+    )
     for name, values in found.items():
         print(f"{name:<16}{_told(np.asarray(values))}")
     return {name: np.asarray(values) for name, values in found.items()}
@@ -76,9 +89,13 @@ def _told(values: np.ndarray) -> str:
 
 def main() -> None:
     """Run it all."""
-    arguments = bench_arguments("User vectors: the mean rank of a user's next clicks among the articles of the hour.", seed=SEED)
+    arguments = bench_arguments(
+        "User vectors: the mean rank of a user's next clicks among the articles of the hour.", seed=SEED
+    )
     measures = Measures("User vectors", arguments.json)
-    spark = spark_session("user vectors benchmark", master=f"local[{CORES}]", extra={"spark.ui.showConsoleProgress": "false"})
+    spark = spark_session(
+        "user vectors benchmark", master=f"local[{CORES}]", extra={"spark.ui.showConsoleProgress": "false"}
+    )
     spark.sparkContext.setLogLevel("ERROR")
     with tempfile.TemporaryDirectory() as folder:
         lake = tables(spark, Path(folder), replace(world_spec(arguments.small), seed=arguments.seed))
@@ -88,11 +105,20 @@ def main() -> None:
             print(f"\ntopics of the {topics_of}:")
             found[topics_of] = ranks(lake)
     spark.stop()
-    print(f"\nthe tag group's topics less the user's: {_told(found['group']['ours'] - found['user']['ours'])}")
+    print(
+        f"\nthe tag group's topics less the user's: {_told(found['group']['ours'] - found['user']['ours'])}"
+    )
     mean = {name: float(values.mean()) for name, values in found["user"].items()}
     mean["the tag group's topics"] = float(found["group"]["ours"].mean())
     for peer in ("random", "popularity", "highest cosine", "the tag group's topics"):
-        measures.add(f"mean rank against {peer}", mean["ours"], mean[peer], unit="share before", better="lower", peer_name=peer)
+        measures.add(
+            f"mean rank against {peer}",
+            mean["ours"],
+            mean[peer],
+            unit="share before",
+            better="lower",
+            peer_name=peer,
+        )
     measures.finish()
 
 

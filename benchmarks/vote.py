@@ -1,10 +1,12 @@
-"""The vote's evidence on generated data with 15 % of the short texts labelled wrongly: what changes, and whether it is right.
+"""The vote's evidence on generated data with 15 % of the short texts labelled wrongly: what changes, and
+whether it is right.
 
-The jobs run as a user runs them, from files to tables: import_labels, encode_articles, reclassify_short_text, train_text_classifier. The
-truth comes from the generator alone. Long articles vote with the generator's scores, or (--own-scores) with those of our own classifier.
+The jobs run as a user runs them, from files to tables: import_labels, encode_articles, reclassify_short_text,
+train_text_classifier. The truth comes from the generator alone. Long articles vote with the generator's
+scores, or (--own-scores) with those of our own classifier.
 
-Of long articles title and abstract are encoded, a fifth of their tokens: what a vote needs is many confident articles near each text, and
-for the same time to encode this gives five times as many voters.
+Of long articles title and abstract are encoded, a fifth of their tokens: what a vote needs is many confident
+articles near each text, and for the same time to encode this gives five times as many voters.
 """
 
 import argparse
@@ -38,10 +40,14 @@ FIELDS = ("title", "abstract")
 
 def arguments() -> argparse.Namespace:
     """As every benchmark, --own-scores and --seed."""
-    parser = argparse.ArgumentParser(description="The vote on generated short texts: precision, recall, accuracies.")
+    parser = argparse.ArgumentParser(
+        description="The vote on generated short texts: precision, recall, accuracies."
+    )
     parser.add_argument("--small", action="store_true", help="as many texts as the built-in sample has")
     parser.add_argument("--json", type=Path, default=None, metavar="FILE", help="write the figures there too")
-    parser.add_argument("--own-scores", action="store_true", help="let our own long-text classifier choose who votes")
+    parser.add_argument(
+        "--own-scores", action="store_true", help="let our own long-text classifier choose who votes"
+    )
     parser.add_argument("--seed", type=int, default=0, help="of the generated world")
     return parser.parse_args()
 
@@ -52,8 +58,15 @@ def fill(spark: SparkSession, folder: Path, lake: Lakehouse, spec: GeneratorSpec
     # The stream's messages are articles with a class: import_labels takes them as they are, under its names.
     long = folder / "long.jsonl"
     texts = spark.read.json(str(folder / "articles*.jsonl"))
-    texts.select("news_id", "title", "abstract", "body", F.col("category").alias("class")).write.json(str(long))
-    job(lake, import_labels, texts=(f"{folder}/short_texts*.jsonl", str(long)), scores=(f"{folder}/class_scores*.jsonl",))
+    texts.select("news_id", "title", "abstract", "body", F.col("category").alias("class")).write.json(
+        str(long)
+    )
+    job(
+        lake,
+        import_labels,
+        texts=(f"{folder}/short_texts*.jsonl", str(long)),
+        scores=(f"{folder}/class_scores*.jsonl",),
+    )
     job(lake, encode_articles, fields=FIELDS)
 
 
@@ -61,22 +74,37 @@ def job(lake: Lakehouse, function: Any, **options: Any) -> JobRun:
     """Run one job, and say how long it took."""
     run, began = JobRun(function.__name__), time.perf_counter()
     function(lake, run, **options)
-    print(f"{function.__name__} {options.get('trained_on', '')}: {time.perf_counter() - began:.1f} s, {run.summary()}", flush=True)
+    print(
+        f"{function.__name__} {options.get('trained_on', '')}: {time.perf_counter() - began:.1f} s,"
+        f" {run.summary()}",
+        flush=True,
+    )
     return run
 
 
 def ballots(lake: Lakehouse, truth: DataFrame) -> dict[str, np.ndarray]:
-    """Of every short text with neighbours: labelled and true class, and the neighbours' classes, nearest first, as numbers."""
+    """Of every short text with neighbours: labelled and true class, and the neighbours' classes, nearest
+    first, as numbers."""
     rows = lake.read("short_text_votes").where((F.col("as_of") == DAY) & (F.size("neighbours") == MOST))
-    found: pd.DataFrame = rows.join(truth, on="news_id", how="inner").select("old_class", "true_class", "neighbours.class").toPandas()
-    names = {name: i for i, name in enumerate(sorted(set(found["true_class"]) | {c for row in found["class"] for c in row}))}
+    found: pd.DataFrame = (
+        rows.join(truth, on="news_id", how="inner")
+        .select("old_class", "true_class", "neighbours.class")
+        .toPandas()
+    )
+    names = {
+        name: i
+        for i, name in enumerate(
+            sorted(set(found["true_class"]) | {c for row in found["class"] for c in row})
+        )
+    }
     near = np.array([[names[c] for c in row] for row in found["class"]])
     old, true = (found[column].map(names).to_numpy() for column in ("old_class", "true_class"))
     return {"old": old, "true": true, "near": near, "classes": np.array(len(names))}
 
 
 def quality(old: np.ndarray, after: np.ndarray, true: np.ndarray) -> dict[str, float]:
-    """Number and precision of the changes, share of wrong labels corrected, accuracy before and after, of the texts' classes."""
+    """Number and precision of the changes, share of wrong labels corrected, accuracy before and after, of the
+    texts' classes."""
     changed, wrong, right = after != old, old != true, after == true
     return {
         "changes": float(changed.sum()),
@@ -87,7 +115,9 @@ def quality(old: np.ndarray, after: np.ndarray, true: np.ndarray) -> dict[str, f
     }
 
 
-def outcome(found: dict[str, np.ndarray], votes: int, neighbours: int, own_votes: int = MOST) -> dict[str, float]:
+def outcome(
+    found: dict[str, np.ndarray], votes: int, neighbours: int, own_votes: int = MOST
+) -> dict[str, float]:
     """The quality of one choice of settings."""
     counts = (found["near"][:, :neighbours, None] == np.arange(int(found["classes"]))).sum(1)
     voted, most = counts.argmax(1), counts.max(1)
@@ -98,7 +128,10 @@ def outcome(found: dict[str, np.ndarray], votes: int, neighbours: int, own_votes
 
 def table(found: dict[str, np.ndarray], own_votes: int, said: str) -> None:
     """What each setting trades: precision / recall / accuracy after."""
-    print(f"\nvotes of k neighbours{said}: precision of the changes / share of wrong labels corrected / accuracy after")
+    print(
+        f"\nvotes of k neighbours{said}: precision of the changes / share of wrong labels corrected /"
+        " accuracy after"
+    )
     print("votes  " + "  ".join(f"{f'k = {k}':^21}" for k in NEIGHBOURS))
     for votes in VOTES:
         cells = []
@@ -113,21 +146,48 @@ def table(found: dict[str, np.ndarray], own_votes: int, said: str) -> None:
 def of_corpus(lake: Lakehouse, truth: DataFrame) -> dict[str, float]:
     """The quality of the corpus that the job wrote last."""
     names = ("old_class", "class", "true_class")
-    rows: pd.DataFrame = lake.read("short_text_corpus").join(truth, on="news_id", how="inner").select(*names).toPandas()
+    rows: pd.DataFrame = (
+        lake.read("short_text_corpus").join(truth, on="news_id", how="inner").select(*names).toPandas()
+    )
     return quality(*(rows[name].to_numpy() for name in names))
 
 
 def judge(measures: Measures, rule: str, got: dict[str, float]) -> None:
     """Note what one rule reached."""
-    measures.add(f"{rule}: precision of changes", got["precision"], 0.95, unit="share", better="higher", peer_name="the bar")
-    measures.add(f"{rule}: wrong labels corrected", got["recall"], 0.30, unit="share", better="higher", peer_name="real titles, no filter")
-    measures.add(f"{rule}: accuracy after", got["after"], got["before"], unit="share", better="higher", peer_name="before the vote")
+    measures.add(
+        f"{rule}: precision of changes",
+        got["precision"],
+        0.95,
+        unit="share",
+        better="higher",
+        peer_name="the bar",
+    )
+    measures.add(
+        f"{rule}: wrong labels corrected",
+        got["recall"],
+        0.30,
+        unit="share",
+        better="higher",
+        peer_name="real titles, no filter",
+    )
+    measures.add(
+        f"{rule}: accuracy after",
+        got["after"],
+        got["before"],
+        unit="share",
+        better="higher",
+        peer_name="before the vote",
+    )
 
 
 def classifier_accuracy(lake: Lakehouse, truth: DataFrame, model_run: str) -> float:
     """Share of short texts whose true class a held-out model found."""
     scores = lake.read("article_class_scores").where(F.col("model_run") == model_run)
-    right = scores.join(truth, on="news_id", how="inner").agg(F.avg((F.col("class") == F.col("true_class")).cast("double"))).head()
+    right = (
+        scores.join(truth, on="news_id", how="inner")
+        .agg(F.avg((F.col("class") == F.col("true_class")).cast("double")))
+        .head()
+    )
     assert right is not None
     return float(right[0])
 
@@ -137,7 +197,9 @@ def main() -> None:
     given = arguments()
     articles, short = (2_000, 1_500) if given.small else (20_000, 10_000)
     measures = Measures("The vote on short texts", given.json)
-    spark = spark_session("vote evidence", master=f"local[{CORES}]", extra={"spark.ui.showConsoleProgress": "false"})
+    spark = spark_session(
+        "vote evidence", master=f"local[{CORES}]", extra={"spark.ui.showConsoleProgress": "false"}
+    )
     spark.sparkContext.setLogLevel("ERROR")
     with tempfile.TemporaryDirectory() as scratch:
         lake, folder = Lakehouse(spark, f"{scratch}/lakehouse"), Path(scratch) / "data"
@@ -152,7 +214,9 @@ def main() -> None:
             seed=given.seed,
         )
         fill(spark, folder, lake, spec)
-        truth = spark.read.parquet(str(folder / "truth" / "short_texts*")).select("news_id", "true_class", "mixed", "vague")
+        truth = spark.read.parquet(str(folder / "truth" / "short_texts*")).select(
+            "news_id", "true_class", "mixed", "vague"
+        )
         model_run = "brought"
         if given.own_scores:
             model_run = job(lake, train_text_classifier, trained_on="long").facts["model_run"]
@@ -162,12 +226,29 @@ def main() -> None:
         job(lake, reclassify_short_text, as_of=DAY, model_run=model_run)
         judge(measures, "18 of 20, however many for its own", outcome(found, 18, 20))
         judge(measures, "the job's defaults", of_corpus(lake, truth))
-        runs = {kind: job(lake, train_text_classifier, trained_on=kind).facts["model_run"] for kind in ("short-as-labelled", "short")}
-        before, after = (classifier_accuracy(lake, truth, runs[kind]) for kind in ("short-as-labelled", "short"))
-        measures.add(
-            "short-text classifier, corrected corpus", after, before, unit="share", better="higher", peer_name="uncorrected corpus"
+        runs = {
+            kind: job(lake, train_text_classifier, trained_on=kind).facts["model_run"]
+            for kind in ("short-as-labelled", "short")
+        }
+        before, after = (
+            classifier_accuracy(lake, truth, runs[kind]) for kind in ("short-as-labelled", "short")
         )
-        measures.add("short-text classifier, corrected corpus", after, 0.95, unit="share", better="higher", peer_name="system B's figure")
+        measures.add(
+            "short-text classifier, corrected corpus",
+            after,
+            before,
+            unit="share",
+            better="higher",
+            peer_name="uncorrected corpus",
+        )
+        measures.add(
+            "short-text classifier, corrected corpus",
+            after,
+            0.95,
+            unit="share",
+            better="higher",
+            peer_name="system B's figure",
+        )
         clear = truth.where("NOT vague")
         best = classifier_accuracy(lake, clear, runs["short"])
         print(f"without the texts that name no subject: corrected corpus {best:.4f}")

@@ -1,7 +1,8 @@
-"""The generated world that the benchmarks of users and feeds share: the whole way from MIND's files to user_vectors, job by job.
+"""The generated world that the benchmarks of users and feeds share: the whole way from MIND's files to
+user_vectors, job by job.
 
-Generated users read for train's six days; profiles, phrases and vectors are made as of the start of the seventh, dev, so that nothing of
-that day goes into them.
+Generated users read for train's six days; profiles, phrases and vectors are made as of the start of the
+seventh, dev, so that nothing of that day goes into them.
 """
 
 from collections.abc import Callable, Sequence
@@ -31,14 +32,22 @@ SEED = 2
 
 
 def world_spec(small: bool, seed: int = SEED) -> GeneratorSpec:
-    """Half of the impressions fall on dev, so that its 24 hours have over 2,000 pairs of a user and an hour with a click."""
+    """Half of the impressions fall on dev, so that its 24 hours have over 2,000 pairs of a user and an hour
+    with a click."""
     if small:
-        return GeneratorSpec(articles=800, users=100, impressions=1_600, dev_share=0.5, short_texts=0, truth=False, seed=seed)
-    return GeneratorSpec(articles=2_500, users=500, impressions=6_000, dev_share=0.5, short_texts=0, truth=False, seed=seed)
+        return GeneratorSpec(
+            articles=800, users=100, impressions=1_600, dev_share=0.5, short_texts=0, truth=False, seed=seed
+        )
+    return GeneratorSpec(
+        articles=2_500, users=500, impressions=6_000, dev_share=0.5, short_texts=0, truth=False, seed=seed
+    )
 
 
-def tables(spark: SparkSession, folder: Path, spec: GeneratorSpec, *, days: Sequence[str] = (DEV_DAY,)) -> Lakehouse:
-    """Every table up to user_vectors, in a lakehouse below the folder. Steps that ran there before have nothing left to do.
+def tables(
+    spark: SparkSession, folder: Path, spec: GeneratorSpec, *, days: Sequence[str] = (DEV_DAY,)
+) -> Lakehouse:
+    """Every table up to user_vectors, in a lakehouse below the folder. Steps that ran there before have
+    nothing left to do.
 
     Users have profiles and vectors of each of the days, as of its start.
     """

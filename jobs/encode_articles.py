@@ -1,4 +1,5 @@
-"""Encodes the articles that have no vector yet; writes article_embeddings, and quarantine for what cannot be encoded."""
+"""Encodes the articles that have no vector yet; writes article_embeddings, and quarantine for what cannot be
+encoded."""
 
 from newslake.run.cli import main
 from newslake.text.articles import encode_articles

@@ -1,4 +1,5 @@
-"""Finds near-identical articles (syndicated copies, updates), and gives those that tell one story one story_id; writes stories."""
+"""Finds near-identical articles (syndicated copies, updates), and gives those that tell one story one
+story_id; writes stories."""
 
 from newslake.ranking.stories import find_stories
 from newslake.run.cli import main

@@ -1,4 +1,5 @@
-"""Brings labelled short texts into news and classifier scores into article_class_scores, from files of JSON lines."""
+"""Brings labelled short texts into news and classifier scores into article_class_scores, from files of JSON
+lines."""
 
 from newslake.intake.sources.labels.load import import_labels
 from newslake.run.cli import main

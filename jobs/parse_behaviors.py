@@ -1,4 +1,5 @@
-"""Read MIND's files into the tables news, impressions and click_history; what cannot be used goes to quarantine."""
+"""Read MIND's files into the tables news, impressions and click_history; what cannot be used goes to
+quarantine."""
 
 from newslake.intake.sources.mind.parse import parse_behaviors
 from newslake.run.cli import main

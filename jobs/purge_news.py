@@ -1,4 +1,5 @@
-"""Takes old news out of Milvus and the tables, and bounds what grows without end; writes purges and vector_exports."""
+"""Takes old news out of Milvus and the tables, and bounds what grows without end; writes purges and
+vector_exports."""
 
 from newslake.pipeline.purge import purge_news
 from newslake.run.cli import main

@@ -1,4 +1,5 @@
-"""Writes each user's newsfeed for an hour to newsfeed, and the articles' click-through rates to article_ctr."""
+"""Writes each user's newsfeed for an hour to newsfeed, and the articles' click-through rates to
+article_ctr."""
 
 from newslake.ranking.newsfeed import rank_newsfeed
 from newslake.run.cli import main

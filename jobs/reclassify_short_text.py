@@ -1,4 +1,5 @@
-"""Corrects the class of short texts by the vote of their nearest long articles; writes short_text_votes and short_text_corpus."""
+"""Corrects the class of short texts by the vote of their nearest long articles; writes short_text_votes and
+short_text_corpus."""
 
 from newslake.run.cli import main
 from newslake.search.reclassify import reclassify_short_text

@@ -1,4 +1,5 @@
-"""Reads live events from Kafka or JSON lines as they come; writes impressions, clicks, search_queries and user_interests."""
+"""Reads live events from Kafka or JSON lines as they come; writes impressions, clicks, search_queries and
+user_interests."""
 
 from newslake.run.cli import main
 from newslake.streaming.behaviors import stream_behaviors

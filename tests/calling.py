@@ -1,4 +1,5 @@
-"""Call a job's function with its options by their own names, as a command line and a settings file give them."""
+"""Call a job's function with its options by their own names, as a command line and a settings file give
+them."""
 
 from typing import Any
 

@@ -1,4 +1,5 @@
-"""One JVM with Spark for the whole run, as small as it goes, in which each worker has a session; every test has tables of its own."""
+"""One JVM with Spark for the whole run, as small as it goes, in which each worker has a session; every test
+has tables of its own."""
 
 import os
 import time
@@ -26,7 +27,8 @@ _SMALL = {
     "spark.python.daemon.module": python_workers.MODULE,  # as conf/spark/local.conf has it
     "spark.ui.enabled": "false",
     "spark.driver.memory": "3g",
-    # Delta keeps what it knows of 10,000 tables for an hour, some 2 MB for each; tests are done with theirs within minutes.
+    # Delta keeps what it knows of 10,000 tables for an hour, some 2 MB for each; tests are done with theirs
+    # within minutes.
     "spark.databricks.delta.delta.log.cacheSize": "64",
     "spark.sql.sources.parallelPartitionDiscovery.parallelism": "2",
     # What so many different queries compile to nearly fills Java's default of 240 MB.

@@ -1,4 +1,5 @@
-"""Put into tables what tests start from: into a new one without looking for what is there already, a third of what a merge takes."""
+"""Put into tables what tests start from: into a new one without looking for what is there already, a third of
+what a merge takes."""
 
 from pyspark.sql import DataFrame
 
@@ -14,6 +15,8 @@ def put(lake: Lakehouse, table: str, rows: DataFrame) -> None:
         rows: the contract's columns; no key twice.
     """
     if lake.create(table):
-        rows.select(*lake.schema(table).names).write.format("delta").mode("append").save(f"{lake.root}/{table}")
+        rows.select(*lake.schema(table).names).write.format("delta").mode("append").save(
+            f"{lake.root}/{table}"
+        )
     else:
         lake.merge(table, rows)

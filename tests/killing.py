@@ -15,35 +15,49 @@ from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
 PROJECT = Path(__file__).parent.parent
-# Tests read many tiny tables, for which to generate and compile code costs more than to interpret the plan. Jobs that run to their end
-# as processes of their own (streams, whole pipelines) generate code as they do for a user.
+# Tests read many tiny tables, for which to generate and compile code costs more than to interpret the plan.
+# Jobs that run to their end as processes of their own (streams, whole pipelines) generate code as they do for
+# a user.
 SMALL = {
     "spark.sql.shuffle.partitions": "2",
     "spark.databricks.delta.snapshotPartitions": "1",
     "spark.sql.codegen.wholeStage": "false",
     "spark.sql.codegen.factoryMode": "NO_CODEGEN",
-    # Every query tells its plan to a UI that is off, and each commit what all commits add up to: a tenth of so small a job.
+    # Every query tells its plan to a UI that is off, and each commit what all commits add up to: a tenth of
+    # so small a job.
     "spark.sql.debug.maxToStringFields": "0",
     "spark.databricks.delta.writeChecksumFile.enabled": "false",
-    # Of a heap of 3 GB Spark makes pages of 32 MB, one at least for every sort and hash table; a table that is broadcast keeps its own
-    # for as long as anything remembers the query. 44 of them filled half of the heap.
+    # Of a heap of 3 GB Spark makes pages of 32 MB, one at least for every sort and hash table; a table that
+    # is broadcast keeps its own for as long as anything remembers the query. 44 of them filled half of the
+    # heap.
     "spark.buffer.pageSize": "1m",
 }
-# A process that is killed within its first minute spends half of it on compiling what it runs a few times: the JVM's first compiler
-# alone, and what tests set otherwise, come to the same commits sooner.
+# A process that is killed within its first minute spends half of it on compiling what it runs a few times:
+# the JVM's first compiler alone, and what tests set otherwise, come to the same commits sooner.
 SHORT_LIVED = {
     "SPARK_SUBMIT_OPTS": "-XX:TieredStopAtLevel=1",
-    "PYSPARK_SUBMIT_ARGS": " ".join(f"--conf {name}={value}" for name, value in {"spark.master": "local[2]", **SMALL}.items())
+    "PYSPARK_SUBMIT_ARGS": " ".join(
+        f"--conf {name}={value}" for name, value in {"spark.master": "local[2]", **SMALL}.items()
+    )
     + " pyspark-shell",
 }
 
 
 def run_job(job: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run jobs/<job>.py to its end; stdout and stderr are captured."""
-    return subprocess.run(_command(job, arguments), env=_environment(environment), cwd=PROJECT, capture_output=True, text=True, check=False)
+    return subprocess.run(
+        _command(job, arguments),
+        env=_environment(environment),
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
 
 
-def kill_job(job: str, *arguments: str, when: Callable[[], bool], log: Path, timeout_s: float = 900.0) -> bool:
+def kill_job(
+    job: str, *arguments: str, when: Callable[[], bool], log: Path, timeout_s: float = 900.0
+) -> bool:
     """Run jobs/<job>.py and SIGKILL it, its JVM and its Python workers as soon as `when()` is true.
 
     Args:
@@ -60,7 +74,9 @@ def kill_job(job: str, *arguments: str, when: Callable[[], bool], log: Path, tim
         TimeoutError: neither happened in time.
     """
     with log.open("w") as stderr:
-        process = subprocess.Popen(_command(job, arguments), env=_environment(SHORT_LIVED), cwd=PROJECT, stdout=stderr, stderr=stderr)
+        process = subprocess.Popen(
+            _command(job, arguments), env=_environment(SHORT_LIVED), cwd=PROJECT, stdout=stderr, stderr=stderr
+        )
         deadline = time.monotonic() + timeout_s
         while process.poll() is None:
             if when():
@@ -69,7 +85,9 @@ def kill_job(job: str, *arguments: str, when: Callable[[], bool], log: Path, tim
                 return True
             if time.monotonic() > deadline:
                 kill_tree(process.pid)
-                raise TimeoutError(f"{job} neither ended nor came to the moment in {timeout_s} s: {log.read_text()[-2000:]}")
+                raise TimeoutError(
+                    f"{job} neither ended nor came to the moment in {timeout_s} s: {log.read_text()[-2000:]}"
+                )
             time.sleep(0.005)
     return False
 
@@ -110,7 +128,11 @@ def content(rows: DataFrame, *, without: Sequence[str] = ()) -> tuple[int, int]:
         for field in rows.schema
         if field.name not in without
     ]
-    row = rows.select(F.xxhash64(*columns).alias("hash")).agg(F.count("*"), F.sum(F.col("hash").cast("decimal(38,0)"))).head()
+    row = (
+        rows.select(F.xxhash64(*columns).alias("hash"))
+        .agg(F.count("*"), F.sum(F.col("hash").cast("decimal(38,0)")))
+        .head()
+    )
     assert row is not None
     return int(row[0]), int(row[1] or 0)
 

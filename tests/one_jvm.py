@@ -1,7 +1,8 @@
-"""One JVM for all workers of a test run (pytest-xdist): what they all run is loaded and compiled once, not once for each.
+"""One JVM for all workers of a test run (pytest-xdist): what they all run is loaded and compiled once, not
+once for each.
 
-Each worker has a session of its own in it, with settings and temporary views; the SparkContext, its task slots, the names in the metastore
-and the queries that are kept in memory are shared.
+Each worker has a session of its own in it, with settings and temporary views; the SparkContext, its task
+slots, the names in the metastore and the queries that are kept in memory are shared.
 """
 
 import fcntl
@@ -20,12 +21,14 @@ from pyspark.sql import SparkSession
 from newslake.spark.session import spark_session
 
 _APP = "newslake tests"
-_PORT, _SECRET = "PYSPARK_GATEWAY_PORT", "PYSPARK_GATEWAY_SECRET"  # where PySpark looks for a JVM that is there already
+# Where PySpark looks for a JVM that is there already.
+_PORT, _SECRET = "PYSPARK_GATEWAY_PORT", "PYSPARK_GATEWAY_SECRET"
 
 
 @contextmanager
 def shared_session(folder: Path, master: str, settings: Mapping[str, str]) -> Iterator[SparkSession]:
-    """A session in the JVM of the run: the first worker that asks starts it, and ends it when no other needs it any more.
+    """A session in the JVM of the run: the first worker that asks starts it, and ends it when no other needs
+    it any more.
 
     Args:
         folder: of the run, the same for all of its workers.
@@ -41,7 +44,10 @@ def shared_session(folder: Path, master: str, settings: Mapping[str, str]) -> It
         if first:
             session = spark_session(_APP, master=master, extra=settings)
             gateway: Any = session.sparkContext._gateway
-            where = {_PORT: str(gateway.gateway_parameters.port), _SECRET: gateway.gateway_parameters.auth_token}
+            where = {
+                _PORT: str(gateway.gateway_parameters.port),
+                _SECRET: gateway.gateway_parameters.auth_token,
+            }
             known.write_text(json.dumps(where))
         else:
             session = _session_beside(json.loads(known.read_text()))
@@ -57,7 +63,8 @@ def shared_session(folder: Path, master: str, settings: Mapping[str, str]) -> It
 
 @contextmanager
 def callbacks(session: SparkSession, folder: Path) -> Iterator[None]:
-    """Be the process that the JVM calls, as a stream does with each of its batches; it can call one at a time."""
+    """Be the process that the JVM calls, as a stream does with each of its batches; it can call one at a
+    time."""
     gateway: Any = session.sparkContext._gateway
     with (folder / "callbacks.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -78,5 +85,8 @@ def _session_beside(gateway: Mapping[str, str]) -> SparkSession:
     jvm: Any = there.jvm
     theirs = jvm.org.apache.spark.sql.classic.SparkSession.getDefaultSession().get()
     context = jvm.org.apache.spark.api.java.JavaSparkContext.fromSparkContext(theirs.sparkContext())
-    SparkSession(SparkContext(gateway=there, jsc=context, conf=SparkConf(_jconf=context.getConf())), theirs.newSession())
+    SparkSession(
+        SparkContext(gateway=there, jsc=context, conf=SparkConf(_jconf=context.getConf())),
+        theirs.newSession(),
+    )
     return spark_session(_APP)  # as ever: it finds the session that this process has now

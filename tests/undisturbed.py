@@ -19,7 +19,8 @@ Look = Callable[[Lakehouse], Any]
 
 @dataclass(frozen=True)
 class Undisturbed:
-    """The tables that a job starts from, and what is there after a run that nobody disturbed: made once for all kills of it.
+    """The tables that a job starts from, and what is there after a run that nobody disturbed: made once for
+    all kills of it.
 
     Attributes:
         before: folder of the tables before the run.
@@ -39,9 +40,14 @@ class Undisturbed:
 
 
 def undisturbed_run(
-    spark: SparkSession, folder: Path, fill: Callable[[Lakehouse], object], job: Callable[[Lakehouse], object], look: Look
+    spark: SparkSession,
+    folder: Path,
+    fill: Callable[[Lakehouse], object],
+    job: Callable[[Lakehouse], object],
+    look: Look,
 ) -> Undisturbed:
-    """Fill a lakehouse, keep a copy of it, run the job, and look at what it left, which stays in `after` in the folder."""
+    """Fill a lakehouse, keep a copy of it, run the job, and look at what it left, which stays in `after` in
+    the folder."""
     lake = Lakehouse(spark, str(folder / "after"))
     fill(lake)
     shutil.copytree(folder / "after", folder / "before")
@@ -86,7 +92,8 @@ def kill_and_rerun(
     *,
     left: Callable[[Lakehouse], object] = readable,
 ) -> None:
-    """Kill a run at the first moment, the run that goes on from there at the next, and so on; the last is left alone.
+    """Kill a run at the first moment, the run that goes on from there at the next, and so on; the last is
+    left alone.
 
     The last run must leave what an undisturbed one leaves.
 

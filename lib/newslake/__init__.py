@@ -1,6 +1,8 @@
-"""newslake: Spark jobs that turn news articles and reading behaviour into vectors, recommendations and clean labels.
+"""newslake: Spark jobs that turn news articles and reading behaviour into vectors, recommendations and clean
+labels.
 
-For notebooks: `open_lakehouse` opens the tables, `jobs` has every job as a function, `similar_articles` looks for neighbours.
+For notebooks: `open_lakehouse` opens the tables, `jobs` has every job as a function, `similar_articles` looks
+for neighbours.
 """
 
 from importlib import import_module

@@ -2,7 +2,8 @@
 
 
 class UserError(Exception):
-    """A user's mistake: a missing path, a wrong option, a table not built yet. One line that says what to do. Exit status 2."""
+    """A user's mistake: a missing path, a wrong option, a table not built yet. One line that says what to do.
+    Exit status 2."""
 
 
 class JobFailed(Exception):
@@ -10,4 +11,5 @@ class JobFailed(Exception):
 
 
 class SchemaMismatch(JobFailed):
-    """A frame does not have the columns that its table's contract names. The message lists every difference."""
+    """A frame does not have the columns that its table's contract names. The message lists every
+    difference."""

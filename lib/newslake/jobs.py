@@ -1,9 +1,11 @@
-"""Every job as a function, for notebooks and scripts: `jobs.parse_behaviors(lake, train=["MINDsmall_train"])`.
+"""Every job as a function, for notebooks and scripts: `jobs.parse_behaviors(lake,
+train=["MINDsmall_train"])`.
 
-Options have the names of the command line's, with `_` for `-`; `help(jobs.parse_behaviors)` tells them. A run is kept in job_runs as any
-other; the function returns its JobRun, with the rows read and written.
+Options have the names of the command line's, with `_` for `-`; `help(jobs.parse_behaviors)` tells them. A run
+is kept in job_runs as any other; the function returns its JobRun, with the rows read and written.
 
-Raises, as the command line says it in one line: UserError for a user's mistake, JobFailed where the job failed.
+Raises, as the command line says it in one line: UserError for a user's mistake, JobFailed where the job
+failed.
 """
 
 import inspect
@@ -69,7 +71,9 @@ def function_of(name: str) -> JobFunction:
 def __getattr__(name: str) -> Callable[..., JobRun]:
     job = function_of(name)
     lake, _, *own = inspect.signature(job).parameters.values()
-    signature = inspect.Signature([lake, *(one for parameter in own for one in _options(parameter))], return_annotation=JobRun)
+    signature = inspect.Signature(
+        [lake, *(one for parameter in own for one in _options(parameter))], return_annotation=JobRun
+    )
     groups = {parameter.name for parameter in own if is_dataclass(parameter.default)}
 
     @wraps(job)
@@ -83,13 +87,16 @@ def __getattr__(name: str) -> Callable[..., JobRun]:
 
 
 def _options(parameter: inspect.Parameter) -> Iterator[inspect.Parameter]:
-    """The options of a parameter: the fields of a group (a dataclass), as they stand on the command line, or itself."""
+    """The options of a parameter: the fields of a group (a dataclass), as they stand on the command line, or
+    itself."""
     group: Any = parameter.default
     if not is_dataclass(group):
         yield parameter
         return
     for field in fields(group):
-        yield inspect.Parameter(field.name, parameter.KEYWORD_ONLY, default=getattr(group, field.name), annotation=field.type)
+        yield inspect.Parameter(
+            field.name, parameter.KEYWORD_ONLY, default=getattr(group, field.name), annotation=field.type
+        )
 
 
 def __dir__() -> list[str]:

@@ -15,7 +15,8 @@ def open_lakehouse(
 ) -> Lakehouse:
     """The tables at a place, in the Spark session that runs, or else in a new one.
 
-    The process's clock is set to UTC, as for every job: Python would else turn Spark's timestamps into local time.
+    The process's clock is set to UTC, as for every job: Python would else turn Spark's timestamps into local
+    time.
 
     Args:
         place: folder or URI that holds the tables (default: ./lakehouse, unless a schema is given).

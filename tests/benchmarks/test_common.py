@@ -10,9 +10,13 @@ from common import Measures
 from newslake.reference.figures import figure, fixed_cost, part
 
 
-def test_figures_say_how_they_were_taken_and_the_page_shows_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_figures_say_how_they_were_taken_and_the_page_shows_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     file = tmp_path / "sort.json"
-    monkeypatch.setattr(sys, "argv", ["/somewhere/benchmarks/sort.py", "--small", "--json", str(file), "--seed", "2"])
+    monkeypatch.setattr(
+        sys, "argv", ["/somewhere/benchmarks/sort.py", "--small", "--json", str(file), "--seed", "2"]
+    )
     measures = Measures("Sorting", file)
     measures.add("a list", 2000.0, 500.04, unit="rows/s", better="higher", peer_name="bubbles")
     measures.add("another", 0.5, 2.0, unit="s", better="lower", peer_name="bubbles")
@@ -28,7 +32,10 @@ def test_figures_say_how_they_were_taken_and_the_page_shows_it(tmp_path: Path, m
         "",
         "### sort.py",
         "",
-        f"`python benchmarks/sort.py --small --seed 2`: {about['machine']}, {about['versions']}, {about['date']}.",
+        (
+            f"`python benchmarks/sort.py --small --seed 2`: {about['machine']}, {about['versions']},"
+            f" {about['date']}."
+        ),
         "",
         "| measure | ours | peer | ratio |",
         "| --- | --- | --- | --- |",
@@ -45,7 +52,10 @@ def test_a_measure_against_two_peers_keeps_both(tmp_path: Path) -> None:
         measures.add("a list", 2000.0, peer, unit="rows/s", better="higher", peer_name=name)
     measures.finish()
     written = json.loads((tmp_path / "sort.json").read_text(encoding="utf-8"))
-    assert {name: one["ratio"] for name, one in written.items()} == {"a list / bubbles": 4.0, "a list / heaps": 0.5}
+    assert {name: one["ratio"] for name, one in written.items()} == {
+        "a list / bubbles": 4.0,
+        "a list / heaps": 0.5,
+    }
 
 
 def test_figures_that_were_taken_apart_stand_apart_and_what_is_missing_is_left_empty(tmp_path: Path) -> None:
@@ -71,7 +81,14 @@ def test_figures_that_were_taken_apart_stand_apart_and_what_is_missing_is_left_e
 
 @pytest.mark.parametrize(
     ("value", "told"),
-    [(1579423, "1,579,423"), (173.7, "173.7"), (0.00812345, "0.008123"), (12345.6, "12,346"), ("9.6 %", "9.6 %"), (None, "")],
+    [
+        (1579423, "1,579,423"),
+        (173.7, "173.7"),
+        (0.00812345, "0.008123"),
+        (12345.6, "12,346"),
+        ("9.6 %", "9.6 %"),
+        (None, ""),
+    ],
 )
 def test_a_figure_has_four_digits(value: float | str | None, told: str) -> None:
     assert figure(value) == told
@@ -79,5 +96,8 @@ def test_a_figure_has_four_digits(value: float | str | None, told: str) -> None:
 
 def test_the_counts_of_every_job_and_their_sum(tmp_path: Path) -> None:
     file = tmp_path / "fixed_cost.json"
-    file.write_text('{"a": {"executions": 1000, "jobs": 2, "tasks": 3}, "b": {"executions": 1, "jobs": 1, "tasks": 1}}', encoding="utf-8")
+    file.write_text(
+        '{"a": {"executions": 1000, "jobs": 2, "tasks": 3}, "b": {"executions": 1, "jobs": 1, "tasks": 1}}',
+        encoding="utf-8",
+    )
     assert fixed_cost(file)[-2] == "| all | 1,001 | 3 | 4 |"

@@ -16,7 +16,11 @@ def task(at: int, shuffled: int = 0, spilled: int = 0) -> dict[str, Any]:
 
 
 def test_events_count_for_the_innermost_run() -> None:
-    windows = [Window("run_pipeline", 0, 100), Window("parse_behaviors", 10, 50), Window("encode_articles", 60, 90)]
+    windows = [
+        Window("run_pipeline", 0, 100),
+        Window("parse_behaviors", 10, 50),
+        Window("encode_articles", 60, 90),
+    ]
     log: list[dict[str, Any]] = [
         start(0, 5),
         start(1, 10),

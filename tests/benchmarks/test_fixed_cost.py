@@ -14,7 +14,14 @@ from fixed_cost import KEPT
 @pytest.mark.slow
 def test_no_job_costs_more_than_is_written_down(tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
-    command = [sys.executable, fixed_cost.__file__, "--folder", str(tmp_path / "run"), "--json", str(tmp_path / "counts.json")]
+    command = [
+        sys.executable,
+        fixed_cost.__file__,
+        "--folder",
+        str(tmp_path / "run"),
+        "--json",
+        str(tmp_path / "counts.json"),
+    ]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     found, kept = (json.loads(path.read_text(encoding="utf-8")) for path in (tmp_path / "counts.json", KEPT))

@@ -1,4 +1,5 @@
-"""benchmarks/mind.py: a tiny world in MIND's format from files to the table, and what it says of folders that it cannot take."""
+"""benchmarks/mind.py: a tiny world in MIND's format from files to the table, and what it says of folders that
+it cannot take."""
 
 import json
 from argparse import Namespace
@@ -39,7 +40,10 @@ AT = "%m/%d/%Y %I:%M:%S %p"
 def lines(name: str) -> list[str]:
     """The lines of one of the world's files."""
     [file] = [file for file in plan(SPEC) if file.name == name]
-    made = (file.make(start, min(start + file.block, file.rows))["value"].to_pylist() for start in range(0, file.rows, file.block))
+    made = (
+        file.make(start, min(start + file.block, file.rows))["value"].to_pylist()
+        for start in range(0, file.rows, file.block)
+    )
     return [line for block in made for line in block]
 
 
@@ -67,21 +71,38 @@ def judged_lines(behaviors: Path) -> list[list[str]]:
     found = []
     for line in behaviors.read_text(encoding="utf-8").splitlines():
         row = line.split("\t")
-        shown = {one.rsplit("-", 1)[1] for one in row[4].split() if one.rsplit("-", 1)[0] not in row[3].split()}
+        shown = {
+            one.rsplit("-", 1)[1] for one in row[4].split() if one.rsplit("-", 1)[0] not in row[3].split()
+        }
         found += [row] if shown == {"0", "1"} else []
     return found
 
 
 @pytest.mark.slow
-def test_a_tiny_world_from_files_to_the_table(spark: SparkSession, world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    given = Namespace(path=world, seeds=[2], models=["zero-shot", "nrms"], impressions=None, valid_hours=24, epochs=1, encoder=None)
+def test_a_tiny_world_from_files_to_the_table(
+    spark: SparkSession, world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = Namespace(
+        path=world,
+        seeds=[2],
+        models=["zero-shot", "nrms"],
+        impressions=None,
+        valid_hours=24,
+        epochs=1,
+        encoder=None,
+    )
     found = mind.measured(spark, given, tmp_path)
     rows = {(row["way"], row["users"]): row for row in mind.table(found)}
     assert {way for way, _ in rows} == {"zero-shot", "nrms", "formula", "linear", "trees"}
     dev = judged_lines(world / "MINDsmall_dev" / "behaviors.tsv")
     without = sum(not row[3] for row in dev)
-    for way in ("zero-shot", "nrms", "formula", "linear", "trees"):  # the same impressions for all of them: those of dev
-        assert [rows[way, users]["impressions"] for users in mind.GROUPS] == [len(dev), len(dev) - without, without]
+    # The same impressions for all of them: those of dev.
+    for way in ("zero-shot", "nrms", "formula", "linear", "trees"):
+        assert [rows[way, users]["impressions"] for users in mind.GROUPS] == [
+            len(dev),
+            len(dev) - without,
+            without,
+        ]
     assert all(0.0 <= row[metric]["mean"] <= 1.0 for row in rows.values() for metric in mind.METRICS)
     # Nothing to compare with: zero-shot has all candidates equal.
     assert rows["zero-shot", "no_clicks"]["auc"]["mean"] == pytest.approx(0.5)
@@ -92,27 +113,48 @@ def test_a_tiny_world_from_files_to_the_table(spark: SparkSession, world: Path, 
 
 
 @pytest.mark.slow
-def test_a_trial_takes_a_few_impressions_and_the_articles_that_they_name(spark: SparkSession, world: Path, tmp_path: Path) -> None:
+def test_a_trial_takes_a_few_impressions_and_the_articles_that_they_name(
+    spark: SparkSession, world: Path, tmp_path: Path
+) -> None:
     paths = mind.cut(spark, mind.folders(world), 20, tmp_path)
     for split in ("train", "dev"):
-        news, behaviors = ([line for file in Path(path).glob("part-*") for line in file.read_text().splitlines()] for path in paths[split])
+        news, behaviors = (
+            [line for file in Path(path).glob("part-*") for line in file.read_text().splitlines()]
+            for path in paths[split]
+        )
         everything = (world / f"MINDsmall_{split}" / "behaviors.tsv").read_text().splitlines()
         assert len(behaviors) == 20
         assert set(behaviors) <= set(everything)
         rows = [line.split("\t") for line in behaviors]
-        named = {one for row in rows for one in row[3].split()} | {one.rsplit("-", 1)[0] for row in rows for one in row[4].split()}
-        there = {line.split("\t")[0] for line in (world / f"MINDsmall_{split}" / "news.tsv").read_text().splitlines()}
+        named = {one for row in rows for one in row[3].split()} | {
+            one.rsplit("-", 1)[0] for row in rows for one in row[4].split()
+        }
+        there = {
+            line.split("\t")[0]
+            for line in (world / f"MINDsmall_{split}" / "news.tsv").read_text().splitlines()
+        }
         assert sorted(line.split("\t")[0] for line in news) == sorted(named & there)
 
 
 @pytest.mark.slow
 def test_dev_is_the_test_and_the_end_of_train_is_valid(lake: Lakehouse) -> None:
     def fill(times: dict[str, list[str]]) -> None:
-        moments = [(split, i, datetime.fromisoformat(time)) for split, of_split in times.items() for i, time in enumerate(of_split)]
-        rows = [(split, str(i), 0, "U1", time, time, "N1", True, None, None, None) for split, i, time in moments]
+        moments = [
+            (split, i, datetime.fromisoformat(time))
+            for split, of_split in times.items()
+            for i, time in enumerate(of_split)
+        ]
+        rows = [
+            (split, str(i), 0, "U1", time, time, "N1", True, None, None, None) for split, i, time in moments
+        ]
         put(lake, "impressions", frame_of(lake.spark, rows, lake.schema("impressions")))
 
-    fill({"train": ["2019-11-09 07:10:00", "2019-11-14 23:59:59"], "dev": ["2019-11-15 00:00:00", "2019-11-15 22:30:00"]})
+    fill(
+        {
+            "train": ["2019-11-09 07:10:00", "2019-11-14 23:59:59"],
+            "dev": ["2019-11-15 00:00:00", "2019-11-15 22:30:00"],
+        }
+    )
     spans = mind.windows(lake, 24).spans
     assert spans["test"] == (datetime(2019, 11, 15), datetime(2019, 11, 15, 23))
     assert spans["valid"] == (datetime(2019, 11, 14), datetime(2019, 11, 15))
@@ -153,7 +195,11 @@ def test_other_seeds_are_trained_where_impressions_are_left_out() -> None:
     ],
 )
 def test_a_path_without_the_two_folders_is_told_in_one_line(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], made: list[str], said: str
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    made: list[str],
+    said: str,
 ) -> None:
     for name in made:
         (tmp_path / name).mkdir() if name.endswith("/") else (tmp_path / name).touch()

@@ -45,7 +45,15 @@ def lines(capsys: pytest.CaptureFixture[str]) -> tuple[list[str], str]:
 
 def job_run(run_id: str, job: str, **columns: Any) -> dict[str, Any]:
     """A run: a row of job_runs, or of job_starts while it is running."""
-    return {"run_id": run_id, "job": job, "settings": {}, "facts": {}, "outcome": "done", "rows_quarantined": 0, **columns}
+    return {
+        "run_id": run_id,
+        "job": job,
+        "settings": {},
+        "facts": {},
+        "outcome": "done",
+        "rows_quarantined": 0,
+        **columns,
+    }
 
 
 @dataclass

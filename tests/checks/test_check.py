@@ -24,7 +24,11 @@ def now() -> datetime:
 def filled(lake: Lakehouse) -> Lakehouse:
     """An article that was written now, by a run of a job."""
     put(lake, "news", [{"news_id": "N1", "title": "t", "content_hash": "h"}])
-    put(lake, "job_runs", [job_run("r", import_labels.__name__, started_at=now(), rows_in=10, rows_quarantined=2)])
+    put(
+        lake,
+        "job_runs",
+        [job_run("r", import_labels.__name__, started_at=now(), rows_in=10, rows_quarantined=2)],
+    )
     return lake
 
 
@@ -51,20 +55,39 @@ def test_a_breach_is_a_line_a_row_and_status_1_beside_what_is_kept(
     assert found["feeds"] == (None, False)
     assert found["texts_arrive"][1] is False
     out, err = lines(capsys)
-    assert re.fullmatch(r"texts_arrive: news was last written [-\d]+ [\d:]+ UTC, (29\.9|30\.0) hours ago; wanted at most 1 hours", out[0])
-    assert out[1] == "feeds: table newsfeed is not there yet; it is built by: rank_newsfeed; wanted at least 5 articles"
+    assert re.fullmatch(
+        r"texts_arrive: news was last written [-\d]+ [\d:]+ UTC, (29\.9|30\.0) hours ago; wanted at most 1"
+        r" hours",
+        out[0],
+    )
+    assert (
+        out[1]
+        == "feeds: table newsfeed is not there yet; it is built by: rank_newsfeed; wanted at least 5 articles"
+    )
     assert len(out) == 2
     assert err.splitlines()[-1] == "check_lakehouse: failed: 2 of 3 checks failed: texts_arrive, feeds"
     [run] = filled.read("job_runs").where("job = 'check_lakehouse'").collect()
-    assert (run["outcome"], run["rows_out"], run["facts"]["breaches"]) == ("failed", {"check_results": 3}, "2")
+    assert (run["outcome"], run["rows_out"], run["facts"]["breaches"]) == (
+        "failed",
+        {"check_results": 3},
+        "2",
+    )
 
 
 @pytest.mark.parametrize(
     ("checks", "options", "said"),
     [
-        ([{**FRESH, "table": "newz"}], {}, r"\S+checks\.yaml, line 2, check texts_arrive: no table 'newz': did you mean news\?"),
+        (
+            [{**FRESH, "table": "newz"}],
+            {},
+            r"\S+checks\.yaml, line 2, check texts_arrive: no table 'newz': did you mean news\?",
+        ),
         ([FRESH], {"at": "noon"}, r"--at takes a moment such as 2019-11-15T12:00, not 'noon'"),
-        ([FRESH], {"webhook": "chat.example/secret"}, "--webhook takes an address that begins with http:// or https://"),
+        (
+            [FRESH],
+            {"webhook": "chat.example/secret"},
+            "--webhook takes an address that begins with http:// or https://",
+        ),
     ],
 )
 def test_a_mistake_is_one_line_and_status_2(
@@ -82,7 +105,9 @@ def test_a_mistake_is_one_line_and_status_2(
     assert not filled.exists("check_results")
 
 
-def test_a_lakehouse_that_is_none_does_not_pass(lake: Lakehouse, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_lakehouse_that_is_none_does_not_pass(
+    lake: Lakehouse, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert check(lake, tmp_path, FRESH) == 2
     assert "there is no lakehouse in" in lines(capsys)[1]
     assert not Path(lake.root or "").exists()

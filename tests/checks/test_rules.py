@@ -20,7 +20,9 @@ def test_the_jobs_that_checks_name_are_there() -> None:
 
 
 def test_what_a_check_does_not_say_is_the_default(spark: SparkSession) -> None:
-    [check] = parsed_checks("checks: [{name: q, check: quarantine_share, job: parse_behaviors, at_most: 0.01}]", "f")
+    [check] = parsed_checks(
+        "checks: [{name: q, check: quarantine_share, job: parse_behaviors, at_most: 0.01}]", "f"
+    )
     assert check == Check("q", "quarantine_share", {"runs": 1, "job": "parse_behaviors"}, at_most=0.01)
     assert check.wanted() == "at most 0.01 of the input"
 
@@ -31,18 +33,36 @@ def test_what_a_check_does_not_say_is_the_default(spark: SparkSession) -> None:
         ("check: freshnes, table: news, at_most: 1", "no kind of check 'freshnes': did you mean freshness?"),
         ("check: freshness, table: newz, at_most: 1", "no table 'newz': did you mean news?"),
         ("check: freshness, table: zzzz, at_most: 1", "no table 'zzzz': docs/reference/tables.md lists them"),
-        ("check: freshness, table: news, column: updated, at_most: 1", "no column of news 'updated': did you mean updated_at?"),
-        ("check: freshness, table: news, column: title, at_most: 1", "column title of news holds no time; these do: published_at"),
+        (
+            "check: freshness, table: news, column: updated, at_most: 1",
+            "no column of news 'updated': did you mean updated_at?",
+        ),
+        (
+            "check: freshness, table: news, column: title, at_most: 1",
+            "column title of news holds no time; these do: published_at",
+        ),
         ("check: row_count, table: news, at_most: 1", "row_count needs column"),
         ("check: freshness, table: news", r"no threshold: give at_most \(hours\)"),
         ("check: freshness, table: news, at_least: 1", "freshness takes at_most, not at_least"),
         ("check: freshness, table: news, at_most: soon", r"at_most takes a number \(hours\), not 'soon'"),
         ("check: freshness, table: news, at_most: true", "at_most takes a number"),
-        ("check: row_count, table: news, column: updated_at, at_least: 2, at_most: 1", "at_least 2 is above at_most 1"),
-        ("check: freshness, table: news, max_hours: 1", "freshness does not take max_hours; it takes name, check"),
+        (
+            "check: row_count, table: news, column: updated_at, at_least: 2, at_most: 1",
+            "at_least 2 is above at_most 1",
+        ),
+        (
+            "check: freshness, table: news, max_hours: 1",
+            "freshness does not take max_hours; it takes name, check",
+        ),
         ("check: stream_lag, job: encode_articles, at_most: 1", "no job 'encode_articles': "),
-        ("check: quarantine_share, job: import_labels, runs: 0, at_most: 1", "runs takes a whole number from 1, not 0"),
-        ("check: freshness, table: news, at_most: 1, required: often", "required takes true or false, not 'often'"),
+        (
+            "check: quarantine_share, job: import_labels, runs: 0, at_most: 1",
+            "runs takes a whole number from 1, not 0",
+        ),
+        (
+            "check: freshness, table: news, at_most: 1, required: often",
+            "required takes true or false, not 'often'",
+        ),
     ],
 )
 def test_a_mistake_is_a_line_that_names_its_place(spark: SparkSession, entry: str, said: str) -> None:

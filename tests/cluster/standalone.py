@@ -1,4 +1,5 @@
-"""A real Spark cluster on this machine: a Master and Workers as processes of their own, by pyspark's spark-class."""
+"""A real Spark cluster on this machine: a Master and Workers as processes of their own, by pyspark's
+spark-class."""
 
 import json
 import os
@@ -44,7 +45,9 @@ class Cluster:
         self._wait(self._wanted)
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         for process in [*self.workers, self._master]:
             if process is not None:
                 kill_tree(process.pid)
@@ -54,15 +57,30 @@ class Cluster:
         """Start one more Worker."""
         number = len(self.workers)
         sizes = ["--cores", "1", "--memory", self._memory, "--webui-port", "0"]
-        self.workers.append(self._start("worker.Worker", *sizes, "--work-dir", str(self.folder / f"work-{number}"), self.master))
+        self.workers.append(
+            self._start(
+                "worker.Worker", *sizes, "--work-dir", str(self.folder / f"work-{number}"), self.master
+            )
+        )
 
     def kill_worker(self, number: int) -> None:
         """SIGKILL a Worker with its executor and the executor's Python workers, as a machine that is gone."""
         kill_tree(self.workers[number].pid)
 
     def _start(self, name: str, *arguments: str) -> subprocess.Popen[bytes]:
-        command = [str(SPARK_HOME / "bin" / "spark-class"), f"org.apache.spark.deploy.{name}", "--host", "127.0.0.1", *arguments]
-        environment = {**os.environ, "SPARK_HOME": str(SPARK_HOME), "SPARK_DAEMON_MEMORY": "256m", "SPARK_LOCAL_IP": "127.0.0.1"}
+        command = [
+            str(SPARK_HOME / "bin" / "spark-class"),
+            f"org.apache.spark.deploy.{name}",
+            "--host",
+            "127.0.0.1",
+            *arguments,
+        ]
+        environment = {
+            **os.environ,
+            "SPARK_HOME": str(SPARK_HOME),
+            "SPARK_DAEMON_MEMORY": "256m",
+            "SPARK_LOCAL_IP": "127.0.0.1",
+        }
         environment["PYSPARK_PYTHON"] = sys.executable
         with (self.folder / f"{name}-{len(self.workers)}.log").open("wb") as log:
             return subprocess.Popen(command, env=environment, stdout=log, stderr=log)

@@ -1,4 +1,5 @@
-"""Jobs on a real cluster of two workers, one of which is killed on the way: the job ends well, with the rows of a quiet run."""
+"""Jobs on a real cluster of two workers, one of which is killed on the way: the job ends well, with the rows
+of a quiet run."""
 
 import json
 import os
@@ -17,7 +18,10 @@ from tests.killing import PROJECT, SHORT_LIVED, SMALL, run_job
 DEV, EVE = "2019-11-15", "2019-11-14"
 # Job -> its options, and the tables that are taken away before it, so that it has all of its work to do.
 JOBS = {
-    "parse_behaviors": (["--train", "{sample}/train", "--dev", "{sample}/dev"], ["news", "impressions", "click_history"]),
+    "parse_behaviors": (
+        ["--train", "{sample}/train", "--dev", "{sample}/dev"],
+        ["news", "impressions", "click_history"],
+    ),
     "encode_articles": ([], ["article_embeddings"]),
     "build_phrases": (["--as-of", EVE], ["tag_embeddings", "user_phrases"]),
     "encode_tag_phrases": (["--as-of", EVE], ["tag_phrases", "tag_phrase_matches"]),
@@ -28,7 +32,16 @@ JOBS = {
 MOMENTS = (0.35, 0.7)
 """Shares of a quiet run's stages after which a worker dies."""
 # What says when a row was written, not what it says.
-TIMES = {"ingested_at", "encoded_at", "written_at", "trained_at", "updated_at", "decided_at", "created_at", "quarantined_at"}
+TIMES = {
+    "ingested_at",
+    "encoded_at",
+    "written_at",
+    "trained_at",
+    "updated_at",
+    "decided_at",
+    "created_at",
+    "quarantined_at",
+}
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +49,13 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A lakehouse with every table of a small sample, made on one machine."""
     root = tmp_path_factory.mktemp("cluster") / "lakehouse"
     sizes = ["--articles", "400", "--users", "40", "--impressions", "200", "--epochs", "1"]
-    done = run_job("run_pipeline", "--lakehouse", str(root), *sizes, PYSPARK_SUBMIT_ARGS=SHORT_LIVED["PYSPARK_SUBMIT_ARGS"])
+    done = run_job(
+        "run_pipeline",
+        "--lakehouse",
+        str(root),
+        *sizes,
+        PYSPARK_SUBMIT_ARGS=SHORT_LIVED["PYSPARK_SUBMIT_ARGS"],
+    )
     assert done.returncode == 0, done.stderr[-3000:]
     return root
 
@@ -53,17 +72,26 @@ def test_a_job_outlives_a_worker(job: str, sample: Path, tmp_path: Path) -> None
 
 
 def run(job: str, sample: Path, folder: Path, *, kill_after: int | None) -> tuple[dict[str, pa.Table], int]:
-    """The rows that a job on a cluster writes, and how many stages it took; one of two workers dies after so many of them."""
+    """The rows that a job on a cluster writes, and how many stages it took; one of two workers dies after so
+    many of them."""
     options, tables = JOBS[job]
     lakehouse, events = folder / "lakehouse", folder / "events"
     shutil.copytree(sample, lakehouse)
     events.mkdir()
     for table in tables:
         shutil.rmtree(lakehouse / table)
-    arguments = ["--lakehouse", str(lakehouse), *(option.format(sample=lakehouse / "_sample") for option in options)]
+    arguments = [
+        "--lakehouse",
+        str(lakehouse),
+        *(option.format(sample=lakehouse / "_sample") for option in options),
+    ]
     with Cluster(folder / "cluster") as cluster, (folder / "log").open("w") as log:
         process = subprocess.Popen(
-            _command(cluster.master, job, arguments, events), env=_environment(), cwd=PROJECT, stdout=log, stderr=log
+            _command(cluster.master, job, arguments, events),
+            env=_environment(),
+            cwd=PROJECT,
+            stdout=log,
+            stderr=log,
         )
         killed = kill_after is None
         while process.poll() is None:
@@ -84,7 +112,8 @@ def run(job: str, sample: Path, folder: Path, *, kill_after: int | None) -> tupl
 
 
 def content(table: Path) -> pa.Table:
-    """The rows of a table in an order of their own, without the times at which they were written, and ids made of them."""
+    """The rows of a table in an order of their own, without the times at which they were written, and ids
+    made of them."""
     rows = DeltaTable(str(table)).to_pyarrow_table()
     rows = rows.select([name for name in rows.column_names if name not in TIMES and name != "model_run"])
     texts = [json.dumps(row, default=str, sort_keys=True) for row in rows.to_pylist()]
@@ -110,7 +139,14 @@ def _command(master: str, job: str, arguments: list[str], events: Path) -> list[
     settings = {**SMALL, "spark.executor.memory": "1g", "spark.driver.memory": "1500m"}
     settings |= {f"spark.eventLog.{name}": value for name, value in log.items()}
     given = [part for name, value in settings.items() for part in ("--conf", f"{name}={value}")]
-    return [str(SPARK_HOME / "bin" / "spark-submit"), "--master", master, *given, f"jobs/{job}.py", *arguments]
+    return [
+        str(SPARK_HOME / "bin" / "spark-submit"),
+        "--master",
+        master,
+        *given,
+        f"jobs/{job}.py",
+        *arguments,
+    ]
 
 
 def _environment() -> dict[str, str]:

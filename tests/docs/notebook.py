@@ -1,4 +1,5 @@
-"""Runs a notebook without Jupyter: `python -m tests.docs.notebook docs/tutorial.ipynb` keeps what its cells print.."""
+"""Runs a notebook without Jupyter: `python -m tests.docs.notebook docs/tutorial.ipynb` keeps what its cells
+print.."""
 
 import contextlib
 import io
@@ -10,11 +11,13 @@ from typing import Any
 from newslake.reference.notebook import Notebook, code_cells, load
 
 FOLDER = "folder"
-"""The notebook's own name for where it works: a temporary folder, which what is kept of its output does not name."""
+"""The notebook's own name for where it works: a temporary folder, which what is kept of its output does not
+name."""
 
 
 def run(notebook: Notebook) -> dict[str, Any]:
-    """Run the cells in order in one namespace, put what they print into the notebook, and return the names that they leave.
+    """Run the cells in order in one namespace, put what they print into the notebook, and return the names
+    that they leave.
 
     Only what is printed is kept: the value of a cell's last line is not.
     """

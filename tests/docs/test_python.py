@@ -18,7 +18,9 @@ from newslake.run.jobrun import JobRun
 from newslake.training.data.time_splits import TimeSplits
 
 PROJECT = Path(__file__).parent.parent.parent
-[CODE] = re.findall(r"```python\n(.*?)```", (PROJECT / "docs" / "python.md").read_text(encoding="utf-8"), flags=re.DOTALL)
+[CODE] = re.findall(
+    r"```python\n(.*?)```", (PROJECT / "docs" / "python.md").read_text(encoding="utf-8"), flags=re.DOTALL
+)
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +73,9 @@ def test_an_option_that_no_job_has_is_told_before_anything_starts(lake: Lakehous
     assert not Path(lake.root or "").exists()
 
 
-def test_options_of_a_group_are_given_by_their_own_names_as_on_the_command_line(monkeypatch: pytest.MonkeyPatch, lake: Lakehouse) -> None:
+def test_options_of_a_group_are_given_by_their_own_names_as_on_the_command_line(
+    monkeypatch: pytest.MonkeyPatch, lake: Lakehouse
+) -> None:
     given: list[dict[str, Any]] = []
     monkeypatch.setattr(jobs, "run_job", lambda job, lake, options: given.append(options))
     options = {"model": "mf", "as_of": "2019-11-16", "promote": False}

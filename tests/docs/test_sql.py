@@ -1,4 +1,5 @@
-"""docs/sql.md: every question has the answer that small tables, counted by hand, must give; and every table reads without Spark."""
+"""docs/sql.md: every question has the answer that small tables, counted by hand, must give; and every table
+reads without Spark."""
 
 import re
 import shutil
@@ -26,7 +27,12 @@ from newslake.run.jobrun import JobRun
 from newslake.spark.frames import frame_of
 
 TEXT = (Path(__file__).parent.parent.parent / "docs" / "sql.md").read_text(encoding="utf-8")
-QUESTIONS = {int(n): sql for n, sql in re.findall(r"^### (\d+)\. [^\n]+\n.*?```sql\n(.*?)```", TEXT, flags=re.MULTILINE | re.DOTALL)}
+QUESTIONS = {
+    int(n): sql
+    for n, sql in re.findall(
+        r"^### (\d+)\. [^\n]+\n.*?```sql\n(.*?)```", TEXT, flags=re.MULTILINE | re.DOTALL
+    )
+}
 D14, D15 = date(2019, 11, 14), date(2019, 11, 15)
 NOON = datetime(2019, 11, 15, 12, tzinfo=UTC)
 
@@ -35,13 +41,31 @@ def at(day: int, hour: int, minute: int = 0) -> datetime:
     return datetime(2019, 11, day, hour, minute, tzinfo=UTC)
 
 
-def shown(split: str, name: str, user: str, when: datetime, *candidates: tuple[str, bool], **feed: Any) -> list[dict[str, Any]]:
-    same = {"split": split, "impression_id": name, "user_id": user, "occurred_at": when, "ingested_at": when, **feed}
-    places = [{**same, "position": place, "news_id": news, "clicked": clicked} for place, (news, clicked) in enumerate(candidates)]
+def shown(
+    split: str, name: str, user: str, when: datetime, *candidates: tuple[str, bool], **feed: Any
+) -> list[dict[str, Any]]:
+    same = {
+        "split": split,
+        "impression_id": name,
+        "user_id": user,
+        "occurred_at": when,
+        "ingested_at": when,
+        **feed,
+    }
+    places = [
+        {**same, "position": place, "news_id": news, "clicked": clicked}
+        for place, (news, clicked) in enumerate(candidates)
+    ]
     return [{**row, "rank": row["rank"] + row["position"]} if "rank" in row else row for row in places]
 
 
-def job_run(job: str, start: datetime, seconds: float, outcome: str = "done", settings: Mapping[str, str] | None = None) -> dict[str, Any]:
+def job_run(
+    job: str,
+    start: datetime,
+    seconds: float,
+    outcome: str = "done",
+    settings: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
     return {
         "run_id": f"{job}-{start:%d%H%M}",
         "job": job,
@@ -57,48 +81,129 @@ def job_run(job: str, start: datetime, seconds: float, outcome: str = "done", se
 
 
 def match(day: date, phrase: str, decision: str, source: str, jaccard: float = 1.0) -> dict[str, Any]:
-    return {"as_of": day, "phrase_id": phrase, "encoder_id": "e1", "decision": decision, "source_id": source, "jaccard": jaccard}
+    return {
+        "as_of": day,
+        "phrase_id": phrase,
+        "encoder_id": "e1",
+        "decision": decision,
+        "source_id": source,
+        "jaccard": jaccard,
+    }
 
 
 def vote(name: str, old: str, voted: str, votes: int, decision: str) -> dict[str, Any]:
     same = {"as_of": D15, "encoder_id": "e1", "model_run": "m", "content_hash": "h", "neighbours": []}
-    return {**same, "news_id": name, "old_class": old, "voted_class": voted, "votes": votes, "decision": decision}
+    return {
+        **same,
+        "news_id": name,
+        "old_class": old,
+        "voted_class": voted,
+        "votes": votes,
+        "decision": decision,
+    }
 
 
-def fed(user: str, rank: int, news: str, reason: str, cosine: float | None, ctr: float = 0.1) -> dict[str, Any]:
-    return {"hour": NOON, "user_id": user, "rank": rank, "news_id": news, "cosine": cosine, "ctr": ctr, "score": 1.0, "reason": reason}
+def fed(
+    user: str, rank: int, news: str, reason: str, cosine: float | None, ctr: float = 0.1
+) -> dict[str, Any]:
+    return {
+        "hour": NOON,
+        "user_id": user,
+        "rank": rank,
+        "news_id": news,
+        "cosine": cosine,
+        "ctr": ctr,
+        "score": 1.0,
+        "reason": reason,
+    }
 
 
 def metrics(epoch: int, split: str, auc: float, best: bool, run_id: str = "r1") -> dict[str, Any]:
-    same = {"run_id": run_id, "model": "content", "impressions": 9, "impressions_left_out": 0, "mrr": 0.3, "ndcg_at_10": 0.4}
+    same = {
+        "run_id": run_id,
+        "model": "content",
+        "impressions": 9,
+        "impressions_left_out": 0,
+        "mrr": 0.3,
+        "ndcg_at_10": 0.4,
+    }
     return {**same, "epoch": epoch, "split": split, "auc": auc, "best": best}
 
 
 def history(split: str, name: str, user: str, *news: str) -> dict[str, Any]:
-    return {"split": split, "impression_id": name, "user_id": user, "occurred_at": at(14, 8), "news_ids": list(news)}
+    return {
+        "split": split,
+        "impression_id": name,
+        "user_id": user,
+        "occurred_at": at(14, 8),
+        "news_ids": list(news),
+    }
 
 
 def user_vector(user: str, phrase: str) -> dict[str, Any]:
-    same = {"as_of": D15, "tag_group": 0, "encoder_id": "e1", "topic_model": "t1", "weight": 1.0, "vector": [1.0, 0.0]}
+    same = {
+        "as_of": D15,
+        "tag_group": 0,
+        "encoder_id": "e1",
+        "topic_model": "t1",
+        "weight": 1.0,
+        "vector": [1.0, 0.0],
+    }
     return {**same, "user_id": user, "phrase_id": phrase}
 
 
 def of_days(key: str, **days: Mapping[Any, float]) -> list[dict[str, Any]]:
     rows = [(day, thing, weight) for day, weights in days.items() for thing, weight in weights.items()]
-    return [{"as_of": date(2019, 11, int(day[1:])), "user_id": "U1", key: thing, "weight": weight} for day, thing, weight in rows]
+    return [
+        {"as_of": date(2019, 11, int(day[1:])), "user_id": "U1", key: thing, "weight": weight}
+        for day, thing, weight in rows
+    ]
 
 
 ROWS: Mapping[str, Sequence[Mapping[str, Any]]] = {
     "news": [
-        {"news_id": f"N{n}", "category": category, "title": title, "content_hash": f"h{n}", "published_at": at(14, n)}
-        for n, category, title in ((1, "sports", "Goal"), (2, "sports", "Match"), (3, "food", "Pasta"), (4, "food", "Soup"))
+        {
+            "news_id": f"N{n}",
+            "category": category,
+            "title": title,
+            "content_hash": f"h{n}",
+            "published_at": at(14, n),
+        }
+        for n, category, title in (
+            (1, "sports", "Goal"),
+            (2, "sports", "Match"),
+            (3, "food", "Pasta"),
+            (4, "food", "Soup"),
+        )
     ],
     "impressions": [
         *shown("train", "T1", "U1", at(14, 8, 10), ("N1", True), ("N3", False)),
         *shown("train", "T2", "U2", at(14, 9), ("N1", False), ("N3", True)),
-        *shown("train", "T3", "U1", at(14, 9, 30), ("N2", False), ("N3", False), ("N9", True), feed_hour=at(14, 9), rank=5),
-        *shown("dev", "D1", "U1", at(15, 12, 10), ("N4", True), ("N1", False), feed_hour=NOON, model="formula"),
-        *shown("dev", "D2", "U3", at(15, 13), ("N2", False), ("N4", True), feed_hour=NOON, rank=10, model="ranker"),
+        *shown(
+            "train",
+            "T3",
+            "U1",
+            at(14, 9, 30),
+            ("N2", False),
+            ("N3", False),
+            ("N9", True),
+            feed_hour=at(14, 9),
+            rank=5,
+        ),
+        *shown(
+            "dev", "D1", "U1", at(15, 12, 10), ("N4", True), ("N1", False), feed_hour=NOON, model="formula"
+        ),
+        *shown(
+            "dev",
+            "D2",
+            "U3",
+            at(15, 13),
+            ("N2", False),
+            ("N4", True),
+            feed_hour=NOON,
+            rank=10,
+            model="ranker",
+        ),
     ],
     "click_history": [
         history("train", "T1", "U1", "N2", "N8"),
@@ -108,7 +213,14 @@ ROWS: Mapping[str, Sequence[Mapping[str, Any]]] = {
         history("dev", "D2", "U3"),
     ],
     "quarantine": [
-        {"quarantine_id": f"q{n}", "job": "parse_behaviors", "source": "f", "raw": raw, "reason": reason, "ingested_at": at(14, n)}
+        {
+            "quarantine_id": f"q{n}",
+            "job": "parse_behaviors",
+            "source": "f",
+            "raw": raw,
+            "reason": reason,
+            "ingested_at": at(14, n),
+        }
         for n, raw, reason in ((1, b"x", "too few fields"), (2, b"y", "too few fields"), (3, b"z", "no time"))
     ],
     "job_runs": [
@@ -120,19 +232,45 @@ ROWS: Mapping[str, Sequence[Mapping[str, Any]]] = {
         job_run("encode_articles", at(15, 5), 9.0, "failed"),
     ],
     "job_starts": [
-        {"run_id": f"encode_articles-15{hour:02}00", "job": "encode_articles", "settings": {}, "started_at": at(15, hour)}
+        {
+            "run_id": f"encode_articles-15{hour:02}00",
+            "job": "encode_articles",
+            "settings": {},
+            "started_at": at(15, hour),
+        }
         for hour in (5, 6)
     ],
     "article_embeddings": [
-        {"news_id": name, "encoder_id": "e1", "content_hash": digest, "token_count": 9, "embedding": [1.0, 0.0]}
+        {
+            "news_id": name,
+            "encoder_id": "e1",
+            "content_hash": digest,
+            "token_count": 9,
+            "embedding": [1.0, 0.0],
+        }
         for name, digest in (("N1", "h1"), ("N2", "old"))
     ],
     "article_vectors": [
-        {"news_date": day, "news_id": name, "encoder_id": "e1", "topic_model": "t1", "vector": [1.0, 0.0], "inputs_hash": "h"}
+        {
+            "news_date": day,
+            "news_id": name,
+            "encoder_id": "e1",
+            "topic_model": "t1",
+            "vector": [1.0, 0.0],
+            "inputs_hash": "h",
+        }
         for name, day in (("N1", D14), ("N4", date(1970, 1, 1)))
     ],
     "tag_phrases": [
-        {"phrase_id": name, "encoder_id": "e1", "tags": [name], "text": name, "embedding": [1.0], "first_seen": D14, "last_used": D15}
+        {
+            "phrase_id": name,
+            "encoder_id": "e1",
+            "tags": [name],
+            "text": name,
+            "embedding": [1.0],
+            "first_seen": D14,
+            "last_used": D15,
+        }
         for name in ("p1", "p2", "p3")
     ],
     "tag_phrase_matches": [
@@ -143,8 +281,13 @@ ROWS: Mapping[str, Sequence[Mapping[str, Any]]] = {
         match(D15, "p3", "encoded", "p3"),
         match(D15, "p4", "reused", "p3", 0.8),
     ],
-    "user_topics": [{**row, "topic_model": "t1"} for row in of_days("topic_id", d14={0: 3.0, 1: 1.0}, d15={0: 1.0, 1: 1.0})],
-    "user_tags": [*of_days("tag", d14={"goal": 2.0, "pasta": 1.0}, d15={"goal": 1.0, "pasta": 2.5, "soup": 0.5})],
+    "user_topics": [
+        {**row, "topic_model": "t1"}
+        for row in of_days("topic_id", d14={0: 3.0, 1: 1.0}, d15={0: 1.0, 1: 1.0})
+    ],
+    "user_tags": [
+        *of_days("tag", d14={"goal": 2.0, "pasta": 1.0}, d15={"goal": 1.0, "pasta": 2.5, "soup": 0.5})
+    ],
     "user_vectors": [user_vector("U1", "p1"), user_vector("U1", "p2")],
     "article_ctr": [
         {
@@ -167,9 +310,16 @@ ROWS: Mapping[str, Sequence[Mapping[str, Any]]] = {
     ],
     "model_metrics": [
         *(metrics(1, "valid", 0.6, False), metrics(2, "valid", 0.65, True), metrics(2, "train", 0.9, True)),
-        *(metrics(1, "valid", 0.8, True, "r2"), metrics(1, "test", 0.7, True, "r2"), metrics(1, "train", 0.8, True, "r2")),
+        *(
+            metrics(1, "valid", 0.8, True, "r2"),
+            metrics(1, "test", 0.7, True, "r2"),
+            metrics(1, "train", 0.8, True, "r2"),
+        ),
     ],
-    "short_text_votes": [vote("S1", "food", "sports", 19, "changed"), vote("S2", "food", "food", 20, "confirmed")],
+    "short_text_votes": [
+        vote("S1", "food", "sports", 19, "changed"),
+        vote("S2", "food", "food", 20, "confirmed"),
+    ],
 }
 ANSWERS: Mapping[int, Sequence[tuple[Any, ...]]] = {
     1: [(None, 1, 1, 1.0), ("food", 5, 3, 0.6), ("sports", 5, 1, 0.2)],
@@ -217,7 +367,10 @@ ANSWERS: Mapping[int, Sequence[tuple[Any, ...]]] = {
     18: [(NOON, "popular", 1, 2, 2, None, 0.1), (NOON, "vectors", 1, 2, 2, 0.7, 0.1)],
     19: [(NOON, 2, 2, 0.75)],
     20: [(NOON, 1, 1, 0.1, 0.0), (NOON, 2, 1, 0.2, 0.0), (NOON, 3, 1, 0.5, 1.0)],
-    21: [("content", "r2", 1, "test", 0.7, 0.3, 0.4, 0.1), ("content", "r1", 2, "valid", 0.65, 0.3, 0.4, 0.25)],
+    21: [
+        ("content", "r2", 1, "test", 0.7, 0.3, 0.4, 0.1),
+        ("content", "r1", 2, "valid", 0.65, 0.3, 0.4, 0.25),
+    ],
     22: [("food", "sports", 1, 0.5, 19.0)],
     23: [
         (1, 1, 1.0, 0.1),
@@ -239,9 +392,13 @@ def build(lake: Lakehouse, table: str) -> None:
     lake.create(table)
     contract = lake.schema(table)
     open_ended = T.StructType([T.StructField(field.name, field.dataType) for field in contract])
-    empty: dict[str, Any] = {field.name: {} if isinstance(field.dataType, T.MapType) else None for field in contract}
+    empty: dict[str, Any] = {
+        field.name: {} if isinstance(field.dataType, T.MapType) else None for field in contract
+    }
     rows = [tuple({**empty, **row}[name] for name in contract.names) for row in ROWS[table]]
-    frame_of(lake.spark, rows, open_ended).coalesce(1).write.format("delta").mode("append").save(f"{lake.root}/{table}")
+    frame_of(lake.spark, rows, open_ended).coalesce(1).write.format("delta").mode("append").save(
+        f"{lake.root}/{table}"
+    )
 
 
 @pytest.fixture(scope="module")
@@ -295,7 +452,9 @@ def by_polars(path: str) -> tuple[int, set[str]]:
 
 def by_duckdb(path: str) -> tuple[int, set[str]]:
     # DuckDB fetches its reader of Delta at the first use; tests take the same from a package.
-    reader = next(file for file in distribution("duckdb-ext-delta").files or [] if file.name == "delta.duckdb_extension")
+    reader = next(
+        file for file in distribution("duckdb-ext-delta").files or [] if file.name == "delta.duckdb_extension"
+    )
     with duckdb.connect(config={"allow_unsigned_extensions": "true"}) as connection:
         connection.load_extension(str(reader.locate()))
         found = connection.sql(f"SELECT * FROM delta_scan('{path}')").arrow().read_all()
@@ -303,14 +462,23 @@ def by_duckdb(path: str) -> tuple[int, set[str]]:
 
 
 @pytest.mark.parametrize("read", [by_pandas, by_query, by_polars, by_duckdb])
-def test_every_table_reads_without_spark(asked: Lakehouse, read: Callable[[str], tuple[int, set[str]]]) -> None:
+def test_every_table_reads_without_spark(
+    asked: Lakehouse, read: Callable[[str], tuple[int, set[str]]]
+) -> None:
     for table, rows in ROWS.items():
         assert read(f"{asked.root}/{table}") == (len(rows), set(asked.schema(table).names)), table
 
 
 def test_tables_join_without_spark(asked: Lakehouse) -> None:
-    query = QueryBuilder().register("news", DeltaTable(f"{asked.root}/news")).register("i", DeltaTable(f"{asked.root}/impressions"))
-    sql = "SELECT n.category, count(*) AS shown FROM i JOIN news n ON n.news_id = i.news_id GROUP BY n.category ORDER BY n.category"
+    query = (
+        QueryBuilder()
+        .register("news", DeltaTable(f"{asked.root}/news"))
+        .register("i", DeltaTable(f"{asked.root}/impressions"))
+    )
+    sql = (
+        "SELECT n.category, count(*) AS shown FROM i JOIN news n ON n.news_id = i.news_id GROUP BY n.category"
+        " ORDER BY n.category"
+    )
     assert query.execute(sql).read_all().column("shown").to_pylist() == [5, 5]
 
 
@@ -322,7 +490,10 @@ def test_a_script_makes_the_views_in_a_new_session(asked: Lakehouse, tmp_path: P
     fresh = asked.spark.newSession()
     for statement in statements:
         fresh.sql(statement)
-    assert fresh.sql("SELECT title FROM titled_newsfeed WHERE user_id = 'U1' ORDER BY rank").collect() == [("Soup",), ("Goal",)]
+    assert fresh.sql("SELECT title FROM titled_newsfeed WHERE user_id = 'U1' ORDER BY rank").collect() == [
+        ("Soup",),
+        ("Goal",),
+    ]
     assert fresh.sql("SELECT source_text FROM reused_phrases WHERE phrase_id = 'p4'").collect() == [("p3",)]
     with pytest.raises(UserError, match="--out"):
         make_views(asked, JobRun("make_views"))
@@ -333,7 +504,10 @@ def test_views_lie_beside_tables_that_are_names(spark: SparkSession) -> None:
     lake = Lakehouse(spark, schema="asked_in_sql")
     try:
         lake.create("click_history")
-        spark.sql("INSERT INTO asked_in_sql.click_history VALUES ('train', 'T1', 'U1', timestamp'2019-11-14 08:00:00', array('N1', 'N2'))")
+        spark.sql(
+            "INSERT INTO asked_in_sql.click_history VALUES ('train', 'T1', 'U1', timestamp'2019-11-14"
+            " 08:00:00', array('N1', 'N2'))"
+        )
         run = JobRun("make_views")
         make_views(lake, run)
         assert run.facts["views"] == "clicked_before"
@@ -351,4 +525,7 @@ def test_views_are_documented_and_collide_with_no_table() -> None:
 
 def test_a_script_leaves_out_what_is_not_there(lake: Lakehouse) -> None:
     lake.create("click_history")
-    assert [line.split("VIEW ")[1].split(" AS")[0] for line in script(lake)] == ["`click_history`", "`clicked_before`"]
+    assert [line.split("VIEW ")[1].split(" AS")[0] for line in script(lake)] == [
+        "`click_history`",
+        "`clicked_before`",
+    ]

@@ -19,7 +19,11 @@ CODE = "\n".join(source for _, source in code_cells(NOTEBOOK))
 
 def called() -> list[tuple[str, set[str]]]:
     """Each call of a job in the cells, with the names of its options."""
-    calls = [node for node in ast.walk(ast.parse(CODE)) if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)]
+    calls = [
+        node
+        for node in ast.walk(ast.parse(CODE))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
+    ]
     of_jobs = [(call, call.func) for call in calls if isinstance(call.func, ast.Attribute)]
     return [
         (func.attr, {keyword.arg for keyword in call.keywords if keyword.arg})
@@ -36,11 +40,16 @@ def test_it_calls_jobs_with_options_that_they_have() -> None:
 
 def test_a_notebook_runs_and_becomes_a_page(tmp_path: Path) -> None:
     text: dict[str, Any] = {"cell_type": "markdown", "source": ["# Two\n", "cells"]}
-    code = [{"cell_type": "code", "source": [line], "outputs": []} for line in ("folder = '/tmp/x'", "print(folder + '/y')")]
+    code = [
+        {"cell_type": "code", "source": [line], "outputs": []}
+        for line in ("folder = '/tmp/x'", "print(folder + '/y')")
+    ]
     notebook = {"cells": [text, *code]}
     assert run(notebook)["folder"] == "/tmp/x"
-    assert page(notebook).split("-->\n\n")[1] == (
-        "# Two\ncells\n\n```python\nfolder = '/tmp/x'\n```\n\n```python\nprint(folder + '/y')\n```\n\n```text\nfolder/y\n```\n"
+    assert (
+        page(notebook).split("-->\n\n")[1]
+        == "# Two\ncells\n\n```python\nfolder = '/tmp/x'\n```\n\n```python\nprint(folder +"
+        " '/y')\n```\n\n```text\nfolder/y\n```\n"
     )
 
 
@@ -76,7 +85,11 @@ def test_the_cells_run_and_the_article_and_the_reader_are_in_every_table(spark: 
     assert sorted(row["rank"] for row in feed) == list(range(1, 11))
     clicked = {
         row["news_id"]
-        for row in lake.read("impressions").where(f"clicked AND user_id = '{reader}' AND occurred_at < '{day} 12:00'").collect()
+        for row in (
+            lake.read("impressions")
+            .where(f"clicked AND user_id = '{reader}' AND occurred_at < '{day} 12:00'")
+            .collect()
+        )
     }
     assert article in clicked
     assert not clicked & {row["news_id"] for row in feed}

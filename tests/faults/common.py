@@ -1,4 +1,5 @@
-"""What the tests of faults share: a small real job to run, a disk of a chosen size, and what its user sees."""
+"""What the tests of faults share: a small real job to run, a disk of a chosen size, and what its user
+sees."""
 
 import json
 import subprocess
@@ -19,18 +20,28 @@ def texts(path: Path, count: int, words: int = 3) -> Path:
     with path.open("w") as file:
         for number in range(count):
             body = " ".join(f"w{(number * 7919 + place * 104729) % 1_000_003}" for place in range(words))
-            file.write(json.dumps({"news_id": f"T{number:06}", "title": f"text {number}", "body": body, "class": "sports"}) + "\n")
+            file.write(
+                json.dumps(
+                    {"news_id": f"T{number:06}", "title": f"text {number}", "body": body, "class": "sports"}
+                )
+                + "\n"
+            )
     return path
 
 
 def import_texts(lake: Lakehouse, file: Path, capsys: pytest.CaptureFixture[str]) -> tuple[int, list[str]]:
-    """Run import_labels as from the command line: its exit status, and the lines it says of its end (not of its progress)."""
+    """Run import_labels as from the command line: its exit status, and the lines it says of its end (not of
+    its progress)."""
     status = 0
     try:
         main(import_labels, [f"--texts={file}", f"--lakehouse={lake.root}", "--log-level=error"])
     except SystemExit as end:
         status = int(end.code or 0)
-    said = [line for line in capsys.readouterr().err.splitlines() if line.startswith("import_labels: ") or "Traceback" in line]
+    said = [
+        line
+        for line in capsys.readouterr().err.splitlines()
+        if line.startswith("import_labels: ") or "Traceback" in line
+    ]
     return status, said
 
 
@@ -43,7 +54,12 @@ def news(lake: Lakehouse) -> tuple[int, int]:
 def disk(folder: Path, size: str) -> Iterator[None]:
     """A disk of its own (tmpfs) at a folder; skips the test where mounting is not allowed."""
     folder.mkdir(parents=True, exist_ok=True)
-    made = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)], capture_output=True, text=True, check=False)
+    made = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     if made.returncode:
         pytest.skip(f"a disk of its own needs the right to mount a tmpfs: {made.stderr.strip()}")
     try:

@@ -13,7 +13,9 @@ from tests.faults.common import news, texts
 
 
 @pytest.mark.slow
-def test_two_runs_at_once_are_as_one(lake: Lakehouse, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_two_runs_at_once_are_as_one(
+    lake: Lakehouse, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     file = texts(tmp_path / "texts.jsonl", 200)
     with file.open("a") as lines:
         lines.write("no JSON\n")

@@ -1,4 +1,5 @@
-"""A data file that is damaged or gone: what the user sees, and that the rerun completes once it is put back."""
+"""A data file that is damaged or gone: what the user sees, and that the rerun completes once it is put
+back."""
 
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -16,7 +17,9 @@ def data_file(lake: Lakehouse) -> Path:
     return Path(unquote(urlsplit(lake.files("news")[0]).path))
 
 
-@pytest.mark.parametrize("damage", ["overwritten", pytest.param("cut short", marks=SLOW), pytest.param("gone", marks=SLOW)])
+@pytest.mark.parametrize(
+    "damage", ["overwritten", pytest.param("cut short", marks=SLOW), pytest.param("gone", marks=SLOW)]
+)
 def test_a_damaged_file_is_named_and_nothing_else_is_lost(
     damage: str, lake: Lakehouse, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -46,7 +49,9 @@ def test_a_damaged_file_is_named_and_nothing_else_is_lost(
 
 
 @SLOW
-def test_a_checksum_that_does_not_fit_is_damage_too(lake: Lakehouse, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_checksum_that_does_not_fit_is_damage_too(
+    lake: Lakehouse, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     first, second = texts(tmp_path / "first.jsonl", 50), texts(tmp_path / "second.jsonl", 60)
     import_texts(lake, first, capsys)
     file = data_file(lake)

@@ -1,4 +1,5 @@
-"""A full disk, and a disk that may only be read: what the user sees, and that the rerun completes once it is mended."""
+"""A full disk, and a disk that may only be read: what the user sees, and that the rerun completes once it is
+mended."""
 
 from pathlib import Path
 
@@ -15,7 +16,9 @@ def here(spark: SparkSession, tmp_path: Path) -> Lakehouse:
     return Lakehouse(spark, str(tmp_path / "disk" / "lakehouse"))
 
 
-def test_a_full_disk_is_one_line_and_the_rerun_completes(here: Lakehouse, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_full_disk_is_one_line_and_the_rerun_completes(
+    here: Lakehouse, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     few, many = texts(tmp_path / "few.jsonl", 5), texts(tmp_path / "many.jsonl", 3_000, words=600)
     with disk(tmp_path / "disk", "1m"):
         assert import_texts(here, few, capsys) == (0, [])
@@ -31,7 +34,9 @@ def test_a_full_disk_is_one_line_and_the_rerun_completes(here: Lakehouse, tmp_pa
         assert here.read("news").select("news_id").distinct().count() == here.read("news").count() == 3_000
 
 
-def test_a_disk_that_may_only_be_read_is_the_users_to_mend(here: Lakehouse, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_disk_that_may_only_be_read_is_the_users_to_mend(
+    here: Lakehouse, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     first, second = texts(tmp_path / "first.jsonl", 5), texts(tmp_path / "second.jsonl", 9)
     with disk(tmp_path / "disk", "16m"):
         import_texts(here, first, capsys)

@@ -12,14 +12,22 @@ from newslake.run.faults import explained
     ("error", "status", "says"),
     [
         (OSError(errno.ENOSPC, "No space left on device", "/data/x"), 1, "no space left on the disk"),
-        (RuntimeError("An error occurred\nCaused by: java.io.IOException: No space left on device\n\tat x"), 1, "no space left"),
+        (
+            RuntimeError(
+                "An error occurred\nCaused by: java.io.IOException: No space left on device\n\tat x"
+            ),
+            1,
+            "no space left",
+        ),
         (
             PermissionError(errno.EACCES, "Permission denied", "/data/lake/_scratch"),
             2,
             "cannot write /data/lake/_scratch: permission denied",
         ),
         (
-            RuntimeError("java.io.FileNotFoundException: /lake/news/_delta_log/0.json (Read-only file system)"),
+            RuntimeError(
+                "java.io.FileNotFoundException: /lake/news/_delta_log/0.json (Read-only file system)"
+            ),
             2,
             "/lake/news/_delta_log/0.json",
         ),
@@ -34,7 +42,9 @@ from newslake.run.faults import explained
             "/lake/a.parquet is damaged",
         ),
         (
-            RuntimeError("java.io.IOException: Mkdirs failed to create file:/lake/news (exists=false, cwd=file:/)"),
+            RuntimeError(
+                "java.io.IOException: Mkdirs failed to create file:/lake/news (exists=false, cwd=file:/)"
+            ),
             2,
             "cannot write /lake/news:",
         ),
@@ -43,17 +53,26 @@ from newslake.run.faults import explained
             1,
             "/lake/news/part-0.snappy.parquet is damaged",
         ),
-        (RuntimeError("[FAILED_READ_FILE.FILE_NOT_EXIST] file:///lake/news/part-1.parquet"), 1, "/lake/news/part-1.parquet is gone"),
         (
-            RuntimeError(
-                "[FAILED_READ_FILE.NO_HINT] Encountered error while reading file file:///in/my%20day%20ø/a.v1.jsonl.gz.  SQLSTATE: KD001"
-            ),
+            RuntimeError("[FAILED_READ_FILE.FILE_NOT_EXIST] file:///lake/news/part-1.parquet"),
             1,
-            "/in/my day ø/a.v1.jsonl.gz is damaged and cannot be read, or is not compressed as its name says (.gz)",
+            "/lake/news/part-1.parquet is gone",
         ),
         (
             RuntimeError(
-                "[FAILED_READ_FILE.NO_HINT] Encountered error while reading file file:///my%20lake/news/p.parquet. SQLSTATE: KD001"
+                "[FAILED_READ_FILE.NO_HINT] Encountered error while reading file"
+                " file:///in/my%20day%20ø/a.v1.jsonl.gz.  SQLSTATE: KD001"
+            ),
+            1,
+            (
+                "/in/my day ø/a.v1.jsonl.gz is damaged and cannot be read, or is not compressed as its name"
+                " says (.gz)"
+            ),
+        ),
+        (
+            RuntimeError(
+                "[FAILED_READ_FILE.NO_HINT] Encountered error while reading file"
+                " file:///my%20lake/news/p.parquet. SQLSTATE: KD001"
             ),
             1,
             "/my lake/news/p.parquet is damaged and cannot be read: put it back",
@@ -70,7 +89,9 @@ def test_faults_of_the_world_are_told_in_one_line(error: Exception, status: int,
     assert "\n" not in fault.line
 
 
-@pytest.mark.parametrize("error", [ValueError("a bug"), KeyError("column"), ZeroDivisionError("division by zero")])
+@pytest.mark.parametrize(
+    "error", [ValueError("a bug"), KeyError("column"), ZeroDivisionError("division by zero")]
+)
 def test_a_bug_is_no_fault(error: Exception) -> None:
     assert explained(error) is None
 

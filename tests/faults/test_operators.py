@@ -14,7 +14,9 @@ from tests.ports import free_port
 from tests.reports.lakes import put
 
 
-def test_a_jump_of_bad_lines_is_told_of_once_by_all_means(lake: Lakehouse, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_jump_of_bad_lines_is_told_of_once_by_all_means(
+    lake: Lakehouse, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     share = {"name": "texts_can_be_read", "check": "quarantine_share", "job": "import_labels", "at_most": 0.1}
     arrive = {"name": "texts_arrive", "check": "freshness", "table": "news", "at_most": 24}
     file = texts(tmp_path / "texts.jsonl", 19)
@@ -28,7 +30,12 @@ def test_a_jump_of_bad_lines_is_told_of_once_by_all_means(lake: Lakehouse, tmp_p
             out.writelines(f"no JSON either {n}\n" for n in range(5))
         run_job(import_labels, lake, {"texts": (str(file),)})
         capsys.readouterr()
-        assert check(lake, tmp_path, share, {**arrive, "at_most": 0}, arrive | {"name": "kept"}, webhook=heard.url) == 1
+        assert (
+            check(
+                lake, tmp_path, share, {**arrive, "at_most": 0}, arrive | {"name": "kept"}, webhook=heard.url
+            )
+            == 1
+        )
     [body] = heard.bodies
     assert [breach["check_name"] for breach in body["breaches"]] == ["texts_can_be_read", "texts_arrive"]
     assert body["breaches"][0]["value"] == pytest.approx(6 / 25)
@@ -41,7 +48,14 @@ def test_a_jump_of_bad_lines_is_told_of_once_by_all_means(lake: Lakehouse, tmp_p
 def test_empty_feeds_are_told_of(lake: Lakehouse, tmp_path: Path) -> None:
     now = datetime.now(UTC).replace(tzinfo=None)
     hour = now.replace(minute=0, second=0, microsecond=0)
-    about = {"split": "live", "position": 0, "news_id": "N1", "clicked": True, "occurred_at": now - timedelta(days=1), "ingested_at": now}
+    about = {
+        "split": "live",
+        "position": 0,
+        "news_id": "N1",
+        "clicked": True,
+        "occurred_at": now - timedelta(days=1),
+        "ingested_at": now,
+    }
     put(lake, "impressions", [{**about, "impression_id": str(n), "user_id": f"U{n}"} for n in range(4)])
     row = {"rank": 1, "news_id": "N1", "ctr": 0.1, "score": 0.0, "reason": "popular", "hour": hour}
     put(lake, "newsfeed", [{**row, "user_id": f"U{n}"} for n in range(4)])
@@ -61,7 +75,11 @@ def test_empty_feeds_are_told_of(lake: Lakehouse, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("answers", [False, True])
 def test_a_dead_webhook_hides_no_breach(
-    lake: Lakehouse, tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture, answers: bool
+    lake: Lakehouse,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+    answers: bool,
 ) -> None:
     run_job(import_labels, lake, {"texts": (str(texts(tmp_path / "texts.jsonl", 1)),)})
     stale = {"name": "texts_arrive", "check": "freshness", "table": "news", "at_most": 0}

@@ -1,4 +1,5 @@
-"""Tables that another version of newslake made: what can be added is added, what cannot is told in one line."""
+"""Tables that another version of newslake made: what can be added is added, what cannot is told in one
+line."""
 
 import json
 from datetime import datetime
@@ -17,29 +18,41 @@ from tests.calling import call
 from tests.faults.common import import_texts, texts
 
 
-def make(lake: Lakehouse, *, without: tuple[str, ...] = (), extra: str = "", changed: dict[str, str] | None = None) -> None:
+def make(
+    lake: Lakehouse, *, without: tuple[str, ...] = (), extra: str = "", changed: dict[str, str] | None = None
+) -> None:
     """Create table news as another version would have: columns left out, added, or of another type."""
     changed = changed or {}
     columns = [
-        f"{field.name} {changed.get(field.name, field.dataType.simpleString())}{'' if field.nullable else ' NOT NULL'}"
+        f"{field.name}"
+        f" {changed.get(field.name, field.dataType.simpleString())}{'' if field.nullable else ' NOT NULL'}"
         for field in table_spec("news").schema()
         if field.name not in without
     ]
-    lake.spark.sql(f"CREATE TABLE delta.`{lake.root}/news` ({', '.join([*columns, *([extra] if extra else [])])}) USING DELTA")
+    lake.spark.sql(
+        f"CREATE TABLE delta.`{lake.root}/news` ({', '.join([*columns, *([extra] if extra else [])])}) USING"
+        " DELTA"
+    )
 
 
 def test_an_older_table_reads_as_if_it_had_the_later_columns(lake: Lakehouse) -> None:
     make(lake, without=("url", "updated_at", "entities"))
-    lake.spark.sql(f"INSERT INTO delta.`{lake.root}/news` (news_id, title, content_hash) VALUES ('N1', 'x', 'h')")
+    lake.spark.sql(
+        f"INSERT INTO delta.`{lake.root}/news` (news_id, title, content_hash) VALUES ('N1', 'x', 'h')"
+    )
     [row] = lake.read("news").collect()
     assert (row["news_id"], row["url"], row["updated_at"], row["entities"]) == ("N1", None, None, None)
     read = {field.name: field.dataType for field in lake.read("news").schema}
     assert read == {field.name: field.dataType for field in lake.schema("news")}
 
 
-def test_a_job_adds_the_later_columns_and_keeps_the_rows(lake: Lakehouse, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_job_adds_the_later_columns_and_keeps_the_rows(
+    lake: Lakehouse, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     make(lake, without=("url", "updated_at", "entities"))
-    lake.spark.sql(f"INSERT INTO delta.`{lake.root}/news` (news_id, title, content_hash) VALUES ('N1', 'x', 'h')")
+    lake.spark.sql(
+        f"INSERT INTO delta.`{lake.root}/news` (news_id, title, content_hash) VALUES ('N1', 'x', 'h')"
+    )
     assert import_texts(lake, texts(tmp_path / "texts.jsonl", 4), capsys) == (0, [])
     assert lake.read("news").count() == 5
     stored = {field.name: field for field in lake.spark.read.format("delta").load(f"{lake.root}/news").schema}
@@ -69,9 +82,14 @@ def test_what_cannot_be_carried_over_is_one_line(
         lake.read("news")
 
 
-def test_a_newer_table_is_read_but_not_written(lake: Lakehouse, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_newer_table_is_read_but_not_written(
+    lake: Lakehouse, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     make(lake, extra="sentiment double")
-    lake.spark.sql(f"INSERT INTO delta.`{lake.root}/news` (news_id, title, content_hash, sentiment) VALUES ('N1', 'x', 'h', 0.5)")
+    lake.spark.sql(
+        f"INSERT INTO delta.`{lake.root}/news` (news_id, title, content_hash, sentiment) VALUES ('N1', 'x',"
+        " 'h', 0.5)"
+    )
     assert lake.read("news").where(F.col("news_id") == "N1").count() == 1
     status, [line] = import_texts(lake, texts(tmp_path / "texts.jsonl", 4), capsys)
     assert status == 2
@@ -83,14 +101,23 @@ def test_impressions_of_before_feeds_were_told_go_on(lake: Lakehouse, tmp_path: 
     """A click on an impression of the older table, a newer impression, and the view that shows both kinds."""
     contract = table_spec("impressions").schema()
     older = [field for field in contract if field.name not in ("feed_hour", "rank", "model")]
-    columns = ", ".join(f"{field.name} {field.dataType.simpleString()}{'' if field.nullable else ' NOT NULL'}" for field in older)
+    columns = ", ".join(
+        f"{field.name} {field.dataType.simpleString()}{'' if field.nullable else ' NOT NULL'}"
+        for field in older
+    )
     name = lake.sql_name("impressions")
     lake.spark.sql(f"CREATE TABLE {name} ({columns}) USING DELTA PARTITIONED BY (split)")
     shown_at = "timestamp'2019-11-14 06:00:00'"
     lake.spark.sql(f"INSERT INTO {name} VALUES ('live', 'I1', 0, 'U1', {shown_at}, {shown_at}, 'N1', false)")
     same = {"user_id": "U1", "occurred_at": "2019-11-14T07:00:00Z"}
     feed = {"feed_hour": "2019-11-14T06:00:00Z", "rank": 4, "model": "formula"}
-    again = {"type": "impression", "event_id": "I1", "user_id": "U1", "occurred_at": "2019-11-14T06:00:00Z", "news_ids": ["N1"]}
+    again = {
+        "type": "impression",
+        "event_id": "I1",
+        "user_id": "U1",
+        "occurred_at": "2019-11-14T06:00:00Z",
+        "news_ids": ["N1"],
+    }
     events = [
         {**same, "type": "click", "event_id": "C1", "impression_id": "I1", "news_id": "N1"},
         {**same, **feed, "type": "impression", "event_id": "I2", "news_ids": ["N2", "N3"]},
@@ -116,9 +143,9 @@ def test_impressions_of_before_feeds_were_told_go_on(lake: Lakehouse, tmp_path: 
 def test_a_script_of_views_brings_older_tables_up_to_date(lake: Lakehouse, tmp_path: Path) -> None:
     lake.create("newsfeed")
     lake.spark.sql(
-        f"CREATE TABLE {lake.sql_name('impressions')} (split string NOT NULL, impression_id string NOT NULL, position int NOT NULL, "
-        "user_id string NOT NULL, occurred_at timestamp NOT NULL, ingested_at timestamp NOT NULL, news_id string NOT NULL, "
-        "clicked boolean) USING DELTA"
+        f"CREATE TABLE {lake.sql_name('impressions')} (split string NOT NULL, impression_id string NOT NULL,"
+        " position int NOT NULL, user_id string NOT NULL, occurred_at timestamp NOT NULL, ingested_at"
+        " timestamp NOT NULL, news_id string NOT NULL, clicked boolean) USING DELTA"
     )
     make_views(lake, JobRun("make_views"), out=str(tmp_path / "views.sql"))
     fresh = lake.spark.newSession()

@@ -1,4 +1,5 @@
-"""Faults as the users of whole processes meet them: what stands on stderr, the exit status, and the tables after the rerun."""
+"""Faults as the users of whole processes meet them: what stands on stderr, the exit status, and the tables
+after the rerun."""
 
 import os
 import subprocess
@@ -52,7 +53,10 @@ def test_a_folder_that_may_not_be_written(tmp_path: Path) -> None:
         assert result.returncode == 2
         assert said_of_the_end(result).startswith("import_labels: cannot write ")
         remount(tmp_path / "disk", "rw")
-        assert run_job("import_labels", f"--texts={few}", f"--lakehouse={tmp_path}/disk/lakehouse").returncode == 0
+        assert (
+            run_job("import_labels", f"--texts={few}", f"--lakehouse={tmp_path}/disk/lakehouse").returncode
+            == 0
+        )
 
 
 @pytest.fixture(scope="module")
@@ -69,12 +73,19 @@ def tables_of(lake: Lakehouse) -> dict[str, tuple[int, int]]:
 
 
 @pytest.mark.slow
-def test_two_runs_of_one_job_at_once(spark: SparkSession, parsed: dict[str, tuple[int, int]], tmp_path: Path) -> None:
+def test_two_runs_of_one_job_at_once(
+    spark: SparkSession, parsed: dict[str, tuple[int, int]], tmp_path: Path
+) -> None:
     place = f"--lakehouse={tmp_path}/both"
     with ThreadPoolExecutor(2) as pool:
-        runs = [pool.submit(run_job, "parse_behaviors", f"--train={MIND}/train", f"--dev={MIND}/dev", place) for _ in range(2)]
+        runs = [
+            pool.submit(run_job, "parse_behaviors", f"--train={MIND}/train", f"--dev={MIND}/dev", place)
+            for _ in range(2)
+        ]
         results = [run.result() for run in runs]
-    assert [result.returncode for result in results] == [0, 0], "\n".join(result.stderr[-3000:] for result in results)
+    assert [result.returncode for result in results] == [0, 0], "\n".join(
+        result.stderr[-3000:] for result in results
+    )
     both = Lakehouse(spark, f"{tmp_path}/both")
     assert tables_of(both) == parsed
     assert [row["outcome"] for row in both.read("job_runs").collect()] == ["done", "done"]
@@ -82,7 +93,9 @@ def test_two_runs_of_one_job_at_once(spark: SparkSession, parsed: dict[str, tupl
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("way", "zone"), [("python", "Asia/Tokyo"), ("spark-submit", "America/St_Johns")])
-def test_a_clock_in_another_time_zone(zone: str, way: str, spark: SparkSession, parsed: dict[str, tuple[int, int]], tmp_path: Path) -> None:
+def test_a_clock_in_another_time_zone(
+    zone: str, way: str, spark: SparkSession, parsed: dict[str, tuple[int, int]], tmp_path: Path
+) -> None:
     venv = str(Path(sys.executable).parent)
     environment = {**os.environ, "PATH": f"{venv}:{os.environ['PATH']}", "TZ": zone}
     command = [
@@ -96,7 +109,14 @@ def test_a_clock_in_another_time_zone(zone: str, way: str, spark: SparkSession, 
     there = Lakehouse(spark, f"{tmp_path}/there")
     assert tables_of(there) == parsed
     [run] = (
-        there.read("job_runs").select(F.unix_seconds("started_at").alias("started"), F.unix_seconds("ended_at").alias("ended")).collect()
+        there.read("job_runs")
+        .select(F.unix_seconds("started_at").alias("started"), F.unix_seconds("ended_at").alias("ended"))
+        .collect()
     )
     now = datetime.now(UTC)
-    assert now - timedelta(minutes=15) < datetime.fromtimestamp(run["started"], UTC) <= datetime.fromtimestamp(run["ended"], UTC) <= now
+    assert (
+        now - timedelta(minutes=15)
+        < datetime.fromtimestamp(run["started"], UTC)
+        <= datetime.fromtimestamp(run["ended"], UTC)
+        <= now
+    )

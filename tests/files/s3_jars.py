@@ -1,4 +1,5 @@
-"""Hadoop's file system for S3, for jobs on a test's server: jars fetched once by Spark's own Ivy, checked against s3_jars.lock."""
+"""Hadoop's file system for S3, for jobs on a test's server: jars fetched once by Spark's own Ivy, checked
+against s3_jars.lock."""
 
 import fcntl
 import sys

@@ -50,9 +50,13 @@ class S3:
             except (URLError, OSError):  # not there yet
                 time.sleep(0.2)
         self._stop()
-        raise TimeoutError(f"the S3 server does not answer after {_WAIT_S} s: {self._log.read_text()[-2000:]}")
+        raise TimeoutError(
+            f"the S3 server does not answer after {_WAIT_S} s: {self._log.read_text()[-2000:]}"
+        )
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._stop()
 
     def _stop(self) -> None:

@@ -1,4 +1,5 @@
-"""Paths with blanks, foreign letters and the signs of patterns and URIs: each turned into what its reader wants, and read."""
+"""Paths with blanks, foreign letters and the signs of patterns and URIs: each turned into what its reader
+wants, and read."""
 
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -28,7 +29,9 @@ def test_a_path_of_this_machine_survives_the_way_to_a_uri_and_back() -> None:
     assert paths.place_of(found) == place
     assert paths.local_path("s3a://bucket/a") is None
     assert paths.local_path("dbfs:/a%20b") == "/dbfs/a b"
-    assert paths.local_path(place.replace("#", "").replace("?", "")) == place.replace("#", "").replace("?", "")
+    assert paths.local_path(place.replace("#", "").replace("?", "")) == place.replace("#", "").replace(
+        "?", ""
+    )
 
 
 @pytest.mark.parametrize("name", [ODD, "[ab]", "a\\b", "plain"])
@@ -48,11 +51,15 @@ def test_what_is_there_as_it_is_written_is_no_pattern(spark: SparkSession, tmp_p
         assert {row["value"] for row in read.select("value").collect()} == wanted
     assert [Path(found).name for found in paths.matching(f"{folder}/*.txt")] == ["one.txt", "two.txt"]
     assert paths.matching(str(folder)) == [str(folder)]
-    assert paths.readable(spark, f"{tmp_path}/[ab]x/*") == f"{tmp_path}/[ab]x/*", "a pattern stays one where nothing has that name"
+    assert paths.readable(spark, f"{tmp_path}/[ab]x/*") == f"{tmp_path}/[ab]x/*", (
+        "a pattern stays one where nothing has that name"
+    )
 
 
 def test_files_beside_the_tables_are_read_back_under_any_name(spark: SparkSession, tmp_path: Path) -> None:
-    rows = frame_of(spark, [(f"N{i}", [float(i), 1.0]) for i in range(1, 5)], "news_id string, vector array<float>").coalesce(1)
+    rows = frame_of(
+        spark, [(f"N{i}", [float(i), 1.0]) for i in range(1, 5)], "news_id string, vector array<float>"
+    ).coalesce(1)
     kept = folders.written(rows, tmp_path / ODD / "staged")
     assert kept.count() == 4
     assert [p.name for p in tmp_path.iterdir()] == [ODD], "no folder of an escaped name beside it"

@@ -50,7 +50,10 @@ def test_files_are_found_read_and_removed(folder: Place) -> None:
     assert (folder / "b" / "model.json").read_text(encoding="utf-8") == "b"
     assert (local(folder / "a") / "part-0.parquet").read_bytes() == b"0123456789"
     assert local(folder / "b" / "model.json").read_bytes() == b"b"
-    assert abs((modified(folder / "a" / "model.json") - modified(folder / "b" / "model.json")).total_seconds()) < 60
+    assert (
+        abs((modified(folder / "a" / "model.json") - modified(folder / "b" / "model.json")).total_seconds())
+        < 60
+    )
     (folder / "b" / "model.json").unlink()
     (folder / "b" / "model.json").unlink(missing_ok=True)
     remove(folder / "a")
@@ -63,7 +66,10 @@ def test_a_copy_follows_what_changes(folder: Place) -> None:
     assert (local(folder) / "part").read_bytes() == b"first"
     put(folder / "part", b"other, and longer")
     put(folder / "next", b"new")
-    assert {file.name: file.read_bytes() for file in local(folder).iterdir()} == {"part": b"other, and longer", "next": b"new"}
+    assert {file.name: file.read_bytes() for file in local(folder).iterdir()} == {
+        "part": b"other, and longer",
+        "next": b"new",
+    }
 
 
 def test_a_copy_is_fetched_once(server: S3, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -76,7 +82,9 @@ def test_a_copy_is_fetched_once(server: S3, tmp_path: Path, monkeypatch: pytest.
     assert (local(place) / "part").read_bytes() == b"CONTENT"
 
 
-def test_executors_keep_their_copies_among_sparks_files(server: S3, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_executors_keep_their_copies_among_sparks_files(
+    server: S3, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("SPARK_LOCAL_DIRS", f"{tmp_path / 'spark'},{tmp_path / 'second'}")
     remote._copies.cache_clear()
     try:

@@ -1,4 +1,5 @@
-"""Vectors that executors share: in one file on a disk, in parts in object storage. The same rows either way."""
+"""Vectors that executors share: in one file on a disk, in parts in object storage. The same rows either
+way."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -57,6 +58,8 @@ def test_parts_in_object_storage_come_together_as_the_file_on_disk(server: S3, t
 
 
 def test_a_models_vectors_are_read_back_from_object_storage(server: S3, tmp_path: Path) -> None:
-    users, articles = write_vectors(RemotePath(f"s3a://lake/{tmp_path.name}", Storage(server.hadoop())), VECTORS, VECTORS[:2])
+    users, articles = write_vectors(
+        RemotePath(f"s3a://lake/{tmp_path.name}", Storage(server.hadoop())), VECTORS, VECTORS[:2]
+    )
     assert np.array_equal(np.load(local(users), mmap_mode="r"), VECTORS)
     assert np.array_equal(np.load(local(articles), mmap_mode="r"), VECTORS[:2])

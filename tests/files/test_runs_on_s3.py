@@ -1,4 +1,5 @@
-"""Whole runs with the tables on s3a://, on a real S3 server: every job, twice; nothing but Milvus Lite's file lies on this machine."""
+"""Whole runs with the tables on s3a://, on a real S3 server: every job, twice; nothing but Milvus Lite's file
+lies on this machine."""
 
 import re
 from collections.abc import Iterator
@@ -45,7 +46,9 @@ def environment(server: S3, home: Path) -> dict[str, str]:
 
 def pipeline(environment: dict[str, str], home: Path, *arguments: str) -> str:
     """What jobs/run_pipeline.py prints; it must end well."""
-    done = run_job("run_pipeline", f"--lakehouse={LAKEHOUSE}", f"--sample={home / 'sample'}", *arguments, **environment)
+    done = run_job(
+        "run_pipeline", f"--lakehouse={LAKEHOUSE}", f"--sample={home / 'sample'}", *arguments, **environment
+    )
     assert done.returncode == 0, done.stderr[-4000:]
     return done.stdout
 
@@ -69,7 +72,12 @@ def test_every_job_runs_and_leaves_everything_in_the_bucket(said: str, server: S
     files = in_bucket(server)
     assert f"Report: {LAKEHOUSE}/_report/report.html" in said
     assert "_report/report.html" in files
-    assert {name.split("/")[0] for name in files if name.startswith("_")} >= {"_report", "_models", "_feeds", "_checkpoints"}
+    assert {name.split("/")[0] for name in files if name.startswith("_")} >= {
+        "_report",
+        "_models",
+        "_feeds",
+        "_checkpoints",
+    }
     # The sample's files, Milvus Lite's, and nothing that a job forgot.
     left = {path.relative_to(home).parts[0] for path in home.iterdir()}
     assert left == {"sample", ".newslake"}

@@ -8,7 +8,10 @@ from newslake.errors import UserError
 from newslake.files.storage import Storage, azure_options, gcs_options, s3_options, setting_names, storage_of
 
 KEYS = {"fs.s3a.access.key": "AK", "fs.s3a.secret.key": "SK"}
-PROVIDER, ROLE = "fs.s3a.aws.credentials.provider", "org.apache.hadoop.fs.s3a.auth.AssumedRoleCredentialProvider"
+PROVIDER, ROLE = (
+    "fs.s3a.aws.credentials.provider",
+    "org.apache.hadoop.fs.s3a.auth.AssumedRoleCredentialProvider",
+)
 ACCOUNT = "news.dfs.core.windows.net"
 
 
@@ -17,13 +20,22 @@ ACCOUNT = "news.dfs.core.windows.net"
     [
         ({}, {}),
         (KEYS, {"access_key": "AK", "secret_key": "SK"}),
-        ({**KEYS, "fs.s3a.session.token": "T"}, {"access_key": "AK", "secret_key": "SK", "session_token": "T"}),
-        ({"fs.s3a.endpoint.region": "eu-west-1", "fs.s3a.endpoint": "s3.amazonaws.com"}, {"region": "eu-west-1"}),
+        (
+            {**KEYS, "fs.s3a.session.token": "T"},
+            {"access_key": "AK", "secret_key": "SK", "session_token": "T"},
+        ),
+        (
+            {"fs.s3a.endpoint.region": "eu-west-1", "fs.s3a.endpoint": "s3.amazonaws.com"},
+            {"region": "eu-west-1"},
+        ),
         (
             {"fs.s3a.endpoint": "http://127.0.0.1:9000", "fs.s3a.path.style.access": "true"},
             {"endpoint_override": "127.0.0.1:9000", "scheme": "http", "force_virtual_addressing": False},
         ),
-        ({"fs.s3a.endpoint": "store:9000"}, {"endpoint_override": "store:9000", "scheme": "https", "force_virtual_addressing": True}),
+        (
+            {"fs.s3a.endpoint": "store:9000"},
+            {"endpoint_override": "store:9000", "scheme": "https", "force_virtual_addressing": True},
+        ),
         (
             {"fs.s3a.endpoint": "store:9000", "fs.s3a.connection.ssl.enabled": "false"},
             {"endpoint_override": "store:9000", "scheme": "http", "force_virtual_addressing": True},
@@ -54,7 +66,9 @@ def test_s3_settings_are_those_of_hadoop(settings: dict[str, str], wanted: dict[
         ({"fs.s3a.encryption.algorithm": "CSE-KMS"}, "fs.s3a.encryption.algorithm"),
     ],
 )
-def test_s3_settings_that_pyarrow_has_nothing_for_are_refused_by_name(settings: dict[str, str], said: str) -> None:
+def test_s3_settings_that_pyarrow_has_nothing_for_are_refused_by_name(
+    settings: dict[str, str], said: str
+) -> None:
     with pytest.raises(UserError, match=said):
         s3_options(settings, "lake")
 
@@ -67,7 +81,10 @@ OAUTH = "fs.azure.account.oauth.provider.type"
     [
         ({}, {}),
         ({f"fs.azure.account.key.{ACCOUNT}": "K"}, {"account_key": "K"}),
-        ({"fs.azure.account.auth.type": "SAS", f"fs.azure.sas.fixed.token.{ACCOUNT}": "S"}, {"sas_token": "S"}),
+        (
+            {"fs.azure.account.auth.type": "SAS", f"fs.azure.sas.fixed.token.{ACCOUNT}": "S"},
+            {"sas_token": "S"},
+        ),
         (
             {
                 f"fs.azure.account.auth.type.{ACCOUNT}": "OAuth",
@@ -78,7 +95,13 @@ OAUTH = "fs.azure.account.oauth.provider.type"
             },
             {"tenant_id": "tenant-7", "client_id": "app", "client_secret": "hush"},
         ),
-        ({"fs.azure.account.auth.type": "OAuth", OAUTH: "org.apache.hadoop.fs.azurebfs.oauth2.MsiTokenProvider"}, {}),
+        (
+            {
+                "fs.azure.account.auth.type": "OAuth",
+                OAUTH: "org.apache.hadoop.fs.azurebfs.oauth2.MsiTokenProvider",
+            },
+            {},
+        ),
     ],
 )
 def test_azure_settings_are_those_of_hadoop(settings: dict[str, str], wanted: dict[str, object]) -> None:
@@ -96,11 +119,16 @@ def test_an_azure_account_of_another_cloud_keeps_its_hosts() -> None:
     [
         ({"fs.azure.account.auth.type": "Custom"}, "fs.azure.account.auth.type custom"),
         ({"fs.azure.account.auth.type": "SAS"}, "fs.azure.sas.fixed.token"),
-        ({"fs.azure.account.auth.type": "OAuth", OAUTH: "a.b.RefreshTokenBasedTokenProvider"}, "RefreshTokenBased"),
+        (
+            {"fs.azure.account.auth.type": "OAuth", OAUTH: "a.b.RefreshTokenBasedTokenProvider"},
+            "RefreshTokenBased",
+        ),
         ({"fs.azure.account.auth.type": "OAuth", OAUTH: "a.b.ClientCredsTokenProvider"}, "client.id"),
     ],
 )
-def test_azure_settings_that_pyarrow_has_nothing_for_are_refused_by_name(settings: dict[str, str], said: str) -> None:
+def test_azure_settings_that_pyarrow_has_nothing_for_are_refused_by_name(
+    settings: dict[str, str], said: str
+) -> None:
     with pytest.raises(UserError, match=said):
         azure_options(settings, ACCOUNT)
 
@@ -119,17 +147,26 @@ def test_gcs_settings_are_those_of_hadoop() -> None:
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"fs.gs.auth.service.account.json.keyfile": "/etc/key.json"}, "GOOGLE_APPLICATION_CREDENTIALS=/etc/key.json"),
+        (
+            {"fs.gs.auth.service.account.json.keyfile": "/etc/key.json"},
+            "GOOGLE_APPLICATION_CREDENTIALS=/etc/key.json",
+        ),
         ({"fs.gs.auth.type": "USER_CREDENTIALS"}, "USER_CREDENTIALS"),
     ],
 )
-def test_gcs_settings_that_pyarrow_has_nothing_for_are_refused_by_name(settings: dict[str, str], said: str) -> None:
+def test_gcs_settings_that_pyarrow_has_nothing_for_are_refused_by_name(
+    settings: dict[str, str], said: str
+) -> None:
     with pytest.raises(UserError, match=said):
         gcs_options(settings, {})
 
 
 def test_the_settings_of_a_place_are_read_from_the_session(spark: SparkSession) -> None:
-    names = {"fs.s3a.access.key": "AK", "fs.s3a.bucket.lake.secret.key": "of the bucket", "fs.s3a.endpoint": "http://127.0.0.1:1"}
+    names = {
+        "fs.s3a.access.key": "AK",
+        "fs.s3a.bucket.lake.secret.key": "of the bucket",
+        "fs.s3a.endpoint": "http://127.0.0.1:1",
+    }
     for name, value in names.items():
         spark.conf.set(name, value)
     try:

@@ -27,7 +27,9 @@ def test_it_lies_in_the_lakehouse_unless_told_otherwise(spark: SparkSession) -> 
 
 
 def test_a_file_of_the_driver_has_a_place_for_each_lakehouse(spark: SparkSession) -> None:
-    one, other = (of_this_machine(Lakehouse(spark, f"s3a://bucket/{name}"), "_milvus") for name in ("one", "other"))
+    one, other = (
+        of_this_machine(Lakehouse(spark, f"s3a://bucket/{name}"), "_milvus") for name in ("one", "other")
+    )
     assert one != other
     assert one.is_relative_to(Path.home() / ".newslake")
     assert local_work(Lakehouse(spark, "s3a://bucket/one")) is None

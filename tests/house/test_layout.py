@@ -27,7 +27,20 @@ USES: dict[str, set[str]] = {
     "checks": {"reports"},
     "streaming": {"intake", "serving", "text", "topics"},
     "pipeline": {
-        *("checks", "intake", "ranking", "reports", "sample", "search", "serving", "streaming", "text", "topics", "training", "users"),
+        *(
+            "checks",
+            "intake",
+            "ranking",
+            "reports",
+            "sample",
+            "search",
+            "serving",
+            "streaming",
+            "text",
+            "topics",
+            "training",
+            "users",
+        ),
     },
     "reference": {"pipeline"},
 }
@@ -61,7 +74,11 @@ def uses(depth: int) -> dict[str, set[str]]:
     for path in MODULES:
         if path == PACKAGE / "__init__.py":  # looks its names up when asked for
             continue
-        names = {".".join(name.split(".")[1 : depth + 1]) for name in imported(path) if name.startswith("newslake.")}
+        names = {
+            ".".join(name.split(".")[1 : depth + 1])
+            for name in imported(path)
+            if name.startswith("newslake.")
+        }
         own = parts(path, depth)
         found.setdefault(own, set()).update((names & known) - {own})
     return found
@@ -119,7 +136,9 @@ def test_a_job_only_calls_one_function(path: Path) -> None:
     assert ast.get_docstring(tree), "says what the job does"
     kinds = [type(node) for node in tree.body[1:]]
     assert kinds == [ast.ImportFrom, ast.ImportFrom, ast.If]
-    assert path.stem in {alias.name for node in tree.body if isinstance(node, ast.ImportFrom) for alias in node.names}
+    assert path.stem in {
+        alias.name for node in tree.body if isinstance(node, ast.ImportFrom) for alias in node.names
+    }
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
@@ -127,8 +146,17 @@ def test_importing_a_module_starts_nothing(path: Path) -> None:
     # Statements at the top level define things; a call there that does work would run at every import.
     starters = {"spark_session", "getOrCreate", "run_job", "main"}
     tree = ast.parse(path.read_text(encoding="utf-8"))
-    calls = [node for statement in tree.body if isinstance(statement, ast.Expr | ast.Assign) for node in ast.walk(statement)]
-    names = {getattr(node.func, "id", getattr(node.func, "attr", "")) for node in calls if isinstance(node, ast.Call)}
+    calls = [
+        node
+        for statement in tree.body
+        if isinstance(statement, ast.Expr | ast.Assign)
+        for node in ast.walk(statement)
+    ]
+    names = {
+        getattr(node.func, "id", getattr(node.func, "attr", ""))
+        for node in calls
+        if isinstance(node, ast.Call)
+    }
     assert not names & starters
 
 

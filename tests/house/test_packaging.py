@@ -1,4 +1,5 @@
-"""What is installed is whole: schemas and profiles come along, and are found, in a wheel as in an editable install."""
+"""What is installed is whole: schemas and profiles come along, and are found, in a wheel as in an editable
+install."""
 
 import subprocess
 import sys
@@ -17,10 +18,10 @@ from newslake.run.settings import shipped_profiles
 
 PROJECT = Path(__file__).parent.parent.parent
 ASK = (
-    "import newslake.run.settings as s, newslake.lake.tablespec as t, newslake.spark.session as n;"
-    "print(s.__file__); print(*t.table_names()); print(*s.shipped_profiles()); print(len(n.spark_settings('local')) > 5);"
-    "from newslake.sample import GeneratorSpec; print(GeneratorSpec.sample().articles);"
-    "print(t.table_spec('news').key)"
+    "import newslake.run.settings as s, newslake.lake.tablespec as t, newslake.spark.session as"
+    " n;print(s.__file__); print(*t.table_names()); print(*s.shipped_profiles());"
+    " print(len(n.spark_settings('local')) > 5);from newslake.sample import GeneratorSpec;"
+    " print(GeneratorSpec.sample().articles);print(t.table_spec('news').key)"
 )
 
 
@@ -45,7 +46,8 @@ def needs(requirements: Iterable[str]) -> list[Requirement]:
 
 
 def test_the_wheel_leaves_the_spark_of_a_cluster_alone(wheel: Path) -> None:
-    """All that pip would install with it, by the metadata of what is installed here: no Delta, and any Spark will do."""
+    """All that pip would install with it, by the metadata of what is installed here: no Delta, and any Spark
+    will do."""
     inside = zipfile.ZipFile(wheel)
     [name] = [name for name in inside.namelist() if name.endswith(".dist-info/METADATA")]
     declared = message_from_string(inside.read(name).decode()).get_all("Requires-Dist") or []
@@ -67,9 +69,12 @@ def test_the_wheel_leaves_the_spark_of_a_cluster_alone(wheel: Path) -> None:
 
 def test_a_wheel_holds_schemas_profiles_and_word_lists(wheel: Path, tmp_path: Path) -> None:
     zipfile.ZipFile(wheel).extractall(tmp_path / "installed")
-    # -I leaves out the current folder and the user's site; the wheel's content goes before the editable install.
+    # -I leaves out the current folder and the user's site; the wheel's content goes before the editable
+    # install.
     code = f"import sys; sys.path.insert(0, {str(tmp_path / 'installed')!r}); {ASK}"
-    out = subprocess.run([sys.executable, "-I", "-c", code], check=True, capture_output=True, text=True, cwd=tmp_path).stdout.splitlines()
+    out = subprocess.run(
+        [sys.executable, "-I", "-c", code], check=True, capture_output=True, text=True, cwd=tmp_path
+    ).stdout.splitlines()
     assert out[0].startswith(str(tmp_path))
     assert out[1].split() == list(table_names())
     assert out[2].split() == shipped_profiles()
@@ -77,6 +82,8 @@ def test_a_wheel_holds_schemas_profiles_and_word_lists(wheel: Path, tmp_path: Pa
 
 
 def test_the_sources_hold_every_word_list_and_contract(tmp_path: Path) -> None:
-    out = subprocess.run([sys.executable, "-I", "-c", ASK], check=True, capture_output=True, text=True, cwd=tmp_path).stdout.splitlines()
+    out = subprocess.run(
+        [sys.executable, "-I", "-c", ASK], check=True, capture_output=True, text=True, cwd=tmp_path
+    ).stdout.splitlines()
     assert out[1].split() == sorted(path.stem for path in (PROJECT / "schemas").glob("*.sql"))
     assert out[2].split() == sorted(path.stem for path in (PROJECT / "conf").glob("*.yaml"))

@@ -8,8 +8,15 @@ SCRIPT = Path(__file__).parents[2] / "conf" / "python.sh"
 
 
 def chosen(given: str, path: Path) -> subprocess.CompletedProcess[str]:
-    """What the script says where only these programs are on the PATH, beside those of the system that it calls."""
-    return subprocess.run(["/bin/bash", str(SCRIPT), given], env={"PATH": str(path)}, capture_output=True, text=True, check=False)
+    """What the script says where only these programs are on the PATH, beside those of the system that it
+    calls."""
+    return subprocess.run(
+        ["/bin/bash", str(SCRIPT), given],
+        env={"PATH": str(path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
 
 
 def program(path: Path, name: str, script: str) -> Path:
@@ -30,7 +37,10 @@ def test_the_one_that_is_given_is_taken_or_refused(tmp_path: Path) -> None:
     assert chosen(sys.executable, tmp_path).stdout == f"{sys.executable}\n"
     refused = chosen(str(program(tmp_path, "python3.9", "exit 1")), tmp_path)
     assert refused.returncode == 2
-    assert refused.stderr == f"newslake needs Python 3.11, 3.12 or 3.13, and PYTHON={tmp_path}/python3.9 is none of them\n"
+    assert (
+        refused.stderr
+        == f"newslake needs Python 3.11, 3.12 or 3.13, and PYTHON={tmp_path}/python3.9 is none of them\n"
+    )
 
 
 def test_without_any_it_says_how_to_get_one(tmp_path: Path) -> None:

@@ -31,7 +31,11 @@ def test_nothing_that_is_read_is_run(path: Path) -> None:
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if not isinstance(node, ast.Call):
             continue
-        given = {keyword.arg: keyword.value.value for keyword in node.keywords if isinstance(keyword.value, ast.Constant)}
+        given = {
+            keyword.arg: keyword.value.value
+            for keyword in node.keywords
+            if isinstance(keyword.value, ast.Constant)
+        }
         name = ast.unparse(node.func)
         if name in RUNS_WHAT_IT_READS:
             stops = RUNS_WHAT_IT_READS[name] or ("nothing", True)
@@ -42,7 +46,9 @@ def test_nothing_that_is_read_is_run(path: Path) -> None:
             assert given.get("trust_remote_code") is False, f"{path}:{node.lineno}: says so"
 
 
-def test_names_with_quotes_and_values_with_paths_stay_where_they_belong(lake: Lakehouse, tmp_path: Path) -> None:
+def test_names_with_quotes_and_values_with_paths_stay_where_they_belong(
+    lake: Lakehouse, tmp_path: Path
+) -> None:
     odd = Lakehouse(lake.spark, f"{tmp_path}/la`ke 'h\"ouse; DROP TABLE x --")
     rows = frame_of(
         lake.spark,
@@ -56,13 +62,20 @@ def test_names_with_quotes_and_values_with_paths_stay_where_they_belong(lake: La
     assert odd.remove("user_embeddings", rows.where("model = 'm`'").select("user_id")) == 1
     assert [row.model for row in odd.read("user_embeddings").collect()] == ["/etc/passwd"]
     # The partition's folder has the value's slashes escaped.
-    assert {path.relative_to(tmp_path).parts[0] for path in tmp_path.rglob("*.parquet")} == {Path(str(odd.root)).name}
+    assert {path.relative_to(tmp_path).parts[0] for path in tmp_path.rglob("*.parquet")} == {
+        Path(str(odd.root)).name
+    }
     assert {path.name for path in tmp_path.iterdir()} == {Path(str(odd.root)).name}
 
 
 def test_no_credential_is_told() -> None:
     run = JobRun(
-        "export_vectors", {"token": "root:hidden", "milvus_token": "hidden", "uri": "https://root:hidden@milvus:19530?token=hidden"}
+        "export_vectors",
+        {
+            "token": "root:hidden",
+            "milvus_token": "hidden",
+            "uri": "https://root:hidden@milvus:19530?token=hidden",
+        },
     )
     assert "hidden" not in str(run.settings)
     assert run.settings["token"] == "***"

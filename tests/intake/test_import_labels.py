@@ -1,4 +1,5 @@
-"""import_labels: JSON lines into news and article_class_scores, bad lines into quarantine, a rerun adds nothing."""
+"""import_labels: JSON lines into news and article_class_scores, bad lines into quarantine, a rerun adds
+nothing."""
 
 import json
 from pathlib import Path
@@ -37,10 +38,14 @@ def test_texts_scores_and_rerun(lake: Lakehouse, tmp_path: Path) -> None:
         "S1": ("A team wins", None, "sports"),
         "S2": ("A song", "and a dance", "music"),
     }
-    assert [(row["news_id"], row["model_run"], row["score"]) for row in lake.read("article_class_scores").collect()] == [
-        ("N1", "brought", 0.95)
-    ]
-    wrong = sorted((row["line_number"], row["source"].rsplit("/")[-1], row["reason"]) for row in lake.read("quarantine").collect())
+    assert [
+        (row["news_id"], row["model_run"], row["score"])
+        for row in lake.read("article_class_scores").collect()
+    ] == [("N1", "brought", 0.95)]
+    wrong = sorted(
+        (row["line_number"], row["source"].rsplit("/")[-1], row["reason"])
+        for row in lake.read("quarantine").collect()
+    )
     assert wrong == [
         (2, "class_scores.jsonl", "score is not between 0 and 1"),
         (3, "class_scores.jsonl", "score is not a number"),

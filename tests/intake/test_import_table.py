@@ -1,4 +1,5 @@
-"""import_table: rows of one's own into newslake's tables, by a mapping; mistakes told at once, bad rows in quarantine."""
+"""import_table: rows of one's own into newslake's tables, by a mapping; mistakes told at once, bad rows in
+quarantine."""
 
 import json
 import random
@@ -30,12 +31,36 @@ DOCS = (Path(__file__).parent.parent.parent / "docs" / "own_tables.md").read_tex
 # Of each example in the docs: rows of the source that it is written for, and what is expected of the first.
 OWN: Mapping[str, tuple[Row, Row]] = {
     "news": (
-        {"article_id": 7, "headline": "A storm", "teaser": None, "text": "wind", "section": "weather", "published": T, "modified": T},
-        {"news_id": "7", "title": "A storm", "abstract": "", "body": "wind", "category": "weather", "published_at": T, "updated_at": T},
+        {
+            "article_id": 7,
+            "headline": "A storm",
+            "teaser": None,
+            "text": "wind",
+            "section": "weather",
+            "published": T,
+            "modified": T,
+        },
+        {
+            "news_id": "7",
+            "title": "A storm",
+            "abstract": "",
+            "body": "wind",
+            "category": "weather",
+            "published_at": T,
+            "updated_at": T,
+        },
     ),
     "impressions": (
         {"request_id": "r1", "slot": 0, "reader": 3, "shown_at": T, "article_id": 7, "click_id": "c1"},
-        {"split": "live", "impression_id": "r1", "position": 0, "user_id": "3", "occurred_at": T, "news_id": "7", "clicked": True},
+        {
+            "split": "live",
+            "impression_id": "r1",
+            "position": 0,
+            "user_id": "3",
+            "occurred_at": T,
+            "news_id": "7",
+            "clicked": True,
+        },
     ),
     "click_history": (
         {"request_id": "r1", "reader": 3, "shown_at": T, "read_before": [5, 6]},
@@ -43,7 +68,14 @@ OWN: Mapping[str, tuple[Row, Row]] = {
     ),
     "reads": (
         {"reader": 3, "article_id": 7, "opened_at": T, "dwell_ms": 2500, "scrolled": 0.5},
-        {"user_id": "3", "news_id": "7", "read_at": T, "kind": "page", "read_seconds": 2.5, "scroll_percentage": 50.0},
+        {
+            "user_id": "3",
+            "news_id": "7",
+            "read_at": T,
+            "kind": "page",
+            "read_seconds": 2.5,
+            "scroll_percentage": 50.0,
+        },
     ),
     "search_queries": (
         {"search_id": "s1", "reader": 3, "typed": "storm", "at": T},
@@ -81,8 +113,14 @@ def reasons(lake: Lakehouse) -> list[str]:
 
 
 @pytest.mark.parametrize("target", OWN)
-def test_each_example_of_the_docs_makes_rows_of_its_table(spark: SparkSession, tmp_path: Path, target: Name) -> None:
-    [example] = [block for block in re.findall(r"```yaml\n(.*?)```", DOCS, re.DOTALL) if block.startswith(f"# {target}.yaml")]
+def test_each_example_of_the_docs_makes_rows_of_its_table(
+    spark: SparkSession, tmp_path: Path, target: Name
+) -> None:
+    [example] = [
+        block
+        for block in re.findall(r"```yaml\n(.*?)```", DOCS, re.DOTALL)
+        if block.startswith(f"# {target}.yaml")
+    ]
     (tmp_path / "mapping.yaml").write_text(example)
     row, expected = OWN[target]
     of, spec = TARGETS[target], table_spec(target)
@@ -98,14 +136,22 @@ def test_every_target_has_an_example() -> None:
 
 
 def faulty_impressions(rng: random.Random, count: int) -> tuple[list[Row], dict[tuple[str, int], Row], int]:
-    """Rows of some impressions, what should be used of them by (impression, position), and how many rows should be rejected."""
+    """Rows of some impressions, what should be used of them by (impression, position), and how many rows
+    should be rejected."""
     rows: list[Row] = []
     used: dict[tuple[str, int], Row] = {}
     rejected = 0
     for number in range(count):
         name, at = f"i{number}", T + timedelta(minutes=number)
         own: list[Row] = [
-            {"id": name, "place": place, "reader": f"u{number % 5}", "at": at, "article": f"a{place}", "clicks": rng.randrange(2)}
+            {
+                "id": name,
+                "place": place,
+                "reader": f"u{number % 5}",
+                "at": at,
+                "article": f"a{place}",
+                "clicks": rng.randrange(2),
+            }
             for place in range(rng.randrange(1, 6))
         ]
         fault = rng.choice(["none", "none", "article", "place", "reader", "conflict", "again", "no id"])
@@ -146,7 +192,11 @@ def test_of_an_impression_with_a_bad_row_none_is_used(lake: Lakehouse, tmp_path:
     found = {(row.impression_id, row.position): row for row in lake.read("impressions").collect()}
     assert set(found) == set(used)
     for key, row in used.items():
-        assert (found[key].user_id, found[key].news_id, found[key].clicked) == (row["reader"], row["article"], row["clicks"] > 0)
+        assert (found[key].user_id, found[key].news_id, found[key].clicked) == (
+            row["reader"],
+            row["article"],
+            row["clicks"] > 0,
+        )
         assert found[key].occurred_at == found[key].ingested_at == row["at"]
     assert run.rows_rejected == rejected
     assert set(reasons(lake)) == {
@@ -170,14 +220,37 @@ def test_of_an_impression_with_a_bad_row_none_is_used(lake: Lakehouse, tmp_path:
 
 
 def test_a_query_joins_the_clicks_of_a_delta_table(lake: Lakehouse, tmp_path: Path) -> None:
-    shown = parquet(tmp_path / "shown.parquet", [{"r": 1, "slot": place, "u": 2, "at": T, "a": 10 + place} for place in range(3)])
+    shown = parquet(
+        tmp_path / "shown.parquet",
+        [{"r": 1, "slot": place, "u": 2, "at": T, "a": 10 + place} for place in range(3)],
+    )
     clicks = f"{tmp_path}/clicks"
     lake.spark.createDataFrame([(1, 11)], "r bigint, a bigint").write.format("delta").save(clicks)
-    query = f"SELECT s.*, c.r IS NOT NULL AS hit FROM parquet.`{shown}` s LEFT JOIN delta.`{clicks}` c USING (r, a) -- all of them"
-    given = mapping(tmp_path / "m.yaml", impression_id="r", position="slot", user_id="u", occurred_at="at", news_id="a", clicked="hit")
+    query = (
+        f"SELECT s.*, c.r IS NOT NULL AS hit FROM parquet.`{shown}` s LEFT JOIN delta.`{clicks}` c USING (r,"
+        " a) -- all of them"
+    )
+    given = mapping(
+        tmp_path / "m.yaml",
+        impression_id="r",
+        position="slot",
+        user_id="u",
+        occurred_at="at",
+        news_id="a",
+        clicked="hit",
+    )
     bring(lake, "impressions", query=query + ";", mapping=given)
-    assert {(row.news_id, row.clicked) for row in lake.read("impressions").collect()} == {("10", False), ("11", True), ("12", False)}
-    bring(lake, "news", source=clicks, mapping=mapping(tmp_path / "n.yaml", news_id="a", title="concat('Article ', a)"))
+    assert {(row.news_id, row.clicked) for row in lake.read("impressions").collect()} == {
+        ("10", False),
+        ("11", True),
+        ("12", False),
+    }
+    bring(
+        lake,
+        "news",
+        source=clicks,
+        mapping=mapping(tmp_path / "n.yaml", news_id="a", title="concat('Article ', a)"),
+    )
     assert [row.title for row in lake.read("news").collect()] == ["Article 11"]
 
 
@@ -206,15 +279,28 @@ def test_of_versions_the_latest_counts_and_what_is_not_mapped_stays(lake: Lakeho
         "news_id repeated with different content",
         "updated_at is not between 1900 and 2261",
     ]
-    assert (run.facts["rows that are exact duplicates"], run.facts["rows that are older versions"], run.facts["rows used"]) == (
+    assert (
+        run.facts["rows that are exact duplicates"],
+        run.facts["rows that are older versions"],
+        run.facts["rows used"],
+    ) == (
         "1",
         "1",
         "3",
     )
-    categories = parquet(tmp_path / "categories.parquet", [{"id": n, "t": f"{n}!", "c": "sport"} for n in "ac"])
-    bring(lake, "news", source=categories, mapping=mapping(tmp_path / "c.yaml", news_id="id", title="t", category="c"))
+    categories = parquet(
+        tmp_path / "categories.parquet", [{"id": n, "t": f"{n}!", "c": "sport"} for n in "ac"]
+    )
+    bring(
+        lake,
+        "news",
+        source=categories,
+        mapping=mapping(tmp_path / "c.yaml", news_id="id", title="t", category="c"),
+    )
     assert titles() == {"a": ("a!", "sport"), "c": ("c!", "sport"), "d": ("undated", None)}
-    later = parquet(tmp_path / "later.parquet", [{"id": n, "t": "later?", "at": T + timedelta(minutes=30)} for n in "acd"])
+    later = parquet(
+        tmp_path / "later.parquet", [{"id": n, "t": "later?", "at": T + timedelta(minutes=30)} for n in "acd"]
+    )
     bring(lake, "news", source=later, mapping=given)
     assert titles() == {"a": ("a!", "sport"), "c": ("later?", "sport"), "d": ("later?", None)}
     hashes = {row.news_id: row.content_hash for row in lake.read("news").collect()}
@@ -222,7 +308,9 @@ def test_of_versions_the_latest_counts_and_what_is_not_mapped_stays(lake: Lakeho
 
 
 def test_all_mistakes_of_a_mapping_are_told_at_once(lake: Lakehouse, tmp_path: Path) -> None:
-    source = parquet(tmp_path / "own.parquet", [{"id": 1, "when": "2024-03-01", "clicks": 2, "slot": "3", "odd name": "x"}])
+    source = parquet(
+        tmp_path / "own.parquet", [{"id": 1, "when": "2024-03-01", "clicks": 2, "slot": "3", "odd name": "x"}]
+    )
     given = mapping(
         tmp_path / "m.yaml",
         impression_id="idd",
@@ -249,7 +337,9 @@ def test_all_mistakes_of_a_mapping_are_told_at_once(lake: Lakehouse, tmp_path: P
     ]
     assert parts[0] == "occured_at: table impressions has no such column (did you mean occurred_at?)"
     assert parts[1] == "user_id is not mapped: Who saw it"
-    assert parts[2] == "impression_id: the source has no column `idd` (it has id, when, clicks, slot, odd name)"
+    assert (
+        parts[2] == "impression_id: the source has no column `idd` (it has id, when, clicks, slot, odd name)"
+    )
     assert parts[3] == "position: slot is string, wants int: write try_cast(slot AS int)"
     assert parts[4] == "occurred_at: when is string, wants timestamp: write try_to_timestamp(when)"
     assert "lenth" in parts[5]
@@ -270,17 +360,35 @@ def test_other_mistakes_are_told(lake: Lakehouse, tmp_path: Path) -> None:
     told: Sequence[tuple[dict[str, str], str]] = [
         ({"mapping": good}, "either --source PATH or --query SQL"),
         ({"mapping": good, "source": source, "query": "SELECT 1"}, "either --source PATH or --query SQL"),
-        ({"mapping": good, "source": f"{tmp_path}/nowhere"}, "--source .*nowhere: there is no such file or folder"),
+        (
+            {"mapping": good, "source": f"{tmp_path}/nowhere"},
+            "--source .*nowhere: there is no such file or folder",
+        ),
         ({"mapping": good, "source": good}, "--source .*good.yaml: cannot be read"),
-        ({"mapping": good, "query": f"DROP TABLE delta.`{lake.root}/news`"}, "--query: is no SELECT that can be read"),
-        ({"mapping": good, "query": "SELECT * FROM nowhere"}, "--query: is no SELECT that can be read: .*nowhere"),
+        (
+            {"mapping": good, "query": f"DROP TABLE delta.`{lake.root}/news`"},
+            "--query: is no SELECT that can be read",
+        ),
+        (
+            {"mapping": good, "query": "SELECT * FROM nowhere"},
+            "--query: is no SELECT that can be read: .*nowhere",
+        ),
         ({"mapping": f"{tmp_path}/none.yaml", "source": source}, "--mapping .*none.yaml: cannot be read"),
         ({"mapping": str(broken), "source": source}, "--mapping .*broken.yaml: not valid YAML"),
-        ({"mapping": str(lists), "source": source}, "news_id, title: give a column of the source or an SQL expression"),
-        ({"mapping": str(empty), "source": source}, "--mapping .*empty.yaml: give a line `column of the table"),
+        (
+            {"mapping": str(lists), "source": source},
+            "news_id, title: give a column of the source or an SQL expression",
+        ),
+        (
+            {"mapping": str(empty), "source": source},
+            "--mapping .*empty.yaml: give a line `column of the table",
+        ),
         ({"mapping": computed, "source": source}, both),
         (
-            {"mapping": mapping(tmp_path / "cast.yaml", news_id="cast(t AS int)", title="t"), "source": source},
+            {
+                "mapping": mapping(tmp_path / "cast.yaml", news_id="cast(t AS int)", title="t"),
+                "source": source,
+            },
             "fails on some row: .*try_cast",
         ),
         (
@@ -295,7 +403,9 @@ def test_other_mistakes_are_told(lake: Lakehouse, tmp_path: Path) -> None:
 
 
 def test_nothing_usable_is_a_failure(lake: Lakehouse, tmp_path: Path) -> None:
-    source = parquet(tmp_path / "own.parquet", [{"id": None, "t": "x"}, {"id": 3, "t": None}], id=pa.int64(), t=pa.string())
+    source = parquet(
+        tmp_path / "own.parquet", [{"id": None, "t": "x"}, {"id": 3, "t": None}], id=pa.int64(), t=pa.string()
+    )
     with pytest.raises(JobFailed, match=r"no row could be used: all 2 are in quarantine"):
         bring(lake, "news", source=source, mapping=mapping(tmp_path / "m.yaml", news_id="id", title="t"))
     assert reasons(lake) == ["no news_id", "no title"]

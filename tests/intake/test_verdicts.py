@@ -6,7 +6,10 @@ from pyspark.sql import SparkSession
 from newslake.intake.verdicts import CONFLICT, DUPLICATE, USE, verdicts
 from newslake.spark.frames import frame_of
 
-COLUMNS = "split string, path string, block bigint, row bigint, key string, content bigint, stored boolean, matches boolean"
+COLUMNS = (
+    "split string, path string, block bigint, row bigint, key string, content bigint, stored boolean, matches"
+    " boolean"
+)
 
 
 @pytest.mark.parametrize(
@@ -24,6 +27,12 @@ COLUMNS = "split string, path string, block bigint, row bigint, key string, cont
 def test_the_first_counts_and_what_is_stored_before_it(
     spark: SparkSession, lines: list[tuple[str, int, int, bool | None]], expected: list[str]
 ) -> None:
-    rows = [(split, "f", 0, row, "k", content, same is not None, bool(same)) for split, row, content, same in lines]
-    found = {(row["split"], row["row"]): row["outcome"] for row in verdicts(frame_of(spark, rows, COLUMNS)).collect()}
+    rows = [
+        (split, "f", 0, row, "k", content, same is not None, bool(same))
+        for split, row, content, same in lines
+    ]
+    found = {
+        (row["split"], row["row"]): row["outcome"]
+        for row in verdicts(frame_of(spark, rows, COLUMNS)).collect()
+    }
     assert [found[split, row] for split, row, *_ in lines] == expected

@@ -16,11 +16,18 @@ TABLE = "search_queries"
 
 def queries(lake: Lakehouse, **typed: str) -> DataFrame:
     """Rows of search_queries: query_id -> what was typed."""
-    values = [(query_id, "U1", query, "2019-11-14 12:00:00", "2019-11-14 12:00:00") for query_id, query in typed.items()]
-    text = frame_of(lake.spark, values, "query_id string, user_id string, query string, searched_at string, ingested_at string")
-    return text.select("query_id", "user_id", "query", text.searched_at.cast("timestamp"), text.ingested_at.cast("timestamp")).toDF(
-        *lake.schema(TABLE).names
+    values = [
+        (query_id, "U1", query, "2019-11-14 12:00:00", "2019-11-14 12:00:00")
+        for query_id, query in typed.items()
+    ]
+    text = frame_of(
+        lake.spark,
+        values,
+        "query_id string, user_id string, query string, searched_at string, ingested_at string",
     )
+    return text.select(
+        "query_id", "user_id", "query", text.searched_at.cast("timestamp"), text.ingested_at.cast("timestamp")
+    ).toDF(*lake.schema(TABLE).names)
 
 
 def changes(lake: Lakehouse, since: str, until: str) -> dict[str, tuple[Any, Any]]:
@@ -45,8 +52,16 @@ def test_changes_are_the_differences_of_two_versions(lake: Lakehouse) -> None:
     assert lake.read_at(TABLE, NOTHING).isEmpty()
     assert changes(lake, second, second) == {}
     assert changes(lake, second, first) == {}
-    assert (is_earlier(first, second), is_earlier(second, first), is_earlier(first, first)) == (True, False, False)
-    assert (is_earlier(NOTHING, first), is_earlier(first, NOTHING), is_earlier(NOTHING, NOTHING)) == (True, False, False)
+    assert (is_earlier(first, second), is_earlier(second, first), is_earlier(first, first)) == (
+        True,
+        False,
+        False,
+    )
+    assert (is_earlier(NOTHING, first), is_earlier(first, NOTHING), is_earlier(NOTHING, NOTHING)) == (
+        True,
+        False,
+        False,
+    )
 
 
 def test_rewritten_files_and_replaced_slices_are_no_new_rows(lake: Lakehouse) -> None:
@@ -92,7 +107,9 @@ def test_versions_that_are_gone_are_told_from_other_errors(lake: Lakehouse) -> N
 
 def test_a_table_of_an_older_version_gets_a_change_feed_from_now_on(lake: Lakehouse) -> None:
     lake.create(TABLE)
-    lake.spark.sql(f"ALTER TABLE {lake.sql_name(TABLE)} SET TBLPROPERTIES ('delta.enableChangeDataFeed' = 'false')")
+    lake.spark.sql(
+        f"ALTER TABLE {lake.sql_name(TABLE)} SET TBLPROPERTIES ('delta.enableChangeDataFeed' = 'false')"
+    )
     old = Lakehouse(lake.spark, lake.root)
     before = lake.bookmark(TABLE)
     lake.merge(TABLE, queries(lake, A="a"))

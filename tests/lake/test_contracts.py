@@ -1,4 +1,5 @@
-"""The contracts in schemas/: each one parses, names a key, and can be read by every reader that people use."""
+"""The contracts in schemas/: each one parses, names a key, and can be read by every reader that people
+use."""
 
 import re
 
@@ -18,7 +19,9 @@ def test_contract_is_complete(spark: SparkSession, table: str) -> None:
     assert set(spec.partitions) <= set(spec.key), "a merge by key prunes by partition"
     assert all(re.fullmatch(r"[a-z][a-z0-9_]*", name) for name in schema.names)
     assert all(field.metadata.get("comment") for field in schema), "every column says what it holds"
-    assert "'delta.enableDeletionVectors' = 'false'" in spec.ddl, "deltalake and others do not read deletion vectors"
+    assert "'delta.enableDeletionVectors' = 'false'" in spec.ddl, (
+        "deltalake and others do not read deletion vectors"
+    )
 
 
 @pytest.mark.parametrize("table", table_names())
@@ -29,7 +32,9 @@ def test_created_table_is_what_the_contract_says(lake: Lakehouse, table: str) ->
     assert [(f.name, f.dataType.simpleString(), f.nullable) for f in created] == [
         (f.name, f.dataType.simpleString(), f.nullable) for f in contract
     ]
-    assert {f.name: f.metadata.get("comment") for f in created} == {f.name: f.metadata["comment"] for f in contract}
+    assert {f.name: f.metadata.get("comment") for f in created} == {
+        f.name: f.metadata["comment"] for f in contract
+    }
 
 
 def test_an_unknown_table_is_refused() -> None:

@@ -35,7 +35,9 @@ def users(lake: Lakehouse) -> dict[str, float]:
 
 def test_merge_inserts_what_is_new_and_updates_what_differs(lake: Lakehouse) -> None:
     assert lake.merge("user_embeddings", vectors(lake, ("U1", 1.0), ("U2", 2.0))) == Written(inserted=2)
-    assert lake.merge("user_embeddings", vectors(lake, ("U2", 2.5), ("U3", 3.0))) == Written(inserted=1, updated=1)
+    assert lake.merge("user_embeddings", vectors(lake, ("U2", 2.5), ("U3", 3.0))) == Written(
+        inserted=1, updated=1
+    )
     assert users(lake) == {"U1": 1.0, "U2": 2.5, "U3": 3.0}
 
 
@@ -49,7 +51,9 @@ def test_merging_the_same_rows_again_changes_nothing(lake: Lakehouse) -> None:
 
 def test_merge_without_update_leaves_known_keys_alone(lake: Lakehouse) -> None:
     lake.merge("user_embeddings", vectors(lake, ("U1", 1.0)))
-    assert lake.merge("user_embeddings", vectors(lake, ("U1", 9.0), ("U2", 2.0)), update=False) == Written(inserted=1)
+    assert lake.merge("user_embeddings", vectors(lake, ("U1", 9.0), ("U2", 2.0)), update=False) == Written(
+        inserted=1
+    )
     assert users(lake) == {"U1": 1.0, "U2": 2.0}
 
 
@@ -65,12 +69,16 @@ def test_merge_moves_a_row_to_another_key_in_one_commit(lake: Lakehouse) -> None
     gone = vectors(lake, ("U1", 0.0), ("U9", 0.0)).select("user_id", "model", "run_id")
     moved = vectors(lake, ("U1", 1.0), run_id="r2").union(vectors(lake, ("U2", 2.5)))
     assert lake.merge("user_embeddings", moved, gone=gone) == Written(inserted=1, updated=1, deleted=1)
-    assert sorted((row.user_id, row.run_id, row.embedding[0]) for row in lake.read("user_embeddings").collect()) == [
+    assert sorted(
+        (row.user_id, row.run_id, row.embedding[0]) for row in lake.read("user_embeddings").collect()
+    ) == [
         ("U1", "r2", 1.0),
         ("U2", "r1", 2.5),
         ("U3", "r1", 3.0),
     ]
-    operations = lake.spark.sql(f"DESCRIBE HISTORY delta.`{lake.location('user_embeddings')}`").where("operation = 'MERGE'")
+    operations = lake.spark.sql(f"DESCRIBE HISTORY delta.`{lake.location('user_embeddings')}`").where(
+        "operation = 'MERGE'"
+    )
     assert operations.count() == 2
 
 
@@ -135,16 +143,26 @@ def test_all_differences_of_a_schema_are_told_at_once(lake: Lakehouse) -> None:
     with pytest.raises(SchemaMismatch) as refusal:
         lake.merge("user_embeddings", wrong)
     message = str(refusal.value)
-    for part in ("run_id is missing", "embedding is missing", "surprise is not in schemas", "model is int, wants string"):
+    for part in (
+        "run_id is missing",
+        "embedding is missing",
+        "surprise is not in schemas",
+        "model is int, wants string",
+    ):
         assert part in message
     assert not lake.exists("user_embeddings")
 
 
 def test_not_null_and_constraints_are_enforced(lake: Lakehouse) -> None:
     with pytest.raises(REFUSED, match="DELTA_NOT_NULL_CONSTRAINT_VIOLATED"):
-        lake.merge("user_embeddings", vectors(lake, ("U1", 1.0)).withColumn("user_id", F.lit(None).cast("string")))
+        lake.merge(
+            "user_embeddings", vectors(lake, ("U1", 1.0)).withColumn("user_id", F.lit(None).cast("string"))
+        )
     with pytest.raises(REFUSED, match="DELTA_VIOLATE_CONSTRAINT"):
-        lake.merge("user_embeddings", vectors(lake, ("U1", 1.0)).withColumn("embedding", F.array().cast("array<float>")))
+        lake.merge(
+            "user_embeddings",
+            vectors(lake, ("U1", 1.0)).withColumn("embedding", F.array().cast("array<float>")),
+        )
     assert lake.read("user_embeddings").count() == 0
 
 
@@ -182,7 +200,9 @@ def test_tables_may_be_names_in_a_metastore(spark: SparkSession) -> None:
         spark.sql("DROP SCHEMA by_name CASCADE")
 
 
-@pytest.mark.parametrize("arguments", [{}, {"root": "x", "schema": "y"}, {"root": "x", "catalog": "c"}, {"catalog": "c"}])
+@pytest.mark.parametrize(
+    "arguments", [{}, {"root": "x", "schema": "y"}, {"root": "x", "catalog": "c"}, {"catalog": "c"}]
+)
 def test_a_lakehouse_is_either_a_folder_or_names(spark: SparkSession, arguments: dict[str, str]) -> None:
     with pytest.raises(UserError):
         Lakehouse(spark, **arguments)
@@ -194,9 +214,11 @@ from pathlib import Path
 from newslake.spark.frames import frame_of
 from newslake.lake.lakehouse import Lakehouse
 from newslake.spark.session import spark_session
-spark = spark_session("racer", master="local[1]", extra={"spark.ui.enabled": "false", "spark.driver.memory": "512m"})
+small = {"spark.ui.enabled": "false", "spark.driver.memory": "512m"}
+spark = spark_session("racer", master="local[1]", extra=small)
 lake = Lakehouse(spark, sys.argv[1])
-rows = frame_of(spark, [(sys.argv[2], "mf", "r", [1.0])], "user_id string, model string, run_id string, embedding array<float>")
+columns = "user_id string, model string, run_id string, embedding array<float>"
+rows = frame_of(spark, [(sys.argv[2], "mf", "r", [1.0])], columns)
 Path(sys.argv[1], "ready-" + sys.argv[2]).touch()
 while len(list(Path(sys.argv[1]).glob("ready-*"))) < 2:
     time.sleep(0.01)
@@ -208,7 +230,10 @@ def test_two_processes_that_create_a_table_at_once_both_succeed(lake: Lakehouse)
     assert lake.root is not None
     Path(lake.root).mkdir()
     commands = [[sys.executable, "-c", RACER, lake.root, name] for name in ("U1", "U2")]
-    racers = [subprocess.Popen(command, env={**os.environ, **SHORT_LIVED}, stderr=subprocess.PIPE, text=True) for command in commands]
+    racers = [
+        subprocess.Popen(command, env={**os.environ, **SHORT_LIVED}, stderr=subprocess.PIPE, text=True)
+        for command in commands
+    ]
     errors = [racer.communicate(timeout=900)[1] for racer in racers]
     assert [racer.returncode for racer in racers] == [0, 0], "\n".join(error[-3000:] for error in errors)
     assert set(users(lake)) == {"U1", "U2"}
@@ -225,12 +250,20 @@ def test_remove_deletes_what_agrees_with_a_row(lake: Lakehouse) -> None:
     assert lake.remove("user_embeddings", both) == 0
     assert users(lake) == {"U3": 3.0}
     lake.merge("user_embeddings", vectors(lake, ("U4", 4.0), ("U5", 5.0)))
-    of_the_table = lake.read("user_embeddings").where("user_id <> 'U5'").select("user_id")  # NOT NULL, as its contract says
-    assert lake.remove("user_embeddings", of_the_table.join(both.select("user_id"), on="user_id", how="left_anti")) == 2
+    # NOT NULL, as its contract says.
+    of_the_table = lake.read("user_embeddings").where("user_id <> 'U5'").select("user_id")
+    assert (
+        lake.remove(
+            "user_embeddings", of_the_table.join(both.select("user_id"), on="user_id", how="left_anti")
+        )
+        == 2
+    )
     assert users(lake) == {"U5": 5.0}
     for columns in ([], ["no_such"]):
         with pytest.raises(ValueError, match="removed by columns of the table"):
-            lake.remove("user_embeddings", lake.spark.range(1).select(*(F.lit("x").alias(name) for name in columns)))
+            lake.remove(
+                "user_embeddings", lake.spark.range(1).select(*(F.lit("x").alias(name) for name in columns))
+            )
 
 
 def test_vacuum_deletes_what_a_killed_write_left_long_ago_and_keeps_recent_versions(lake: Lakehouse) -> None:
@@ -245,7 +278,9 @@ def test_vacuum_deletes_what_a_killed_write_left_long_ago_and_keeps_recent_versi
     os.utime(left[0], (eight_days_ago, eight_days_ago))
     lake.vacuum("user_embeddings", hours=SAFE_HOURS)
     assert [path.exists() for path in left] == [False, True]
-    assert all(Path(unquote(urlsplit(file).path)).exists() for file in before), "a run that began before may still read it"
+    assert all(Path(unquote(urlsplit(file).path)).exists() for file in before), (
+        "a run that began before may still read it"
+    )
     assert users(lake) == {"U1": 2.0}
     with pytest.raises(ValueError, match="168 hours at least, not 24"):
         lake.vacuum("user_embeddings", hours=24)

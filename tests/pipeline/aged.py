@@ -61,17 +61,41 @@ def rows(lake: Lakehouse, table: str, *given: Mapping[str, object]) -> DataFrame
 
 def fill(lake: Lakehouse) -> None:
     """News of all ages, their vectors in tables and in Milvus, and who reads them."""
-    put(lake, "news", rows(lake, "news", *({"news_id": key, "published_at": day, "content_hash": key} for key, day in DAYS.items())))
-    put(lake, "article_vectors", article_vectors(lake, [(key, (day or "1970-01-01")[:10], key) for key, day in DAYS.items()]))
+    put(
+        lake,
+        "news",
+        rows(
+            lake,
+            "news",
+            *({"news_id": key, "published_at": day, "content_hash": key} for key, day in DAYS.items()),
+        ),
+    )
+    put(
+        lake,
+        "article_vectors",
+        article_vectors(lake, [(key, (day or "1970-01-01")[:10], key) for key, day in DAYS.items()]),
+    )
     put(
         lake,
         "article_embeddings",
-        rows(lake, "article_embeddings", *({"news_id": key, "content_hash": key, "encoder_id": "e1", "embedding": [1.0]} for key in DAYS)),
+        rows(
+            lake,
+            "article_embeddings",
+            *({"news_id": key, "content_hash": key, "encoder_id": "e1", "embedding": [1.0]} for key in DAYS),
+        ),
     )
-    put(lake, "topics", rows(lake, "topics", {"topic_model": "t1", "terms": ["a"], "term_weights": [1.0], "vector": [1.0]}))
+    put(
+        lake,
+        "topics",
+        rows(lake, "topics", {"topic_model": "t1", "terms": ["a"], "term_weights": [1.0], "vector": [1.0]}),
+    )
     told = ({"news_id": key, "story_id": key, "encoder_id": "e1", "cosine": 1.0} for key in DAYS)
     put(lake, "stories", rows(lake, "stories", *told))
-    topics = ({"news_id": key, "content_hash": key, "topic_model": "t1", "rank": rank} for key in DAYS for rank in (1, 2))
+    topics = (
+        {"news_id": key, "content_hash": key, "topic_model": "t1", "rank": rank}
+        for key in DAYS
+        for rank in (1, 2)
+    )
     put(lake, "article_topics", rows(lake, "article_topics", *topics))
     trained(lake, "news_embeddings", "news_id", [(key, [1.0]) for key in DAYS])
     put(
@@ -85,9 +109,21 @@ def fill(lake: Lakehouse) -> None:
             {"split": "test", "impression_id": "2", "position": 0, "news_id": "new"},
         ),
     )
-    put(lake, "click_history", rows(lake, "click_history", {"split": "train", "impression_id": "1", "news_ids": ["history", "unknown"]}))
+    put(
+        lake,
+        "click_history",
+        rows(
+            lake,
+            "click_history",
+            {"split": "train", "impression_id": "1", "news_ids": ["history", "unknown"]},
+        ),
+    )
     put(lake, "short_text_corpus", rows(lake, "short_text_corpus", {"news_id": "corpus"}))
-    put(lake, "article_class_scores", rows(lake, "article_class_scores", {"news_id": "scored"}, {"news_id": "new"}))
+    put(
+        lake,
+        "article_class_scores",
+        rows(lake, "article_class_scores", {"news_id": "scored"}, {"news_id": "new"}),
+    )
     export_articles(lake, JobRun("export_vectors"), uri=default_uri(lake))
 
 
@@ -99,4 +135,8 @@ def ids(lake: Lakehouse, table: str, column: str = "news_id") -> set[str]:
 def counts(lake: Lakehouse) -> dict[str, int]:
     """Rows of every table that a purge may touch."""
     there = [table for table in table_names() if lake.exists(table)]
-    return {table: lake.read(table).count() for table in there if table not in ("job_starts", "job_runs", "purges")}
+    return {
+        table: lake.read(table).count()
+        for table in there
+        if table not in ("job_starts", "job_runs", "purges")
+    }

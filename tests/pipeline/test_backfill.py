@@ -67,7 +67,11 @@ def _two_jobs_a_day(lake: Lakehouse, monkeypatch: pytest.MonkeyPatch) -> None:
         return [Task(making_job, options), Task(middle_job, {"as_of": as_of}, ("making_job",))]
 
     monkeypatch.setattr(module, "readers", made)
-    monkeypatch.setattr(module, "daily", lambda encoder, *, as_of: [*made(encoder, as_of=as_of), Task(telling_job, {"as_of": as_of})])
+    monkeypatch.setattr(
+        module,
+        "daily",
+        lambda encoder, *, as_of: [*made(encoder, as_of=as_of), Task(telling_job, {"as_of": as_of})],
+    )
     lake.create("news")
     CALLS.clear()
     FAILING.clear()
@@ -91,12 +95,17 @@ def test_a_broken_backfill_goes_on_with_the_first_day_that_is_not_complete(
     assert CALLS == ["make 12", "middle 12", "make 13", "middle 13"]
     said = capsys.readouterr().out
     assert "1 of 3 days are complete, 1 of them since now" in said
-    assert "Stopped at middle_job of 2019-11-13: JobFailed: the power went\nThe same command goes on from there." in said
+    assert (
+        "Stopped at middle_job of 2019-11-13: JobFailed: the power went\nThe same command goes on from there."
+        in said
+    )
     FAILING.clear()
     caplog.clear()
     assert going(lake) == ["middle 13", "make 14", "middle 14", "tell 14"], "the last day alone is told of"
     assert "3 of 3 days are complete, 2 of them since now" in capsys.readouterr().out
-    days = [record.getMessage().split("  ")[-1] for record in caplog.records if "[day " in record.getMessage()]
+    days = [
+        record.getMessage().split("  ")[-1] for record in caplog.records if "[day " in record.getMessage()
+    ]
     assert [re.sub(r"\d+\.\d s$", "", day) for day in days] == [
         "[day 1/3] 2019-11-12: complete before, 2 jobs",
         "[day 2/3] 2019-11-13: complete, 1 jobs done, 1 before, 0 rows, ",
@@ -127,11 +136,19 @@ def test_days_are_left_out_where_a_run_with_the_same_options_did_them(lake: Lake
         (["--from=2019-11-15", "--to=2019-11-14"], "--from 2019-11-15 is after --to 2019-11-14"),
         (["--from=yesterday"], "--from takes a day such as 2019-11-15, not 'yesterday'"),
         (["--from=2019-11-15", "--to=2999-01-01"], "--to 2999-01-01 is in the future: today is"),
-        (["--from=2019-11-15", "--pipeline=weekly"], "--from does the daily run of several days: it goes with no other --pipeline"),
-        (["--from=2019-11-15", "--as-of=2019-11-15"], "--from does the daily run of several days: it goes with no other --pipeline"),
+        (
+            ["--from=2019-11-15", "--pipeline=weekly"],
+            "--from does the daily run of several days: it goes with no other --pipeline",
+        ),
+        (
+            ["--from=2019-11-15", "--as-of=2019-11-15"],
+            "--from does the daily run of several days: it goes with no other --pipeline",
+        ),
     ],
 )
-def test_a_mistake_is_one_line(lake: Lakehouse, capsys: pytest.CaptureFixture[str], options: list[str], said: str) -> None:
+def test_a_mistake_is_one_line(
+    lake: Lakehouse, capsys: pytest.CaptureFixture[str], options: list[str], said: str
+) -> None:
     with pytest.raises(SystemExit) as end:
         main(run_pipeline, [f"--lakehouse={lake.root}", *options])
     assert end.value.code == 2
@@ -155,7 +172,9 @@ TABLES = ("user_tags", "user_topics", "user_phrases", "tag_phrases", "tag_phrase
 
 
 @pytest.mark.slow
-def test_a_killed_backfill_run_again_leaves_what_an_undisturbed_one_does(lake: Lakehouse, tmp_path: Path) -> None:
+def test_a_killed_backfill_run_again_leaves_what_an_undisturbed_one_does(
+    lake: Lakehouse, tmp_path: Path
+) -> None:
     model = str(save_bert(tmp_path / "bert", layers=1, width=16, heads=2, seed=1))
     publish(lake, [(subject, n, f"2019-11-1{n} 08:00:00") for subject in SUBJECTS for n in range(3)])
     for day in (11, 12, 13):

@@ -1,4 +1,5 @@
-"""What the vote leads to: a text whose class it changed is counted in the new one by profiles, rates and training."""
+"""What the vote leads to: a text whose class it changed is counted in the new one by profiles, rates and
+training."""
 
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -23,8 +24,11 @@ BEFORE = HOUR - timedelta(hours=12)
 
 
 def fill_world(lake: Lakehouse) -> None:
-    """Long articles in their classes, and two short texts about autos, of which one came as music. Autos are clicked, music is not."""
-    frames.fill(lake, {"S1": ("autos", frames.around("autos", 101)), "S2": ("music", frames.around("autos", 102))})
+    """Long articles in their classes, and two short texts about autos, of which one came as music. Autos are
+    clicked, music is not."""
+    frames.fill(
+        lake, {"S1": ("autos", frames.around("autos", 101)), "S2": ("music", frames.around("autos", 102))}
+    )
     # As a message of the stream brings them: with a subcategory, and a time.
     named = F.coalesce(F.regexp_extract("news_id", "^L([a-z]+)", 1), F.lit(""))
     rows = lake.read("news").withColumns(
@@ -35,24 +39,52 @@ def fill_world(lake: Lakehouse) -> None:
         }
     )
     put(lake, "news", rows.localCheckpoint())
-    shown = [("u1", "S2", True), ("u1", "Lautos00", True), ("u2", "Lautos01", True), ("u2", "Lmusic00", False), ("u1", "Lmusic01", False)]
+    shown = [
+        ("u1", "S2", True),
+        ("u1", "Lautos00", True),
+        ("u2", "Lautos01", True),
+        ("u2", "Lmusic00", False),
+        ("u1", "Lmusic01", False),
+    ]
     impressions = [
-        {"split": split, "impression_id": f"{split}{number}", "position": 0, "user_id": user, "occurred_at": BEFORE, "ingested_at": BEFORE}
+        {
+            "split": split,
+            "impression_id": f"{split}{number}",
+            "position": 0,
+            "user_id": user,
+            "occurred_at": BEFORE,
+            "ingested_at": BEFORE,
+        }
         | {"news_id": news_id, "clicked": clicked}
         for split in ("train", "dev")
         for number, (user, news_id, clicked) in enumerate(shown)
     ]
     fill(lake, "impressions", impressions)
     kept = ("split", "impression_id", "user_id", "occurred_at")
-    histories: list[dict[str, Any]] = [{**{name: row[name] for name in kept}, "news_ids": []} for row in impressions]
+    histories: list[dict[str, Any]] = [
+        {**{name: row[name] for name in kept}, "news_ids": []} for row in impressions
+    ]
     fill(lake, "click_history", histories)
     same = {"encoder_id": "E", "topic_model": "T"}
-    vectors = [{"news_date": BEFORE.date(), "news_id": key, "vector": [1.0, 0.0], "inputs_hash": key} for key in ("S2", "Lautos02")]
+    vectors = [
+        {"news_date": BEFORE.date(), "news_id": key, "vector": [1.0, 0.0], "inputs_hash": key}
+        for key in ("S2", "Lautos02")
+    ]
     fill(lake, "article_vectors", [row | same for row in vectors])
     fill(
         lake,
         "user_vectors",
-        [{"as_of": HOUR.date(), "user_id": "u9", "tag_group": 0, "phrase_id": "P", "weight": 1.0, "vector": [1.0, 0.0]} | same],
+        [
+            {
+                "as_of": HOUR.date(),
+                "user_id": "u9",
+                "tag_group": 0,
+                "phrase_id": "P",
+                "weight": 1.0,
+                "vector": [1.0, 0.0],
+            }
+            | same
+        ],
     )
 
 
@@ -67,14 +99,19 @@ def voted(lake: Lakehouse) -> Lakehouse:
 
 
 def test_a_corrected_class_is_counted_in_tags_rates_and_training(voted: Lakehouse, tmp_path: Path) -> None:
-    build_profiles(voted, JobRun("build_profiles"), as_of="2019-11-15", clock="occurrence", keywords=0, min_weight=0.0)
+    build_profiles(
+        voted, JobRun("build_profiles"), as_of="2019-11-15", clock="occurrence", keywords=0, min_weight=0.0
+    )
     tags = {row["tag"]: row["weight"] for row in voted.read("user_tags").where("user_id = 'u1'").collect()}
     # u1 clicked S2 and Lautos00, in either split: all of it is autos, and nothing music or pop.
     assert set(tags) == {"autos"}
-    # A category counts half of a click; the clicks were four hours before the day began, of seven days' half-life.
+    # A category counts half of a click; the clicks were four hours before the day began, of seven days'
+    # half-life.
     assert tags["autos"] == pytest.approx(4 * 0.5 * 0.5 ** (4 / 24 / 7), rel=1e-6)
 
-    rank_newsfeed(voted, JobRun("rank_newsfeed"), hour="2019-11-15T08", per_vector=2, encoder_id="E", topic_model="T")
+    rank_newsfeed(
+        voted, JobRun("rank_newsfeed"), hour="2019-11-15T08", per_vector=2, encoder_id="E", topic_model="T"
+    )
     prior = {row["news_id"]: row["prior"] for row in voted.read("article_ctr").collect()}
     assert prior["S2"] == prior["S1"] == prior["Lautos05"] > prior["Lmusic05"]
     music = voted.read("article_ctr").where("news_id = 'Lmusic05'").head()

@@ -1,4 +1,5 @@
-"""purge_news --model-runs: the latest runs of each model stay, and what is in use; cut off anywhere, the next run does the rest."""
+"""purge_news --model-runs: the latest runs of each model stay, and what is in use; cut off anywhere, the next
+run does the rest."""
 
 import json
 import os
@@ -52,38 +53,87 @@ def model(folder: Path, run_id: str, kind: str, day: str) -> None:
 
 
 def fill(lake: Lakehouse) -> None:
-    """Runs of two recommenders, four topic models of which an article's vector uses the first, three classifiers and brought scores."""
+    """Runs of two recommenders, four topic models of which an article's vector uses the first, three
+    classifiers and brought scores."""
     for run_id, kind in RUNS.items():
         trained(lake, "user_embeddings", "user_id", [("u", [1.0]), ("v", [1.0])], model=kind, run_id=run_id)
         trained(lake, "news_embeddings", "news_id", [("a", [1.0])], model=kind, run_id=run_id)
-    metrics = ({"run_id": run_id, "model": kind, "epoch": 1, "split": "valid"} for run_id, kind in RUNS.items())
+    metrics = (
+        {"run_id": run_id, "model": kind, "epoch": 1, "split": "valid"} for run_id, kind in RUNS.items()
+    )
     put(lake, "model_metrics", rows(lake, "model_metrics", *metrics))
     jobs = (
-        {"run_id": run_id, "job": "train_recommender", "settings": None, "started_at": f"{day} 08:00:00"} for run_id, day in DATED.items()
+        {"run_id": run_id, "job": "train_recommender", "settings": None, "started_at": f"{day} 08:00:00"}
+        for run_id, day in DATED.items()
     )
-    told = {"facts": "map('training run', run_id) AS facts", "settings": "cast(map() AS map<string, string>) AS settings"}
-    put(lake, "job_runs", rows(lake, "job_runs", *jobs).selectExpr(*(told.get(name, name) for name in lake.schema("job_runs").names)))
+    told = {
+        "facts": "map('training run', run_id) AS facts",
+        "settings": "cast(map() AS map<string, string>) AS settings",
+    }
+    put(
+        lake,
+        "job_runs",
+        rows(lake, "job_runs", *jobs).selectExpr(
+            *(told.get(name, name) for name in lake.schema("job_runs").names)
+        ),
+    )
     # m3 was trained by compare_models, which says so; of m4 only its folder tells.
-    put(lake, "model_comparison", rows(lake, "model_comparison", {"run_id": "m3", "compared_at": "2019-11-03 08:00:00"}))
+    put(
+        lake,
+        "model_comparison",
+        rows(lake, "model_comparison", {"run_id": "m3", "compared_at": "2019-11-03 08:00:00"}),
+    )
     for run_id, day in {"m1": "2019-11-09", "m4": "2019-11-04"}.items():
         model(Path(str(lake.root)) / "_models", run_id, "mf", day)
     for number, name in enumerate(("t1", "t2", "t3", "t4"), start=1):
-        topic = {"topic_model": name, "terms": ["a"], "term_weights": [1.0], "vector": [1.0], "fitted_at": f"2019-11-0{number} 00:00:00"}
+        topic = {
+            "topic_model": name,
+            "terms": ["a"],
+            "term_weights": [1.0],
+            "vector": [1.0],
+            "fitted_at": f"2019-11-0{number} 00:00:00",
+        }
         put(lake, "topics", rows(lake, "topics", topic))
-        put(lake, "topic_terms", rows(lake, "topic_terms", {"topic_model": name, "term": "a", "topic_counts": [1.0], "vector": [1.0]}))
-        put(lake, "article_topics", rows(lake, "article_topics", *({"topic_model": name, "news_id": "a", "rank": r} for r in (1, 2))))
+        put(
+            lake,
+            "topic_terms",
+            rows(
+                lake,
+                "topic_terms",
+                {"topic_model": name, "term": "a", "topic_counts": [1.0], "vector": [1.0]},
+            ),
+        )
+        put(
+            lake,
+            "article_topics",
+            rows(lake, "article_topics", *({"topic_model": name, "news_id": "a", "rank": r} for r in (1, 2))),
+        )
     put(
         lake,
         "article_vectors",
-        rows(lake, "article_vectors", {"news_id": "a", "news_date": "2019-11-19", "topic_model": "t1", "vector": [1.0]}),
+        rows(
+            lake,
+            "article_vectors",
+            {"news_id": "a", "news_date": "2019-11-19", "topic_model": "t1", "vector": [1.0]},
+        ),
     )
     for run_id, at in {"k1": None, "k2": "2019-11-02 00:00:00", "k3": "2019-11-03 00:00:00"}.items():
-        put(lake, "text_classifiers", rows(lake, "text_classifiers", {"model_run": run_id, "trained_on": "long", "trained_at": at}))
-        put(lake, "text_classifier_classes", rows(lake, "text_classifier_classes", {"model_run": run_id, "class": "c"}))
+        put(
+            lake,
+            "text_classifiers",
+            rows(lake, "text_classifiers", {"model_run": run_id, "trained_on": "long", "trained_at": at}),
+        )
+        put(
+            lake,
+            "text_classifier_classes",
+            rows(lake, "text_classifier_classes", {"model_run": run_id, "class": "c"}),
+        )
     put(
         lake,
         "article_class_scores",
-        rows(lake, "article_class_scores", *({"news_id": "a", "model_run": r} for r in ("k1", "k3", "brought"))),
+        rows(
+            lake, "article_class_scores", *({"news_id": "a", "model_run": r} for r in ("k1", "k3", "brought"))
+        ),
     )
     put(lake, "news", rows(lake, "news", {"news_id": "a", "published_at": "2019-11-19 00:00:00"}))
 
@@ -92,7 +142,12 @@ def there(lake: Lakehouse) -> dict[str, set[str]]:
     """The runs that each table and the folder of models hold."""
     column = {"model_metrics": "run_id", "user_embeddings": "run_id", "news_embeddings": "run_id"}
     found = {
-        table: {row[0] for row in lake.read(table).select(column.get(table, "model_run" if table in SCORES else "topic_model")).collect()}
+        table: {
+            row[0]
+            for row in lake.read(table)
+            .select(column.get(table, "model_run" if table in SCORES else "topic_model"))
+            .collect()
+        }
         for table in (*TABLES, *SCORES)
     }
     return {**found, "_models": {folder.name for folder in (Path(str(lake.root)) / "_models").iterdir()}}
@@ -125,7 +180,14 @@ def test_old_runs_leave_tables_and_folder(lake: Lakehouse, before: Path) -> None
     run = JobRun("purge_news")
     call(purge_news, lake, run, **given, model_runs=2)
     assert there(lake) == KEPT
-    deleted = {"user_embeddings": 4, "news_embeddings": 2, "model_metrics": 2, "article_topics": 2, "topic_terms": 1, "topics": 1}
+    deleted = {
+        "user_embeddings": 4,
+        "news_embeddings": 2,
+        "model_metrics": 2,
+        "article_topics": 2,
+        "topic_terms": 1,
+        "topics": 1,
+    }
     counted = {name: run.facts[f"deleted from {name}"] for name in (*deleted, *SCORES)}
     assert counted == {name: str(count) for name, count in deleted.items()} | dict.fromkeys(SCORES, "1")
     assert run.facts["folders of trained models removed"] == "1"
@@ -133,14 +195,18 @@ def test_old_runs_leave_tables_and_folder(lake: Lakehouse, before: Path) -> None
     again = JobRun("purge_news")
     call(purge_news, lake, again, **given, model_runs=2)
     assert there(lake) == KEPT
-    assert {name: count for name, count in again.facts.items() if name.startswith("deleted") and count != "0"} == {}
+    assert {
+        name: count for name, count in again.facts.items() if name.startswith("deleted") and count != "0"
+    } == {}
     with pytest.raises(UserError, match="1 or more are kept"):
         call(purge_news, lake, run, **given, model_runs=0)
     with pytest.raises(UserError, match="there is no such folder"):
         call(purge_news, lake, run, **given, model_folder="/nowhere")
 
 
-def test_cut_off_anywhere_the_next_one_does_the_rest(lake: Lakehouse, before: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cut_off_anywhere_the_next_one_does_the_rest(
+    lake: Lakehouse, before: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     shutil.copytree(before, str(lake.root))
     models = Path(str(lake.root)) / "_models"
     delete, remove = Lakehouse.delete, shutil.rmtree
@@ -196,7 +262,9 @@ def test_what_is_active_stays(lake: Lakehouse, before: Path, monkeypatch: pytest
     found = there(lake)
     assert found["topics"] == {"t1", "t2", "t4"}
     assert found["text_classifiers"] == {"k3"}
-    assert found["model_metrics"] == {"m1", "m3", "m4", "c1", "half"}, "without the folder, nothing tells when m4 was trained"
+    assert found["model_metrics"] == {"m1", "m3", "m4", "c1", "half"}, (
+        "without the folder, nothing tells when m4 was trained"
+    )
     assert found["_models"] == {"m1", "m4"}
 
 
@@ -210,7 +278,9 @@ def test_the_ranker_in_use_stays(lake: Lakehouse, tmp_path: Path) -> None:
     decide(lake, "ranker", "r1", "trees", "train_ranker", better, 0.0)
     for _ in range(2):
         retain_runs(lake, JobRun("purge_news"), 1, tmp_path)
-        assert {folder.name for folder in tmp_path.iterdir() if "tmp-" not in folder.name} - {"lakehouse"} == {"r1", "r3"}
+        assert {folder.name for folder in tmp_path.iterdir() if "tmp-" not in folder.name} - {
+            "lakehouse"
+        } == {"r1", "r3"}
 
 
 def test_the_recommender_in_use_and_the_one_before_it_stay(lake: Lakehouse, before: Path) -> None:
@@ -227,4 +297,6 @@ def test_the_recommender_in_use_and_the_one_before_it_stay(lake: Lakehouse, befo
     promote(lake, run, kind="recommender", previous=True)
     assert run.facts["in use"] == "m2"
     retain_runs(lake, JobRun("purge_news"), 1, models)
-    assert there(lake)["model_metrics"] == {"m2", "m4", "c1", "half"}, "what was left by hand may go; no step back leads to it"
+    assert there(lake)["model_metrics"] == {"m2", "m4", "c1", "half"}, (
+        "what was left by hand may go; no step back leads to it"
+    )

@@ -1,4 +1,5 @@
-"""purge_news: what leaves, what stays, what no later job brings back, and that a kill leaves nothing half-served."""
+"""purge_news: what leaves, what stays, what no later job brings back, and that a kill leaves nothing
+half-served."""
 
 import os
 import shutil
@@ -43,7 +44,10 @@ def aged(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_old_news_leave_what_is_served_and_what_training_needs_stays(lake: Lakehouse, aged: Path) -> None:
     shutil.copytree(aged, str(lake.root))
-    left = [Path(str(lake.root)) / name for name in ("_scratch/killed", "_scratch/running", "_feeds/_making_killed", "_feeds/mf-r1")]
+    left = [
+        Path(str(lake.root)) / name
+        for name in ("_scratch/killed", "_scratch/running", "_feeds/_making_killed", "_feeds/mf-r1")
+    ]
     for folder in left:
         folder.mkdir(parents=True)
         (folder / "file").touch()
@@ -59,17 +63,24 @@ def test_old_news_leave_what_is_served_and_what_training_needs_stays(lake: Lakeh
     run = purge(lake, vacuum=True)
     assert [folder.exists() for folder in left] == [False, True, False, True]
     served = set(DAYS) - OLD
-    assert held(default_uri(lake)).keys() == served == ids(lake, "article_vectors") == ids(lake, "vector_exports", "item_id")
+    assert (
+        held(default_uri(lake)).keys()
+        == served
+        == ids(lake, "article_vectors")
+        == ids(lake, "vector_exports", "item_id")
+    )
     stay = served | NEEDED
     assert {table: ids(lake, table) for table in PER_ARTICLE} == dict.fromkeys(PER_ARTICLE, stay)
     assert ids(lake, "article_class_scores") == {"new"}
     assert run.facts["old articles"] == str(len(OLD))
     assert run.facts["deleted from news"] == "3"
     assert horizon(lake) == date.fromisoformat(HORIZON)
-    # Nothing that builds, exports or takes in brings them back, though some are in news with all that it takes.
+    # Nothing that builds, exports or takes in brings them back, though some are in news with all that it
+    # takes.
     build_article_vectors(lake, JobRun("test"))
     assert ids(lake, "article_vectors") == served
-    put(lake, "article_vectors", article_vectors(lake, [("shown", "2019-10-02", "shown")]))  # as if a job had been late
+    # As if a job had been late.
+    put(lake, "article_vectors", article_vectors(lake, [("shown", "2019-10-02", "shown")]))
     export_articles(lake, JobRun("test"), uri=default_uri(lake))
     assert held(default_uri(lake)).keys() == served
     # Again: nothing left but what came late.
@@ -117,17 +128,33 @@ def test_other_tables_keep_what_their_settings_say(lake: Lakehouse) -> None:
         "newsfeed": lambda day: {"hour": f"{day} 08:00:00", "rank": 1},
         "quarantine": lambda day: {"quarantine_id": day, "ingested_at": f"{day} 08:00:00"},
         "impressions": lambda day: {"split": day, "occurred_at": f"{day} 23:59:59"},
-        "tag_phrases": lambda day: {"phrase_id": day, "encoder_id": "e", "tags": ["a"], "embedding": [1.0], "last_used": day},
+        "tag_phrases": lambda day: {
+            "phrase_id": day,
+            "encoder_id": "e",
+            "tags": ["a"],
+            "embedding": [1.0],
+            "last_used": day,
+        },
     }.items():
         put(lake, table, rows(lake, table, *(of_day(day) for day in days)))
-    match = {"phrase_id": "p", "encoder_id": "e", "source_id": "2019-10-01", "decision": "reused", "jaccard": 1.0}
+    match = {
+        "phrase_id": "p",
+        "encoder_id": "e",
+        "source_id": "2019-10-01",
+        "decision": "reused",
+        "jaccard": 1.0,
+    }
     put(lake, "tag_phrase_matches", rows(lake, "tag_phrase_matches", {"as_of": "2019-11-01", **match}))
     before = counts(lake)
     purge(lake)
     assert counts(lake) == before, "all off unless given"
-    # 2019-11-20 less 41 days is 2019-10-10, which stays; less 5 days leaves the latest only, where it is what is served.
+    # 2019-11-20 less 41 days is 2019-10-10, which stays; less 5 days leaves the latest only, where it is what
+    # is served.
     purge(lake, user_days=41, newsfeed_days=5, quarantine_days=41, behavior_days=5, tag_phrase_days=41)
-    assert {str(row[0]) for row in lake.read("user_vectors").select("as_of").collect()} == {"2019-10-10", "2019-11-01"}
+    assert {str(row[0]) for row in lake.read("user_vectors").select("as_of").collect()} == {
+        "2019-10-10",
+        "2019-11-01",
+    }
     assert {str(row[0]) for row in lake.read("newsfeed").select("hour").collect()} == {"2019-11-01 08:00:00"}
     assert ids(lake, "quarantine", "quarantine_id") == {"2019-10-10", "2019-11-01"}
     assert lake.read("impressions").count() == 0
@@ -151,18 +178,25 @@ MOMENTS: dict[str, Moment] = {
 def what_is_there(lake: Lakehouse) -> dict[str, set[str]]:
     """The articles in Milvus and in each table."""
     there = {table: ids(lake, table) for table in ("article_vectors", *PER_ARTICLE)}
-    return {"Milvus": set(held(default_uri(lake))), "vector_exports": ids(lake, "vector_exports", "item_id"), **there}
+    return {
+        "Milvus": set(held(default_uri(lake))),
+        "vector_exports": ids(lake, "vector_exports", "item_id"),
+        **there,
+    }
 
 
 @pytest.fixture
 def purged(aged: Path) -> Undisturbed:
     """What a purge that nobody disturbs leaves."""
-    after = dict.fromkeys(("Milvus", "vector_exports", "article_vectors"), YOUNG) | dict.fromkeys(PER_ARTICLE, YOUNG | NEEDED)
+    after = dict.fromkeys(("Milvus", "vector_exports", "article_vectors"), YOUNG) | dict.fromkeys(
+        PER_ARTICLE, YOUNG | NEEDED
+    )
     return Undisturbed(aged, what_is_there, after, purge)
 
 
 def left(lake: Lakehouse) -> None:
-    """What is served after a kill has its vector and its article, also after an export. Looked at in a copy, since exports write."""
+    """What is served after a kill has its vector and its article, also after an export. Looked at in a copy,
+    since exports write."""
     with tempfile.TemporaryDirectory() as folder:
         copy = Lakehouse(lake.spark, f"{folder}/copy")
         shutil.copytree(str(lake.root), str(copy.root))

@@ -26,7 +26,9 @@ def a_job(lake: Lakehouse, run: JobRun, *, as_of: str) -> None:
         raise UserError("no such day: name another")
 
 
-def test_a_run_that_stops_says_where_and_how_to_go_on(lake: Lakehouse, run: JobRun, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_run_that_stops_says_where_and_how_to_go_on(
+    lake: Lakehouse, run: JobRun, capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(UserError, match=r"^assign_topics: table \w+ is not there yet .*: parse_behaviors"):
         run_pipeline(lake, run, pipeline="daily", as_of="2019-11-15")
     said = capsys.readouterr().out
@@ -46,7 +48,10 @@ def test_a_complete_run_starts_anew_and_a_broken_one_goes_on(
     lake: Lakehouse, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def two(encoder: object, *, as_of: str) -> list[Task]:
-        return [Task(a_job, {"as_of": "2019-11-12"}, key="first"), Task(a_job, {"as_of": as_of}, ("first",), "second")]
+        return [
+            Task(a_job, {"as_of": "2019-11-12"}, key="first"),
+            Task(a_job, {"as_of": as_of}, ("first",), "second"),
+        ]
 
     monkeypatch.setattr(module, "daily", two)
     CALLS.clear()

@@ -1,4 +1,5 @@
-"""The definition of the runs: tasks whose jobs and options exist, in an order that can run, and one encoder for all."""
+"""The definition of the runs: tasks whose jobs and options exist, in an order that can run, and one encoder
+for all."""
 
 from pathlib import Path
 
@@ -11,7 +12,15 @@ from newslake.pipeline.sample import sample_run
 from newslake.run.cli import defaults_of, job_options
 from newslake.run.jobrun import JobRun
 
-NOT_SHOWN = {"run_pipeline", "stream_behaviors", "make_views", "promote", "check_lakehouse", "parse_ebnerd", "import_table"}
+NOT_SHOWN = {
+    "run_pipeline",
+    "stream_behaviors",
+    "make_views",
+    "promote",
+    "check_lakehouse",
+    "parse_ebnerd",
+    "import_table",
+}
 PROJECT = Path(__file__).parent.parent.parent
 ENCODER: dict[str, Option] = {"encoder": "some-model", "max_tokens": 100}
 RUNS = {
@@ -58,7 +67,9 @@ def test_the_sample_shows_every_job() -> None:
 
 
 def test_the_scheduled_runs_are_parts_of_the_sample() -> None:
-    scheduled = {(task.job, task.machine) for name in ("streams", "hourly", "daily", "weekly") for task in RUNS[name]}
+    scheduled = {
+        (task.job, task.machine) for name in ("streams", "hourly", "daily", "weekly") for task in RUNS[name]
+    }
     assert {(job, machine) for job, machine in scheduled if job.__name__ not in NOT_SHOWN} <= {
         (task.job, task.machine) for task in RUNS["sample"]
     }
@@ -74,11 +85,23 @@ def test_the_story_is_a_part_of_the_sample_in_the_same_order() -> None:
         assert before(RUNS["story"], key) >= before(RUNS["sample"], key) & set(same), key
     assert story["rank_newsfeed"].options == whole["rank_newsfeed"].options
     kinds = {task.job.__name__ for task in story.values()}
-    assert {"train_recommender", "train_ranker", "reclassify_short_text", "export_vectors", "build_user_vectors", "write_report"} <= kinds
+    assert {
+        "train_recommender",
+        "train_ranker",
+        "reclassify_short_text",
+        "export_vectors",
+        "build_user_vectors",
+        "write_report",
+    } <= kinds
 
 
 def test_who_waited_for_what_is_left_out_waits_for_what_came_before_it() -> None:
-    tasks = [Task(a_job, key="a"), Task(a_job, {}, ("a",), "b"), Task(a_job, {}, ("b",), "c"), Task(a_job, {}, ("c", "a"), "d")]
+    tasks = [
+        Task(a_job, key="a"),
+        Task(a_job, {}, ("a",), "b"),
+        Task(a_job, {}, ("b",), "c"),
+        Task(a_job, {}, ("c", "a"), "d"),
+    ]
     assert [(task.key, task.after) for task in without(tasks, {"b", "c"})] == [("a", ()), ("d", ("a",))]
     assert without(tasks, set()) == tasks
 
@@ -91,14 +114,22 @@ def before(tasks: list[Task], key: str) -> set[str]:
 
 def test_what_the_vote_finds_is_learnt_and_used_in_the_same_week() -> None:
     tasks = {task.key: task for task in RUNS["weekly"]}
-    assert [task.options.get("trained_on", "long") for task in tasks.values() if task.job.__name__ == "train_text_classifier"] == [
+    assert [
+        task.options.get("trained_on", "long")
+        for task in tasks.values()
+        if task.job.__name__ == "train_text_classifier"
+    ] == [
         "long",
         "short",
     ]
-    assert {"train_text_classifier", "reclassify_short_text"} <= before(RUNS["weekly"], "train_text_classifier_short")
+    assert {"train_text_classifier", "reclassify_short_text"} <= before(
+        RUNS["weekly"], "train_text_classifier_short"
+    )
     for key in tasks:
         if key.startswith("train_recommender"):
-            assert {"reclassify_short_text", "train_text_classifier_short", "classify_articles"} <= before(RUNS["weekly"], key)
+            assert {"reclassify_short_text", "train_text_classifier_short", "classify_articles"} <= before(
+                RUNS["weekly"], key
+            )
     for day in ("2019-11-14", "2019-11-15"):
         assert "classify_articles" in before(RUNS["sample"], f"build_profiles {day}")
 
@@ -125,8 +156,18 @@ def test_options_as_arguments() -> None:
         "epochs": None,
         "share": 0.5,
     }
-    assert arguments_of(options) == ["--as-of=2019-11-15", "--names=a", "--names=b c", "--force", "--no-replace", "--share=0.5"]
-    assert job_options(a_job, arguments_of({"names": ["a", "b c"], "force": True})) == {"names": ["a", "b c"], "force": True}
+    assert arguments_of(options) == [
+        "--as-of=2019-11-15",
+        "--names=a",
+        "--names=b c",
+        "--force",
+        "--no-replace",
+        "--share=0.5",
+    ]
+    assert job_options(a_job, arguments_of({"names": ["a", "b c"], "force": True})) == {
+        "names": ["a", "b c"],
+        "force": True,
+    }
     assert job_options(a_job, arguments_of({"force": False})) == {"force": False}
 
 
@@ -137,4 +178,7 @@ def test_an_order_that_cannot_run_is_refused() -> None:
         checked([second, first])
     with pytest.raises(ValueError, match="two tasks are called first"):
         checked([first, first])
-    assert [(task.key, task.after) for task in named([first, second], " 1")] == [("first 1", ()), ("second 1", ("first 1",))]
+    assert [(task.key, task.after) for task in named([first, second], " 1")] == [
+        ("first 1", ()),
+        ("second 1", ("first 1",)),
+    ]

@@ -33,7 +33,11 @@ def lake(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Lakeh
 
 def versions(lake: Lakehouse) -> dict[str, int]:
     there = [table for table in table_names() if lake.exists(table)]
-    return {table: DeltaTable(f"{lake.root}/{table}").version() for table in there if table not in ("job_starts", "job_runs")}
+    return {
+        table: DeltaTable(f"{lake.root}/{table}").version()
+        for table in there
+        if table not in ("job_starts", "job_runs")
+    }
 
 
 @pytest.mark.slow
@@ -50,7 +54,15 @@ def test_a_second_run_does_nothing(lake: Lakehouse, capsys: pytest.CaptureFixtur
 @pytest.mark.slow
 def test_every_table_is_built_and_reads_without_spark(lake: Lakehouse) -> None:
     built = set(versions(lake))
-    assert {"news", "impressions", "article_vectors", "user_vectors", "newsfeed", "short_text_corpus", "model_metrics"} <= built
+    assert {
+        "news",
+        "impressions",
+        "article_vectors",
+        "user_vectors",
+        "newsfeed",
+        "short_text_corpus",
+        "model_metrics",
+    } <= built
     for table in sorted(built):
         query = QueryBuilder().register("t", DeltaTable(f"{lake.root}/{table}"))
         rows = query.execute("SELECT count(*) AS n FROM t").read_all().column("n").to_pylist()[0]

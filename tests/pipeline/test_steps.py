@@ -88,7 +88,9 @@ def three(folder: str, *, fail: str = "", scale: int = 1) -> list[Task]:
     ]
 
 
-def test_jobs_run_in_order_until_one_fails_and_the_next_run_goes_on_there(lake: Lakehouse, run: JobRun, folder: str) -> None:
+def test_jobs_run_in_order_until_one_fails_and_the_next_run_goes_on_there(
+    lake: Lakehouse, run: JobRun, folder: str
+) -> None:
     tasks = three(folder, fail="job")
     with pytest.raises(JobFailed, match=r"^middle_job: broken$"):
         run_steps(lake, run, steps := [Step(task) for task in tasks], name="test")
@@ -103,16 +105,24 @@ def test_jobs_run_in_order_until_one_fails_and_the_next_run_goes_on_there(lake: 
     assert CALLS == ["middle", "last"]
 
 
-def test_each_step_says_how_much_is_left(lake: Lakehouse, run: JobRun, folder: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_each_step_says_how_much_is_left(
+    lake: Lakehouse, run: JobRun, folder: str, caplog: pytest.LogCaptureFixture
+) -> None:
     with caplog.at_level("INFO", logger="newslake"):
         run_steps(lake, run, [Step(task) for task in three(folder)], name="test")
-    told = [record.getMessage() for record in caplog.records if re.search(r"\[\d/3\] .*: .*rows", record.getMessage())]
+    told = [
+        record.getMessage()
+        for record in caplog.records
+        if re.search(r"\[\d/3\] .*: .*rows", record.getMessage())
+    ]
     assert [bool(re.search(r"; about \d+ (s|min) left$", text)) for text in told] == [True, True, False]
 
 
 def test_a_mistake_and_a_bug_end_the_run_as_what_they_are(lake: Lakehouse, run: JobRun) -> None:
     for fail, kind in (("user", UserError), ("division", ZeroDivisionError)):
-        with pytest.raises(kind, match=fail if fail == "division" else "^middle_job: no such thing: name another$"):
+        with pytest.raises(
+            kind, match=fail if fail == "division" else "^middle_job: no such thing: name another$"
+        ):
             run_steps(lake, run, [Step(Task(middle_job, {"fail": fail}))], name="test")
 
 
@@ -123,7 +133,9 @@ def test_nothing_runs_where_one_task_has_a_wrong_option(lake: Lakehouse, run: Jo
     assert CALLS == []
 
 
-def test_what_was_done_is_left_out_until_something_before_it_changes(lake: Lakehouse, run: JobRun, folder: str, tmp_path: Path) -> None:
+def test_what_was_done_is_left_out_until_something_before_it_changes(
+    lake: Lakehouse, run: JobRun, folder: str, tmp_path: Path
+) -> None:
     reading = Task(reading_job, {"folder": folder}, inputs=(folder,))
     both = [reading, Task(last_job, {}, ("reading_job",))]
     assert states(going(lake, run, both)) == ["done", "done"]
@@ -151,7 +163,9 @@ def test_another_option_or_another_run_is_other_work() -> None:
     assert len({marks[0], *others}) == 4
 
 
-def test_what_a_task_makes_beside_tables_must_be_there_too(lake: Lakehouse, run: JobRun, tmp_path: Path) -> None:
+def test_what_a_task_makes_beside_tables_must_be_there_too(
+    lake: Lakehouse, run: JobRun, tmp_path: Path
+) -> None:
     made = tmp_path / "spec.json"
     task = Task(last_job, makes=(str(made),))
     assert states(going(lake, run, [task])) == ["done"]
@@ -170,8 +184,12 @@ def test_runs_before_a_moment_do_not_count(lake: Lakehouse, run: JobRun) -> None
     assert states(steps) == ["done before"], "of this attempt"
 
 
-def test_a_settings_file_sets_the_options_of_each_job(lake: Lakehouse, spark: SparkSession, folder: str) -> None:
+def test_a_settings_file_sets_the_options_of_each_job(
+    lake: Lakehouse, spark: SparkSession, folder: str
+) -> None:
     profile = Profile("mine.yaml", common={"scale": 7}, jobs={"middle_job": {"fail": "job"}})
-    steps = going(lake, JobRun("test", {}, profile), [Task(reading_job, {"folder": folder}), Task(middle_job)])
+    steps = going(
+        lake, JobRun("test", {}, profile), [Task(reading_job, {"folder": folder}), Task(middle_job)]
+    )
     assert CALLS == ["read 7", "middle"]
     assert states(steps) == ["done", "failed"]

@@ -1,4 +1,5 @@
-"""A topic refit beside the hourly and daily runs, by the runs' own definition: no feed lacks a new article at any moment."""
+"""A topic refit beside the hourly and daily runs, by the runs' own definition: no feed lacks a new article at
+any moment."""
 
 from collections.abc import Iterable
 from datetime import datetime
@@ -30,19 +31,40 @@ from tests.text.conftest import save_bert
 from tests.topics.conftest import FIT, SUBJECTS, about, write_news
 
 READERS = {"U1": "sport", "U2": "money", "U3": "weather"}
-OF_THE_HOUR = {"encode_articles", "assign_topics", "build_article_vectors", "rank_newsfeed", "export_articles"}
+OF_THE_HOUR = {
+    "encode_articles",
+    "assign_topics",
+    "build_article_vectors",
+    "rank_newsfeed",
+    "export_articles",
+}
 
 
 @pytest.fixture(scope="module")
 def encoder(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """Options of a BERT of one layer."""
-    return {"encoder": str(save_bert(tmp_path_factory.mktemp("models") / "bert", layers=1, width=16, heads=2, seed=1)), "device": "cpu"}
+    return {
+        "encoder": str(
+            save_bert(tmp_path_factory.mktemp("models") / "bert", layers=1, width=16, heads=2, seed=1)
+        ),
+        "device": "cpu",
+    }
 
 
 def publish(lake: Lakehouse, articles: Iterable[tuple[str, int, str]]) -> None:
     """Articles: subject, number, when they were published."""
-    write_news(lake, [(f"{subject}-{n}", about(subject, n, 5), about(subject, 900 + n), None, at) for subject, n, at in articles])
-    named = lake.read("news").where("category IS NULL").withColumn("category", F.substring_index("news_id", "-", 1))
+    write_news(
+        lake,
+        [
+            (f"{subject}-{n}", about(subject, n, 5), about(subject, 900 + n), None, at)
+            for subject, n, at in articles
+        ],
+    )
+    named = (
+        lake.read("news")
+        .where("category IS NULL")
+        .withColumn("category", F.substring_index("news_id", "-", 1))
+    )
     put(lake, "news", named)
 
 
@@ -59,16 +81,21 @@ def read(lake: Lakehouse, at: str) -> None:
     lake.create("click_history")
 
 
-def do(lake: Lakehouse, tasks: Iterable[Task], *, until: str | None = None, after: str | None = None) -> dict[str, JobRun]:
+def do(
+    lake: Lakehouse, tasks: Iterable[Task], *, until: str | None = None, after: str | None = None
+) -> dict[str, JobRun]:
     """Run tasks of a run, one by one, as its definition has them."""
     tasks = list(tasks)
     keys = [task.key for task in tasks]
-    part = tasks[0 if after is None else keys.index(after) + 1 : None if until is None else keys.index(until) + 1]
+    part = tasks[
+        0 if after is None else keys.index(after) + 1 : None if until is None else keys.index(until) + 1
+    ]
     return {task.key: run_job(task.job, lake, job_options(task.job, task.arguments)) for task in part}
 
 
 def hour(lake: Lakehouse, encoder: dict[str, Any], at: str, *, only: set[str] = OF_THE_HOUR) -> DataFrame:
-    """The hourly run, and a look that each feed has every recent article that its reader has not read; returns the hour's feeds."""
+    """The hourly run, and a look that each feed has every recent article that its reader has not read;
+    returns the hour's feeds."""
     do(lake, [task for task in hourly(encoder, hour=at) if task.key in only])
     then = datetime.fromisoformat(f"{at}:00")
     feeds = lake.read("newsfeed").where(F.col("hour") == F.lit(then))
@@ -96,7 +123,9 @@ def collections(lake: Lakehouse) -> list[str]:
         return [each.topic_model for each in existing(client, ARTICLES, "newslake")]
 
 
-def test_no_feed_lacks_a_new_article_while_topics_are_fitted_anew(lake: Lakehouse, encoder: dict[str, Any]) -> None:
+def test_no_feed_lacks_a_new_article_while_topics_are_fitted_anew(
+    lake: Lakehouse, encoder: dict[str, Any]
+) -> None:
     publish(lake, [(subject, n, "2019-11-13 08:00:00") for subject in SUBJECTS for n in range(6)])
     read(lake, "2019-11-13 12:00:00")
     fit: dict[str, Any] = {**FIT, "min_articles": 1}

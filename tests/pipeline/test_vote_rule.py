@@ -16,7 +16,9 @@ from newslake.text.articles import encode_articles
 
 DAY = "2019-11-15"
 # The rule was chosen on seed 1. Title and abstract are encoded alone: a fifth of the tokens.
-SPEC = GeneratorSpec(articles=2_000, users=10, impressions=10, body_share=1.0, late_share=0.0, short_texts=1_500, seed=3)
+SPEC = GeneratorSpec(
+    articles=2_000, users=10, impressions=10, body_share=1.0, late_share=0.0, short_texts=1_500, seed=3
+)
 FIELDS = ("title", "abstract")
 
 
@@ -27,12 +29,17 @@ def task(key: str) -> Task:
 
 
 def changes(lake: Lakehouse, folder: Path, as_of: str) -> tuple[int, float, float]:
-    """Classes that a day's vote changed, the share of them that became right, and the share of wrong labels that did."""
+    """Classes that a day's vote changed, the share of them that became right, and the share of wrong labels
+    that did."""
     truth = lake.spark.read.parquet(str(folder / "truth" / "short_texts*")).select("news_id", "true_class")
-    votes = lake.read("short_text_votes").where(F.col("as_of") == as_of).join(truth, on="news_id", how="inner")
+    votes = (
+        lake.read("short_text_votes").where(F.col("as_of") == as_of).join(truth, on="news_id", how="inner")
+    )
     changed = F.col("decision") == "changed"
     right = changed & (F.col("voted_class") == F.col("true_class"))
-    row = votes.agg(F.count_if(changed), F.count_if(right), F.count_if(F.col("old_class") != F.col("true_class"))).head()
+    row = votes.agg(
+        F.count_if(changed), F.count_if(right), F.count_if(F.col("old_class") != F.col("true_class"))
+    ).head()
     assert row is not None
     return row[0], row[1] / row[0], row[1] / row[2]
 
@@ -41,7 +48,9 @@ def changes(lake: Lakehouse, folder: Path, as_of: str) -> tuple[int, float, floa
 def test_what_the_weekly_run_changes_is_right(lake: Lakehouse, tmp_path: Path) -> None:
     generate(lake.spark, str(tmp_path), SPEC)
     long = lake.spark.read.json(str(tmp_path / "articles*.jsonl"))
-    long.select("news_id", "title", "abstract", "body", F.col("category").alias("class")).write.json(str(tmp_path / "long.jsonl"))
+    long.select("news_id", "title", "abstract", "body", F.col("category").alias("class")).write.json(
+        str(tmp_path / "long.jsonl")
+    )
     run_job(import_labels, lake, {"texts": [f"{tmp_path}/short_texts*.jsonl", f"{tmp_path}/long.jsonl"]})
     run_job(encode_articles, lake, {"fields": list(FIELDS)})
     for key in ("train_text_classifier", "reclassify_short_text"):

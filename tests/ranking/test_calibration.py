@@ -1,4 +1,5 @@
-"""Calibrated feeds: the greedy order against one that computes the whole objective for every candidate, in plain numpy."""
+"""Calibrated feeds: the greedy order against one that computes the whole objective for every candidate, in
+plain numpy."""
 
 import numpy as np
 import pytest
@@ -11,7 +12,9 @@ from newslake.spark.frames import frame_of
 ALPHA = 0.01
 
 
-def objective(listed: list[int], relevance: np.ndarray, category: np.ndarray, p: np.ndarray, diversity: float) -> float:
+def objective(
+    listed: list[int], relevance: np.ndarray, category: np.ndarray, p: np.ndarray, diversity: float
+) -> float:
     """Steck's, of a list: relevance less the divergence of its mix from p, as written in the paper."""
     q = np.bincount(category[listed], minlength=len(p)) / len(listed)
     mixed = (1 - ALPHA) * q + ALPHA * p
@@ -42,7 +45,11 @@ def test_every_place_takes_what_brings_most(diversity: float) -> None:
     for user in range(users):
         many = counts[user]
         assert (found[user, many:] == -1).all()
-        wanted = greedy(relevance[user, :many], category[user, :many], p[user], diversity) if p[user].any() else list(range(many))
+        wanted = (
+            greedy(relevance[user, :many], category[user, :many], p[user], diversity)
+            if p[user].any()
+            else list(range(many))
+        )
         assert found[user, :many].tolist() == wanted
 
 
@@ -55,7 +62,9 @@ def test_without_diversity_the_order_stays_and_with_all_of_it_the_mix_is_met() -
     assert (first == 0).mean() == 0.75
     mix = np.array([[0.75, 0.25]])
     assert divergence(p, mix)[0] == pytest.approx(0.0, abs=1e-12)
-    assert divergence(p, np.array([[1.0, 0.0]]))[0] == pytest.approx(0.75 * np.log(0.75 / 0.9975) + 0.25 * np.log(100))
+    assert divergence(p, np.array([[1.0, 0.0]]))[0] == pytest.approx(
+        0.75 * np.log(0.75 / 0.9975) + 0.25 * np.log(100)
+    )
 
 
 def test_feeds_of_frames_are_those_of_the_arrays(spark: SparkSession) -> None:
@@ -70,10 +79,13 @@ def test_feeds_of_frames_are_those_of_the_arrays(spark: SparkSession) -> None:
             for place, (name, score) in enumerate(zip(listed, scores, strict=True))
         ]
     ranked = frame_of(
-        spark, rows, "user_id string, rank int, news_id string, cosine float, ctr double, score double, reason string"
+        spark,
+        rows,
+        "user_id string, rank int, news_id string, cosine float, ctr double, score double, reason string",
     ).repartition(3)
     articles = frame_of(spark, list(categories.items()), "news_id string, category string")
-    clicked = [("u0", "a"), ("u0", "b"), ("u1", "c"), ("u2", "x"), ("u2", "a"), ("u2", None), ("u3", "b")]  # u4: nothing; x: in no feed
+    # U4: nothing; x: in no feed.
+    clicked = [("u0", "a"), ("u0", "b"), ("u1", "c"), ("u2", "x"), ("u2", "a"), ("u2", None), ("u3", "b")]
     mix = mixes(frame_of(spark, clicked, "user_id string, category string"))
     assert {row["user_id"]: row["mix"] for row in mix.collect()}["u2"] == {"a": 0.5, "x": 0.5}
     found = calibrated_feeds(ranked, articles, mix, diversity=0.3, size=10)
@@ -81,10 +93,16 @@ def test_feeds_of_frames_are_those_of_the_arrays(spark: SparkSession) -> None:
     kinds = ["a", "b", "c", "x"]
     for user in range(5):
         own = [row for row in rows if row[0] == f"u{user}"]
-        p = np.array([sum(1 for name, kind in clicked if name == f"u{user}" and kind == one) for one in kinds], float)
+        p = np.array(
+            [sum(1 for name, kind in clicked if name == f"u{user}" and kind == one) for one in kinds], float
+        )
         score = np.array([row[5] for row in own])
         category = np.array([kinds.index(categories[row[2]]) for row in own])
-        order = greedy(relevance_of(score[None])[0], category, p / p.sum(), 0.3) if p.any() else list(range(len(own)))
+        order = (
+            greedy(relevance_of(score[None])[0], category, p / p.sum(), 0.3)
+            if p.any()
+            else list(range(len(own)))
+        )
         got = found.where(F.col("user_id") == f"u{user}").orderBy("rank").collect()
         assert [(row["rank"], row["news_id"], row["score"]) for row in got] == [
             (place + 1, own[n][2], own[n][5]) for place, n in enumerate(order[:10])

@@ -14,7 +14,11 @@ def one_by_one(count: int, edges: dict[tuple[int, int], float], known: set[int])
         if article in known:
             first_of.append(article)
             continue
-        near = [(-cosine, other) for (later, other), cosine in edges.items() if later == article and other in firsts]
+        near = [
+            (-cosine, other)
+            for (later, other), cosine in edges.items()
+            if later == article and other in firsts
+        ]
         if near:
             first_of.append(min(near)[1])
         else:

@@ -1,4 +1,5 @@
-"""rank_newsfeed: candidates, rates, ranking and fallbacks, only from what was known before the hour; reruns add nothing."""
+"""rank_newsfeed: candidates, rates, ranking and fallbacks, only from what was known before the hour; reruns
+add nothing."""
 
 from collections.abc import Sequence
 from datetime import date, datetime, timedelta
@@ -59,20 +60,34 @@ def fill(lake: Lakehouse, shown: Sequence[Shown] = SHOWN) -> None:
     put(
         lake,
         "news",
-        rows.select(*(F.col(f.name) if f.name in rows.columns else F.lit(None).cast(f.dataType).alias(f.name) for f in schema)),
+        rows.select(
+            *(
+                F.col(f.name) if f.name in rows.columns else F.lit(None).cast(f.dataType).alias(f.name)
+                for f in schema
+            )
+        ),
     )
     seen = [
         ("live", f"I{i}", 0, user, HOUR - timedelta(hours=age), HOUR, news_id, clicked, None, None, None)
         for i, (user, news_id, age, clicked) in enumerate(shown)
     ]
     put(lake, "impressions", frame_of(spark, seen, lake.schema("impressions")))
-    history = [("live", "I0", "U2", HOUR - timedelta(hours=1), ["N4", "N99"]), ("live", "I9", "U1", HOUR + timedelta(hours=1), ["N1"])]
+    history = [
+        ("live", "I0", "U2", HOUR - timedelta(hours=1), ["N4", "N99"]),
+        ("live", "I9", "U1", HOUR + timedelta(hours=1), ["N1"]),
+    ]
     put(lake, "click_history", frame_of(spark, history, lake.schema("click_history")))
-    vectors = [((HOUR - timedelta(hours=age)).date(), n, "E", "T", v, "hash") for n, _, age, v in ARTICLES if v is not None]
+    vectors = [
+        ((HOUR - timedelta(hours=age)).date(), n, "E", "T", v, "hash")
+        for n, _, age, v in ARTICLES
+        if v is not None
+    ]
     put(lake, "article_vectors", frame_of(spark, vectors, lake.schema("article_vectors")))
     days = [date(2019, 11, 14), date(2019, 11, 15), date(2019, 11, 16)]  # a day's vectors hold at its start
     users = [(days[0], "U9", 0, "P", "E", "T", 1.0, SPORTS), (days[2], "U8", 0, "P", "E", "T", 1.0, SPORTS)]
-    users += [(days[1], "U1", group, "P", "E", "T", 1.0, vector) for group, vector in enumerate((SPORTS, MUSIC))]
+    users += [
+        (days[1], "U1", group, "P", "E", "T", 1.0, vector) for group, vector in enumerate((SPORTS, MUSIC))
+    ]
     put(lake, "user_vectors", frame_of(spark, users, lake.schema("user_vectors")))
 
 
@@ -105,14 +120,19 @@ def feeds(lake: Lakehouse) -> dict[str, list[tuple[str, str]]]:
 def test_feeds_rates_and_rerun(lake: Lakehouse, tmp_path: Path) -> None:
     """Also where a first run was killed between its two tables."""
     fill(lake)
-    kill_at(lambda root: commits(root / "article_ctr") >= 2, lake, ("rank_newsfeed", arguments_of(OPTIONS)), tmp_path / "log")
+    kill_at(
+        lambda root: commits(root / "article_ctr") >= 2,
+        lake,
+        ("rank_newsfeed", arguments_of(OPTIONS)),
+        tmp_path / "log",
+    )
     run = rank(lake)
     found = feeds(lake)
-    # U1 has read N3. N2, never shown, has its category's rate; N1 was shown in vain and is below it. N4 is old, but of a category
-    # that has been clicked whenever it was shown.
+    # U1 has read N3. N2, never shown, has its category's rate; N1 was shown in vain and is below it. N4 is
+    # old, but of a category that has been clicked whenever it was shown.
     assert found["U1"] == [("N2", "vectors"), ("N4", "vectors"), ("N1", "vectors")]
-    # U2 clicks music (N3 and N4 are read): what is left of it is nothing, so what is popular with all follows.
-    # N7's category was shown in vain too, but less often than sports.
+    # U2 clicks music (N3 and N4 are read): what is left of it is nothing, so what is popular with all
+    # follows. N7's category was shown in vain too, but less often than sports.
     assert [news_id for news_id, _ in found["U2"]] == ["N7", "N2", "N8", "N1"]
     assert {reason for _, reason in found["U2"]} == {"popular"}
     assert found["U3"][0][0] == "N3"
@@ -136,7 +156,10 @@ def test_feeds_rates_and_rerun(lake: Lakehouse, tmp_path: Path) -> None:
     # Another hour stands beside it, and sees what has happened since.
     rank(lake, hour="2019-11-15T09")
     assert lake.read("newsfeed").select("hour").distinct().count() == 2
-    later = {row["news_id"]: row["clicks"] for row in lake.read("article_ctr").where("as_of = '2019-11-15 09:00:00'").collect()}
+    later = {
+        row["news_id"]: row["clicks"]
+        for row in lake.read("article_ctr").where("as_of = '2019-11-15 09:00:00'").collect()
+    }
     assert (later["N1"], later["N2"]) == (1, 1)
 
 
@@ -147,7 +170,9 @@ def test_a_light_vector_counts_less(lake: Lakehouse) -> None:
     rank(lake, per_vector=4)
     # By the cosine alone, sports and music are as near, and N4 is a day older.
     assert feeds(lake)["U1"] == [("N3", "vectors"), ("N4", "vectors"), ("N1", "vectors"), ("N2", "vectors")]
-    cosines = {row["news_id"]: row["cosine"] for row in lake.read("newsfeed").where("user_id = 'U1'").collect()}
+    cosines = {
+        row["news_id"]: row["cosine"] for row in lake.read("newsfeed").where("user_id = 'U1'").collect()
+    }
     assert cosines == pytest.approx({"N1": 0.5, "N2": 0.5, "N3": 1.0, "N4": 1.0}, abs=1e-6)
 
 
@@ -185,10 +210,13 @@ def test_a_second_encoder_of_another_width_changes_no_feed(lake: Lakehouse) -> N
     rank(lake, **asked)
     tables = ("newsfeed", "quarantine")
     before = [content(lake.read(table)) for table in tables]
-    # In the table's first partition stands the other encoder alone, so that its vectors are the first that the search meets.
+    # In the table's first partition stands the other encoder alone, so that its vectors are the first that
+    # the search meets.
     wide = [1.0, 2.0, 3.0, 4.0, 5.0]
     articles = [(date(2019, 11, 13), "N1", "SMALL", "T", wide, "hash")]
-    articles += [((HOUR - timedelta(hours=age)).date(), n, "SMALL", "T", wide, "hash") for n, _, age, _ in ARTICLES]
+    articles += [
+        ((HOUR - timedelta(hours=age)).date(), n, "SMALL", "T", wide, "hash") for n, _, age, _ in ARTICLES
+    ]
     put(lake, "article_vectors", frame_of(lake.spark, articles, lake.schema("article_vectors")))
     rank(lake, **asked)
     assert [content(lake.read(table)) for table in tables] == before
@@ -208,8 +236,14 @@ def test_a_second_encoder_of_another_width_changes_no_feed(lake: Lakehouse) -> N
 
 def test_the_latest_day_is_that_of_the_encoder_asked_for(lake: Lakehouse) -> None:
     fill(lake)
-    put(lake, "user_vectors", lake.read("user_vectors").where("as_of = '2019-11-15'").withColumn("encoder_id", F.lit("LATER")))
-    lake.replace("user_vectors", lake.read("user_vectors").limit(0), where={"as_of": "2019-11-15", "encoder_id": "E"})
+    put(
+        lake,
+        "user_vectors",
+        lake.read("user_vectors").where("as_of = '2019-11-15'").withColumn("encoder_id", F.lit("LATER")),
+    )
+    lake.replace(
+        "user_vectors", lake.read("user_vectors").limit(0), where={"as_of": "2019-11-15", "encoder_id": "E"}
+    )
     rank(lake, encoder_id="E")  # has vectors of the 14th, of U9, who has read nothing
     assert feeds(lake)["U9"][0][1] == "vectors"
 
@@ -217,12 +251,21 @@ def test_the_latest_day_is_that_of_the_encoder_asked_for(lake: Lakehouse) -> Non
 def test_a_feed_has_one_article_of_a_story(lake: Lakehouse) -> None:
     fill(lake)
     now = datetime(2019, 11, 15, 7)
-    told = [("N1", "E", "N1", 1.0, now), ("N2", "E", "N1", 0.95, now), ("N4", "OTHER", "N2", 0.95, now), ("N8", "E", "N7", 0.95, now)]
+    told = [
+        ("N1", "E", "N1", 1.0, now),
+        ("N2", "E", "N1", 0.95, now),
+        ("N4", "OTHER", "N2", 0.95, now),
+        ("N8", "E", "N7", 0.95, now),
+    ]
     put(lake, "stories", frame_of(lake.spark, told, lake.schema("stories")))
     rank(lake)
     found = feeds(lake)
-    assert found["U1"] == [("N2", "vectors"), ("N4", "vectors")], "N1 tells what N2 tells; by another encoder N4 does too"
-    assert [news_id for news_id, _ in found["U2"]] == ["N7", "N2"], "as far as U2 has not read them: N8 tells N7's story, N1 N2's"
+    assert found["U1"] == [("N2", "vectors"), ("N4", "vectors")], (
+        "N1 tells what N2 tells; by another encoder N4 does too"
+    )
+    assert [news_id for news_id, _ in found["U2"]] == ["N7", "N2"], (
+        "as far as U2 has not read them: N8 tells N7's story, N1 N2's"
+    )
     [row] = lake.read("feed_quality").collect()
     assert (row["readers"], row["entries"], row["diversity"]) == (3, lake.read("newsfeed").count(), 0.0)
     assert row["intra_list_diversity"] is not None

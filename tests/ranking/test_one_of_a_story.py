@@ -16,7 +16,9 @@ STORIES = [("A2", "A1"), ("A3", "A1"), ("A1", "A1"), ("B1", "B1")]
 
 def test_the_best_row_of_each_story_stays(spark: SparkSession) -> None:
     rows = frame_of(
-        spark, [("u", "A1", 3), ("u", "A3", 1), ("u", "X", 2), ("v", "A1", 4), ("v", "B1", 9)], "u string, news_id string, n int"
+        spark,
+        [("u", "A1", 3), ("u", "A3", 1), ("u", "X", 2), ("v", "A1", 4), ("v", "B1", 9)],
+        "u string, news_id string, n int",
     )
     stories = frame_of(spark, STORIES, "news_id string, story_id string")
     found = one_of_each(with_story(rows, stories), "u", [F.col("n")]).orderBy("u", "n")
@@ -35,7 +37,11 @@ def test_votes_count_a_story_once(spark: SparkSession) -> None:
     names = ["A2", "A1", "X", "A3", "B1", "Y", "Z"]
     found = [("s", name, 1.0 - 0.1 * place, place + 1) for place, name in enumerate(names)]
     nearest = frame_of(spark, found, "query_id string, item_id string, score float, rank int")
-    index = frame_of(spark, [(name, "a" if name.startswith("A") else "b") for name in names], "news_id string, class string")
+    index = frame_of(
+        spark,
+        [(name, "a" if name.startswith("A") else "b") for name in names],
+        "news_id string, class string",
+    )
     stories = frame_of(spark, STORIES, "news_id string, story_id string")
     [plain] = vote.ballots(vote.once_a_story(nearest.where("rank <= 4"), None, 4), index).collect()
     assert (plain["voted_class"], plain["votes"]) == ("a", 3)
@@ -54,7 +60,9 @@ def test_readers_without_vectors_get_one_of_a_story_too(spark: SparkSession) -> 
     users = frame_of(spark, [("u",), ("v",)], "user_id string")
     read = frame_of(spark, [("u", "A1")], "user_id string, news_id string")
     clicked = frame_of(spark, [("u", "b")], "user_id string, category string")
-    rows = feed.without_vectors(users, articles, read, clicked, feed.FeedSettings(5, 4.0, 3.0), HOUR).orderBy("user_id", "rank")
+    rows = feed.without_vectors(users, articles, read, clicked, feed.FeedSettings(5, 4.0, 3.0), HOUR).orderBy(
+        "user_id", "rank"
+    )
     assert [(row["user_id"], row["news_id"], row["rank"]) for row in rows.collect()] == [
         ("u", "A2", 1),
         ("u", "X", 2),

@@ -40,13 +40,31 @@ def test_figures_of_an_hour(spark: SparkSession, tmp_path: Path) -> None:
     pq.write_table(pa.table({"news_id": names[:11], "vector": vectors.tolist()}, schema=kind), path)
     impressions = draw.integers(0, 5, 12)
     category = draw.choice(["a", "b", "c"], 12)
-    feeds = {f"u{n}": [str(name) for name in draw.choice(names[:11] if n else names, size=4 if n else 12, replace=False)] for n in range(4)}
+    feeds = {
+        f"u{n}": [
+            str(name) for name in draw.choice(names[:11] if n else names, size=4 if n else 12, replace=False)
+        ]
+        for n in range(4)
+    }
     feeds["u9"] = ["N11"]
-    clicks = [("u0", "a"), ("u0", "b"), ("u0", "b"), ("u1", "x"), ("u8", "a")]  # x is no feed's; u8 has no feed
+    # X is no feed's; u8 has no feed.
+    clicks = [("u0", "a"), ("u0", "b"), ("u0", "b"), ("u1", "x"), ("u8", "a")]
     found = quality(
-        frame_of(spark, [(user, name) for user, own in feeds.items() for name in own], "user_id string, news_id string").repartition(3),
-        frame_of(spark, [(name, int(n)) for name, n in zip(names, impressions, strict=True)], "news_id string, impressions bigint"),
-        frame_of(spark, [(name, str(kind)) for name, kind in zip(names, category, strict=True)], "news_id string, category string"),
+        frame_of(
+            spark,
+            [(user, name) for user, own in feeds.items() for name in own],
+            "user_id string, news_id string",
+        ).repartition(3),
+        frame_of(
+            spark,
+            [(name, int(n)) for name, n in zip(names, impressions, strict=True)],
+            "news_id string, impressions bigint",
+        ),
+        frame_of(
+            spark,
+            [(name, str(kind)) for name, kind in zip(names, category, strict=True)],
+            "news_id string, category string",
+        ),
         mixes(frame_of(spark, clicks, "user_id string, category string")),
         VectorFiles((f"file://{path}",), "news_id", "vector"),
     )
@@ -55,16 +73,24 @@ def test_figures_of_an_hour(spark: SparkSession, tmp_path: Path) -> None:
     assert (found["readers"], found["entries"], found["articles"]) == (5, len(entries), len(set(entries)))
     assert found["coverage"] == pytest.approx(len(set(entries)) / 12)
     assert found["novelty"] == pytest.approx(np.mean([-np.log2(share[name]) for name in entries]))
-    assert found["new_share"] == pytest.approx(np.mean([impressions[names.index(name)] == 0 for name in entries]))
+    assert found["new_share"] == pytest.approx(
+        np.mean([impressions[names.index(name)] == 0 for name in entries])
+    )
     unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
     lists = [[names.index(name) for name in own if name != "N11"] for own in feeds.values()]
-    assert found["intra_list_diversity"] == pytest.approx(np.mean([pairwise(unit[own]) for own in lists if len(own) > 1]), abs=1e-6)
+    assert found["intra_list_diversity"] == pytest.approx(
+        np.mean([pairwise(unit[own]) for own in lists if len(own) > 1]), abs=1e-6
+    )
     kinds = ["a", "b", "c", "x"]
     apart = []
     for user in ("u0", "u1"):
-        p = np.array([sum(1 for name, one in clicks if name == user and one == kind) for kind in kinds], float)
+        p = np.array(
+            [sum(1 for name, one in clicks if name == user and one == kind) for kind in kinds], float
+        )
         p /= p.sum()
-        q = np.array([np.mean([category[names.index(name)] == kind for name in feeds[user]]) for kind in kinds])
+        q = np.array(
+            [np.mean([category[names.index(name)] == kind for name in feeds[user]]) for kind in kinds]
+        )
         mixed = 0.99 * q + 0.01 * p
         apart.append(sum(a * np.log(a / b) for a, b in zip(p, mixed, strict=True) if a > 0))
     assert found["miscalibration"] == pytest.approx(np.mean(apart))

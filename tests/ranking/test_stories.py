@@ -1,4 +1,5 @@
-"""find_stories against one article after the other in numpy: whole and in parts, with more copies than neighbours, and late arrivals."""
+"""find_stories against one article after the other in numpy: whole and in parts, with more copies than
+neighbours, and late arrivals."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -43,7 +44,9 @@ def one_by_one(articles: Sequence[Article]) -> dict[str, str]:
         assert np.abs(cosines - bound).min() > 1e-6, "no pair is so near a bound that rounding would decide"
     firsts: list[int] = []
     found = {}
-    for number, (name, hours, entities, _) in sorted(enumerate(articles), key=lambda one: (one[1][1], one[1][0])):
+    for number, (name, hours, entities, _) in sorted(
+        enumerate(articles), key=lambda one: (one[1][1], one[1][0])
+    ):
         near = []
         for first in firsts:
             other, other_hours, other_entities, _ = articles[first]
@@ -68,7 +71,11 @@ def fill(lake: Lakehouse, articles: Sequence[Article], encoder: str = "E") -> No
         for name, hours, entities, _ in articles
     ]
     contract = lake.schema("news")
-    put(lake, "news", frame_of(lake.spark, [tuple(row.get(column) for column in contract.names) for row in news], contract))
+    put(
+        lake,
+        "news",
+        frame_of(lake.spark, [tuple(row.get(column) for column in contract.names) for row in news], contract),
+    )
     vectors = [(name, encoder, name, 3, vector) for name, _, _, vector in articles]
     put(lake, "article_embeddings", frame_of(lake.spark, vectors, lake.schema("article_embeddings")))
 
@@ -87,7 +94,9 @@ def test_stories_are_those_of_one_article_after_the_other(lake: Lakehouse) -> No
     articles = drawn(1)
     wanted = one_by_one(articles)
     assert 20 < len(set(wanted.values())) < 70
-    assert max(np.unique(list(wanted.values()), return_counts=True)[1]) > 5, "some have more copies than neighbours below"
+    assert max(np.unique(list(wanted.values()), return_counts=True)[1]) > 5, (
+        "some have more copies than neighbours below"
+    )
     # What has no date or no length of its vector has no story.
     fill(lake, [*articles, ("undated", -1.0, (), articles[0][3]), ("zero", 1.0, (), [0.0] * 8)])
     run = find(lake, neighbours=3)
@@ -96,7 +105,9 @@ def test_stories_are_those_of_one_article_after_the_other(lake: Lakehouse) -> No
     by_id = {name: np.array(vector, np.float64) for name, _, _, vector in articles}
     for row in lake.read("stories").collect():
         one, other = by_id[row["news_id"]], by_id[row["story_id"]]
-        assert row["cosine"] == pytest.approx(one @ other / np.linalg.norm(one) / np.linalg.norm(other), abs=1e-6)
+        assert row["cosine"] == pytest.approx(
+            one @ other / np.linalg.norm(one) / np.linalg.norm(other), abs=1e-6
+        )
     assert find(lake).rows_written == {"stories": 0}
 
 
@@ -122,7 +133,9 @@ def test_in_parts_it_comes_out_the_same_and_a_late_copy_renumbers_nothing(lake: 
         ({"encoder_id": "X"}, "--encoder-id X: article_embeddings has no such vectors"),
     ],
 )
-def test_what_makes_no_sense_is_the_users_mistake(lake: Lakehouse, options: dict[str, float | str], says: str) -> None:
+def test_what_makes_no_sense_is_the_users_mistake(
+    lake: Lakehouse, options: dict[str, float | str], says: str
+) -> None:
     fill(lake, drawn(3, 3))
     with pytest.raises(UserError, match=says):
         find_stories(lake, JobRun("find_stories"), **options)  # type: ignore[arg-type]

@@ -1,4 +1,5 @@
-"""train_ranker and the feed by what it made: judged on later hours, deterministic, killed and run again, and blind to what comes after."""
+"""train_ranker and the feed by what it made: judged on later hours, deterministic, killed and run again, and
+blind to what comes after."""
 
 import json
 from collections import defaultdict
@@ -68,8 +69,11 @@ def rows() -> world.Tables:
 
 
 @pytest.fixture(scope="module")
-def trained(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory, rows: world.Tables) -> tuple[Lakehouse, str, str]:
-    """A lakehouse with a ranker of each kind, the linear one in use: the lakehouse and the runs, trees and linear."""
+def trained(
+    spark: SparkSession, tmp_path_factory: pytest.TempPathFactory, rows: world.Tables
+) -> tuple[Lakehouse, str, str]:
+    """A lakehouse with a ranker of each kind, the linear one in use: the lakehouse and the runs, trees and
+    linear."""
     lake = Lakehouse(spark, str(tmp_path_factory.mktemp("trained") / "lake"))
     world.write(lake, rows)
     return lake, train(lake).facts["training run"], train(lake, kind="linear").facts["training run"]
@@ -88,13 +92,20 @@ def test_what_is_judged_are_the_test_hours(trained: tuple[Lakehouse, str, str], 
     for impression in listed.values():
         hour = impression[0][4].replace(minute=0, second=0)
         read = world.history(rows, impression[0][3], hour)
-        out = [row for row in impression if hour - timedelta(days=1) <= published[row[6]] < hour and row[6] not in read]
+        out = [
+            row
+            for row in impression
+            if hour - timedelta(days=1) <= published[row[6]] < hour and row[6] not in read
+        ]
         labels = [int(row[7]) for row in out]
         if any(row[7] for row in impression) and 0 < sum(labels) < len(labels):
             features = [world.brute_force(rows, row[3], row[6], hour) for row in out]
             scores = score(np.array([[one[name] for name in FEATURES] for one in features], np.float32))
             formula = [
-                np.log(max(one["ctr"], 1e-6)) - np.log(2) * one["age_hours"] / 3 + 4 * np.nan_to_num(one["likeness"]) for one in features
+                np.log(max(one["ctr"], 1e-6))
+                - np.log(2) * one["age_hours"] / 3
+                + 4 * np.nan_to_num(one["likeness"])
+                for one in features
             ]
             found.append([ndcg_score([labels], [of], k=10) for of in (scores, formula)])
     assert len(found) > 20
@@ -112,7 +123,9 @@ def test_what_is_judged_are_the_test_hours(trained: tuple[Lakehouse, str, str], 
     assert row["low"] <= row["difference"] <= row["high"]
 
 
-def test_the_feed_is_ranked_by_the_one_in_use(trained: tuple[Lakehouse, str, str], rows: world.Tables) -> None:
+def test_the_feed_is_ranked_by_the_one_in_use(
+    trained: tuple[Lakehouse, str, str], rows: world.Tables
+) -> None:
     lake, trees, linear = trained
     assert in_use(lake, "ranker") == linear
     score = ranker.load(models(lake), linear).scorer()()
@@ -120,13 +133,17 @@ def test_the_feed_is_ranked_by_the_one_in_use(trained: tuple[Lakehouse, str, str
     assert len(found) > 30
     for row in found:
         features = world.brute_force(rows, row["user_id"], row["news_id"], AS_OF)
-        assert row["score"] == pytest.approx(float(score(np.array([[features[name] for name in FEATURES]], np.float32))[0]), abs=1e-4)
+        assert row["score"] == pytest.approx(
+            float(score(np.array([[features[name] for name in FEATURES]], np.float32))[0]), abs=1e-4
+        )
         assert row["ranker"] == linear
         assert row["news_id"] not in world.history(rows, row["user_id"], AS_OF)
     for before, after in pairwise(found):
         assert before["user_id"] != after["user_id"] or before["score"] >= after["score"]
     by_formula = feed(lake, ranker="formula")
-    assert {(row["user_id"], row["news_id"]) for row in by_formula} == {(row["user_id"], row["news_id"]) for row in found}
+    assert {(row["user_id"], row["news_id"]) for row in by_formula} == {
+        (row["user_id"], row["news_id"]) for row in found
+    }
     assert {row["ranker"] for row in by_formula} == {"formula"}
     assert {row["ranker"] for row in feed(lake, ranker=trees)} == {trees}
     promote(lake, JobRun("promote"), kind="ranker", previous=True)
@@ -159,22 +176,34 @@ def test_where_only_streams_wrote_clicks_alone_are_the_history(lake: Lakehouse, 
     score = ranker.load(models(lake), run_id).scorer()()
     for row in found:
         features = world.brute_force(streamed, row["user_id"], row["news_id"], AS_OF)
-        assert row["score"] == pytest.approx(float(score(np.array([[features[name] for name in FEATURES]], np.float32))[0]), abs=1e-4)
+        assert row["score"] == pytest.approx(
+            float(score(np.array([[features[name] for name in FEATURES]], np.float32))[0]), abs=1e-4
+        )
 
 
 def test_killed_before_its_decision_and_run_again(
     lake: Lakehouse, rows: world.Tables, tmp_path: Path, trained: tuple[Lakehouse, str, str]
 ) -> None:
     world.write(lake, rows)
-    kill_at(lambda root: any((root / "_models").glob("*/ranker.json")), lake, ("train_ranker", arguments_of(OPTIONS)), tmp_path / "log")
+    kill_at(
+        lambda root: any((root / "_models").glob("*/ranker.json")),
+        lake,
+        ("train_ranker", arguments_of(OPTIONS)),
+        tmp_path / "log",
+    )
     run_id = train(lake).facts["training run"]
     assert in_use(lake, "ranker") == run_id
     assert ranker.saved_rankers(models(lake)) == [run_id]
     # The same as a run that nobody disturbed, on the same rows in other tables.
     undisturbed, trees, _ = trained
-    assert (models(lake) / run_id / "booster.json").read_bytes() == (models(undisturbed) / trees / "booster.json").read_bytes()
+    assert (models(lake) / run_id / "booster.json").read_bytes() == (
+        models(undisturbed) / trees / "booster.json"
+    ).read_bytes()
     own = "name = 'trees' AND decided_by = 'train_ranker'"
-    [mine], [theirs] = (one.read("promotions").where(own).drop("run_id", "decided_at").collect() for one in (lake, undisturbed))
+    [mine], [theirs] = (
+        one.read("promotions").where(own).drop("run_id", "decided_at").collect()
+        for one in (lake, undisturbed)
+    )
     assert mine == theirs
     # A rerun has nothing to do.
     before = content(lake.read("promotions"))
@@ -188,7 +217,9 @@ def test_mistakes_are_told(lake: Lakehouse, rows: world.Tables, tmp_path: Path) 
     world.write(lake, {name: rows[name] for name in ("impressions", "news", "click_history")})
     with pytest.raises(UserError, match="article_embeddings is not there yet"):
         train(lake)
-    world.write(lake, {name: rows[name] for name in ("article_embeddings", "article_vectors", "user_vectors")})
+    world.write(
+        lake, {name: rows[name] for name in ("article_embeddings", "article_vectors", "user_vectors")}
+    )
     wrong: list[tuple[dict[str, Any], str]] = [
         ({"as_of": "soon"}, "give a day or an hour"),
         ({"as_of": "2019-12-24"}, r"no impression with a click from .* \(train\)"),

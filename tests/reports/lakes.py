@@ -10,7 +10,10 @@ from newslake.lake.lakehouse import Lakehouse
 from newslake.spark.frames import frame_of
 from tests import filling
 
-HOSTILE = "<script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\">\u202e & 'storm' \"x\""
+HOSTILE = (
+    "<script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\">\u202e & 'storm'"
+    ' "x"'
+)
 HOUR = datetime(2019, 11, 15, 8)
 DAYS = [date(2019, 11, 13), date(2019, 11, 14), date(2019, 11, 15)]
 
@@ -34,7 +37,8 @@ def put_runs(lake: Lakehouse, runs: Sequence[dict[str, Any]]) -> None:
 
 
 def job_runs() -> list[dict[str, Any]]:
-    """Two parses, the second with nothing new; two trainings; a failed encoding, a killed vote; the pipeline's own run."""
+    """Two parses, the second with nothing new; two trainings; a failed encoding, a killed vote; the
+    pipeline's own run."""
     at = {
         "started_at": datetime(2019, 11, 15, 9),
         "ended_at": datetime(2019, 11, 15, 9, 0, 30),
@@ -43,7 +47,12 @@ def job_runs() -> list[dict[str, Any]]:
         "rows_quarantined": 0,
     }
     later = {"started_at": datetime(2019, 11, 15, 10), "ended_at": datetime(2019, 11, 15, 10, 0, 10)}
-    trained = {"job": "train_recommender", "outcome": "done", "rows_in": 900, "rows_out": {"model_metrics": 4}}
+    trained = {
+        "job": "train_recommender",
+        "outcome": "done",
+        "rows_in": 900,
+        "rows_out": {"model_metrics": 4},
+    }
     return [
         {
             **at,
@@ -64,7 +73,13 @@ def job_runs() -> list[dict[str, Any]]:
             "rows_out": {"news": 0, "impressions": 0},
         },
         {**at, **trained, "run_id": "t1", "settings": {"model": "mf"}, "facts": {"training run": "run-mf"}},
-        {**at, **trained, "run_id": "t2", "settings": {"model": "content"}, "facts": {"training run": "run-content-new"}},
+        {
+            **at,
+            **trained,
+            "run_id": "t2",
+            "settings": {"model": "content"},
+            "facts": {"training run": "run-content-new"},
+        },
         {
             **at,
             "run_id": "t0",
@@ -74,7 +89,14 @@ def job_runs() -> list[dict[str, Any]]:
             "facts": {"training run": "run-zzz-old"},
         },
         # Options that were not given: NULL, and as earlier releases wrote them.
-        {**at, "run_id": "x1", "job": "export_vectors", "outcome": "done", "rows_out": {"vector_exports": 7}, "settings": {"model": None}},
+        {
+            **at,
+            "run_id": "x1",
+            "job": "export_vectors",
+            "outcome": "done",
+            "rows_out": {"vector_exports": 7},
+            "settings": {"model": None},
+        },
         {
             **at,
             "run_id": "x2",
@@ -83,7 +105,14 @@ def job_runs() -> list[dict[str, Any]]:
             "rows_out": {"feeds": 7},
             "settings": {"model": "None", "trained_on": "None"},
         },
-        {**at, "run_id": "e1", "job": "encode_articles", "outcome": "failed", "rows_out": {}, "message": "OutOfMemoryError: <b>heap</b>"},
+        {
+            **at,
+            "run_id": "e1",
+            "job": "encode_articles",
+            "outcome": "failed",
+            "rows_out": {},
+            "message": "OutOfMemoryError: <b>heap</b>",
+        },
         {**at, "run_id": "v1", "job": "reclassify_short_text", "outcome": "running", "ended_at": None},
         {**at, "run_id": "pipe", "job": "run_pipeline", "outcome": "running", "ended_at": None},
     ]
@@ -108,7 +137,11 @@ def model_metrics() -> list[dict[str, Any]]:
         }
 
     rows = []
-    for run, model, start in (("run-mf", "mf", 0.49), ("run-content-new", "content", 0.55), ("run-zzz-old", "content", 0.95)):
+    for run, model, start in (
+        ("run-mf", "mf", 0.49),
+        ("run-content-new", "content", 0.55),
+        ("run-zzz-old", "content", 0.95),
+    ):
         for epoch in (1, 2, 3):
             gain = 0.0 if model == "mf" else 0.04 * (epoch - 1)
             rows.append(metric(run, model, epoch, "valid", start + gain, best=epoch == 3))
@@ -119,7 +152,8 @@ def model_metrics() -> list[dict[str, Any]]:
 
 
 def fill(lake: Lakehouse) -> None:
-    """Something in every table that the report shows; 11 articles, the first with a hostile title and markup in its category."""
+    """Something in every table that the report shows; 11 articles, the first with a hostile title and markup
+    in its category."""
     titles = [HOSTILE, *(f"Title of article {number}" for number in range(1, 11))]
     news = [
         {
@@ -171,7 +205,10 @@ def fill(lake: Lakehouse) -> None:
     put(
         lake,
         "user_tags",
-        [{"as_of": DAYS[1], "user_id": "U1", "tag": tag, "weight": w} for tag, w in (("skiing", 4.0), ("<b>bold</b>", 1.0))],
+        [
+            {"as_of": DAYS[1], "user_id": "U1", "tag": tag, "weight": w}
+            for tag, w in (("skiing", 4.0), ("<b>bold</b>", 1.0))
+        ],
     )
     put(
         lake,
@@ -190,7 +227,16 @@ def fill(lake: Lakehouse) -> None:
             for n in range(12)
         ]
         + [
-            {"hour": HOUR, "user_id": "U2", "rank": 1, "news_id": "N3", "cosine": None, "ctr": 0.2, "score": 0.0, "reason": "popular"},
+            {
+                "hour": HOUR,
+                "user_id": "U2",
+                "rank": 1,
+                "news_id": "N3",
+                "cosine": None,
+                "ctr": 0.2,
+                "score": 0.0,
+                "reason": "popular",
+            },
             {
                 "hour": datetime(2019, 11, 14, 8),
                 "user_id": "U3",
@@ -203,7 +249,15 @@ def fill(lake: Lakehouse) -> None:
             },
         ],
     )
-    made = {"readers": 2, "entries": 13, "articles": 12, "coverage": 0.5, "novelty": 3.25, "new_share": 0.25, "diversity": 0.1}
+    made = {
+        "readers": 2,
+        "entries": 13,
+        "articles": 12,
+        "coverage": 0.5,
+        "novelty": 3.25,
+        "new_share": 0.25,
+        "diversity": 0.1,
+    }
     put(lake, "feed_quality", [{"hour": HOUR, **made, "intra_list_diversity": 0.625, "miscalibration": 0.5}])
     topics = [
         {
@@ -218,12 +272,31 @@ def fill(lake: Lakehouse) -> None:
         }
         for t in range(4)
     ]
-    put(lake, "topics", [*topics, {**topics[0], "topic_model": "m1", "terms": ["stale", "stale"], "fitted_at": datetime(2019, 11, 1)}])
+    put(
+        lake,
+        "topics",
+        [
+            *topics,
+            {
+                **topics[0],
+                "topic_model": "m1",
+                "terms": ["stale", "stale"],
+                "fitted_at": datetime(2019, 11, 1),
+            },
+        ],
+    )
     put(
         lake,
         "article_topics",
         [
-            {"news_id": f"N{n}", "topic_model": "m2", "rank": rank, "topic_id": min(n, 2), "weight": 0.5, "content_hash": str(n)}
+            {
+                "news_id": f"N{n}",
+                "topic_model": "m2",
+                "rank": rank,
+                "topic_id": min(n, 2),
+                "weight": 0.5,
+                "content_hash": str(n),
+            }
             for n in range(11)
             for rank in (1, 2)
         ],
@@ -244,23 +317,64 @@ def fill(lake: Lakehouse) -> None:
             for n in range(10)
         ],
     )
-    judged = {"decided_by": "train", "promoted": True, "reason": "not worse", "in_use": "none", "impressions": 1_200}
-    figures = {"metric": "auc", "value": 0.6951, "in_use_value": 0.6052, "difference": 0.0899, "low": 0.0701, "high": 0.1102}
+    judged = {
+        "decided_by": "train",
+        "promoted": True,
+        "reason": "not worse",
+        "in_use": "none",
+        "impressions": 1_200,
+    }
+    figures = {
+        "metric": "auc",
+        "value": 0.6951,
+        "in_use_value": 0.6052,
+        "difference": 0.0899,
+        "low": 0.0701,
+        "high": 0.1102,
+    }
     put(
         lake,
         "promotions",
         [
-            {**judged, **figures, "kind": "recommender", "run_id": "r1", "name": "<b>dssm</b>", "decided_at": HOUR},
+            {
+                **judged,
+                **figures,
+                "kind": "recommender",
+                "run_id": "r1",
+                "name": "<b>dssm</b>",
+                "decided_at": HOUR,
+            },
             {
                 **{**judged, "promoted": False, "in_use": "r1"},
-                **{**figures, "value": 0.68, "in_use_value": 0.69, "difference": -0.01, "low": -0.02, "high": 0.0},
+                **{
+                    **figures,
+                    "value": 0.68,
+                    "in_use_value": 0.69,
+                    "difference": -0.01,
+                    "low": -0.02,
+                    "high": 0.0,
+                },
                 "kind": "recommender",
                 "run_id": "r2",
                 "name": "nrms",
                 "decided_at": HOUR + timedelta(hours=1),
             },
-            {**judged, **figures, "kind": "ranker", "metric": "ndcg_at_10", "run_id": "k1", "name": "trees", "decided_at": HOUR},
-            {**judged, "kind": "ranker", "run_id": "none", "in_use": "k1", "decided_at": HOUR + timedelta(hours=1)},
+            {
+                **judged,
+                **figures,
+                "kind": "ranker",
+                "metric": "ndcg_at_10",
+                "run_id": "k1",
+                "name": "trees",
+                "decided_at": HOUR,
+            },
+            {
+                **judged,
+                "kind": "ranker",
+                "run_id": "none",
+                "in_use": "k1",
+                "decided_at": HOUR + timedelta(hours=1),
+            },
         ],
     )
     near = [{"news_id": f"L{n}", "class": "travel" if n < 18 else "sports", "cosine": 0.5} for n in range(20)]
@@ -269,17 +383,73 @@ def fill(lake: Lakehouse) -> None:
         lake,
         "short_text_votes",
         [
-            {**vote, "news_id": "N0", "old_class": "<u>old</u>", "voted_class": "travel", "votes": 18, "decision": "changed"},
-            {**vote, "news_id": "N1", "old_class": "sports", "voted_class": "travel", "votes": 19, "decision": "changed"},
-            {**vote, "news_id": "N3", "old_class": "sports", "voted_class": "travel", "votes": 18, "decision": "changed"},
-            {**vote, "news_id": "N2", "old_class": "travel", "voted_class": "travel", "votes": 18, "decision": "confirmed"},
-            {**vote, "news_id": "N4", "old_class": "travel", "voted_class": "sports", "votes": 9, "decision": "kept"},
-            {**vote, "news_id": "N4", "as_of": DAYS[1], "old_class": "x", "voted_class": "y", "votes": 20, "decision": "changed"},
+            {
+                **vote,
+                "news_id": "N0",
+                "old_class": "<u>old</u>",
+                "voted_class": "travel",
+                "votes": 18,
+                "decision": "changed",
+            },
+            {
+                **vote,
+                "news_id": "N1",
+                "old_class": "sports",
+                "voted_class": "travel",
+                "votes": 19,
+                "decision": "changed",
+            },
+            {
+                **vote,
+                "news_id": "N3",
+                "old_class": "sports",
+                "voted_class": "travel",
+                "votes": 18,
+                "decision": "changed",
+            },
+            {
+                **vote,
+                "news_id": "N2",
+                "old_class": "travel",
+                "voted_class": "travel",
+                "votes": 18,
+                "decision": "confirmed",
+            },
+            {
+                **vote,
+                "news_id": "N4",
+                "old_class": "travel",
+                "voted_class": "sports",
+                "votes": 9,
+                "decision": "kept",
+            },
+            {
+                **vote,
+                "news_id": "N4",
+                "as_of": DAYS[1],
+                "old_class": "x",
+                "voted_class": "y",
+                "votes": 20,
+                "decision": "changed",
+            },
         ],
     )
-    aside = {"job": "parse_behaviors", "source": "file:/data/news.tsv", "raw": b"<script>alert(1)</script>\tx\xff", "ingested_at": HOUR}
+    aside = {
+        "job": "parse_behaviors",
+        "source": "file:/data/news.tsv",
+        "raw": b"<script>alert(1)</script>\tx\xff",
+        "ingested_at": HOUR,
+    }
     put(
         lake,
         "quarantine",
-        [{**aside, "quarantine_id": str(n), "reason": "too few <fields>" if n < 3 else "no title", "line_number": n} for n in range(4)],
+        [
+            {
+                **aside,
+                "quarantine_id": str(n),
+                "reason": "too few <fields>" if n < 3 else "no title",
+                "line_number": n,
+            }
+            for n in range(4)
+        ],
     )

@@ -7,7 +7,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from newslake.reports.charts import LogScale, log_scale, nice_scale, path, percent, projected, short_count, spread
+from newslake.reports.charts import (
+    LogScale,
+    log_scale,
+    nice_scale,
+    path,
+    percent,
+    projected,
+    short_count,
+    spread,
+)
 from newslake.reports.models import _panel
 
 
@@ -33,7 +42,16 @@ def test_marks_are_round_and_where_they_say() -> None:
 def test_counts_lie_on_powers_of_ten_and_nothing_has_its_own_place() -> None:
     scale = log_scale([0, 7, 950, 61_000])
     assert scale == LogScale(5)
-    assert scale.at(0) == 0.0 < scale.at(1) < scale.at(7) < scale.at(950) < scale.at(61_000) < 100.0 == scale.at(100_000)
+    assert (
+        scale.at(0)
+        == 0.0
+        < scale.at(1)
+        < scale.at(7)
+        < scale.at(950)
+        < scale.at(61_000)
+        < 100.0
+        == scale.at(100_000)
+    )
     assert scale.at(1_000) - scale.at(100) == pytest.approx(scale.at(100) - scale.at(10), abs=0.02)
     assert [tick.label for tick in scale.ticks()] == ["0", "1", "10", "100", "1k", "10k", "100k"]
     assert log_scale([]).at(0) == 0.0
@@ -44,13 +62,25 @@ def test_a_path_goes_up_where_values_do() -> None:
 
 
 @pytest.mark.parametrize(
-    ("count", "text"), [(0, "0"), (999, "999"), (1_000, "1k"), (9_467, "9.5k"), (61_420, "61k"), (2_500_000, "2.5M"), (10**10, "10B")]
+    ("count", "text"),
+    [
+        (0, "0"),
+        (999, "999"),
+        (1_000, "1k"),
+        (9_467, "9.5k"),
+        (61_420, "61k"),
+        (2_500_000, "2.5M"),
+        (10**10, "10B"),
+    ],
 )
 def test_counts_are_short(count: int, text: str) -> None:
     assert short_count(count) == text
 
 
-@pytest.mark.parametrize(("share", "text"), [(0, "0"), (1e-4, "under 1"), (0.5, "50"), (0.994, "99.4"), (0.99999, "over 99.9"), (1, "100")])
+@pytest.mark.parametrize(
+    ("share", "text"),
+    [(0, "0"), (1e-4, "under 1"), (0.5, "50"), (0.994, "99.4"), (0.99999, "over 99.9"), (1, "100")],
+)
 def test_a_share_is_never_rounded_to_all_or_nothing(share: float, text: str) -> None:
     assert percent(share) == f"{text}\u00a0%"
 
@@ -90,7 +120,9 @@ def test_an_untrained_model_stands_at_epoch_0_left_of_the_others() -> None:
     def row(model: str, epoch: int, auc: float) -> Any:
         return {"model": model, "split": "valid", "epoch": epoch, "auc": auc, "best": epoch == 0}
 
-    panel = _panel([row("nrms", 0, 0.7), row("nrms", 1, 0.6), row("nrms", 2, 0.65)], "auc", "AUC", {"nrms": 1})
+    panel = _panel(
+        [row("nrms", 0, 0.7), row("nrms", 1, 0.6), row("nrms", 2, 0.65)], "auc", "AUC", {"nrms": 1}
+    )
     assert panel is not None
     [curve] = panel.curves
     assert [(x, epoch) for x, _, epoch, _ in curve.points] == [(0.0, 0), (50.0, 1), (100.0, 2)]

@@ -1,4 +1,5 @@
-"""Decisions on models as people read them: the names of both, which is in use, and the lines of a run's summary."""
+"""Decisions on models as people read them: the names of both, which is in use, and the lines of a run's
+summary."""
 
 from datetime import datetime, timedelta
 
@@ -9,9 +10,13 @@ from newslake.switches.promotions import NONE, Comparison, Decision
 AT = datetime(2019, 11, 15)
 
 
-def decision(number: int, run_id: str, name: str | None, came: bool, in_use: str, comparison: Comparison | None) -> Decision:
+def decision(
+    number: int, run_id: str, name: str | None, came: bool, in_use: str, comparison: Comparison | None
+) -> Decision:
     by = "train_recommender" if comparison else "promote"
-    return Decision("recommender", run_id, by, AT + timedelta(hours=number), came, name, "asked for", in_use, comparison)
+    return Decision(
+        "recommender", run_id, by, AT + timedelta(hours=number), came, name, "asked for", in_use, comparison
+    )
 
 
 DECISIONS = [
@@ -43,7 +48,10 @@ def test_the_summary_says_both_figures_and_what_came_of_them() -> None:
         "On test, against what was in use",
         "recommender dssm promoted: asked for, in use",
         "recommender AUC nrms 0.7000 against dssm 0.6960 +0.0040 [-0.0090, +0.0200]: promoted",
-        "recommender AUC nrms 0.6900 against dssm 0.6960 -0.0060 [-0.0200, +0.0100]: not promoted (worse, or too few impressions to tell)",
+        (
+            "recommender AUC nrms 0.6900 against dssm 0.6960 -0.0060 [-0.0200, +0.0100]: not promoted (worse,"
+            " or too few impressions to tell)"
+        ),
         "recommender AUC dssm 0.6960 against zero-shot 0.6064 +0.0896 [+0.0700, +0.1100]: promoted",
     ]
     assert promoted([]) == ""

@@ -22,8 +22,18 @@ def at(hour: float, seconds: float = 0.0) -> datetime:
     return DAY + timedelta(hours=hour, seconds=seconds)
 
 
-def run(run_id: str, job: str, began: datetime, ended: datetime | None, outcome: str = "done", **more: object) -> dict[str, object]:
-    about = {"run_id": run_id, "job": job, "settings": {}, "facts": {}, "rows_out": {}, "rows_quarantined": 0, "outcome": outcome}
+def run(
+    run_id: str, job: str, began: datetime, ended: datetime | None, outcome: str = "done", **more: object
+) -> dict[str, object]:
+    about = {
+        "run_id": run_id,
+        "job": job,
+        "settings": {},
+        "facts": {},
+        "rows_out": {},
+        "rows_quarantined": 0,
+        "outcome": outcome,
+    }
     return {**about, "started_at": began, "ended_at": ended, **more}
 
 
@@ -48,9 +58,18 @@ def test_marks_are_round_times_in_their_places(since: datetime, seconds: float) 
 
 
 def test_bars_stand_where_their_times_are() -> None:
-    chart = gantt([("b", "", "failed", at(2), at(4)), ("a", "mf", "done", at(0), at(1)), ("a", "mf", "running", at(3), at(3))])
+    chart = gantt(
+        [
+            ("b", "", "failed", at(2), at(4)),
+            ("a", "mf", "done", at(0), at(1)),
+            ("a", "mf", "running", at(3), at(3)),
+        ]
+    )
     assert chart is not None
-    assert [(lane.name, lane.variant, lane.seconds) for lane in chart.lanes] == [("a", "mf", 3600.0), ("b", "", 7200.0)]
+    assert [(lane.name, lane.variant, lane.seconds) for lane in chart.lanes] == [
+        ("a", "mf", 3600.0),
+        ("b", "", 7200.0),
+    ]
     bars = [[(bar.left, bar.width, bar.state) for bar in lane.bars] for lane in chart.lanes]
     assert bars == [[(0.0, 25.0, "done"), (75.0, 0.0, "running")], [(50.0, 50.0, "failed")]]
     assert [(tick.at, tick.label) for tick in chart.ticks][:2] == [(0.0, "15 Nov"), (25.0, "01:00")]
@@ -83,11 +102,21 @@ def test_the_runs_are_those_of_the_last_day(lake: Lakehouse) -> None:
 
 @pytest.mark.parametrize("hours", [1, 0])
 def test_the_page_draws_a_bar_for_each_run(lake: Lakehouse, hours: int) -> None:
-    put_runs(lake, [run(f"r{n}", "<b>job</b>", at(n * hours), at(n * hours, 30), ("done", "failed")[n % 2]) for n in range(5)])
+    put_runs(
+        lake,
+        [
+            run(f"r{n}", "<b>job</b>", at(n * hours), at(n * hours, 30), ("done", "failed")[n % 2])
+            for n in range(5)
+        ],
+    )
     write_report(lake, JobRun("write_report"))
     page = Page(Path(f"{lake.root}/_report/report.html").read_text())
     assert page.open == []
-    bars = [attributes for tag, attributes in page.tags if tag == "rect" and (attributes.get("class") or "").startswith("ran")]
+    bars = [
+        attributes
+        for tag, attributes in page.tags
+        if tag == "rect" and (attributes.get("class") or "").startswith("ran")
+    ]
     assert [bar["class"] for bar in bars].count("ran failed") == 2
     assert len(bars) == 5
     assert "<b>job</b> 2 min 30 s in 5 runs" in page.text.replace("\u00a0", " ")

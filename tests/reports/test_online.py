@@ -22,7 +22,10 @@ def test_rates_and_bins_are_those_of_numpy(spark: SparkSession) -> None:
     known = draw.random(300) < 0.8
     clicked = draw.random(300) < estimated
     rank = draw.integers(1, 15, 300)
-    rows = [(HOUR, int(r), "m", float(e) if k else None, bool(c)) for r, e, k, c in zip(rank, estimated, known, clicked, strict=True)]
+    rows = [
+        (HOUR, int(r), "m", float(e) if k else None, bool(c))
+        for r, e, k, c in zip(rank, estimated, known, clicked, strict=True)
+    ]
     shown = frame_of(spark, rows, SHOWN)
     for row in rates(shown, F.col("rank")).collect():
         of_rank = rank == row["rank"]
@@ -41,7 +44,9 @@ def test_rates_and_bins_are_those_of_numpy(spark: SparkSession) -> None:
         assert row["estimated"] == pytest.approx(estimated[inside].mean())
 
 
-def test_an_impression_meets_the_estimate_of_its_own_hour_and_reader(spark: SparkSession, lake: Lakehouse) -> None:
+def test_an_impression_meets_the_estimate_of_its_own_hour_and_reader(
+    spark: SparkSession, lake: Lakehouse
+) -> None:
     later = HOUR + timedelta(hours=1)
     shown = [
         ("live", "I1", 0, "U1", HOUR, HOUR, "N1", True, HOUR, None, "m"),  # the newsfeed has the rank
@@ -50,19 +55,43 @@ def test_an_impression_meets_the_estimate_of_its_own_hour_and_reader(spark: Spar
         ("live", "I3", 0, "U1", HOUR, HOUR, "N1", False, None, None, None),  # from elsewhere
         ("test", "I4", 0, "U1", HOUR, HOUR, "N1", None, HOUR, None, None),  # nobody knows
     ]
-    fed = [(HOUR, "U1", 3, "N1", 0.5, 0.2, 1.0, "vectors", "formula"), (HOUR, "U1", 4, "N2", 0.5, 0.3, 1.0, "vectors", "formula")]
-    fed += [(later, "U1", 1, "N1", 0.5, 0.9, 1.0, "vectors", "formula"), (later, "U2", 1, "N1", 0.5, 0.9, 1.0, "vectors", "formula")]
-    impressions, newsfeed = (frame_of(spark, rows, lake.schema(table)) for table, rows in (("impressions", shown), ("newsfeed", fed)))
-    found = shown_feeds(impressions, newsfeed).orderBy("rank").select("rank", "model", "estimated", "clicked").collect()
+    fed = [
+        (HOUR, "U1", 3, "N1", 0.5, 0.2, 1.0, "vectors", "formula"),
+        (HOUR, "U1", 4, "N2", 0.5, 0.3, 1.0, "vectors", "formula"),
+    ]
+    fed += [
+        (later, "U1", 1, "N1", 0.5, 0.9, 1.0, "vectors", "formula"),
+        (later, "U2", 1, "N1", 0.5, 0.9, 1.0, "vectors", "formula"),
+    ]
+    impressions, newsfeed = (
+        frame_of(spark, rows, lake.schema(table))
+        for table, rows in (("impressions", shown), ("newsfeed", fed))
+    )
+    found = (
+        shown_feeds(impressions, newsfeed)
+        .orderBy("rank")
+        .select("rank", "model", "estimated", "clicked")
+        .collect()
+    )
     assert found == [(1, None, None, False), (3, "m", 0.2, True), (9, "m", 0.3, False)]
     put(lake, "impressions", impressions)
     put(lake, "newsfeed", newsfeed)
     online = gather_online(lake)
     assert online is not None
     assert (online.shown, online.without_estimate, online.since, online.until) == (3, 1, HOUR, HOUR)
-    assert [(rate.name, rate.shown, rate.happened) for rate in online.ranks] == [("1", 1, 0.0), ("3", 1, 1.0), ("9", 1, 0.0)]
-    assert [(rate.name, rate.shown, rate.happened) for rate in online.models] == [("m", 2, 0.5), ("not told", 1, 0.0)]
-    assert [(rate.shown, rate.happened, rate.estimated) for rate in online.bins] == [(1, 1.0, 0.2), (1, 0.0, 0.3)]
+    assert [(rate.name, rate.shown, rate.happened) for rate in online.ranks] == [
+        ("1", 1, 0.0),
+        ("3", 1, 1.0),
+        ("9", 1, 0.0),
+    ]
+    assert [(rate.name, rate.shown, rate.happened) for rate in online.models] == [
+        ("m", 2, 0.5),
+        ("not told", 1, 0.0),
+    ]
+    assert [(rate.shown, rate.happened, rate.estimated) for rate in online.bins] == [
+        (1, 1.0, 0.2),
+        (1, 0.0, 0.3),
+    ]
     assert online.error == pytest.approx((0.8 + 0.3) / 2)
 
 

@@ -1,4 +1,5 @@
-"""write_report: what the page says of tables with known content, of none, and of hostile text; and that a browser agrees."""
+"""write_report: what the page says of tables with known content, of none, and of hostile text; and that a
+browser agrees."""
 
 import re
 from collections.abc import Iterator
@@ -74,7 +75,9 @@ def test_the_page_says_what_the_tables_hold(html: str) -> None:
     for said in (
         "11 articles, ranked for 2 readers",
         "The content model ranks news of days it has not seen at AUC 0.630, the mf model at 0.490.",
-        "On 15 November, 60\u00a0% of 10 tag phrases took a stored vector instead of a new one.".replace("\u00a0", " "),
+        "On 15 November, 60\u00a0% of 10 tag phrases took a stored vector instead of a new one.".replace(
+            "\u00a0", " "
+        ),
         "corrected the class of 3 of 5 short texts",
         "What reader U1 is shown",
         "4 articles shown out of the newsfeeds of 15 November 2019, 08:00 to 15 November 2019, 08:00 UTC",
@@ -83,7 +86,10 @@ def test_the_page_says_what_the_tables_hold(html: str) -> None:
         "<i>formula</i> 4 25.00 % 13.33 %",
         "The first 10 of 12 articles for the hour of 15 November 2019, 08:00 UTC",
         "<b>dssm</b> promotedrecommender, AUC, in use now 0.6951 0.6052zero-shot +0.0899+0.070 to +0.110",
-        "nrms not promotedrecommender, AUC: worse, or too few to tell 0.6800 0.6900<b>dssm</b> -0.0100-0.020 to +0.000",
+        (
+            "nrms not promotedrecommender, AUC: worse, or too few to tell 0.6800 0.6900<b>dssm</b>"
+            " -0.0100-0.020 to +0.000"
+        ),
         "trees promotedranker, nDCG@10, replaced since 0.6951 0.6052formula +0.0899+0.070 to +0.110",
         "formula promotedranker, in use now \u2013 \u2013trees \u2013",
         "9 vectors that did not have to be computed",
@@ -108,7 +114,12 @@ def test_runs_that_did_not_end_well_are_told(html: str) -> None:
 def test_rows_are_those_of_the_latest_run_that_wrote_any(full: Lakehouse) -> None:
     runs = gather(full, JobRun("write_report"))["runs"].content
     [parse] = [flow for flow in runs.flows if flow.name == "parse_behaviors"]
-    assert (parse.read, parse.rows, parse.rejected, parse.written) == (1_000, 940, 3, {"news": 40, "impressions": 900})
+    assert (parse.read, parse.rows, parse.rejected, parse.written) == (
+        1_000,
+        940,
+        3,
+        {"news": 40, "impressions": 900},
+    )
     assert parse.checked_at is not None
     [timing] = [timing for timing in runs.timings if timing.name == "parse_behaviors"]
     assert (timing.seconds, timing.earlier) == (10.0, [30.0])
@@ -134,14 +145,31 @@ def test_what_is_not_known_has_no_label(full: Lakehouse, html: str) -> None:
 
 
 def test_what_was_clicked_last_comes_by_time(lake: Lakehouse) -> None:
-    put(lake, "news", [{"news_id": f"N{n}", "title": f"Title {n}", "content_hash": str(n), "abstract": "", "body": ""} for n in range(6)])
+    put(
+        lake,
+        "news",
+        [
+            {"news_id": f"N{n}", "title": f"Title {n}", "content_hash": str(n), "abstract": "", "body": ""}
+            for n in range(6)
+        ],
+    )
     clicked = {"split": "dev", "position": 0, "user_id": "U1", "ingested_at": HOUR, "clicked": True}
     days = {"N1": 14, "N2": 13, "N5": 10, "N9": 9}
-    shown = [{**clicked, "impression_id": name, "occurred_at": datetime(2019, 11, day), "news_id": name} for name, day in days.items()]
+    shown = [
+        {**clicked, "impression_id": name, "occurred_at": datetime(2019, 11, day), "news_id": name}
+        for name, day in days.items()
+    ]
     put(lake, "impressions", shown)
     histories = [
-        # N2 is in the later history, where it was clicked before N3; N5 and N9 were clicked before that was first seen.
-        {"split": "dev", "impression_id": name, "user_id": "U1", "occurred_at": datetime(2019, 11, day, 12), "news_ids": news.split()}
+        # N2 is in the later history, where it was clicked before N3; N5 and N9 were clicked before that was
+        # first seen.
+        {
+            "split": "dev",
+            "impression_id": name,
+            "user_id": "U1",
+            "occurred_at": datetime(2019, 11, day, 12),
+            "news_ids": news.split(),
+        }
         for name, day, news in (("1", 9, "N4"), ("2", 13, "N4 N2 N3"), ("3", 14, "N4 N2 N3"))
     ]
     put(lake, "click_history", histories)
@@ -157,15 +185,26 @@ def test_text_of_strangers_stays_text(html: str) -> None:
     assert clean(HOSTILE) in page.text
     assert "\u202e" not in html
     assert "<script>alert(1)</script> x\ufffd" in page.text, "what was set aside is shown as text"
-    assert not [value for _, attributes in page.tags for name, value in attributes.items() if name.startswith("on")]
+    assert not [
+        value for _, attributes in page.tags for name, value in attributes.items() if name.startswith("on")
+    ]
 
 
 def test_the_page_loads_nothing(html: str) -> None:
     page = Page(html)
-    links = [value for _, attributes in page.tags for name, value in attributes.items() if name in ("src", "href", "action") and value]
+    links = [
+        value
+        for _, attributes in page.tags
+        for name, value in attributes.items()
+        if name in ("src", "href", "action") and value
+    ]
     assert all(link.startswith(("#", "data:")) for link in links)
     assert not re.search(r"@import|url\(", html)
-    [policy] = [attributes["content"] for tag, attributes in page.tags if attributes.get("http-equiv") == "Content-Security-Policy"]
+    [policy] = [
+        attributes["content"]
+        for tag, attributes in page.tags
+        if attributes.get("http-equiv") == "Content-Security-Policy"
+    ]
     assert policy is not None
     assert "default-src 'none'" in policy
     assert len(html.encode()) < 200_000
@@ -178,7 +217,9 @@ def test_the_same_tables_give_the_same_page(full: Lakehouse, tmp_path: Path, htm
     assert time.sub("", again) == time.sub("", html)
 
 
-def test_an_empty_lakehouse_has_a_calm_page(lake: Lakehouse, run: JobRun, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_empty_lakehouse_has_a_calm_page(
+    lake: Lakehouse, run: JobRun, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     lake.create("newsfeed")
     lake.create("quarantine")
     write_report(lake, run, out=str(tmp_path / "deep" / "er" / "page.html"))
@@ -191,8 +232,12 @@ def test_an_empty_lakehouse_has_a_calm_page(lake: Lakehouse, run: JobRun, tmp_pa
     assert not Path(f"{lake.root}/news").exists(), "looking makes no table"
 
 
-@pytest.mark.parametrize("options", [{"out": "gopher://bucket/report.html"}, {"out": "."}, {"user": "nobody"}])
-def test_what_cannot_be_done_is_the_users_mistake(options: dict[str, str], full: Lakehouse, run: JobRun) -> None:
+@pytest.mark.parametrize(
+    "options", [{"out": "gopher://bucket/report.html"}, {"out": "."}, {"user": "nobody"}]
+)
+def test_what_cannot_be_done_is_the_users_mistake(
+    options: dict[str, str], full: Lakehouse, run: JobRun
+) -> None:
     with pytest.raises(UserError, match=r"--out|--user nobody: no newsfeed"):
         write_report(full, run, **options)
 
@@ -212,7 +257,13 @@ def test_tables_by_name_want_a_place_for_the_page(spark: SparkSession, run: JobR
 # In a browser: what a parser cannot see.
 
 CHROMIUM = [Path("/usr/bin/chromium"), Path("/usr/bin/chromium-browser"), Path("/usr/bin/google-chrome")]
-ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
+ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
 
 
 @pytest.fixture(scope="module")
@@ -238,15 +289,22 @@ def test_a_browser_shows_it_whole_at_every_width_without_a_word_of_complaint(
     said: list[str] = []
     page.on("console", lambda message: said.append(message.text))
     page.on("pageerror", lambda error: said.append(str(error)))
-    page.on("request", lambda request: said.append(request.url) if not request.url.startswith(("file:", "data:")) else None)
+    page.on(
+        "request",
+        lambda request: said.append(request.url) if not request.url.startswith(("file:", "data:")) else None,
+    )
     page.goto(f"file://{full.root}/_report/report.html")
     assert page.title() == "newslake: 11 articles, ranked for 2 readers"
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "no scrolling sideways"
     outside = """[...document.querySelectorAll('h1, h2, p, li, td, .title, .counts, .what')].filter(
         e => e.getBoundingClientRect().right > innerWidth + 1).map(e => e.textContent.slice(0, 60))"""
     assert page.evaluate(outside) == []
-    contrast = page.evaluate("getComputedStyle(document.body).backgroundColor + getComputedStyle(document.body).color")
-    assert contrast == ("rgb(17, 24, 27)rgb(232, 237, 237)" if scheme == "dark" else "rgb(251, 250, 246)rgb(27, 36, 40)")
+    contrast = page.evaluate(
+        "getComputedStyle(document.body).backgroundColor + getComputedStyle(document.body).color"
+    )
+    assert contrast == (
+        "rgb(17, 24, 27)rgb(232, 237, 237)" if scheme == "dark" else "rgb(251, 250, 246)rgb(27, 36, 40)"
+    )
     page.locator(".bubble").first.hover()
     assert "articles" in page.locator(".tip").inner_text()
     assert said == []

@@ -20,7 +20,13 @@ SEEN: list[tuple[object, ...]] = []
 
 
 def example_job(
-    lake: Lakehouse, run: JobRun, *, train: list[str], min_score: float = 0.9, replace: bool = False, api_token: str | None = None
+    lake: Lakehouse,
+    run: JobRun,
+    *,
+    train: list[str],
+    min_score: float = 0.9,
+    replace: bool = False,
+    api_token: str | None = None,
 ) -> None:
     """Do something with some files.
 
@@ -103,8 +109,12 @@ def test_a_users_mistake_is_one_line_and_status_2(
     assert not (tmp_path / "lakehouse").exists(), "a mistake leaves nothing behind"
 
 
-@pytest.mark.parametrize(("train", "says"), [("lost-rows", "5 rows in, 4 out"), ("bug", "ZeroDivisionError: a bug")])
-def test_a_failed_job_is_status_1_and_recorded(train: str, says: str, lake: Lakehouse, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    ("train", "says"), [("lost-rows", "5 rows in, 4 out"), ("bug", "ZeroDivisionError: a bug")]
+)
+def test_a_failed_job_is_status_1_and_recorded(
+    train: str, says: str, lake: Lakehouse, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert status(f"--train={train}", f"--lakehouse={lake.root}") == 1
     assert says in capsys.readouterr().err.strip().splitlines()[-1]
     [row] = lake.read("job_runs").collect()
@@ -117,7 +127,10 @@ def test_a_run_is_recorded_with_its_settings_and_counts(lake: Lakehouse) -> None
     [row] = lake.read("job_runs").collect()
     assert (row.job, row.outcome, row.message) == ("example_job", "done", None)
     assert row.settings == {"train": "['a']", "min_score": "0.9", "replace": "False", "api_token": "***"}
-    assert JobRun("example_job", {"api_token": None, "model": None}).settings == {"api_token": None, "model": None}, "not given, not 'None'"
+    assert JobRun("example_job", {"api_token": None, "model": None}).settings == {
+        "api_token": None,
+        "model": None,
+    }, "not given, not 'None'"
     assert (row.rows_in, row.rows_out, row.rows_quarantined) == (3, {"news": 2}, 1)
     assert row.facts == {"articles without text": "1,200"}
     assert row.started_at <= row.ended_at
@@ -172,7 +185,9 @@ def test_a_profile_sets_options_and_the_command_line_wins(lake: Lakehouse, tmp_p
         ("jobs:\n  example_job:\n    min-score: high\n", "min-score"),
     ],
 )
-def test_a_wrong_profile_is_a_mistake_of_one_line(text: str, says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_wrong_profile_is_a_mistake_of_one_line(
+    text: str, says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     profile = tmp_path / "mine.yaml"
     profile.write_text(text)
     assert status("--train=a", f"--config={profile}") == 2
@@ -183,19 +198,27 @@ def test_a_wrong_profile_is_a_mistake_of_one_line(text: str, says: str, tmp_path
 
 @pytest.mark.parametrize("job", JOBS)
 def test_every_job_explains_itself(job: str) -> None:
-    result = subprocess.run([sys.executable, f"jobs/{job}.py", "--help"], cwd=PROJECT, capture_output=True, text=True, check=True)
+    result = subprocess.run(
+        [sys.executable, f"jobs/{job}.py", "--help"], cwd=PROJECT, capture_output=True, text=True, check=True
+    )
     options = set(re.findall(r"(?<![\w-])--[a-z][a-z0-9-]+", result.stdout))
     assert {"--lakehouse", "--config", "--help"} <= options
     # Every option is a row of the help with a text of its own beside its name and type.
-    assert not re.search(r"│\s+\*?\s*--[a-z-]+(?: --no-[a-z-]+)?(?: [A-Z]+(?:\.\.\.)?)?\s*│", result.stdout), result.stdout
+    assert not re.search(
+        r"│\s+\*?\s*--[a-z-]+(?: --no-[a-z-]+)?(?: [A-Z]+(?:\.\.\.)?)?\s*│", result.stdout
+    ), result.stdout
 
 
 @pytest.mark.parametrize(("arguments", "expected"), [(["--help"], 0), (["--no-such-option"], 2)])
-def test_plain_spark_submit_finds_everything_and_passes_the_status_on(arguments: list[str], expected: int) -> None:
+def test_plain_spark_submit_finds_everything_and_passes_the_status_on(
+    arguments: list[str], expected: int
+) -> None:
     venv = str(Path(sys.executable).parent)
     environment = {**os.environ, "PATH": f"{venv}:{os.environ['PATH']}"}
     command = ["spark-submit", "jobs/encode_articles.py", *arguments]
-    result = subprocess.run(command, cwd=PROJECT, env=environment, capture_output=True, text=True, check=False)
+    result = subprocess.run(
+        command, cwd=PROJECT, env=environment, capture_output=True, text=True, check=False
+    )
     assert result.returncode == expected, result.stderr
     # Spark's runner of Python scripts puts a job's stderr into its own stdout.
     said = result.stdout + result.stderr
@@ -207,7 +230,9 @@ def test_spark_submit_runs_a_job_on_delta_tables_without_further_flags(tmp_path:
     venv = str(Path(sys.executable).parent)
     environment = {**os.environ, "PATH": f"{venv}:{os.environ['PATH']}"}
     command = ["spark-submit", "jobs/encode_articles.py", f"--lakehouse={tmp_path}/empty"]
-    result = subprocess.run(command, cwd=PROJECT, env=environment, capture_output=True, text=True, check=False)
+    result = subprocess.run(
+        command, cwd=PROJECT, env=environment, capture_output=True, text=True, check=False
+    )
     assert result.returncode == 2, result.stderr
     said = result.stdout + result.stderr
     ours = [line for line in said.splitlines() if line.startswith("encode_articles: ")]

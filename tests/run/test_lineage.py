@@ -1,4 +1,5 @@
-"""OpenLineage events: which tables a run read and wrote, where they are named, and that nothing that happens to them happens to a job."""
+"""OpenLineage events: which tables a run read and wrote, where they are named, and that nothing that happens
+to them happens to a job."""
 
 import json
 from pathlib import Path
@@ -62,7 +63,9 @@ def filled(lake: Lakehouse) -> Lakehouse:
     return lake
 
 
-def test_a_run_tells_what_it_read_and_wrote_and_so_does_each_that_it_calls(filled: Lakehouse, tmp_path: Path) -> None:
+def test_a_run_tells_what_it_read_and_wrote_and_so_does_each_that_it_calls(
+    filled: Lakehouse, tmp_path: Path
+) -> None:
     file = tmp_path / "lineage.jsonl"
     events(filled, str(file), outer_job)
     found = of_file(file)
@@ -74,13 +77,22 @@ def test_a_run_tells_what_it_read_and_wrote_and_so_does_each_that_it_calls(fille
     ]
     assert all(event.keys() >= EVERY for event in found)
     inner, outer = found[2], found[3]
-    assert found[1]["run"]["runId"] == inner["run"]["runId"] != outer["run"]["runId"] == found[0]["run"]["runId"]
-    assert inner["inputs"] == [{"namespace": "file", "name": f"{filled.root}/purges", "facets": {}, "inputFacets": {}}]
+    assert (
+        found[1]["run"]["runId"] == inner["run"]["runId"] != outer["run"]["runId"] == found[0]["run"]["runId"]
+    )
+    assert inner["inputs"] == [
+        {"namespace": "file", "name": f"{filled.root}/purges", "facets": {}, "inputFacets": {}}
+    ]
     assert [each["name"] for each in outer["inputs"]] == [f"{filled.root}/stories"]
-    rows = {Path(each["name"]).name: each["outputFacets"]["outputStatistics"]["rowCount"] for each in inner["outputs"]}
+    rows = {
+        Path(each["name"]).name: each["outputFacets"]["outputStatistics"]["rowCount"]
+        for each in inner["outputs"]
+    }
     assert rows == {"active_models": 1, "quarantine": 2}
     [active] = [each for each in inner["outputs"] if each["name"].endswith("active_models")]
-    assert {field["name"] for field in active["facets"]["schema"]["fields"]} == set(filled.schema("active_models").names)
+    assert {field["name"] for field in active["facets"]["schema"]["fields"]} == set(
+        filled.schema("active_models").names
+    )
     [run] = filled.read("job_runs").where("job = 'inner_job'").collect()
     tags = {tag["key"]: tag["value"] for tag in inner["run"]["facets"]["tags"]["tags"]}
     assert tags == {"run_id": run["run_id"], "rows_in": "7", "rows_quarantined": "2"}
@@ -93,7 +105,11 @@ def test_a_server_hears_of_a_failure_and_why(filled: Lakehouse) -> None:
                 events(filled, heard.url.removesuffix("/hook"), failing_job, how=how)
     assert [event["eventType"] for event in heard.bodies] == ["START", "FAIL"] * 2
     assert heard.paths == ["/api/v1/lineage"] * 4
-    said = [event["run"]["facets"]["errorMessage"]["message"] for event in heard.bodies if event["eventType"] == "FAIL"]
+    said = [
+        event["run"]["facets"]["errorMessage"]["message"]
+        for event in heard.bodies
+        if event["eventType"] == "FAIL"
+    ]
     assert said == ["JobFailed: broken: s3://***@bucket", "UserError: no such thing"]
 
 
@@ -111,7 +127,9 @@ def test_a_place_that_is_none_is_a_mistake(where: str) -> None:
         checked_place(where)
 
 
-def test_a_dead_server_fails_no_job(filled: Lakehouse, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_dead_server_fails_no_job(
+    filled: Lakehouse, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level("WARNING", "newslake")
     with server() as heard:
         heard.status = 503
@@ -133,6 +151,9 @@ def test_tables_are_named_as_others_name_them(lake: Lakehouse) -> None:
 
     assert named("s3a://bucket/lake") == ("s3://bucket", "lake/news")
     assert named("s3a://bucket") == ("s3://bucket", "news")
-    assert named("abfss://box@account.dfs.core.windows.net/a/b") == ("abfss://box@account.dfs.core.windows.net", "a/b/news")
+    assert named("abfss://box@account.dfs.core.windows.net/a/b") == (
+        "abfss://box@account.dfs.core.windows.net",
+        "a/b/news",
+    )
     assert named("file:/data/lake") == ("file", "/data/lake/news")
     assert named(catalog="main", schema="newslake") == ("newslake", "main.newslake.news")

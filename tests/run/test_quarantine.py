@@ -12,7 +12,9 @@ COLUMNS = "source string, line_number int, record_id string, raw binary, reason 
 WHEN = datetime(2026, 1, 2, 3, 4, 5)
 
 
-def rejections(lake: Lakehouse, *rows: tuple[str | None, int | None, str | None, bytes | None, str]) -> DataFrame:
+def rejections(
+    lake: Lakehouse, *rows: tuple[str | None, int | None, str | None, bytes | None, str]
+) -> DataFrame:
     return rejected(frame_of(lake.spark, [(*row, WHEN) for row in rows], COLUMNS), job="test_job")
 
 
@@ -21,7 +23,13 @@ def test_bytes_are_kept_as_they_came(lake: Lakehouse) -> None:
     lake.merge("quarantine", rejections(lake, ("file", 7, None, raw, "invalid UTF-8")), update=False)
     row = lake.read("quarantine").head()
     assert row is not None
-    assert (bytes(row.raw), row.line_number, row.source, row.job, row.ingested_at) == (raw, 7, "file", "test_job", WHEN)
+    assert (bytes(row.raw), row.line_number, row.source, row.job, row.ingested_at) == (
+        raw,
+        7,
+        "file",
+        "test_job",
+        WHEN,
+    )
 
 
 def test_the_same_rejection_again_adds_nothing(lake: Lakehouse) -> None:

@@ -1,4 +1,5 @@
-"""What the generated data looks like: MIND's format and quirks, time, bodies, labels, and the truth that goes with them."""
+"""What the generated data looks like: MIND's format and quirks, time, bodies, labels, and the truth that goes
+with them."""
 
 import itertools
 import json
@@ -50,7 +51,9 @@ def messages() -> pd.DataFrame:
 
 
 @pytest.mark.parametrize("split", ["train", "dev"])
-def test_behaviors_have_minds_format(split: str, news: dict[str, list[list[str]]], behaviors: dict[str, list[list[str]]]) -> None:
+def test_behaviors_have_minds_format(
+    split: str, news: dict[str, list[list[str]]], behaviors: dict[str, list[list[str]]]
+) -> None:
     known = {row[0] for row in news[split]}
     assert [int(row[0]) for row in behaviors[split]] == list(range(1, SAMPLE.impressions_of[split] + 1))
     for number, user, time, history, candidates in behaviors[split]:
@@ -86,7 +89,9 @@ def test_news_have_minds_format(split: str, news: dict[str, list[list[str]]]) ->
                 assert {text[start : start + len(form)] for start in entity["OccurrenceOffsets"]} == {form}
 
 
-def test_minds_quirks_are_there(news: dict[str, list[list[str]]], behaviors: dict[str, list[list[str]]]) -> None:
+def test_minds_quirks_are_there(
+    news: dict[str, list[list[str]]], behaviors: dict[str, list[list[str]]]
+) -> None:
     train = news["train"]
     assert 0.01 < np.mean([row[4] == "" for row in train]) < 0.12
     assert any(row[3].startswith('"') for row in train)
@@ -137,7 +142,9 @@ def test_articles_are_out_before_they_are_shown_and_candidates_are_fresh() -> No
 
 
 def test_numbers_of_candidates_clicks_and_history_follow_the_settings() -> None:
-    spec = GeneratorSpec(articles=20_000, users=5_000, impressions=6_000, candidates=37.0, clicks=1.5, history=32.0)
+    spec = GeneratorSpec(
+        articles=20_000, users=5_000, impressions=6_000, candidates=37.0, clicks=1.5, history=32.0
+    )
     shown = impressions(spec, "train", 0, 5_000)
     assert shown.counts.mean() == pytest.approx(37.0, rel=0.06)
     assert np.median(shown.counts) == pytest.approx(24.0, rel=0.1)
@@ -148,12 +155,19 @@ def test_numbers_of_candidates_clicks_and_history_follow_the_settings() -> None:
 
 
 @pytest.mark.parametrize("cuts", [[0, 1, 777, 2_550], [0, 1_000, 2_000, 2_550]])
-def test_a_row_is_the_same_in_whatever_range_it_is_made(cuts: list[int], behaviors: dict[str, list[list[str]]]) -> None:
-    parts = [impression_files.behavior_lines(SAMPLE, "train", *cut).column(0).to_pylist() for cut in itertools.pairwise(cuts)]
+def test_a_row_is_the_same_in_whatever_range_it_is_made(
+    cuts: list[int], behaviors: dict[str, list[list[str]]]
+) -> None:
+    parts = [
+        impression_files.behavior_lines(SAMPLE, "train", *cut).column(0).to_pylist()
+        for cut in itertools.pairwise(cuts)
+    ]
     assert [line.split("\t") for part in parts for line in part] == behaviors["train"]
 
 
-def test_bodies_are_long_and_late_ones_hide_their_subject_from_the_start(messages: pd.DataFrame, truth: pd.DataFrame) -> None:
+def test_bodies_are_long_and_late_ones_hide_their_subject_from_the_start(
+    messages: pd.DataFrame, truth: pd.DataFrame
+) -> None:
     kind = truth.loc[messages.index, "body"]
     assert set(messages.index) == set(truth.index[truth["body"] != "none"])
     assert len(messages) / SAMPLE.articles == pytest.approx(SAMPLE.body_share, abs=0.04)
@@ -164,7 +178,10 @@ def test_bodies_are_long_and_late_ones_hide_their_subject_from_the_start(message
     assert words[kind == "late"].max() > 2_500
     vocab = vocabulary()
     slots = [vocab.first[3], vocab.number[3]]
-    things = {sub: [str(vocab.pool[first + i]) for i in range(many)] for sub, first, many in zip(vocab.subcategories, *slots, strict=True)}
+    things = {
+        sub: [str(vocab.pool[first + i]) for i in range(many)]
+        for sub, first, many in zip(vocab.subcategories, *slots, strict=True)
+    }
     for news_id in messages.index[kind == "late"][:100]:
         body = messages.loc[news_id, "body"].lower()
         opening = " ".join(body.split()[:400])
@@ -173,12 +190,16 @@ def test_bodies_are_long_and_late_ones_hide_their_subject_from_the_start(message
         assert sum(body.count(thing) for thing in own) >= 10
 
 
-def test_messages_agree_with_news(news: dict[str, list[list[str]]], messages: pd.DataFrame, truth: pd.DataFrame) -> None:
+def test_messages_agree_with_news(
+    news: dict[str, list[list[str]]], messages: pd.DataFrame, truth: pd.DataFrame
+) -> None:
     rows = {row[0]: row for split in news for row in news[split]}
     assert rows.keys() == set(truth.index)
     for news_id, message in messages.iterrows():
         _, category, subcategory, title, abstract, url, _, _ = rows[news_id]
-        assert [category, subcategory, title, abstract, url] == list(message[["category", "subcategory", "title", "abstract", "url"]])
+        assert [category, subcategory, title, abstract, url] == list(
+            message[["category", "subcategory", "title", "abstract", "url"]]
+        )
     assert (messages["updated_at"] >= messages["published_at"]).all()
     assert 0.1 < (messages["updated_at"] > messages["published_at"]).mean() < 0.3
     assert (truth.loc[list(rows), "category"] == [row[1] for row in rows.values()]).all()
@@ -206,12 +227,16 @@ def test_the_share_of_wrong_labels_is_as_set(share: float) -> None:
     short_truth = labels.short_text_truth(spec, 0, 5_000).to_pandas()
     assert (rows["news_id"] == short_truth["news_id"]).all()
     assert (rows["class"] == short_truth["labelled_class"]).all()
-    assert (short_truth["true_class"] != short_truth["labelled_class"]).mean() == pytest.approx(share, abs=0.015)
+    assert (short_truth["true_class"] != short_truth["labelled_class"]).mean() == pytest.approx(
+        share, abs=0.015
+    )
     assert rows["title"].str.split().str.len().between(3, 60).all()
     assert (rows["title"] == labels.short_text_rows(SAMPLE, 0, 5_000).to_pandas()["title"]).all()
 
 
-def test_truth_has_the_affinity_of_every_candidate(behaviors: dict[str, list[list[str]]], truth: pd.DataFrame) -> None:
+def test_truth_has_the_affinity_of_every_candidate(
+    behaviors: dict[str, list[list[str]]], truth: pd.DataFrame
+) -> None:
     known = impression_files.impression_truth(SAMPLE, "dev", 0, SAMPLE.impressions_of["dev"]).to_pandas()
     users = article_files.user_truth(SAMPLE, 0, SAMPLE.users).to_pandas().set_index("user_id")
     topics = article_files.topic_truth(SAMPLE, 0, vocabulary().topics).to_pandas()
@@ -220,8 +245,13 @@ def test_truth_has_the_affinity_of_every_candidate(behaviors: dict[str, list[lis
     assert list(known["user_id"]) == [row[1] for row in behaviors["dev"]]
     for row, affinity in zip(behaviors["dev"][:50], known["affinity"][:50], strict=True):
         taste, articles = users.loc[row[1], "taste"], truth.loc[[item[:-2] for item in row[4].split()]]
-        first = [taste[number[pair]] for pair in zip(articles["category"], articles["subcategory"], strict=True)]
-        second = [taste[number[pair]] for pair in zip(articles["second_category"], articles["second_subcategory"], strict=True)]
+        first = [
+            taste[number[pair]] for pair in zip(articles["category"], articles["subcategory"], strict=True)
+        ]
+        second = [
+            taste[number[pair]]
+            for pair in zip(articles["second_category"], articles["second_subcategory"], strict=True)
+        ]
         expected = articles["weight"] * first + (1 - articles["weight"]) * second
         np.testing.assert_allclose(affinity, expected, rtol=1e-5)
 
@@ -251,9 +281,14 @@ def test_draws_are_uniform_and_independent_of_what_else_is_drawn() -> None:
     values = draws.uniform("test", np.arange(100_000))
     assert 0.0 < values.min() < values.max() < 1.0
     counts = np.histogram(values, bins=100, range=(0.0, 1.0))[0]
-    assert ((counts - 1_000) ** 2 / 1_000).sum() < 150.0  # chi-square with 99 degrees: 135 is its 99th percentile
+    # Chi-square with 99 degrees: 135 is its 99th percentile.
+    assert ((counts - 1_000) ** 2 / 1_000).sum() < 150.0
     np.testing.assert_array_equal(draws.uniform("test", np.array([77])), values[77:78])
-    for other in (draws.uniform("tset", np.arange(100_000)), Draws(4).uniform("test", np.arange(100_000)), np.roll(values, 1)):
+    for other in (
+        draws.uniform("tset", np.arange(100_000)),
+        Draws(4).uniform("test", np.arange(100_000)),
+        np.roll(values, 1),
+    ):
         assert abs(np.corrcoef(values, other)[0, 1]) < 0.015
 
 

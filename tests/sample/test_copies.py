@@ -48,11 +48,16 @@ def test_a_copy_says_nearly_the_same_elsewhere(news: pd.DataFrame, copies: pd.Da
     assert np.mean(shared) > 0.75
     assert np.mean(np.array(shared) == 1.0) < 0.6, "most have some words of their own"
     random = news.sample(400, random_state=0)
-    alike = [set(a.split()) & set(b.split()) for a, b in zip(random["abstract"][:200], random["abstract"][200:], strict=True)]
+    alike = [
+        set(a.split()) & set(b.split())
+        for a, b in zip(random["abstract"][:200], random["abstract"][200:], strict=True)
+    ]
     assert np.mean([len(one) for one in alike]) < 10
 
 
-def test_entities_of_a_copy_stand_where_its_own_text_has_them(news: pd.DataFrame, copies: pd.DataFrame) -> None:
+def test_entities_of_a_copy_stand_where_its_own_text_has_them(
+    news: pd.DataFrame, copies: pd.DataFrame
+) -> None:
     for _, row in news.loc[copies.index].iterrows():
         for text, entities in ((row["title"], row["in_title"]), (row["abstract"], row["in_abstract"])):
             for entity in json.loads(entities):

@@ -1,4 +1,5 @@
-"""The generator's folder: same bytes anywhere, finished or made anew, and never over somebody else's files."""
+"""The generator's folder: same bytes anywhere, finished or made anew, and never over somebody else's
+files."""
 
 import hashlib
 import json
@@ -19,7 +20,9 @@ from newslake.sample.files import Files
 from newslake.sample.generate import MARK, UNFINISHED, plan
 from tests.calling import call
 
-SMALL = GeneratorSpec(articles=240, users=60, impressions=260, candidates=8, short_texts=70, rows_per_file=120, seed=7)
+SMALL = GeneratorSpec(
+    articles=240, users=60, impressions=260, candidates=8, short_texts=70, rows_per_file=120, seed=7
+)
 
 ELSEWHERE = """
 import sys
@@ -50,7 +53,9 @@ def test_same_names_and_bytes_whatever_the_cores_and_partitions(made: Path, tmp_
     assert hashes(other) == hashes(made)
 
 
-def test_another_seed_makes_other_bytes_under_the_same_names(spark: SparkSession, made: Path, tmp_path: Path) -> None:
+def test_another_seed_makes_other_bytes_under_the_same_names(
+    spark: SparkSession, made: Path, tmp_path: Path
+) -> None:
     generate(spark, str(tmp_path / "seed"), replace(SMALL, seed=8))
     ours, theirs = hashes(made), hashes(tmp_path / "seed")
     assert ours.keys() == theirs.keys()
@@ -65,8 +70,20 @@ def test_the_folder_holds_what_the_settings_say_and_nothing_else(made: Path) -> 
 
 
 def test_rows_of_a_file_depend_on_the_settings_only() -> None:
-    files = Files("train/behaviors", "tsv", "value string", rows=121, rows_per_file=60, block=50, make=lambda start, stop: None)
-    assert files.names() == ["train/behaviors-00000.tsv", "train/behaviors-00001.tsv", "train/behaviors-00002.tsv"]
+    files = Files(
+        "train/behaviors",
+        "tsv",
+        "value string",
+        rows=121,
+        rows_per_file=60,
+        block=50,
+        make=lambda start, stop: None,
+    )
+    assert files.names() == [
+        "train/behaviors-00000.tsv",
+        "train/behaviors-00001.tsv",
+        "train/behaviors-00002.tsv",
+    ]
     assert replace(files, rows=60).names() == ["train/behaviors.tsv"]
     assert replace(files, rows=0).names() == ["train/behaviors.tsv"]
 

@@ -1,4 +1,5 @@
-"""reclassify_short_text and rank_newsfeed killed with SIGKILL: a rerun makes the tables of a run that nobody disturbed."""
+"""reclassify_short_text and rank_newsfeed killed with SIGKILL: a rerun makes the tables of a run that nobody
+disturbed."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -56,11 +57,18 @@ def ranked(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Und
     """Feeds that nobody disturbed."""
     folder = tmp_path_factory.mktemp("feed")
     look = content_of(*FEED_TABLES)
-    return undisturbed_run(spark, folder, test_newsfeed.fill, lambda lake: rerun(lake, rank_newsfeed, FEED_OPTIONS), look)
+    return undisturbed_run(
+        spark, folder, test_newsfeed.fill, lambda lake: rerun(lake, rank_newsfeed, FEED_OPTIONS), look
+    )
 
 
 def check(
-    lake: Lakehouse, undisturbed: Undisturbed, tmp_path: Path, moments: dict[str, Moment], job: Callable[..., None], options: dict[str, Any]
+    lake: Lakehouse,
+    undisturbed: Undisturbed,
+    tmp_path: Path,
+    moments: dict[str, Moment],
+    job: Callable[..., None],
+    options: dict[str, Any],
 ) -> None:
     """Kill a run at each moment in turn; a rerun completes it to what an undisturbed run makes."""
     kill_and_rerun(undisturbed, lake, moments, (job.__name__, arguments_of(options)), tmp_path)

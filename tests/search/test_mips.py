@@ -35,7 +35,9 @@ def query_rows(vectors: Floats) -> Floats:
     dimension=st.integers(1, 64),
     spread=st.floats(0.0, 3.0),
 )
-def test_distance_ranks_as_the_inner_product(seed: int, items: int, queries: int, dimension: int, spread: float) -> None:
+def test_distance_ranks_as_the_inner_product(
+    seed: int, items: int, queries: int, dimension: int, spread: float
+) -> None:
     random = np.random.default_rng(seed)
     lengths = np.exp(spread * random.standard_normal((items, 1)))
     offered = (random.standard_normal((items, dimension)) * lengths).astype(np.float32)
@@ -44,7 +46,8 @@ def test_distance_ranks_as_the_inner_product(seed: int, items: int, queries: int
     x, q = item_rows(offered, largest).astype(np.float64), query_rows(asked).astype(np.float64)
     products = asked.astype(np.float64) @ offered.astype(np.float64).T
     squares = ((q[:, None, :] - x[None, :, :]) ** 2).sum(axis=2)
-    # The identity itself, and the order that follows from it wherever products are apart by more than float32's rounding.
+    # The identity itself, and the order that follows from it wherever products are apart by more than
+    # float32's rounding.
     expected = (q * q).sum(axis=1)[:, None] + largest**2 - 2.0 * products
     scale = largest**2 + np.abs(asked).max() * largest * dimension
     np.testing.assert_allclose(squares, expected, atol=1e-6 * scale, rtol=1e-6)
@@ -60,9 +63,15 @@ def test_columns_are_the_same_as_rows(spark: SparkSession) -> None:
     largest = largest_norm(frame, "v")
     assert largest == 5.0
     found = (
-        frame.select("i", item_column(F.col("v"), largest).alias("item"), query_column(F.col("v")).alias("query")).orderBy("i").collect()
+        frame.select(
+            "i", item_column(F.col("v"), largest).alias("item"), query_column(F.col("v")).alias("query")
+        )
+        .orderBy("i")
+        .collect()
     )
-    np.testing.assert_array_equal(np.array([row["item"] for row in found], np.float32), item_rows(offered, 5.0))
+    np.testing.assert_array_equal(
+        np.array([row["item"] for row in found], np.float32), item_rows(offered, 5.0)
+    )
     np.testing.assert_array_equal(np.array([row["query"] for row in found], np.float32), query_rows(offered))
     assert dict(frame.select(query_column(F.col("v")).alias("v")).dtypes) == {"v": "array<float>"}
 

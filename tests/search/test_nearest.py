@@ -1,4 +1,5 @@
-"""The search in Spark against brute force: from Parquet files to results, however items and queries are shared among tasks."""
+"""The search in Spark against brute force: from Parquet files to results, however items and queries are
+shared among tasks."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +14,16 @@ from pyspark.sql import functions as F
 from newslake.errors import UserError
 from newslake.search.knn_settings import KnnSettings
 from newslake.search.nearest import nearest, plan_tasks
-from newslake.search.vector_files import NO_LENGTH, NO_WEIGHT, NOT_FINITE, NULL_VECTOR, Rejects, Unit, VectorFiles, chunks
+from newslake.search.vector_files import (
+    NO_LENGTH,
+    NO_WEIGHT,
+    NOT_FINITE,
+    NULL_VECTOR,
+    Rejects,
+    Unit,
+    VectorFiles,
+    chunks,
+)
 from tests.search.brute import brute_force, unit
 
 DIMENSION = 12
@@ -32,11 +42,17 @@ def write(
     """Parquet files as Spark would write them: several, with several row groups each."""
     folder.mkdir(parents=True)
     listed = vectors.tolist() if isinstance(vectors, np.ndarray) else list(vectors)
-    columns = {"id": pa.array(ids, pa.string()), "vector": pa.array(listed, pa.list_(pa.float32())), "kind": ["a"] * len(ids)}
+    columns = {
+        "id": pa.array(ids, pa.string()),
+        "vector": pa.array(listed, pa.list_(pa.float32())),
+        "kind": ["a"] * len(ids),
+    }
     table = pa.table({**columns, "weight": pa.array(weights or [1.0] * len(ids), pa.float64())})
     size = -(-len(ids) // files) if ids else 1
     for number in range(files):
-        pq.write_table(table.slice(number * size, size), folder / f"part {number}.parquet", row_group_size=rows_per_group)
+        pq.write_table(
+            table.slice(number * size, size), folder / f"part {number}.parquet", row_group_size=rows_per_group
+        )
     return tuple(path.as_uri() for path in sorted(folder.glob("*.parquet")))
 
 
@@ -58,7 +74,9 @@ def drawn(seed: int, prefix: str, rows: int) -> tuple[list[str], np.ndarray]:
     [(9, 60, 3, 1024), (60, 9, 3, 1024), (60, 9, 2, 0), (1, 50, 2, 1024), (30, 3, 4, 0)],
     ids=["items shared", "items held", "items streamed past all", "one query", "fewer items than k"],
 )
-def test_is_brute_force(spark: SparkSession, tmp_path: Path, queries: int, items: int, tasks: int, held_mb: int) -> None:
+def test_is_brute_force(
+    spark: SparkSession, tmp_path: Path, queries: int, items: int, tasks: int, held_mb: int
+) -> None:
     asked_ids, asked = drawn(1, "Q", queries)
     offered_ids, offered = drawn(2, "N", items)
     settings = KnnSettings(chunk_rows=16, query_rows=20, block_rows=8, tile_rows=5)
@@ -80,14 +98,26 @@ def test_is_brute_force(spark: SparkSession, tmp_path: Path, queries: int, items
         rank = rank + 1 if expected and expected[-1][0] == asked_ids[row] else 1
         expected.append((asked_ids[row], rank, item))
     assert got == sorted(expected)
-    by_pair = {(asked_ids[row], item): score for row, item, score in brute_force(unit(asked), offered_ids, unit(offered), items)}
+    by_pair = {
+        (asked_ids[row], item): score
+        for row, item, score in brute_force(unit(asked), offered_ids, unit(offered), items)
+    }
     assert all(abs(row["score"] - by_pair[row["query_id"], row["item_id"]]) < 1e-6 for row in rows)
 
 
 @pytest.mark.parametrize("held_mb", [0, 1024])
 def test_what_cannot_be_searched_is_told_once(spark: SparkSession, tmp_path: Path, held_mb: int) -> None:
     good = [1.0, 0.0, 0.0]
-    items: Vectors = [good, [0.0, 1.0, 0.0], None, [1.0, None, 0.0], [1.0, float("nan"), 0.0], [0.0, 0.0, 0.0], [1.0, 2.0], good]
+    items: Vectors = [
+        good,
+        [0.0, 1.0, 0.0],
+        None,
+        [1.0, None, 0.0],
+        [1.0, float("nan"), 0.0],
+        [0.0, 0.0, 0.0],
+        [1.0, 2.0],
+        good,
+    ]
     queries: Vectors = [good, [float("inf"), 0.0, 0.0], good, [1.0] * 4, good, good, good, good, good]
     found = nearest(
         spark,
@@ -98,7 +128,9 @@ def test_what_cannot_be_searched_is_told_once(spark: SparkSession, tmp_path: Pat
         held_mb=held_mb,
         settings=KnnSettings(query_rows=3),
     ).collect()
-    wrong = {(row["query_id"] or row["item_id"], row["problem"]) for row in found if row["problem"] is not None}
+    wrong = {
+        (row["query_id"] or row["item_id"], row["problem"]) for row in found if row["problem"] is not None
+    }
     assert wrong == {
         ("N2", NULL_VECTOR),
         ("N3", NULL_VECTOR),
@@ -110,7 +142,9 @@ def test_what_cannot_be_searched_is_told_once(spark: SparkSession, tmp_path: Pat
     }
     assert len([row for row in found if row["problem"] is not None]) == 7
     results = [(row["query_id"], row["rank"], row["item_id"]) for row in found if row["problem"] is None]
-    assert sorted(results) == [(f"Q{i}", rank, item) for i in (0, 2, 4, 5, 6, 7, 8) for rank, item in ((1, "N0"), (2, "N7"))]
+    assert sorted(results) == [
+        (f"Q{i}", rank, item) for i in (0, 2, 4, 5, 6, 7, 8) for rank, item in ((1, "N0"), (2, "N7"))
+    ]
 
 
 def test_filters_before_the_product(spark: SparkSession, tmp_path: Path) -> None:
@@ -138,7 +172,12 @@ def test_several_queries_of_one_id(spark: SparkSession, tmp_path: Path) -> None:
     owners = [f"U{i % 4}" for i in range(12)]
     weights = [0.0, 4.0, 0.25, 1.0, 2.0, 3.0] * 2
     wrong = [None, -1.0, float("nan"), float("inf")]
-    files = write(tmp_path / "q", [*owners, "U9", "U9", "U9", "U9"], np.concatenate([asked, asked[:4]]), weights=[*weights, *wrong])
+    files = write(
+        tmp_path / "q",
+        [*owners, "U9", "U9", "U9", "U9"],
+        np.concatenate([asked, asked[:4]]),
+        weights=[*weights, *wrong],
+    )
     found = nearest(
         spark,
         side(files, weight_column="weight"),
@@ -147,12 +186,16 @@ def test_several_queries_of_one_id(spark: SparkSession, tmp_path: Path) -> None:
         tasks=2,
         by_query_id=True,
     )
-    assert [(row["query_id"], row["problem"]) for row in found.where("problem IS NOT NULL").collect()] == [("U9", NO_WEIGHT)] * 4
+    assert [(row["query_id"], row["problem"]) for row in found.where("problem IS NOT NULL").collect()] == [
+        ("U9", NO_WEIGHT)
+    ] * 4
     found = found.where("problem IS NULL")
     best = found.groupBy("query_id", "item_id").agg(F.max("score").alias("score")).collect()
     expected: dict[tuple[str, str], float] = {}
     for row, item, score in brute_force(unit(asked), offered_ids, unit(offered), 4):
-        expected[owners[row], item] = max(score * weights[row] ** 0.5, expected.get((owners[row], item), -2.0))
+        expected[owners[row], item] = max(
+            score * weights[row] ** 0.5, expected.get((owners[row], item), -2.0)
+        )
     got = {(row["query_id"], row["item_id"]): row["score"] for row in best}
     assert got.keys() == expected.keys()
     assert all(abs(got[pair] - expected[pair]) < 1e-6 for pair in got)
@@ -161,7 +204,9 @@ def test_several_queries_of_one_id(spark: SparkSession, tmp_path: Path) -> None:
 def test_refuses_to_compare_what_is_not_comparable(spark: SparkSession, tmp_path: Path) -> None:
     files = write(tmp_path / "some", *drawn(4, "N", 5))
     ours, theirs = (side(files, identity={"encoder_id": name}) for name in ("a", "b"))
-    with pytest.raises(UserError, match="vectors of encoder_id a cannot be compared with vectors of encoder_id b"):
+    with pytest.raises(
+        UserError, match="vectors of encoder_id a cannot be compared with vectors of encoder_id b"
+    ):
         nearest(spark, ours, theirs, k=3)
     with pytest.raises(UserError, match="k must be at least 1"):
         nearest(spark, ours, ours, k=0)
@@ -201,7 +246,8 @@ def test_chunks_are_bounded_and_whole(tmp_path: Path) -> None:
 
 
 def test_the_size_is_that_of_the_rows_that_take_part(spark: SparkSession, tmp_path: Path) -> None:
-    """Another encoder's vectors before, between and after them, some of them of the same size, say nothing."""
+    """Another encoder's vectors before, between and after them, some of them of the same size, say
+    nothing."""
     ids, wanted = drawn(3, "v", 30)
     other = np.ones(DIMENSION + 5, np.float32)
     rows = [(f"o{i}", "other", other) for i in range(40)]
@@ -209,7 +255,9 @@ def test_the_size_is_that_of_the_rows_that_take_part(spark: SparkSession, tmp_pa
         rows.insert(41 + 2 * place, (name, "wanted", vector))
         rows.append((f"p{place}", "third" if place % 2 else "other", vector if place % 2 else other))
     lists = pa.array([vector.tolist() for _, _, vector in rows], pa.list_(pa.float32()))
-    table = pa.table({"id": [name for name, _, _ in rows], "vector": lists, "encoder_id": [kind for _, kind, _ in rows]})
+    table = pa.table(
+        {"id": [name for name, _, _ in rows], "vector": lists, "encoder_id": [kind for _, kind, _ in rows]}
+    )
     pq.write_table(table, tmp_path / "mixed.parquet", row_group_size=16)
     mixed = side(((tmp_path / "mixed.parquet").as_uri(),), where={"encoder_id": "wanted"})
     assert mixed.dimension(mixed.units()) == DIMENSION
@@ -217,6 +265,8 @@ def test_the_size_is_that_of_the_rows_that_take_part(spark: SparkSession, tmp_pa
     assert side(mixed.files, where={"encoder_id": "nobody"}).dimension(mixed.units()) is None
     found = nearest(spark, mixed, mixed, k=3).collect()
     alone = side(write(tmp_path / "alone", ids, wanted))
-    assert {tuple(row) for row in found} == {tuple(row) for row in nearest(spark, alone, alone, k=3).collect()}
+    assert {tuple(row) for row in found} == {
+        tuple(row) for row in nearest(spark, alone, alone, k=3).collect()
+    }
     assert len(found) == 90
     assert all(row["problem"] is None for row in found)

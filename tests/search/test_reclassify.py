@@ -16,7 +16,16 @@ from newslake.search.reclassify import reclassify_short_text
 from newslake.spark.frames import frame_of
 from tests.filling import put
 from tests.killing import arguments_of, commits, content
-from tests.search.frames import CLASSES, ENCODER, around, fill, long_articles, write_news, write_scores, write_vectors
+from tests.search.frames import (
+    CLASSES,
+    ENCODER,
+    around,
+    fill,
+    long_articles,
+    write_news,
+    write_scores,
+    write_vectors,
+)
 from tests.undisturbed import kill_at
 
 OPTIONS: dict[str, Any] = {"neighbours": 5, "votes": 4, "short_chars": 60, "as_of": "2019-11-15"}
@@ -51,7 +60,10 @@ def test_votes_decisions_corpus_and_rerun(lake: Lakehouse, tmp_path: Path) -> No
     kill_at(lambda root: commits(root / "short_text_votes") >= 2, lake, command, tmp_path / "log")
     run = reclassify(lake)
     votes = {row["news_id"]: row for row in lake.read("short_text_votes").collect()}
-    decisions = {news_id: (row["old_class"], row["voted_class"], row["votes"], row["decision"]) for news_id, row in votes.items()}
+    decisions = {
+        news_id: (row["old_class"], row["voted_class"], row["votes"], row["decision"])
+        for news_id, row in votes.items()
+    }
     assert decisions == {
         "S1": ("sports", "sports", 5, "confirmed"),
         "S2": ("music", "autos", 5, "changed"),
@@ -64,7 +76,10 @@ def test_votes_decisions_corpus_and_rerun(lake: Lakehouse, tmp_path: Path) -> No
     assert len(neighbours) == 5
     assert {n["class"] for n in neighbours} == {"autos"}
     assert [n["cosine"] for n in neighbours] == sorted((n["cosine"] for n in neighbours), reverse=True)
-    assert not {n["news_id"] for n in neighbours} & {"Lautos00", "Lautos01"}, "a score of 0.9 is not above 0.9"
+    assert not {n["news_id"] for n in neighbours} & {
+        "Lautos00",
+        "Lautos01",
+    }, "a score of 0.9 is not above 0.9"
     corpus = {row["news_id"]: (row["class"], row["text"]) for row in lake.read("short_text_corpus").collect()}
     assert {news_id: name for news_id, (name, _) in corpus.items()} == {
         "S1": "sports",
@@ -83,14 +98,22 @@ def test_votes_decisions_corpus_and_rerun(lake: Lakehouse, tmp_path: Path) -> No
     before = [content(lake.read(table)) for table in ("short_text_votes", "short_text_corpus", "quarantine")]
     wrote = commits_of(lake, "short_text_corpus")
     again = reclassify(lake, search=SearchOptions(chunk_rows=3, query_rows=2, precision="fp32"))
-    assert [content(lake.read(table)) for table in ("short_text_votes", "short_text_corpus", "quarantine")] == before
+    assert [
+        content(lake.read(table)) for table in ("short_text_votes", "short_text_corpus", "quarantine")
+    ] == before
     assert again.rows_written["short_text_corpus"] == 0
     assert commits_of(lake, "short_text_corpus") == wrote
     # Another day's votes stand beside it; what is no short text any more leaves the corpus.
     write_news(lake, [("S1", "sports", "short no longer " * 10)])
     reclassify(lake, as_of="2019-11-16", votes=5)
     assert lake.read("short_text_votes").groupBy("as_of").count().count() == 2
-    assert {row["news_id"] for row in lake.read("short_text_corpus").collect()} == {"S2", "S3", "S4", "S5", "S6"}
+    assert {row["news_id"] for row in lake.read("short_text_corpus").collect()} == {
+        "S2",
+        "S3",
+        "S4",
+        "S5",
+        "S6",
+    }
 
 
 def commits_of(lake: Lakehouse, table: str) -> int:
@@ -109,7 +132,21 @@ def test_too_few_votes_and_stale_vectors_change_nothing(lake: Lakehouse) -> None
 def note_classifier(lake: Lakehouse, model_run: str, trained_on: str, day: int | None) -> None:
     """A row of text_classifiers."""
     trained_at = None if day is None else datetime(2019, 11, day, tzinfo=UTC)
-    row: tuple[object, ...] = (model_run, trained_on, "linear", ENCODER, list(CLASSES), 1, 5, 1.0, 0.0, 0.0, [], [], trained_at)
+    row: tuple[object, ...] = (
+        model_run,
+        trained_on,
+        "linear",
+        ENCODER,
+        list(CLASSES),
+        1,
+        5,
+        1.0,
+        0.0,
+        0.0,
+        [],
+        [],
+        trained_at,
+    )
     put(lake, "text_classifiers", frame_of(lake.spark, [row], lake.schema("text_classifiers")))
 
 
@@ -117,11 +154,23 @@ def test_the_classifier_trained_last_on_long_articles_says_who_votes(lake: Lakeh
     """Week after week the classifier is trained anew, and one on short texts beside it."""
     fill(lake, {"S2": SHORT["S2"]}, each=3, unsure=list(long_articles(3)))  # the brought scores are of no use
     lake.delete("article_class_scores", "model_run = 'brought'")
-    # By the last classifier all articles of one class are of another: its scores, and no one else's, change the text to that.
-    swapped = {news_id: ("music" if name == "autos" else name, 0.95) for news_id, name in long_articles(3).items()}
-    for model_run, trained_on, day in (("long-b", "long", 8), ("long-a", "long", 15), ("long-c", "long", None), ("short-z", "short", 16)):
+    # By the last classifier all articles of one class are of another: its scores, and no one else's, change
+    # the text to that.
+    swapped = {
+        news_id: ("music" if name == "autos" else name, 0.95) for news_id, name in long_articles(3).items()
+    }
+    for model_run, trained_on, day in (
+        ("long-b", "long", 8),
+        ("long-a", "long", 15),
+        ("long-c", "long", None),
+        ("short-z", "short", 16),
+    ):
         note_classifier(lake, model_run, trained_on, day)
-        scores = swapped if model_run == "long-a" else {key: (name, 0.95) for key, name in long_articles(3).items()}
+        scores = (
+            swapped
+            if model_run == "long-a"
+            else {key: (name, 0.95) for key, name in long_articles(3).items()}
+        )
         write_scores(lake, scores if trained_on == "long" else {"S2": ("autos", 0.99)}, model_run=model_run)
     run = reclassify(lake, neighbours=3, votes=2)
     assert run.facts["scores of"] == "long-a"
@@ -133,16 +182,31 @@ def test_the_classifier_trained_last_on_long_articles_says_who_votes(lake: Lakeh
 
 
 def test_neighbours_of_the_own_class_keep_it(spark: SparkSession) -> None:
-    texts = [("S1", "h", "t", "sports"), ("S2", "h", "t", "sports"), ("S3", "h", "t", "autos"), ("S4", "h", "t", None)]
+    texts = [
+        ("S1", "h", "t", "sports"),
+        ("S2", "h", "t", "sports"),
+        ("S3", "h", "t", "autos"),
+        ("S4", "h", "t", None),
+    ]
     near = {"S1": "aaaas", "S2": "aaaam", "S3": "aaaas", "S4": "aaaas"}
     names = {"a": "autos", "s": "sports", "m": "music"}
-    cast = [(n, [(f"L{i}", names[c], 0.9) for i, c in enumerate(found)], "autos", 4) for n, found in near.items()]
-    shape = "news_id string, neighbours array<struct<news_id: string, class: string, cosine: float>>, voted_class string, votes int"
-    rows = frame_of(spark, texts, "news_id string, content_hash string, text string, old_class string").coalesce(1)
+    cast = [
+        (n, [(f"L{i}", names[c], 0.9) for i, c in enumerate(found)], "autos", 4) for n, found in near.items()
+    ]
+    shape = (
+        "news_id string, neighbours array<struct<news_id: string, class: string, cosine: float>>, voted_class"
+        " string, votes int"
+    )
+    rows = frame_of(
+        spark, texts, "news_id string, content_hash string, text string, old_class string"
+    ).coalesce(1)
     given = rows, rows.select("news_id"), frame_of(spark, cast, shape).coalesce(1)
     found = {row["news_id"]: row["decision"] for row in vote.decided(*given, needed=4, own_votes=0).collect()}
     assert found == {"S1": "kept", "S2": "changed", "S3": "confirmed", "S4": "changed"}
-    assert {row["decision"] for row in vote.decided(*given, needed=4, own_votes=1).where("news_id = 'S1'").collect()} == {"changed"}
+    assert {
+        row["decision"]
+        for row in vote.decided(*given, needed=4, own_votes=1).where("news_id = 'S1'").collect()
+    } == {"changed"}
 
 
 MISTAKES: list[tuple[dict[str, Any], str]] = [

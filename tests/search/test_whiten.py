@@ -1,4 +1,5 @@
-"""Whitened vectors: what the projection does to variances, and that the search on it is brute force on projected vectors."""
+"""Whitened vectors: what the projection does to variances, and that the search on it is brute force on
+projected vectors."""
 
 from pathlib import Path
 
@@ -21,7 +22,9 @@ def unit(rows: np.ndarray) -> np.ndarray:
 def cone(seed: int, rows: int) -> np.ndarray:
     """Vectors of which some directions vary ten times as much as others, about a large mean."""
     random = np.random.default_rng(seed)
-    return (random.standard_normal((rows, DIMENSION)) * np.geomspace(0.1, 1.0, DIMENSION) + 2.0).astype(np.float32)
+    return (random.standard_normal((rows, DIMENSION)) * np.geomspace(0.1, 1.0, DIMENSION) + 2.0).astype(
+        np.float32
+    )
 
 
 @given(st.integers(0, 2**31), st.integers(2, 8), st.floats(0.0, 1.0))
@@ -31,10 +34,16 @@ def test_every_direction_is_scaled_by_the_power_of_its_variance(seed: int, size:
     directions = np.linalg.qr(random.standard_normal((size, size)))[0]
     found = whitening((directions * variances) @ directions.T, 10**9, power)
     for variance, direction in zip(variances, directions.T, strict=True):
-        np.testing.assert_allclose(direction @ found, direction * (variance / variances.mean()) ** (-power / 2), rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(
+            direction @ found, direction * (variance / variances.mean()) ** (-power / 2), rtol=1e-5, atol=1e-6
+        )
 
 
-@pytest.mark.parametrize("vectors", [np.ones((5, 4)), np.eye(4)[:1], np.repeat(np.eye(4)[:2], 3, axis=0)], ids=["equal", "one", "two"])
+@pytest.mark.parametrize(
+    "vectors",
+    [np.ones((5, 4)), np.eye(4)[:1], np.repeat(np.eye(4)[:2], 3, axis=0)],
+    ids=["equal", "one", "two"],
+)
 def test_no_vector_loses_its_direction(vectors: np.ndarray) -> None:
     vectors = unit(vectors)
     found = whitening(np.cov(vectors.T, bias=True), len(vectors), 1.0)
@@ -61,11 +70,17 @@ def test_search_is_brute_force_on_projected_vectors(spark: SparkSession, tmp_pat
     matrix = whitening(np.cov(unit(offered).T, bias=True), 150, 0.5)
     cosines = unit(asked @ matrix) @ unit(offered @ matrix).T
     plain = unit(asked) @ unit(offered).T
-    expected = {(q, offered_ids[n]): cosines[i, n] for i, q in enumerate(asked_ids) for n in np.argsort(-cosines[i])[:5]}
+    expected = {
+        (q, offered_ids[n]): cosines[i, n]
+        for i, q in enumerate(asked_ids)
+        for n in np.argsort(-cosines[i])[:5]
+    }
     assert {(row["query_id"], row["item_id"]) for row in found} == set(expected)
     for row in found:
         assert row["score"] == pytest.approx(expected[row["query_id"], row["item_id"]], abs=1e-5)
-    assert set(expected) != {(q, offered_ids[n]) for i, q in enumerate(asked_ids) for n in np.argsort(-plain[i])[:5]}
+    assert set(expected) != {
+        (q, offered_ids[n]) for i, q in enumerate(asked_ids) for n in np.argsort(-plain[i])[:5]
+    }
 
 
 def test_files_decide_nothing(spark: SparkSession, tmp_path: Path) -> None:

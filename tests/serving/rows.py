@@ -33,34 +33,55 @@ def hash_of(text: str) -> int:
     return value * 2654435761
 
 
-def article_vectors(lake: Lakehouse, articles: Iterable[Article], *, encoder_id: str = "e1", topic_model: str = "t1") -> DataFrame:
+def article_vectors(
+    lake: Lakehouse, articles: Iterable[Article], *, encoder_id: str = "e1", topic_model: str = "t1"
+) -> DataFrame:
     """Rows of article_vectors."""
     rows = [(day, news_id, encoder_id, topic_model, vector_of(text), text) for news_id, day, text in articles]
     frame = frame_of(
-        lake.spark, rows, "news_date string, news_id string, encoder_id string, topic_model string, vector array<float>, inputs_hash string"
+        lake.spark,
+        rows,
+        "news_date string, news_id string, encoder_id string, topic_model string, vector array<float>,"
+        " inputs_hash string",
     )
     return frame.withColumn("news_date", frame.news_date.cast("date"))
 
 
-def user_vectors(lake: Lakehouse, day: str, users: Iterable[tuple[str, int, str, float]], *, topic_model: str = "t1") -> DataFrame:
+def user_vectors(
+    lake: Lakehouse, day: str, users: Iterable[tuple[str, int, str, float]], *, topic_model: str = "t1"
+) -> DataFrame:
     """Rows of user_vectors: user_id, tag_group, phrase_id, weight."""
-    rows = [(day, user, group, phrase, "e1", topic_model, weight, vector_of(user + phrase)) for user, group, phrase, weight in users]
+    rows = [
+        (day, user, group, phrase, "e1", topic_model, weight, vector_of(user + phrase))
+        for user, group, phrase, weight in users
+    ]
     frame = frame_of(
         lake.spark,
         rows,
-        "as_of string, user_id string, tag_group int, phrase_id string, encoder_id string, topic_model string, weight double,"
-        " vector array<float>",
+        "as_of string, user_id string, tag_group int, phrase_id string, encoder_id string, topic_model"
+        " string, weight double, vector array<float>",
     )
     return frame.withColumn("as_of", frame.as_of.cast("date"))
 
 
 def trained(
-    lake: Lakehouse, table: str, key: str, vectors: Sequence[tuple[str, list[float]]], *, model: str = "mf", run_id: str = "r1"
+    lake: Lakehouse,
+    table: str,
+    key: str,
+    vectors: Sequence[tuple[str, list[float]]],
+    *,
+    model: str = "mf",
+    run_id: str = "r1",
 ) -> None:
     """Write rows of user_embeddings or news_embeddings."""
     ids, values = [item for item, _ in vectors], [vector for _, vector in vectors]
     data = pa.table(
-        {key: ids, "model": [model] * len(ids), "run_id": [run_id] * len(ids), "embedding": pa.array(values, pa.list_(pa.float32()))}
+        {
+            key: ids,
+            "model": [model] * len(ids),
+            "run_id": [run_id] * len(ids),
+            "embedding": pa.array(values, pa.list_(pa.float32())),
+        }
     )
     put(lake, table, lake.spark.createDataFrame(data))
 
@@ -75,7 +96,9 @@ def held(uri: str, kind: Kind = ARTICLES, prefix: str = "newslake") -> dict[str,
         return {row[kind.key]: {field: row[field] for field in fields[1:]} for row in found}
 
 
-def nearest(uri: str, vector: list[float], *, kind: Kind = ARTICLES, where: str = "", limit: int = 3) -> list[str]:
+def nearest(
+    uri: str, vector: list[float], *, kind: Kind = ARTICLES, where: str = "", limit: int = 3
+) -> list[str]:
     """Keys of the nearest items by cosine."""
     with opened(uri) as client:
         name = read_name(client, kind, "newslake")
@@ -84,4 +107,15 @@ def nearest(uri: str, vector: list[float], *, kind: Kind = ARTICLES, where: str 
         return [hit[kind.key] for hit in found[0]]
 
 
-__all__ = ["ARTICLES", "SIZE", "USERS", "Article", "article_vectors", "held", "nearest", "trained", "user_vectors", "vector_of"]
+__all__ = [
+    "ARTICLES",
+    "SIZE",
+    "USERS",
+    "Article",
+    "article_vectors",
+    "held",
+    "nearest",
+    "trained",
+    "user_vectors",
+    "vector_of",
+]

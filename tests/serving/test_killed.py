@@ -1,4 +1,5 @@
-"""export_vectors killed with SIGKILL: its rerun leaves Milvus and vector_exports as a run that nobody disturbed."""
+"""export_vectors killed with SIGKILL: its rerun leaves Milvus and vector_exports as a run that nobody
+disturbed."""
 
 from pathlib import Path
 
@@ -19,7 +20,8 @@ ARTICLES = [(f"N{n:03}", f"2019-11-{10 + n % 10}", f"text {n}") for n in range(6
 CHANGED = [(f"N{n:03}", f"2019-11-{10 + n % 10}", f"another text {n}") for n in range(50, 60)]
 OPTIONS = {"batch_rows": 5, "slice_rows": 20}
 
-# An export writes vector_exports three times (60 articles, 20 a slice) after it is created, and once for the users.
+# An export writes vector_exports three times (60 articles, 20 a slice) after it is created, and once for the
+# users.
 MOMENTS: dict[str, Moment] = {
     "collection made": lambda root: (root / "_milvus" / "newslake.db").exists(),
     "vector_exports created, first slice on its way": lambda root: commits(root / TABLE) >= 1,
@@ -49,7 +51,8 @@ def fill(lake: Lakehouse, articles: list[tuple[str, str, str]]) -> None:
 
 @pytest.fixture(scope="module")
 def undisturbed(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
-    """The vectors before, and what is there after an export that nobody kills, of what the articles become."""
+    """The vectors before, and what is there after an export that nobody kills, of what the articles
+    become."""
     folder = tmp_path_factory.mktemp("undisturbed")
     before, after = (Lakehouse(spark, str(folder / name)) for name in ("before", "after"))
     fill(before, ARTICLES)

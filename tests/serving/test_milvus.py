@@ -58,11 +58,17 @@ def test_articles_are_sent_once_changed_ones_again_and_gone_ones_leave(lake: Lak
     assert sorted(recent) == sorted(news_id for news_id, day, _ in articles if day == "2019-11-12")
 
     assert export(lake)[0] == Synced()
-    put(lake, "article_vectors", article_vectors(lake, [("N1", "2019-11-11", "another text"), ("N30", "2019-11-13", "new")]))
+    put(
+        lake,
+        "article_vectors",
+        article_vectors(lake, [("N1", "2019-11-11", "another text"), ("N30", "2019-11-13", "new")]),
+    )
     lake.delete("article_vectors", """news_id IN ('N2', 'N"20 ü')""")
     # N3 is on another day now, as build_article_vectors moves an article.
     moved = article_vectors(lake, [("N3", "2019-11-13", "text 3")])
-    gone = article_vectors(lake, [("N3", "2019-11-10", "text 3")]).select("news_date", "news_id", "encoder_id", "topic_model")
+    gone = article_vectors(lake, [("N3", "2019-11-10", "text 3")]).select(
+        "news_date", "news_id", "encoder_id", "topic_model"
+    )
     lake.merge("article_vectors", moved, gone=gone)
     assert export(lake)[0] == Synced(sent=3, removed=2)
     after = held(default_uri(lake))
@@ -72,7 +78,11 @@ def test_articles_are_sent_once_changed_ones_again_and_gone_ones_leave(lake: Lak
 
 
 def test_a_micro_batch_looks_at_its_own_articles_only(lake: Lakehouse) -> None:
-    put(lake, "article_vectors", article_vectors(lake, [(f"N{n}", "2019-11-10", f"text {n}") for n in range(4)]))
+    put(
+        lake,
+        "article_vectors",
+        article_vectors(lake, [(f"N{n}", "2019-11-10", f"text {n}") for n in range(4)]),
+    )
     only = frame_of(lake.spark, [("N1",), ("N2",), ("N2",), ("N99",)], "news_id string")
     assert export(lake, only=only)[0] == Synced(sent=2)
     assert held(default_uri(lake)).keys() == {"N1", "N2"}
@@ -85,15 +95,21 @@ def test_a_micro_batch_looks_at_its_own_articles_only(lake: Lakehouse) -> None:
 def test_vectors_that_cannot_be_searched_go_to_quarantine(lake: Lakehouse) -> None:
     put(lake, "article_vectors", article_vectors(lake, [("N0", "2019-11-10", "text")]))
     export(lake)
-    rows = article_vectors(lake, [(news_id, "2019-11-10", "x") for news_id in ("N1", "N2", "N3", "N" * 1025, *UNSAFE)])
+    rows = article_vectors(
+        lake, [(news_id, "2019-11-10", "x") for news_id in ("N1", "N2", "N3", "N" * 1025, *UNSAFE)]
+    )
     broken = F.when(F.col("news_id") == "N1", F.expr("array(float(1))"))
-    broken = broken.when(F.col("news_id") == "N2", F.expr("array(float('NaN'), float(0), float(0), float(1))"))
+    broken = broken.when(
+        F.col("news_id") == "N2", F.expr("array(float('NaN'), float(0), float(0), float(1))")
+    )
     put(lake, "article_vectors", rows.withColumn("vector", broken.otherwise(F.col("vector"))))
     done, run = export(lake)
     assert done == Synced(sent=1, refused=3 + len(UNSAFE))
     assert run.rows_rejected == 3 + len(UNSAFE)
     reasons = {row.record_id[:2]: row.reason for row in lake.read("quarantine").collect()}
-    assert all("a quote ('), a backslash or a control character" in reasons.pop(news_id[:2]) for news_id in UNSAFE)
+    assert all(
+        "a quote ('), a backslash or a control character" in reasons.pop(news_id[:2]) for news_id in UNSAFE
+    )
     assert reasons == {
         "N1": "not a vector of 4 entries, but of 1",
         "N2": "the vector holds an entry that is no finite number",
@@ -107,7 +123,11 @@ def test_vectors_that_cannot_be_searched_go_to_quarantine(lake: Lakehouse) -> No
 def test_users_of_a_day_replace_those_of_the_day_before(lake: Lakehouse) -> None:
     first = [("U1", 0, "p1", 1.0), ("U1", 1, "p2", 0.5), ("U2", 0, "p1", 1.0)]
     put(lake, "user_vectors", user_vectors(lake, "2019-11-14", first))
-    put(lake, "user_vectors", user_vectors(lake, "2019-11-15", [("U1", 0, "p1", 1.0), ("U1", 1, "p2", 0.75), ("U3", 0, "p9", 1.0)]))
+    put(
+        lake,
+        "user_vectors",
+        user_vectors(lake, "2019-11-15", [("U1", 0, "p1", 1.0), ("U1", 1, "p2", 0.75), ("U3", 0, "p9", 1.0)]),
+    )
     uri = default_uri(lake)
     day = datetime(2019, 11, 14, tzinfo=UTC).date()
     assert export_users(lake, JobRun("test"), uri=uri, as_of=day) == Synced(sent=3)
@@ -122,7 +142,11 @@ def test_users_of_a_day_replace_those_of_the_day_before(lake: Lakehouse) -> None
     with pytest.raises(UserError, match="nothing for --as-of 2019-11-16: run build_user_vectors"):
         export_users(lake, JobRun("test"), uri=uri, as_of=datetime(2019, 11, 16, tzinfo=UTC).date())
     # Another encoder's later day is not the latest of the one asked for.
-    put(lake, "user_vectors", user_vectors(lake, "2019-11-16", [("U1", 0, "p1", 1.0)]).withColumn("encoder_id", F.lit("e2")))
+    put(
+        lake,
+        "user_vectors",
+        user_vectors(lake, "2019-11-16", [("U1", 0, "p1", 1.0)]).withColumn("encoder_id", F.lit("e2")),
+    )
     run = JobRun("test")
     assert export_users(lake, run, uri=uri, encoder_id="e1") == Synced()
     assert run.facts["user vectors of"] == "2019-11-15"
@@ -135,7 +159,9 @@ def test_vectors_of_two_encoders_never_share_a_collection(lake: Lakehouse) -> No
     put(lake, "article_vectors", article_vectors(lake, [("N1", "2019-11-10", "text")], encoder_id="e2"))
     with pytest.raises(UserError, match="choose with --encoder-id e1 or e2"):
         export(lake)
-    with pytest.raises(UserError, match=r"holds vectors of encoder_id e1, not e2: choose another --prefix, or .* --rebuild"):
+    with pytest.raises(
+        UserError, match=r"holds vectors of encoder_id e1, not e2: choose another --prefix, or .* --rebuild"
+    ):
         export(lake, encoder_id="e2")
     assert export(lake, encoder_id="e2", prefix="other")[0] == Synced(sent=1)
     assert export(lake, encoder_id="e2", rebuild=True)[0] == Synced(sent=1)
@@ -144,8 +170,14 @@ def test_vectors_of_two_encoders_never_share_a_collection(lake: Lakehouse) -> No
 
 
 @pytest.mark.slow
-def test_a_collection_that_was_lost_is_filled_anew_and_one_that_was_changed_is_noticed(lake: Lakehouse) -> None:
-    put(lake, "article_vectors", article_vectors(lake, [(f"N{n}", "2019-11-10", f"text {n}") for n in range(5)]))
+def test_a_collection_that_was_lost_is_filled_anew_and_one_that_was_changed_is_noticed(
+    lake: Lakehouse,
+) -> None:
+    put(
+        lake,
+        "article_vectors",
+        article_vectors(lake, [(f"N{n}", "2019-11-10", f"text {n}") for n in range(5)]),
+    )
     export(lake)
     shutil.rmtree(default_uri(lake))
     assert export(lake)[0] == Synced(sent=5)
@@ -186,7 +218,9 @@ def test_mistakes(lake: Lakehouse, run: JobRun, tmp_path: Path) -> None:
 def held_by_another(lake: Lakehouse) -> Iterator[Lakehouse]:
     """A lakehouse whose Milvus file another process has open."""
     put(lake, "article_vectors", article_vectors(lake, [("N1", "2019-11-10", "text")]))
-    with subprocess.Popen([sys.executable, "-c", HOLDER, default_uri(lake)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as holder:
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLDER, default_uri(lake)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    ) as holder:
         assert holder.stdout is not None
         assert holder.stdout.readline() == b"open\n"
         yield lake
@@ -194,7 +228,10 @@ def held_by_another(lake: Lakehouse) -> Iterator[Lakehouse]:
 
 
 def test_a_file_that_another_process_has_open_is_a_mistake(held_by_another: Lakehouse) -> None:
-    with pytest.raises(UserError, match="another process has this Milvus file open: wait for it to end, or run a Milvus server"):
+    with pytest.raises(
+        UserError,
+        match="another process has this Milvus file open: wait for it to end, or run a Milvus server",
+    ):
         export(held_by_another)
     assert not held_by_another.exists("vector_exports")
 
@@ -203,7 +240,9 @@ def test_a_file_that_another_process_has_open_is_a_mistake(held_by_another: Lake
 def test_the_users_mistake_is_one_line_and_no_credential_is_in_it(held_by_another: Lakehouse) -> None:
     root = str(held_by_another.root)
     result = run_job("export_vectors", "--lakehouse", root, "--which", "articles", "--token", "root:hidden")
-    ours = [line for line in result.stderr.splitlines() if "another process has this Milvus file open" in line]
+    ours = [
+        line for line in result.stderr.splitlines() if "another process has this Milvus file open" in line
+    ]
     assert result.returncode == 2, result.stderr
     assert len(ours) == 1
     assert "Traceback" not in result.stderr

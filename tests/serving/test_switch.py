@@ -1,4 +1,5 @@
-"""Collections of two topic models in Milvus (Lite): which of them is read, when that changes, and when the other is dropped."""
+"""Collections of two topic models in Milvus (Lite): which of them is read, when that changes, and when the
+other is dropped."""
 
 from newslake.lake.lakehouse import Lakehouse
 from newslake.pipeline.purge import purge_news
@@ -64,14 +65,25 @@ def test_both_aliases_move_to_the_active_model_at_once_and_purge_drops_what_was_
     assert len(held(default_uri(lake))) == 3
 
     activate(lake, "lda.2")
-    assert export(lake, which=("articles",)).facts["aliases"].startswith("not switched yet: users are still those of lda.1")
+    assert (
+        export(lake, which=("articles",))
+        .facts["aliases"]
+        .startswith("not switched yet: users are still those of lda.1")
+    )
     assert reads(lake) == both("lda.1"), "articles and users of two models mean nothing to each other"
     export(lake)
     assert reads(lake) == both("lda.2")
     assert len(held(default_uri(lake))) == 6
     assert there(lake, ARTICLES) == there(lake, USERS) == {"lda.1", "lda.2"}
 
-    call(purge_news, lake_with_news(lake), JobRun("purge_news"), older_than="2019-11-01", as_of="2019-11-16", vacuum=False)
+    call(
+        purge_news,
+        lake_with_news(lake),
+        JobRun("purge_news"),
+        older_than="2019-11-01",
+        as_of="2019-11-16",
+        vacuum=False,
+    )
     assert there(lake, ARTICLES) == there(lake, USERS) == {"lda.2"}
     names = {row[0] for row in lake.read("vector_exports").select("collection").distinct().collect()}
     assert names == set(both("lda.2").values())
@@ -83,7 +95,11 @@ def items(lake: Lakehouse, name: str | None) -> int:
     assert name is not None
     with opened(default_uri(lake)) as client:
         client.load_collection(name)
-        return int(client.query(name, filter="", output_fields=["count(*)"], consistency_level="Strong")[0]["count(*)"])
+        return int(
+            client.query(name, filter="", output_fields=["count(*)"], consistency_level="Strong")[0][
+                "count(*)"
+            ]
+        )
 
 
 def test_purge_takes_old_articles_out_of_both_collections(lake: Lakehouse) -> None:
@@ -91,10 +107,21 @@ def test_purge_takes_old_articles_out_of_both_collections(lake: Lakehouse) -> No
     activate(lake, "a")
     for model in ("a", "b"):
         vectors_by(lake, model)
-        put(lake, "article_vectors", article_vectors(lake, [("new", "2019-11-15", "text new")], topic_model=model))
+        put(
+            lake,
+            "article_vectors",
+            article_vectors(lake, [("new", "2019-11-15", "text new")], topic_model=model),
+        )
         export(lake, topic_model=model)
         assert items(lake, both(model)["articles"]) == 7
-    call(purge_news, lake_with_news(lake), JobRun("purge_news"), older_than="2019-11-15", as_of="2019-11-16", vacuum=False)
+    call(
+        purge_news,
+        lake_with_news(lake),
+        JobRun("purge_news"),
+        older_than="2019-11-15",
+        as_of="2019-11-16",
+        vacuum=False,
+    )
     assert there(lake, ARTICLES) == {"a", "b"}, "the active one and the candidate stay"
     assert items(lake, both("a")["articles"]) == items(lake, both("b")["articles"]) == 1
     assert set(held(default_uri(lake))) == {"new"}
@@ -110,12 +137,21 @@ def test_vectors_of_articles_by_models_of_the_past_go_once_no_user_has_such(lake
     for model in ("a", "b", "c", "d"):
         vectors_by(lake, model, users=model != "b")
     activate(lake, "c")
-    call(purge_news, lake_with_news(lake), JobRun("purge_news"), older_than="2019-11-01", as_of="2019-11-16", vacuum=False)
+    call(
+        purge_news,
+        lake_with_news(lake),
+        JobRun("purge_news"),
+        older_than="2019-11-01",
+        as_of="2019-11-16",
+        vacuum=False,
+    )
     left = {row[0] for row in lake.read("article_vectors").select("topic_model").distinct().collect()}
     assert left == {"a", "c", "d"}
 
 
-def test_a_collection_that_an_older_version_made_is_read_until_the_new_ones_are_filled(lake: Lakehouse) -> None:
+def test_a_collection_that_an_older_version_made_is_read_until_the_new_ones_are_filled(
+    lake: Lakehouse,
+) -> None:
     fitted(lake, "a")
     vectors_by(lake, "a")
     old = {}
@@ -157,12 +193,23 @@ def lake_with_news(lake: Lakehouse) -> Lakehouse:
     """The articles' rows of news, which the purge looks at."""
     from tests.pipeline.aged import rows
 
-    put(lake, "news", rows(lake, "news", *({"news_id": i, "published_at": f"{day} 08:00:00", "content_hash": i} for i, day, _ in TEXTS)))
+    put(
+        lake,
+        "news",
+        rows(
+            lake,
+            "news",
+            *({"news_id": i, "published_at": f"{day} 08:00:00", "content_hash": i} for i, day, _ in TEXTS),
+        ),
+    )
     return lake
 
 
 def test_names_of_models_become_names_that_milvus_takes() -> None:
-    names = {collection_name(ARTICLES, "newslake", model) for model in ("lda100.ab", "lda100_ab", "lda100-ab", "x" * 300)}
+    names = {
+        collection_name(ARTICLES, "newslake", model)
+        for model in ("lda100.ab", "lda100_ab", "lda100-ab", "x" * 300)
+    }
     assert len(names) == 4
     assert all(len(name) < 255 and name.replace("_", "").isalnum() for name in names)
     assert "newslake_articles_lda100_ab" in names

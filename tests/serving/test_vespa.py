@@ -25,7 +25,9 @@ USERS, NEWS = 40, 60
 RANDOM = np.random.default_rng(5)
 USER_VECTORS = {f"U{n}": RANDOM.normal(size=SIZE).astype(np.float32) for n in range(USERS)}
 # Lengths from tiny to large, one of zero, and ids with what JSON and Vespa could stumble over.
-NEWS_VECTORS = {f"N{n}": (RANDOM.normal(size=SIZE) * 10.0 ** (n % 5 - 3)).astype(np.float32) for n in range(NEWS)}
+NEWS_VECTORS = {
+    f"N{n}": (RANDOM.normal(size=SIZE) * 10.0 ** (n % 5 - 3)).astype(np.float32) for n in range(NEWS)
+}
 NEWS_VECTORS |= {"N zero": np.zeros(SIZE, np.float32), 'N"quoted"/ü:😀': np.full(SIZE, 1e-7, np.float32)}
 OUT = "mf-r1"
 
@@ -65,9 +67,15 @@ def test_vespa_takes_every_operation(exported: tuple[Path, JobRun], parser: Vesp
         assert parser.feed(lines.read_bytes()) == count
         assert parser.feed(array.read_bytes()) == count
         assert json.loads(array.read_text(encoding="utf-8")) == operations(lines)
-    of_users = {parser.one(line) for line in (folder / "vespa_user_embeddings.jsonl").read_text(encoding="utf-8").splitlines()}
+    of_users = {
+        parser.one(line)
+        for line in (folder / "vespa_user_embeddings.jsonl").read_text(encoding="utf-8").splitlines()
+    }
     assert of_users == {("user", "user", user_id) for user_id in USER_VECTORS}
-    of_news = {parser.one(line) for line in (folder / "vespa_news_embeddings.jsonl").read_text(encoding="utf-8").splitlines()}
+    of_news = {
+        parser.one(line)
+        for line in (folder / "vespa_news_embeddings.jsonl").read_text(encoding="utf-8").splitlines()
+    }
     assert of_news == {("news", "news", news_id) for news_id in NEWS_VECTORS}
     with pytest.raises(Refused, match="Document ID must be on the form"):
         parser.feed(b'{"put": "id:user:U1", "fields": {}}')
@@ -87,7 +95,9 @@ def test_distance_in_the_feed_ranks_as_the_inner_product(exported: tuple[Path, J
     lengths = np.linalg.norm(news_matrix, axis=1)
     np.testing.assert_allclose(lengths, lengths[0], rtol=1e-6)  # on one sphere
     true_users = np.array([USER_VECTORS[op["fields"]["user_id"]] for op in users], np.float64)
-    true_news = np.array([NEWS_VECTORS[op["update"].removeprefix("id:news:news::")] for op in news], np.float64)
+    true_news = np.array(
+        [NEWS_VECTORS[op["update"].removeprefix("id:news:news::")] for op in news], np.float64
+    )
     products = true_users @ true_news.T
     squares = (user_matrix**2).sum(1)[:, None] + (lengths**2)[None, :] - 2 * user_matrix @ news_matrix.T
     best = np.argsort(-products, axis=1, kind="stable")[:, :20]
@@ -100,11 +110,15 @@ def test_distance_in_the_feed_ranks_as_the_inner_product(exported: tuple[Path, J
 def test_the_application_has_tensors_of_that_size(exported: tuple[Path, JobRun]) -> None:
     folder, _ = exported
     schemas = {
-        path.name: path.read_text(encoding="utf-8") for path in (folder / "application" / "schemas").iterdir() if path.suffix == ".sd"
+        path.name: path.read_text(encoding="utf-8")
+        for path in (folder / "application" / "schemas").iterdir()
+        if path.suffix == ".sd"
     }
     assert schemas.keys() == {"news.sd", "user.sd"}
     tensor = f"tensor<float>(d0[{SIZE + 1}])"
-    assert re.search(rf"field embedding type {re.escape(tensor)} {{[^}}]*distance-metric: euclidean", schemas["news.sd"])
+    assert re.search(
+        rf"field embedding type {re.escape(tensor)} {{[^}}]*distance-metric: euclidean", schemas["news.sd"]
+    )
     assert f"query(user_embedding) {tensor}" in schemas["news.sd"]
     assert f"field embedding type {tensor}" in schemas["user.sd"]
     assert "field user_id type string" in schemas["user.sd"]
@@ -123,7 +137,9 @@ def test_the_tutorials_scripts_read_the_tsv(exported: tuple[Path, JobRun]) -> No
     assert sorted(path.name for path in folder.parent.iterdir()) == [OUT]
 
 
-def test_a_feed_in_several_files_holds_the_same_operations(exported: tuple[Path, JobRun], lake: Lakehouse, parser: VespaParser) -> None:
+def test_a_feed_in_several_files_holds_the_same_operations(
+    exported: tuple[Path, JobRun], lake: Lakehouse, parser: VespaParser
+) -> None:
     trained(lake, "user_embeddings", "user_id", as_list(USER_VECTORS))
     trained(lake, "news_embeddings", "news_id", as_list(NEWS_VECTORS))
     options = {"to": ("vespa",), "feed": ("array",), "files": 3, "out": f"{lake.root}/elsewhere"}
@@ -131,7 +147,9 @@ def test_a_feed_in_several_files_holds_the_same_operations(exported: tuple[Path,
     folder = Path(f"{lake.root}/elsewhere") / OUT
     parts = sorted(folder.glob("vespa_user_embeddings-*.json"))
     assert [path.name for path in parts] == [f"vespa_user_embeddings-{n:05}.json" for n in range(3)]
-    assert [parser.feed(path.read_bytes()) for path in parts] == [len(json.loads(path.read_text())) for path in parts]
+    assert [parser.feed(path.read_bytes()) for path in parts] == [
+        len(json.loads(path.read_text())) for path in parts
+    ]
     together = [op for path in parts for op in json.loads(path.read_text(encoding="utf-8"))]
     whole = operations(exported[0] / "vespa_user_embeddings.jsonl")
     assert sorted(together, key=str) == sorted(whole, key=str)
@@ -175,7 +193,9 @@ def test_a_folder_is_there_as_a_whole_or_as_it_was(lake: Lakehouse, tmp_path: Pa
         except KeyboardInterrupt:
             pass
         found = {path.name: path.read_text() for path in tmp_path.rglob("*.txt")}
-        assert found == ({} if failing and not (tmp_path / "feeds" / "run").exists() else {"False.txt": "a\nb\n"})
+        assert found == (
+            {} if failing and not (tmp_path / "feeds" / "run").exists() else {"False.txt": "a\nb\n"}
+        )
     assert [path.name for path in (tmp_path / "feeds").iterdir()] == ["run"]
 
 
@@ -185,13 +205,28 @@ def test_the_latest_run_of_the_model_is_meant(lake: Lakehouse) -> None:
             trained(lake, table, key, [("X1", [1.0, 2.0])], model="content", run_id=run_id)
     with pytest.raises(UserError, match=r"choose with --run-id \.\./b or a"):
         export_vectors(lake, JobRun("test"), to=("tsv",), model="content")
-    metric = {"model": "content", "epoch": 1, "split": "valid", "best": True, "impressions": 1, "impressions_left_out": 0}
-    at = [{**metric, "run_id": run_id, "trained_at": datetime(2019, 11, day)} for day, run_id in ((15, "../b"), (14, "a"))]
+    metric = {
+        "model": "content",
+        "epoch": 1,
+        "split": "valid",
+        "best": True,
+        "impressions": 1,
+        "impressions_left_out": 0,
+    }
+    at = [
+        {**metric, "run_id": run_id, "trained_at": datetime(2019, 11, day)}
+        for day, run_id in ((15, "../b"), (14, "a"))
+    ]
     put(lake, "model_metrics", [*at, {**metric, "run_id": "of an older release"}])
     run = JobRun("test")
     export_vectors(lake, run, to=("tsv",), model="content")
     # A name out of a table leads nowhere else.
-    assert run.facts["files"] == f"{lake.root}/_feeds/content-__b" or run.facts["files"] == f"{lake.root}/_feeds/content-.._b"
-    assert [path.name for path in (Path(str(lake.root)) / "_feeds").iterdir()] == [Path(run.facts["files"]).name]
+    assert (
+        run.facts["files"] == f"{lake.root}/_feeds/content-__b"
+        or run.facts["files"] == f"{lake.root}/_feeds/content-.._b"
+    )
+    assert [path.name for path in (Path(str(lake.root)) / "_feeds").iterdir()] == [
+        Path(run.facts["files"]).name
+    ]
     with pytest.raises(UserError, match="--model mf: news_embeddings has no such vectors; it has content"):
         export_vectors(lake, JobRun("test"), to=("tsv",), model="mf")

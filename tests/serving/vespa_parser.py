@@ -1,7 +1,8 @@
-"""Vespa's own feed client, in a dry run: it reads a feed as it would read it to send it, and says what is wrong.
+"""Vespa's own feed client, in a dry run: it reads a feed as it would read it to send it, and says what is
+wrong.
 
-Its jars are fetched once by Spark's own Ivy into the environment, and checked against vespa_jars.lock. It runs in a JVM of its own,
-driven as PySpark drives Spark's, so that no Java compiler is needed.
+Its jars are fetched once by Spark's own Ivy into the environment, and checked against vespa_jars.lock. It
+runs in a JVM of its own, driven as PySpark drives Spark's, so that no Java compiler is needed.
 """
 
 import fcntl
@@ -32,7 +33,9 @@ class VespaParser:
     def __enter__(self) -> Self:
         spark_home = Path(pyspark.__file__).parent
         py4j = next((spark_home / "jars").glob("py4j-*.jar"))
-        port = launch_gateway(jarpath=str(py4j), classpath=_class_path(spark_home), javaopts=["-Xmx256m"], die_on_exit=True)
+        port = launch_gateway(
+            jarpath=str(py4j), classpath=_class_path(spark_home), javaopts=["-Xmx256m"], die_on_exit=True
+        )
         self._gateway = JavaGateway(gateway_parameters=GatewayParameters(port=port))
         self._jvm = self._gateway.jvm
         client = self._jvm.ai.vespa.feed.client
@@ -41,7 +44,9 @@ class VespaParser:
         self._feeder = client.JsonFeeder.builder(self._client).build()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._feeder.close()
         self._gateway.shutdown()
 

@@ -9,8 +9,9 @@ from pyspark.sql import SparkSession
 from newslake.spark.frames import frame_of
 
 DDL = (
-    "s string, i int, n bigint, d double, f float, b boolean, day date, at timestamp, raw binary, tags array<string>, "
-    "vector array<float>, facts map<string,string>, one struct<a:int,b:array<string>>, many array<struct<a:int,b:array<string>>>"
+    "s string, i int, n bigint, d double, f float, b boolean, day date, at timestamp, raw binary, tags"
+    " array<string>, vector array<float>, facts map<string,string>, one struct<a:int,b:array<string>>, many"
+    " array<struct<a:int,b:array<string>>>"
 )
 FULL = (
     "é",
@@ -37,7 +38,10 @@ def test_rows_and_columns_are_those_of_spark(spark: SparkSession) -> None:
     assert made.collect() == wanted.collect()
     assert frame_of(spark, [], DDL).collect() == []
     as_mapping = frame_of(spark, [({"b": ["x"], "a": 1},)], "one struct<a:int,b:array<string>>")
-    assert as_mapping.collect() == spark.createDataFrame([((1, ["x"]),)], "one struct<a:int,b:array<string>>").collect()
+    assert (
+        as_mapping.collect()
+        == spark.createDataFrame([((1, ["x"]),)], "one struct<a:int,b:array<string>>").collect()
+    )
 
 
 def test_a_datetime_without_a_zone_is_utc(spark: SparkSession) -> None:

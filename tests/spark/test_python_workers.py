@@ -26,14 +26,22 @@ def parents(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
 
 def test_only_work_that_needs_torch_is_forked_from_a_process_that_has_it(spark: SparkSession) -> None:
     rows = spark.range(0, 2, 1, 2)
-    ways = [rows.mapInArrow(parents, SCHEMA), map_with_torch(rows, parents, SCHEMA), rows.mapInArrow(parents, SCHEMA)]
+    ways = [
+        rows.mapInArrow(parents, SCHEMA),
+        map_with_torch(rows, parents, SCHEMA),
+        rows.mapInArrow(parents, SCHEMA),
+    ]
     plain, with_torch, plain_again = (way.collect() for way in ways)
     assert {row["has_torch"] for row in plain + plain_again} == {False}
     assert {row["has_torch"] for row in with_torch} == {True}
     for found in (plain, with_torch):
         assert len({row["daemon"] for row in found}) == 1
         assert all(python_workers.MODULE in row["command"] for row in found)
-    assert {row["daemon"] for row in plain} == {row["daemon"] for row in plain_again} != {row["daemon"] for row in with_torch}
+    assert (
+        {row["daemon"] for row in plain}
+        == {row["daemon"] for row in plain_again}
+        != {row["daemon"] for row in with_torch}
+    )
 
 
 def test_a_daemon_does_not_ask_for_a_gpu_by_what_it_imports() -> None:

@@ -1,4 +1,5 @@
-"""A real Kafka broker on this machine, without Docker: `python -m tests.streaming.broker start` and `stop`, and for tests the class Broker.
+"""A real Kafka broker on this machine, without Docker: `python -m tests.streaming.broker start` and `stop`,
+and for tests the class Broker.
 
 Its jars are fetched once by Spark's own Ivy into the environment, and checked against broker_jars.lock.
 """
@@ -42,7 +43,8 @@ def class_path() -> str:
 
 
 class Broker:
-    """One broker, which is its own controller, with its data in one folder; may be stopped, killed and started again."""
+    """One broker, which is its own controller, with its data in one folder; may be stopped, killed and
+    started again."""
 
     def __init__(self, folder: Path, port: int | None = None) -> None:
         self.folder = folder
@@ -70,14 +72,24 @@ class Broker:
             command = [_java(), *quiet, "format", "-t", _CLUSTER_ID, "-c", str(settings)]
             subprocess.run(command, check=True, capture_output=True, timeout=_WAIT_S)
         with (self.folder / "log").open("ab") as log:
-            command = [_java(), "-Xmx384m", "-XX:+UseSerialGC", "-cp", classpath, "kafka.Kafka", str(settings)]
+            command = [
+                _java(),
+                "-Xmx384m",
+                "-XX:+UseSerialGC",
+                "-cp",
+                classpath,
+                "kafka.Kafka",
+                str(settings),
+            ]
             process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
         self._pid_file.write_text(str(process.pid), encoding="utf-8")
         deadline = time.monotonic() + _WAIT_S
         while not self._answers():
             if process.poll() is not None or time.monotonic() > deadline:
                 self.kill()
-                raise RuntimeError(f"the broker did not start: {(self.folder / 'log').read_text(errors='replace')[-2000:]}")
+                raise RuntimeError(
+                    f"the broker did not start: {(self.folder / 'log').read_text(errors='replace')[-2000:]}"
+                )
             time.sleep(0.1)
 
     def stop(self) -> None:
@@ -108,7 +120,11 @@ class Broker:
             if probe.connect_ex(("127.0.0.1", self.port)) != 0:
                 return False
         try:
-            return bool(AdminClient({"bootstrap.servers": self.servers, "log_level": 0}).list_topics(timeout=5).brokers)
+            return bool(
+                AdminClient({"bootstrap.servers": self.servers, "log_level": 0})
+                .list_topics(timeout=5)
+                .brokers
+            )
         except KafkaException:
             return False
 
@@ -138,7 +154,8 @@ def _java() -> str:
 
 
 def main() -> None:
-    """Start or stop the broker that people try things with; its data lie in the environment and outlive it."""
+    """Start or stop the broker that people try things with; its data lie in the environment and outlive
+    it."""
     parser = argparse.ArgumentParser(prog="python -m tests.streaming.broker", description=main.__doc__)
     parser.add_argument("action", choices=["start", "stop", "fetch"], help="fetch only gets the jars")
     parser.add_argument("--port", type=int, default=9092)

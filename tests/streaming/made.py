@@ -1,4 +1,5 @@
-"""Messages for the tests of the streams, and what the tables must hold of them, worked out in plain Python."""
+"""Messages for the tests of the streams, and what the tables must hold of them, worked out in plain
+Python."""
 
 import hashlib
 import json
@@ -11,7 +12,23 @@ from confluent_kafka.admin import AdminClient, NewTopic
 
 Event = dict[str, Any]
 PARTITIONS = 2
-_WORDS = ("city", "team", "wins", "storm", "rain", "goal", "mayor", "market", "stock", "film", "star", "law", "court", "vote", "school")
+_WORDS = (
+    "city",
+    "team",
+    "wins",
+    "storm",
+    "rain",
+    "goal",
+    "mayor",
+    "market",
+    "stock",
+    "film",
+    "star",
+    "law",
+    "court",
+    "vote",
+    "school",
+)
 
 
 @dataclass(frozen=True)
@@ -25,7 +42,14 @@ class Message:
 
 def bad_messages(rng: random.Random, count: int) -> list[Message]:
     """Messages of many kinds that no job can use, no two alike."""
-    kinds = ("not json {n}", '{{"n": {n}', "[{n}]", '{{"news_id": "", "n": {n}}}', '{{"news_id": {n}, "event_id": {n}}}', "\udcff {n}")
+    kinds = (
+        "not json {n}",
+        '{{"n": {n}',
+        "[{n}]",
+        '{{"news_id": "", "n": {n}}}',
+        '{{"news_id": {n}, "event_id": {n}}}',
+        "\udcff {n}",
+    )
     texts = [kinds[n % len(kinds)].format(n=n) for n in range(count)]
     return [Message(str(rng.random()), text.encode("utf-8", "surrogateescape"), bad=True) for text in texts]
 
@@ -58,13 +82,17 @@ def newest_articles(messages: list[Message]) -> dict[str, tuple[str, str]]:
     for event in (json.loads(message.value) for message in messages if not message.bad):
         parts = (event.get(name) or "" for name in ("title", "abstract", "body"))
         digest = hashlib.sha256("\0".join(parts).encode()).hexdigest()
-        version = (event.get("updated_at") or event["published_at"]).removesuffix("Z").replace("T", " "), digest
+        version = (
+            (event.get("updated_at") or event["published_at"]).removesuffix("Z").replace("T", " "),
+            digest,
+        )
         best[event["news_id"]] = max(version, best.get(event["news_id"], ("", "")))
     return best
 
 
 def events(count: int, seed: int = 2) -> list[Message]:
-    """`count` messages: impressions, clicks anywhere before or after them, searches, interests; 1 % bad, 2 % sent twice."""
+    """`count` messages: impressions, clicks anywhere before or after them, searches, interests; 1 % bad, 2 %
+    sent twice."""
     rng = random.Random(seed)
     bad, twice = max(1, count // 100), max(1, count // 50)
     whole = count - bad - twice
@@ -83,21 +111,39 @@ def events(count: int, seed: int = 2) -> list[Message]:
         impression = rng.choice(shown)
         # One in ten belongs to an impression that never comes.
         of = impression["event_id"] if rng.random() < 0.9 else f"lost{n}"
-        click = {"type": "click", "event_id": f"C{n}", "user_id": impression["user_id"], "occurred_at": "2019-11-14T08:00:00Z"}
+        click = {
+            "type": "click",
+            "event_id": f"C{n}",
+            "user_id": impression["user_id"],
+            "occurred_at": "2019-11-14T08:00:00Z",
+        }
         made.append({**click, "impression_id": of, "news_id": rng.choice(impression["news_ids"])})
     for n in range(whole - len(made)):
-        common = {"event_id": f"Q{n}", "user_id": f"U{n % 50}", "occurred_at": f"2019-11-14T07:{n % 60:02}:{n // 60 % 60:02}Z"}
-        said = {"type": "search", "query": f"news {n}"} if n % 2 else {"type": "interest", "interest": f"film {n}"}
+        common = {
+            "event_id": f"Q{n}",
+            "user_id": f"U{n % 50}",
+            "occurred_at": f"2019-11-14T07:{n % 60:02}:{n // 60 % 60:02}Z",
+        }
+        said = (
+            {"type": "search", "query": f"news {n}"}
+            if n % 2
+            else {"type": "interest", "interest": f"film {n}"}
+        )
         made.append({**common, **said})
     # An impression and its clicks have one key, so that they arrive in order.
-    ready = [Message(str(event.get("impression_id", event["event_id"])), json.dumps(event).encode()) for event in made]
+    ready = [
+        Message(str(event.get("impression_id", event["event_id"])), json.dumps(event).encode())
+        for event in made
+    ]
     return _mixed(rng, ready, bad_messages(rng, bad), twice)
 
 
 def clicked(messages: list[Message]) -> dict[tuple[str, str], bool]:
     """(impression, article) -> whether it must be marked, for everything that was shown."""
     good = [json.loads(message.value) for message in messages if not message.bad]
-    found = {(e["event_id"], news): False for e in good if e["type"] == "impression" for news in e["news_ids"]}
+    found = {
+        (e["event_id"], news): False for e in good if e["type"] == "impression" for news in e["news_ids"]
+    }
     for event in good:
         if event["type"] == "click" and (place := (event["impression_id"], event["news_id"])) in found:
             found[place] = True

@@ -29,7 +29,9 @@ from tests.streaming import made
 from tests.streaming.conftest import TOPIC_MODEL, write_topic_model
 
 
-def put(folder: Path, name: str, messages: Sequence[made.Message | dict[str, Any]], at: int = 1_700_000_000) -> None:
+def put(
+    folder: Path, name: str, messages: Sequence[made.Message | dict[str, Any]], at: int = 1_700_000_000
+) -> None:
     """One file of JSON lines, as old as it says."""
     folder.mkdir(exist_ok=True)
     lines = [m.value if isinstance(m, made.Message) else json.dumps(m).encode() for m in messages]
@@ -51,7 +53,9 @@ def behaviors(lake: Lakehouse, folder: Path, **options: Any) -> JobRun:
     return run
 
 
-def test_articles_of_a_folder(spark: SparkSession, lake: Lakehouse, small_model: Path, tmp_path: Path) -> None:
+def test_articles_of_a_folder(
+    spark: SparkSession, lake: Lakehouse, small_model: Path, tmp_path: Path
+) -> None:
     messages = made.articles(120)
     half = len(messages) // 2
     folder = tmp_path / "in"
@@ -74,7 +78,10 @@ def test_articles_of_a_folder(spark: SparkSession, lake: Lakehouse, small_model:
     bad = [m.value for m in messages if m.bad]
     assert sorted(bytes(row[0]) for row in lake.read("quarantine").select("raw").collect()) == sorted(bad)
 
-    served = {row["news_id"]: row["vector"] for row in lake.read("article_vectors").select("news_id", "vector").collect()}
+    served = {
+        row["news_id"]: row["vector"]
+        for row in lake.read("article_vectors").select("news_id", "vector").collect()
+    }
     sent = held(milvus)
     assert sent.keys() == served.keys()
     np.testing.assert_allclose([sent[key]["vector"] for key in served], list(served.values()), rtol=1e-6)
@@ -91,10 +98,15 @@ def test_articles_of_a_folder(spark: SparkSession, lake: Lakehouse, small_model:
     for table in ("article_embeddings", "article_topics", "article_vectors"):
         same = ("embedding", "vector")  # a text's neighbours in its batch move the last bits of its vector
         wanted = batch.read(table)
-        if table != "article_embeddings":  # the first file's articles were there before the topic model, and wait
+        # The first file's articles were there before the topic model, and wait.
+        if table != "article_embeddings":
             wanted = wanted.join(joined, on="news_id", how="left_semi").select(*lake.schema(table).names)
         assert content(lake.read(table), without=same) == content(wanted, without=same), table
-    pairs = lake.read("article_vectors").alias("a").join(batch.read("article_vectors").alias("b"), on="news_id", how="inner")
+    pairs = (
+        lake.read("article_vectors")
+        .alias("a")
+        .join(batch.read("article_vectors").alias("b"), on="news_id", how="inner")
+    )
     apart = F.zip_with("a.vector", "b.vector", lambda x, y: F.abs(x - y))
     far = F.array_max(apart)
     row = pairs.agg(F.count("*"), F.max(far)).head()
@@ -116,8 +128,20 @@ def test_clicks_meet_their_impressions(lake: Lakehouse, tmp_path: Path) -> None:
             {**click, "event_id": "stranger", "impression_id": "I1", "news_id": "N2", "user_id": "u2"},
             {**shown, "event_id": "I1", "news_ids": ["N1", "N2", "N1"]},
             {**shown, "event_id": "I1", "news_ids": ["N1", "N2", "N1"]},
-            {"type": "search", "event_id": "Q1", "user_id": "u1", "occurred_at": "2019-11-14T06:00:00Z", "query": "cats"},
-            {"type": "interest", "event_id": "W1", "user_id": "u1", "occurred_at": "2019-11-14T06:00:00Z", "interest": "cats"},
+            {
+                "type": "search",
+                "event_id": "Q1",
+                "user_id": "u1",
+                "occurred_at": "2019-11-14T06:00:00Z",
+                "query": "cats",
+            },
+            {
+                "type": "interest",
+                "event_id": "W1",
+                "user_id": "u1",
+                "occurred_at": "2019-11-14T06:00:00Z",
+                "interest": "cats",
+            },
         ],
         at=1_700_000_000,
     )
@@ -134,7 +158,9 @@ def test_clicks_meet_their_impressions(lake: Lakehouse, tmp_path: Path) -> None:
     )
     run = behaviors(lake, folder, max_per_batch=1)
     assert (run.rows_read, run.facts["batches"]) == (11, "2")
-    rows = lake.read("impressions").select("split", "impression_id", "position", "news_id", "clicked", F.unix_seconds("ingested_at"))
+    rows = lake.read("impressions").select(
+        "split", "impression_id", "position", "news_id", "clicked", F.unix_seconds("ingested_at")
+    )
     first, second = 1_700_000_000, 1_700_086_400
     assert sorted(map(tuple, rows.collect())) == [
         ("live", "I1", 0, "N1", True, second),  # arrives again with its click: who reads by arrival meets it
@@ -143,28 +169,52 @@ def test_clicks_meet_their_impressions(lake: Lakehouse, tmp_path: Path) -> None:
         ("live", "I2", 0, "N3", False, second),
         ("live", "I2", 1, "N4", True, second),
     ]
-    assert {row[0] for row in lake.read("clicks").select("click_id").collect()} == {"early", "lost", "stranger", "late", "again"}
+    assert {row[0] for row in lake.read("clicks").select("click_id").collect()} == {
+        "early",
+        "lost",
+        "stranger",
+        "late",
+        "again",
+    }
     assert lake.read("search_queries").select("query_id", "query").collect() == [("Q1", "cats")]
     assert lake.read("user_interests").select("interest", "weight").collect() == [("cats", 1.0)]
     refused = lake.read("quarantine").select("record_id", "reason").collect()
-    assert [tuple(row) for row in refused] == [("I1", "another event of this id arrived before, and says something else")]
+    assert [tuple(row) for row in refused] == [
+        ("I1", "another event of this id arrived before, and says something else")
+    ]
 
-    before = [content(lake.read(table)) for table in ("impressions", "clicks", "search_queries", "user_interests", "quarantine")]
+    before = [
+        content(lake.read(table))
+        for table in ("impressions", "clicks", "search_queries", "user_interests", "quarantine")
+    ]
     shutil.rmtree(f"{lake.root}/_checkpoints")
     assert behaviors(lake, folder).rows_read == 11
-    assert [content(lake.read(t)) for t in ("impressions", "clicks", "search_queries", "user_interests", "quarantine")] == before
+    assert [
+        content(lake.read(t))
+        for t in ("impressions", "clicks", "search_queries", "user_interests", "quarantine")
+    ] == before
 
 
 def search(number: int) -> dict[str, Any]:
-    return {"type": "search", "event_id": f"Q{number}", "user_id": "U1", "query": "cats", "occurred_at": "2019-11-14T06:00:00Z"}
+    return {
+        "type": "search",
+        "event_id": f"Q{number}",
+        "user_id": "U1",
+        "query": "cats",
+        "occurred_at": "2019-11-14T06:00:00Z",
+    }
 
 
-def test_files_in_folders_damaged_and_changed(lake: Lakehouse, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_files_in_folders_damaged_and_changed(
+    lake: Lakehouse, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     folder = tmp_path / "in [1] #50% ø"
     (folder / "2019" / "11").mkdir(parents=True)
     put(folder / "2019" / "11" / "14", "part-0.jsonl", [search(1)])
     put(folder, "b.jsonl.tmp", [search(99)])
-    assert behaviors(lake, folder).rows_read == 1, "files in folders, as delivery services write them; uploads under way are left alone"
+    assert behaviors(lake, folder).rows_read == 1, (
+        "files in folders, as delivery services write them; uploads under way are left alone"
+    )
 
     whole = gzip.compress("".join(json.dumps(search(n)) + "\n" for n in range(2, 40)).encode())
     (folder / "a.jsonl.gz").write_bytes(whole[:-30])
@@ -172,7 +222,10 @@ def test_files_in_folders_damaged_and_changed(lake: Lakehouse, tmp_path: Path, c
         behaviors(lake, folder)
     fault = explained(caught.value)
     assert fault is not None
-    assert (fault.status, fault.line.split(",")[0]) == (1, f"{folder}/a.jsonl.gz is damaged and cannot be read")
+    assert (fault.status, fault.line.split(",")[0]) == (
+        1,
+        f"{folder}/a.jsonl.gz is damaged and cannot be read",
+    )
     (folder / "a.jsonl.gz").unlink()
     put(folder, "c.jsonl", [search(50)])
     assert "files that changed after they were read" not in behaviors(lake, folder).facts
@@ -187,7 +240,9 @@ def test_files_in_folders_damaged_and_changed(lake: Lakehouse, tmp_path: Path, c
     assert lake.read("search_queries").count() == 40
 
     (folder / "d.jsonl").write_text("no JSON\n\r\n{}\n")
-    with pytest.raises(JobFailed, match=r"^no message could be used: all 2 are in quarantine, most of them \(1\) because: no"):
+    with pytest.raises(
+        JobFailed, match=r"^no message could be used: all 2 are in quarantine, most of them \(1\) because: no"
+    ):
         behaviors(lake, folder)
     (folder / "e.jsonl.zip").write_bytes(b"PK")
     with pytest.raises(UserError, match=r"e\.jsonl\.zip is an archive"):
@@ -203,7 +258,9 @@ def test_mistakes_are_one_line(lake: Lakehouse, tmp_path: Path) -> None:
     assert refused() == "say where the messages come from: either --topic NAME or --files FOLDER"
     assert "either --topic" in refused(topic="t", files="f")
     assert "not the name of a Kafka topic" in refused(topic="a b")
-    assert refused(files=str(tmp_path / "no")) == f"--files {tmp_path / 'no'}: there is no such file or folder"
+    assert (
+        refused(files=str(tmp_path / "no")) == f"--files {tmp_path / 'no'}: there is no such file or folder"
+    )
     assert "--max-per-batch takes 1" in refused(files=str(tmp_path), max_per_batch=0)
     assert "choose a name of its own" in refused(files=str(tmp_path), split="train")
     assert "--starting-offsets takes earliest" in refused(topic="t", starting_offsets="first")
@@ -216,9 +273,28 @@ def test_mistakes_are_one_line(lake: Lakehouse, tmp_path: Path) -> None:
     assert not Path(str(lake.root)).exists(), "a mistake leaves nothing behind"
 
 
-def test_kafka_down_is_one_line_that_another_try_may_cure(lake: Lakehouse, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_kafka_down_is_one_line_that_another_try_may_cure(
+    lake: Lakehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("newslake.streaming.source._WAIT_S", 1)
-    with pytest.raises(JobFailed, match=r"^Kafka at 127.0.0.1:1 does not answer \(.*\): is it up, and is --bootstrap-servers right\?$"):
-        call(stream_behaviors, lake, JobRun("stream_behaviors"), topic="t", bootstrap_servers="127.0.0.1:1", once=True)
+    with pytest.raises(
+        JobFailed,
+        match=r"^Kafka at 127.0.0.1:1 does not answer \(.*\): is it up, and is --bootstrap-servers right\?$",
+    ):
+        call(
+            stream_behaviors,
+            lake,
+            JobRun("stream_behaviors"),
+            topic="t",
+            bootstrap_servers="127.0.0.1:1",
+            once=True,
+        )
     with pytest.raises(UserError, match="--bootstrap-servers nowhere"):
-        call(stream_behaviors, lake, JobRun("stream_behaviors"), topic="t", bootstrap_servers="nowhere", once=True)
+        call(
+            stream_behaviors,
+            lake,
+            JobRun("stream_behaviors"),
+            topic="t",
+            bootstrap_servers="nowhere",
+            once=True,
+        )

@@ -1,4 +1,5 @@
-"""Both streams against a real broker, killed with SIGKILL and resumed: the tables of a run that nobody disturbed."""
+"""Both streams against a real broker, killed with SIGKILL and resumed: the tables of a run that nobody
+disturbed."""
 
 import subprocess
 import sys
@@ -22,8 +23,12 @@ from tests.streaming.broker import Broker
 from tests.streaming.conftest import write_topic_model
 
 Moment = Callable[[], bool]
-JOBS: dict[str, Callable[..., None]] = {"stream_articles": stream_articles, "stream_behaviors": stream_behaviors}
-# What each stream writes, and what may differ: the last bits of a vector, by a text's neighbours in its batch.
+JOBS: dict[str, Callable[..., None]] = {
+    "stream_articles": stream_articles,
+    "stream_behaviors": stream_behaviors,
+}
+# What each stream writes, and what may differ: the last bits of a vector, by a text's neighbours in its
+# batch.
 TABLES: dict[str, dict[str, tuple[str, ...]]] = {
     "stream_articles": {
         "news": (),
@@ -32,17 +37,29 @@ TABLES: dict[str, dict[str, tuple[str, ...]]] = {
         "article_vectors": ("vector",),
         "quarantine": (),
     },
-    "stream_behaviors": {"impressions": (), "clicks": (), "search_queries": (), "user_interests": (), "quarantine": ()},
+    "stream_behaviors": {
+        "impressions": (),
+        "clicks": (),
+        "search_queries": (),
+        "user_interests": (),
+        "quarantine": (),
+    },
 }
 
 
 class Stream:
     """One of the two jobs over one topic, into one lakehouse."""
 
-    def __init__(self, job: str, lake: Lakehouse, broker: Broker, topic: str, per_batch: int, model: Path) -> None:
+    def __init__(
+        self, job: str, lake: Lakehouse, broker: Broker, topic: str, per_batch: int, model: Path
+    ) -> None:
         self.job, self.lake = job, lake
         self.root = Path(str(lake.root))
-        self.options: dict[str, Any] = {"topic": topic, "bootstrap_servers": broker.servers, "max_per_batch": per_batch}
+        self.options: dict[str, Any] = {
+            "topic": topic,
+            "bootstrap_servers": broker.servers,
+            "max_per_batch": per_batch,
+        }
         if job == "stream_articles":
             self.options["encoder"] = str(model)
             write_topic_model(lake)
@@ -76,7 +93,9 @@ def check_truth(stream: Stream, messages: list[made.Message]) -> None:
     assert lake.read("quarantine").count() == sum(message.bad for message in messages)
     if stream.job == "stream_articles":
         wanted = made.newest_articles(messages)
-        rows = lake.read("news").select("news_id", F.col("updated_at").cast("string"), "content_hash").collect()
+        rows = (
+            lake.read("news").select("news_id", F.col("updated_at").cast("string"), "content_hash").collect()
+        )
         assert len(rows) == len(wanted)
         assert {row[0]: (row[1], row[2]) for row in rows} == wanted
         for table, each in (("article_embeddings", 1), ("article_topics", 2), ("article_vectors", 1)):
@@ -105,7 +124,9 @@ def test_killed_once(lake: Lakehouse, broker: Broker, small_model: Path, tmp_pat
     messages = produced(broker, "few", job, 300)
     stream = Stream(job, lake, broker, "few", 160, small_model)
     # The second batch has written one table, none of what follows, and is not done.
-    assert stream.kill(lambda: commits(stream.root / "clicks") == 3, tmp_path / "log"), (tmp_path / "log").read_text()[-2000:]
+    assert stream.kill(lambda: commits(stream.root / "clicks") == 3, tmp_path / "log"), (
+        tmp_path / "log"
+    ).read_text()[-2000:]
     assert stream.batches("offsets") == 2
     assert stream.batches("commits") == 1
     again = stream.run().rows_read or 0
@@ -116,11 +137,19 @@ def test_killed_once(lake: Lakehouse, broker: Broker, small_model: Path, tmp_pat
 
 def test_a_topic_that_is_not_there(lake: Lakehouse, broker: Broker) -> None:
     with pytest.raises(UserError, match=r"^--topic nope: Kafka at .* has no such topic; it has "):
-        call(stream_behaviors, lake, JobRun("stream_behaviors"), topic="nope", bootstrap_servers=broker.servers, once=True)
+        call(
+            stream_behaviors,
+            lake,
+            JobRun("stream_behaviors"),
+            topic="nope",
+            bootstrap_servers=broker.servers,
+            once=True,
+        )
 
 
 def moments(stream: Stream, broker: Broker, tables: list[str]) -> Iterator[tuple[str, Moment]]:
-    """Ten moments of one run after another, each further on than the one before: around every write, and between them."""
+    """Ten moments of one run after another, each further on than the one before: around every write, and
+    between them."""
 
     def after(seconds: float, ready: Moment) -> Moment:
         began: list[float] = []
@@ -164,7 +193,9 @@ def moments(stream: Stream, broker: Broker, tables: list[str]) -> Iterator[tuple
 
 @pytest.mark.slow
 @pytest.mark.parametrize("job", JOBS)
-def test_killed_ten_times_and_the_broker_once(job: str, lake: Lakehouse, broker: Broker, small_model: Path, tmp_path: Path) -> None:
+def test_killed_ten_times_and_the_broker_once(
+    job: str, lake: Lakehouse, broker: Broker, small_model: Path, tmp_path: Path
+) -> None:
     messages = produced(broker, f"many-{job}", job, 20_000)
     disturbed = Stream(job, lake, broker, f"many-{job}", 1_500, small_model)
     order = ["quarantine", "news", "article_embeddings", "article_vectors"]
@@ -177,10 +208,13 @@ def test_killed_ten_times_and_the_broker_once(job: str, lake: Lakehouse, broker:
         print(*progress[-1])
     assert len(progress) == 10
     assert len({planned for _, planned, _ in progress}) >= 5, progress  # over many batches
-    # Tables do not depend on how the messages fall into batches: the rest comes in larger ones, and undisturbed in one.
+    # Tables do not depend on how the messages fall into batches: the rest comes in larger ones, and
+    # undisturbed in one.
     disturbed.run(max_per_batch=10_000)
     assert disturbed.batches() > progress[-1][1], "there was something left for the last run"
-    undisturbed = Stream(job, Lakehouse(lake.spark, str(tmp_path / "undisturbed")), broker, f"many-{job}", 30_000, small_model)
+    undisturbed = Stream(
+        job, Lakehouse(lake.spark, str(tmp_path / "undisturbed")), broker, f"many-{job}", 30_000, small_model
+    )
     undisturbed.run()
     assert undisturbed.batches() < 3 < 6 <= disturbed.batches()
     assert disturbed.tables() == undisturbed.tables()
@@ -191,9 +225,19 @@ def test_killed_ten_times_and_the_broker_once(job: str, lake: Lakehouse, broker:
 def test_asked_to_stop_it_stops_and_goes_on_later(lake: Lakehouse, broker: Broker, tmp_path: Path) -> None:
     messages = produced(broker, "endless", "stream_behaviors", 200)
     root = Path(str(lake.root))
-    options = {"topic": "endless", "bootstrap_servers": broker.servers, "every_seconds": 0.5, "lakehouse": root}
+    options = {
+        "topic": "endless",
+        "bootstrap_servers": broker.servers,
+        "every_seconds": 0.5,
+        "lakehouse": root,
+    }
     log = (tmp_path / "log").open("w")
-    process = subprocess.Popen([sys.executable, "jobs/stream_behaviors.py", *arguments_of(options)], cwd=PROJECT, stderr=log, stdout=log)
+    process = subprocess.Popen(
+        [sys.executable, "jobs/stream_behaviors.py", *arguments_of(options)],
+        cwd=PROJECT,
+        stderr=log,
+        stdout=log,
+    )
     done = root / "_checkpoints" / "stream_behaviors" / "kafka-endless" / "commits" / "0"
     while not done.exists() and process.poll() is None:
         time.sleep(0.1)

@@ -1,4 +1,5 @@
-"""What a message must be: every kind of bad one gets its own reason, and the documented schemas say the same as the code."""
+"""What a message must be: every kind of bad one gets its own reason, and the documented schemas say the same
+as the code."""
 
 import hashlib
 import json
@@ -20,7 +21,13 @@ from newslake.spark.frames import frame_of
 
 DOCS = Path(__file__).parent.parent.parent / "docs" / "messages"
 GOOD = {"news_id": "N1", "title": "storm", "published_at": "2019-11-09T06:03:52Z"}
-EVENT = {"type": "search", "event_id": "Q1", "user_id": "U1", "occurred_at": "2019-11-09T06:03:52Z", "query": "cats"}
+EVENT = {
+    "type": "search",
+    "event_id": "Q1",
+    "user_id": "U1",
+    "occurred_at": "2019-11-09T06:03:52Z",
+    "query": "cats",
+}
 SHOWN = {**EVENT, "type": "impression", "news_ids": ["N1", "N2"]}
 AHEAD = (datetime.now(UTC) + timedelta(days=3)).strftime("%Y-%m-%dT%H:%M:%SZ")
 
@@ -39,8 +46,14 @@ ARTICLES: list[tuple[bytes | str | dict[str, Any] | None, str | None]] = [
     (json.dumps({**GOOD, "other": "x" * 21_000_000}), None),
     ("\ufeff" + json.dumps(GOOD) + "\r", None),
     (json.dumps(GOOD)[:-1] + ', "other": ' + "9" * 1_001 + "}", "not JSON, or a number of over 1,000 digits"),
-    (json.dumps(GOOD)[:-1] + ', "other": ' + "[" * 2_000 + "]" * 2_000 + "}", "not JSON, or nested over 1,000 levels deep"),
-    (json.dumps(GOOD)[:-1] + ', "entities": [{"label": "a", "label": "b"}]}', "entities cannot be read: two members of one name in it"),
+    (
+        json.dumps(GOOD)[:-1] + ', "other": ' + "[" * 2_000 + "]" * 2_000 + "}",
+        "not JSON, or nested over 1,000 levels deep",
+    ),
+    (
+        json.dumps(GOOD)[:-1] + ', "entities": [{"label": "a", "label": "b"}]}',
+        "entities cannot be read: two members of one name in it",
+    ),
     (json.dumps(GOOD) * 2, "not JSON"),
     ("{'news_id': 'N1'}", "not JSON"),
     ('{"news_id": NaN}', "not JSON"),
@@ -71,7 +84,10 @@ ARTICLES: list[tuple[bytes | str | dict[str, Any] | None, str | None]] = [
     ({**GOOD, "published_at": "0001-01-01T00:00:00Z"}, "published_at is before 1900"),
     ({**GOOD, "entities": {"label": "Storm"}}, "entities is not an array of objects"),
     ({**GOOD, "entities": [{"confidence": "high"}]}, "entities is not an array of objects"),
-    ({**GOOD, "entities": [{"label": "Storm"}, {"occurrence_offsets": [0.5]}]}, "entities is not an array of objects"),
+    (
+        {**GOOD, "entities": [{"label": "Storm"}, {"occurrence_offsets": [0.5]}]},
+        "entities is not an array of objects",
+    ),
     ({**GOOD, "entities": [{"label": 7}]}, "entities is not an array of objects"),
     ({**GOOD, "entities": [None]}, "entities is not an array of objects"),
     ({**GOOD, "entities": [1]}, "entities is not an array of objects"),
@@ -94,7 +110,10 @@ EVENTS: list[tuple[bytes | str | dict[str, Any] | None, str | None]] = [
     ({**EVENT, "type": "impression", "news_ids": ["N1", 2]}, "news_ids is not an array of strings"),
     ({**EVENT, "type": "impression", "news_ids": ["N1", None]}, "news_ids is not an array of strings"),
     ({**EVENT, "type": "impression", "news_ids": ["N1", ""]}, "news_ids holds an empty"),
-    ({**EVENT, "type": "interest", "interest": "cats", "weight": 1.5}, "weight is not a number between 0 and 1"),
+    (
+        {**EVENT, "type": "interest", "interest": "cats", "weight": 1.5},
+        "weight is not a number between 0 and 1",
+    ),
     ({**EVENT, "type": "interest", "interest": "cats", "weight": "1"}, "weight is not a number"),
     ({**SHOWN, "feed_hour": "2019-11-09T06:00:00Z", "rank": 11, "model": "formula"}, None),
     ({**SHOWN, "feed_hour": None, "rank": None, "model": None}, None),
@@ -105,7 +124,8 @@ EVENTS: list[tuple[bytes | str | dict[str, Any] | None, str | None]] = [
     ({**SHOWN, "rank": 1e30}, "rank is not a whole number"),
     ({**SHOWN, "rank": "1"}, "rank is not a number"),
     ({**SHOWN, "model": 1}, "model is not a string"),
-    ({**EVENT, "rank": 1.5, "feed_hour": "2019-11-09T06:03:00Z"}, None),  # says something of impressions alone
+    # Says something of impressions alone.
+    ({**EVENT, "rank": 1.5, "feed_hour": "2019-11-09T06:03:00Z"}, None),
     ({**EVENT, "occurred_at": AHEAD}, "occurred_at lies more than 1 day ahead"),
 ]
 
@@ -119,12 +139,23 @@ def as_messages(spark: SparkSession, given: Sequence[bytes | str | dict[str, Any
     return made.withColumn("arrived_at", F.timestamp_seconds(F.lit(1_700_000_000) + F.col("place")))
 
 
-@pytest.mark.parametrize(("read", "cases"), [(read_articles, ARTICLES), (read_events, EVENTS)], ids=["articles", "events"])
-def test_every_bad_message_has_its_reason(spark: SparkSession, read: Any, cases: list[tuple[Any, str | None]]) -> None:
-    found = read(as_messages(spark, [message for message, _ in cases])).orderBy("place").select("problem").collect()
+@pytest.mark.parametrize(
+    ("read", "cases"), [(read_articles, ARTICLES), (read_events, EVENTS)], ids=["articles", "events"]
+)
+def test_every_bad_message_has_its_reason(
+    spark: SparkSession, read: Any, cases: list[tuple[Any, str | None]]
+) -> None:
+    found = (
+        read(as_messages(spark, [message for message, _ in cases]))
+        .orderBy("place")
+        .select("problem")
+        .collect()
+    )
     assert len(found) == len(cases)
     for (message, wanted), (problem,) in zip(cases, found, strict=True):
-        assert problem is None if wanted is None else (problem or "").startswith(wanted), f"{message!r}: {problem}"
+        assert problem is None if wanted is None else (problem or "").startswith(wanted), (
+            f"{message!r}: {problem}"
+        )
 
 
 def test_a_message_that_nests_too_deep_is_still_known_by_its_id(spark: SparkSession) -> None:
@@ -135,18 +166,37 @@ def test_a_message_that_nests_too_deep_is_still_known_by_its_id(spark: SparkSess
 
 
 def test_members_become_columns(spark: SparkSession) -> None:
-    entity = {"field": "title", "label": "Storm", "confidence": 1, "occurrence_offsets": [0], "surface_forms": ["storm"]}
+    entity = {
+        "field": "title",
+        "label": "Storm",
+        "confidence": 1,
+        "occurrence_offsets": [0],
+        "surface_forms": ["storm"],
+    }
     message = {**GOOD, "published_at": "2019-11-09T06:03:52+02:00", "entities": [entity], "body": "天"}
-    row = read_articles(as_messages(spark, [message])).withColumn("published_at", F.col("published_at").cast("string")).head()
+    row = (
+        read_articles(as_messages(spark, [message]))
+        .withColumn("published_at", F.col("published_at").cast("string"))
+        .head()
+    )
     assert row is not None
-    assert (row["problem"], row["body"], row["published_at"], row["category"]) == (None, "天", "2019-11-09 04:03:52", None)
+    assert (row["problem"], row["body"], row["published_at"], row["category"]) == (
+        None,
+        "天",
+        "2019-11-09 04:03:52",
+        None,
+    )
     assert row["updated_at"] is not None, "a version without a time of its own has that of its publication"
     assert row["entities"][0].asDict() == {**entity, "type": None, "wikidata_id": None, "confidence": 1.0}
 
 
 def test_articles_before_the_purge_horizon_are_refused(spark: SparkSession) -> None:
     fresh = (datetime.now(UTC) - timedelta(days=29)).strftime("%Y-%m-%dT%H:%M:%SZ")
-    found = read_articles(as_messages(spark, [GOOD, {**GOOD, "published_at": fresh}]), older_than=30).orderBy("place").collect()
+    found = (
+        read_articles(as_messages(spark, [GOOD, {**GOOD, "published_at": fresh}]), older_than=30)
+        .orderBy("place")
+        .collect()
+    )
     assert [row["problem"] for row in found] == ["published more than 30 days ago", None]
     read = read_articles(as_messages(spark, [GOOD, {**GOOD, "published_at": "2019-11-10T00:00:00Z"}]))
     found = refuse_purged(read, date(2019, 11, 10)).orderBy("place").collect()
@@ -167,11 +217,15 @@ def test_the_newest_version_stays_in_whatever_order_they_come(spark: SparkSessio
         for place in order:
             stored = settled(newest(read.where(F.col("place") == place)), stored)
         found.add(tuple(stored.select("title", "category", "url", "updated_at").collect()[0]))
-    found.add(tuple(settled(newest(read), nothing).select("title", "category", "url", "updated_at").collect()[0]))
+    found.add(
+        tuple(settled(newest(read), nothing).select("title", "category", "url", "updated_at").collect()[0])
+    )
     read.unpersist()
     (row,) = found
     digests = {v["title"]: h for v, h in zip(versions, ["", *hashes_of(versions[1:])], strict=True)}
-    assert row[0] == max(("storm over", "storm again"), key=lambda title: digests[title]), "of equal times the greater content_hash"
+    assert row[0] == max(("storm over", "storm again"), key=lambda title: digests[title]), (
+        "of equal times the greater content_hash"
+    )
     assert row[1:3] == ("news", "first"), "what the newest leaves out stays as an older one said it"
 
 
@@ -180,16 +234,28 @@ def hashes_of(versions: Sequence[dict[str, Any]]) -> list[str]:
     return [hashlib.sha256(f"{v['title']}\0\0".encode()).hexdigest() for v in versions]
 
 
-@pytest.mark.parametrize(("name", "fields"), [("article", article_messages.FIELDS), ("event", event_messages.FIELDS)])
+@pytest.mark.parametrize(
+    ("name", "fields"), [("article", article_messages.FIELDS), ("event", event_messages.FIELDS)]
+)
 def test_documented_schema_is_what_is_read(name: str, fields: tuple[Field, ...]) -> None:
     schema = json.loads((DOCS / f"{name}.schema.json").read_text())
     assert set(schema["properties"]) == {field.name for field in fields}
     assert set(schema["required"]) == {field.name for field in fields if field.required}
-    json_types = {"string": "string", "time": "string", "number": "number", "strings": "array", "objects": "array"}
+    json_types = {
+        "string": "string",
+        "time": "string",
+        "number": "number",
+        "strings": "array",
+        "objects": "array",
+    }
     for field in fields:
         stated = schema["properties"][field.name].get("type", "string")
         assert json_types[field.kind] in ([stated] if isinstance(stated, str) else stated), field.name
-        assert (schema["properties"][field.name].get("format") == "date-time") == (field.kind == "time"), field.name
+        assert (schema["properties"][field.name].get("format") == "date-time") == (field.kind == "time"), (
+            field.name
+        )
     if name == "event":
         assert schema["properties"]["type"]["enum"] == list(NEEDS)
-        assert {r["if"]["properties"]["type"]["const"]: tuple(r["then"]["required"]) for r in schema["allOf"]} == NEEDS
+        assert {
+            r["if"]["properties"]["type"]["const"]: tuple(r["then"]["required"]) for r in schema["allOf"]
+        } == NEEDS

@@ -24,9 +24,13 @@ AT = 1_700_000_000
 
 def parsed(path: Path) -> dict[str, float]:
     """Each sample by its name, and its table where it has one, by Prometheus's own parser."""
-    samples = [sample for family in text_string_to_metric_families(path.read_text()) for sample in family.samples]
+    samples = [
+        sample for family in text_string_to_metric_families(path.read_text()) for sample in family.samples
+    ]
     return {
-        " ".join([sample.name.removeprefix("newslake_stream_"), *filter(None, [sample.labels.get("table")])]): sample.value
+        " ".join(
+            [sample.name.removeprefix("newslake_stream_"), *filter(None, [sample.labels.get("table")])]
+        ): sample.value
         for sample in samples
     }
 
@@ -38,7 +42,15 @@ def test_a_stream_writes_what_its_run_counts(lake: Lakehouse, tmp_path: Path) ->
     file = tmp_path / "events.prom"
     run = JobRun("stream_behaviors")
     before = datetime.now(UTC).timestamp()
-    call(stream_behaviors, lake, run, files=str(tmp_path / "in"), once=True, max_per_batch=1, metrics_file=str(file))
+    call(
+        stream_behaviors,
+        lake,
+        run,
+        files=str(tmp_path / "in"),
+        once=True,
+        max_per_batch=1,
+        metrics_file=str(file),
+    )
     found = parsed(file)
     looked = found.pop("last_look_timestamp_seconds")
     assert before <= looked <= datetime.now(UTC).timestamp()
@@ -51,7 +63,11 @@ def test_a_stream_writes_what_its_run_counts(lake: Lakehouse, tmp_path: Path) ->
         **{f"rows_total {table}": rows for table, rows in run.rows_written.items()},
     }
     assert run.rows_rejected > 0
-    labels = {tuple(sorted(s.labels.items()))[:2] for f in text_string_to_metric_families(file.read_text()) for s in f.samples}
+    labels = {
+        tuple(sorted(s.labels.items()))[:2]
+        for f in text_string_to_metric_families(file.read_text())
+        for s in f.samples
+    }
     assert labels == {(("job", "stream_behaviors"), ("source", str(tmp_path / "in")))}
     assert stat.S_IMODE(file.stat().st_mode) & 0o444 == 0o444 & ~_umask()
     assert sorted(os.listdir(tmp_path))[:2] == ["events.prom", "in"], "nothing is left beside it"
@@ -108,7 +124,9 @@ def test_a_file_that_cannot_be_is_a_mistake(tmp_path: Path, name: str) -> None:
         Watch(JobRun("stream_articles"), str(tmp_path / name), "articles")
 
 
-def test_a_folder_that_goes_away_is_told_of_once_and_stops_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_folder_that_goes_away_is_told_of_once_and_stops_nothing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level("WARNING", "newslake")
     (tmp_path / "folder").mkdir()
     watch = Watch(JobRun("stream_articles"), str(tmp_path / "folder" / "a.prom"), "articles")
@@ -116,7 +134,12 @@ def test_a_folder_that_goes_away_is_told_of_once_and_stops_nothing(tmp_path: Pat
     for _ in range(3):
         with watch.batch():
             pass
-    assert len([record for record in caplog.records if "the metrics could not be written" in record.getMessage()]) == 1
+    assert (
+        len(
+            [record for record in caplog.records if "the metrics could not be written" in record.getMessage()]
+        )
+        == 1
+    )
     (tmp_path / "folder").mkdir()
     watch.drained()
     assert parsed(tmp_path / "folder" / "a.prom")["batches_total"] == 3

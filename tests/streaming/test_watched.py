@@ -20,12 +20,23 @@ from tests.checks.common import check, lines, results
 from tests.faults.common import texts
 
 LAG = {"name": "events_keep_up", "check": "stream_lag", "job": "stream_behaviors", "at_most": 30}
-ARRIVE = {"name": "events_arrive", "check": "freshness", "table": "impressions", "column": "ingested_at", "at_most": 1}
+ARRIVE = {
+    "name": "events_arrive",
+    "check": "freshness",
+    "table": "impressions",
+    "column": "ingested_at",
+    "at_most": 1,
+}
 
 
 def event(number: int) -> dict[str, Any]:
     """One impression, as a message."""
-    about = {"type": "impression", "event_id": f"I{number}", "user_id": f"U{number}", "occurred_at": "2019-11-14T06:00:00Z"}
+    about = {
+        "type": "impression",
+        "event_id": f"I{number}",
+        "user_id": f"U{number}",
+        "occurred_at": "2019-11-14T06:00:00Z",
+    }
     return {**about, "news_ids": ["N1", "N2"]}
 
 
@@ -36,7 +47,9 @@ def drop(folder: Path, name: str, messages: list[Any]) -> None:
     os.rename(folder / f".{name}", folder / name)
 
 
-def test_a_stopped_stream_is_told_of(lake: Lakehouse, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_stopped_stream_is_told_of(
+    lake: Lakehouse, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     drop(tmp_path / "in", "a.jsonl", [event(n) for n in range(3)])
     run_job(stream_behaviors, lake, {"files": str(tmp_path / "in"), "once": True})
     assert check(lake, tmp_path, LAG, ARRIVE) == 0
@@ -48,7 +61,9 @@ def test_a_stopped_stream_is_told_of(lake: Lakehouse, tmp_path: Path, capsys: py
     assert [line.split(":")[0] for line in lines(capsys)[0]] == ["events_keep_up", "events_arrive"]
 
 
-def test_a_running_stream_says_how_far_it_is(lake: Lakehouse, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_running_stream_says_how_far_it_is(
+    lake: Lakehouse, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(watch, "SIGN_S", 0.5)
     folder = tmp_path / "in"
     drop(folder, "a.jsonl", [event(1), {"type": "nonsense"}])
@@ -56,14 +71,18 @@ def test_a_running_stream_says_how_far_it_is(lake: Lakehouse, tmp_path: Path, mo
     # The first run of a lakehouse has no row before its end.
     run_job(import_labels, lake, {"texts": (str(texts(tmp_path / "texts.jsonl", 1)),)})
     own = Lakehouse(lake.spark.newSession(), lake.root)
-    stream = Thread(target=run_job, args=(stream_behaviors, own, {"files": str(folder), "every_seconds": 0.5}))
+    stream = Thread(
+        target=run_job, args=(stream_behaviors, own, {"files": str(folder), "every_seconds": 0.5})
+    )
     stream.start()
     try:
         facts: dict[str, str] = {}
         row = None
         deadline = time.monotonic() + 300
         # Once it has nothing to do, nothing waits.
-        while time.monotonic() < deadline and (facts.get("batches") != "1" or facts.get("lag in seconds") != "0.0"):
+        while time.monotonic() < deadline and (
+            facts.get("batches") != "1" or facts.get("lag in seconds") != "0.0"
+        ):
             time.sleep(0.5)
             row = every_run(lake).where("job = 'stream_behaviors'").head()
             facts = row["facts"] if row is not None else {}

@@ -26,7 +26,9 @@ from newslake.switches.promotions import (
 BY = "train_ranker"
 
 
-def judge(lake: Lakehouse, run_id: str, low: float, *, kind: Kind = "ranker", tolerance: float = 0.01) -> bool:
+def judge(
+    lake: Lakehouse, run_id: str, low: float, *, kind: Kind = "ranker", tolerance: float = 0.01
+) -> bool:
     """A decision on a run whose difference is at least `low`."""
     comparison = Comparison("ndcg_at_10", 0.3, 0.2, 0.1, low, 0.2, 50)
     return decide(lake, kind, run_id, "trees", BY, comparison, tolerance).promoted
@@ -75,7 +77,11 @@ def test_a_run_judged_again_has_one_decision_and_is_not_compared_with_itself(lak
     assert "worse" in found.reason
     assert decided(lake, "ranker", "B", "another job") is None
     # A clock that was put back makes no decision one of the past.
-    ahead = lake.read("promotions").where("run_id = 'A'").withColumn("decided_at", F.lit("2100-01-01").cast("timestamp"))
+    ahead = (
+        lake.read("promotions")
+        .where("run_id = 'A'")
+        .withColumn("decided_at", F.lit("2100-01-01").cast("timestamp"))
+    )
     lake.replace("promotions", ahead, where={"run_id": "A"})
     judge(lake, "E", 0.05)
     assert in_use(lake, "ranker") == "E"
@@ -84,7 +90,11 @@ def test_a_run_judged_again_has_one_decision_and_is_not_compared_with_itself(lak
 def test_what_no_decision_speaks_of_is_told_from_what_none_brought_into_use(lake: Lakehouse) -> None:
     assert standing(lake, "recommender") is None
     found = decline(lake, "recommender", "A", "nrms", BY, "there is no click")
-    assert (found.promoted, found.reason, found.comparison) == (False, "not compared: there is no click", None)
+    assert (found.promoted, found.reason, found.comparison) == (
+        False,
+        "not compared: there is no click",
+        None,
+    )
     assert standing(lake, "recommender") == Standing(NONE)
     assert (in_use(lake, "recommender"), kept(lake, "recommender")) == (None, set())
     for run_id in ("B", "C", "D"):
@@ -102,7 +112,9 @@ def test_the_interval_is_that_of_paired_means() -> None:
     sums = [np.stack([counts.sum(axis=1), counts @ values], axis=1) for values in (own, other)]
     found = compared("ndcg_at_10", sums[0], sums[1], 200)
     assert (found.value, found.in_use_value) == pytest.approx((own.mean(), other.mean()))
-    resampled = [(own[rows] - other[rows]).mean() for rows in (draw.integers(0, 200, 200) for _ in range(2000))]
+    resampled = [
+        (own[rows] - other[rows]).mean() for rows in (draw.integers(0, 200, 200) for _ in range(2000))
+    ]
     assert (found.low, found.high) == pytest.approx(tuple(np.percentile(resampled, (2.5, 97.5))), abs=0.015)
     assert found.difference == pytest.approx(own.mean() - other.mean())
 

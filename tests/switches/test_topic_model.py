@@ -1,4 +1,5 @@
-"""The active topic model: which one it is where nobody said so, what is a candidate, and that switches are kept."""
+"""The active topic model: which one it is where nobody said so, what is a candidate, and that switches are
+kept."""
 
 from datetime import datetime
 from typing import Any
@@ -25,12 +26,15 @@ def fitted(lake: Lakehouse, *models: str) -> None:
     """Topic models, the first fitted first."""
     known = lake.read("topics").count() if lake.exists("topics") else 0
     rows: list[tuple[Any, ...]] = [
-        (model, 0, ["goal"], [1.0], [1.0], 0.1, 9, datetime(2019, 11, 1 + known + place)) for place, model in enumerate(models)
+        (model, 0, ["goal"], [1.0], [1.0], 0.1, 9, datetime(2019, 11, 1 + known + place))
+        for place, model in enumerate(models)
     ]
     put(lake, "topics", frame_of(lake.spark, rows, lake.schema("topics")))
 
 
-def test_the_first_is_active_the_next_a_candidate_and_one_that_was_left_is_none_again(lake: Lakehouse) -> None:
+def test_the_first_is_active_the_next_a_candidate_and_one_that_was_left_is_none_again(
+    lake: Lakehouse,
+) -> None:
     assert active_topic_model(lake) is None
     assert candidate_topic_model(lake) is None
     with pytest.raises(UserError, match=r"topics is not there yet .*: fit_topics"):

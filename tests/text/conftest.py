@@ -1,4 +1,5 @@
-"""Models for the tests of newslake.text: the built-in one, and small ones with random weights, saved as users save theirs."""
+"""Models for the tests of newslake.text: the built-in one, and small ones with random weights, saved as users
+save theirs."""
 
 import os
 import string
@@ -17,7 +18,22 @@ os.environ["TOKENIZERS_PARALLELISM"] = "false"
 # Torch's parallel loops crawl on a busy machine, and these models are small.
 torch.set_num_threads(1)
 
-WORDS: tuple[str, ...] = ("the", "a", "of", "news", "city", "team", "wins", "storm", "rain", "goal", "mayor", "market", "stock", "film")
+WORDS: tuple[str, ...] = (
+    "the",
+    "a",
+    "of",
+    "news",
+    "city",
+    "team",
+    "wins",
+    "storm",
+    "rain",
+    "goal",
+    "mayor",
+    "market",
+    "stock",
+    "film",
+)
 WORDS += ("star", "law", "court", "vote", "school", "dog", "cat")
 # What the tokenizer of the "gaps" model knows and the model has no embedding for.
 UNEMBEDDED = "poison"
@@ -25,9 +41,20 @@ UNEMBEDDED = "poison"
 Peer = Callable[[str, str | None], torch.Tensor]
 
 
-def save_bert(folder: Path, *, layers: int, width: int, heads: int, seed: int, known_to_model: bool = True) -> Path:
-    """A BERT with random weights and a small WordPiece vocabulary; the vocabulary's last word is UNEMBEDDED."""
-    pieces = [*string.ascii_lowercase, *string.digits, *(f"##{c}" for c in string.ascii_lowercase + string.digits), ".", ",", "!", "天"]
+def save_bert(
+    folder: Path, *, layers: int, width: int, heads: int, seed: int, known_to_model: bool = True
+) -> Path:
+    """A BERT with random weights and a small WordPiece vocabulary; the vocabulary's last word is
+    UNEMBEDDED."""
+    pieces = [
+        *string.ascii_lowercase,
+        *string.digits,
+        *(f"##{c}" for c in string.ascii_lowercase + string.digits),
+        ".",
+        ",",
+        "!",
+        "天",
+    ]
     vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *pieces, *WORDS, UNEMBEDDED]
     torch.manual_seed(seed)
     config = BertConfig(
@@ -89,10 +116,20 @@ def small_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def gaps_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The small model, but it raises at a text with the word UNEMBEDDED."""
-    return save_bert(tmp_path_factory.mktemp("models") / "gaps-bert", layers=2, width=32, heads=4, seed=1, known_to_model=False)
+    return save_bert(
+        tmp_path_factory.mktemp("models") / "gaps-bert",
+        layers=2,
+        width=32,
+        heads=4,
+        seed=1,
+        known_to_model=False,
+    )
 
 
 @pytest.fixture(scope="session")
 def tutorial_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The shape of google/bert_uncased_L-8_H-512_A-8, which the tutorial uses: 8 layers, 512 wide, 8 heads."""
-    return save_bert(tmp_path_factory.mktemp("models") / "bert_uncased_L-8_H-512_A-8", layers=8, width=512, heads=8, seed=2)
+    """The shape of google/bert_uncased_L-8_H-512_A-8, which the tutorial uses: 8 layers, 512 wide, 8
+    heads."""
+    return save_bert(
+        tmp_path_factory.mktemp("models") / "bert_uncased_L-8_H-512_A-8", layers=8, width=512, heads=8, seed=2
+    )

@@ -1,4 +1,5 @@
-"""Run by test_gpu.py as a process of its own: a local cluster whose worker claims two GPUs; prints what its tasks saw, as JSON."""
+"""Run by test_gpu.py as a process of its own: a local cluster whose worker claims two GPUs; prints what its
+tasks saw, as JSON."""
 
 import json
 import sys
@@ -37,7 +38,13 @@ def seen(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     assert task is not None
     addresses = task.resources()["gpu"].addresses
     time.sleep(2.0)
-    columns = {"addresses": [addresses], "device": [device], "threads": [threads], "began": [began], "ended": [time.time()]}
+    columns = {
+        "addresses": [addresses],
+        "device": [device],
+        "threads": [threads],
+        "began": [began],
+        "ended": [time.time()],
+    }
     yield pa.RecordBatch.from_pydict(columns)
 
 
@@ -59,16 +66,26 @@ def main(model: str, script: str) -> dict[str, Any]:
     spark = spark_session("gpu test", master=f"local-cluster[1,{SLOTS},1024]", extra=gpus)
     spark.sparkContext.setLogLevel("OFF")
     schema = "addresses array<string>, device string, threads bigint, began double, ended double"
-    tasks = [row.asDict() for row in spark.range(TASKS, numPartitions=TASKS).mapInArrow(seen, schema).collect()]
+    tasks = [
+        row.asDict() for row in spark.range(TASKS, numPartitions=TASKS).mapInArrow(seen, schema).collect()
+    ]
     rows = spark.range(2, numPartitions=1).selectExpr("id", "'the city wins' AS text")
-    fallen_back = embed_column(rows, "text", None, resolve(EncoderSpec(model)), settings=EmbedSettings(device="auto")).collect()
+    fallen_back = embed_column(
+        rows, "text", None, resolve(EncoderSpec(model)), settings=EmbedSettings(device="auto")
+    ).collect()
     try:
-        embed_column(rows, "text", None, resolve(EncoderSpec(model)), settings=EmbedSettings(device="cuda")).collect()
+        embed_column(
+            rows, "text", None, resolve(EncoderSpec(model)), settings=EmbedSettings(device="cuda")
+        ).collect()
         refused = ""
     except Exception as error:
         refused = str(error)
     spark.stop()
-    return {"tasks": tasks, "fallen_back": [len(row["embedded"]["vector"]) for row in fallen_back], "refused": refused}
+    return {
+        "tasks": tasks,
+        "fallen_back": [len(row["embedded"]["vector"]) for row in fallen_back],
+        "refused": refused,
+    }
 
 
 if __name__ == "__main__":

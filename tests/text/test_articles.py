@@ -41,7 +41,10 @@ def write_news(lake: Lakehouse, articles: Sequence[Article]) -> None:
     rows = frame_of(lake.spark, list(articles), "news_id string, title string, abstract string, body string")
     rows = rows.withColumn("content_hash", content_hash())
     contract = lake.schema("news")
-    known = {field.name: F.col(field.name) if field.name in rows.columns else F.lit(None).cast(field.dataType) for field in contract}
+    known = {
+        field.name: F.col(field.name) if field.name in rows.columns else F.lit(None).cast(field.dataType)
+        for field in contract
+    }
     put(lake, "news", rows.select(*(known[name].alias(name) for name in contract.names)))
 
 
@@ -93,7 +96,15 @@ def test_encodes_what_is_new_or_changed_and_nothing_else(lake: Lakehouse, small_
     encode(lake, small_model)
     before = vectors(lake)
     # N1 changes; N2 takes over N1's old text; N4 is new with N3's text, N5 with one of its own.
-    write_news(lake, [("N1", "team loses", "", None), ("N2", "team wins", "", None), ("N4", "court", "", None), ("N5", "rain", "", None)])
+    write_news(
+        lake,
+        [
+            ("N1", "team loses", "", None),
+            ("N2", "team wins", "", None),
+            ("N4", "court", "", None),
+            ("N5", "rain", "", None),
+        ],
+    )
     run = encode(lake, small_model)
     after = vectors(lake)
     assert run.rows_written == {"article_embeddings": 4}
@@ -103,7 +114,9 @@ def test_encodes_what_is_new_or_changed_and_nothing_else(lake: Lakehouse, small_
     np.testing.assert_array_equal(after["N3"], before["N3"])
     np.testing.assert_array_equal(after["N4"], before["N3"])
     assert not np.array_equal(after["N1"], before["N1"])
-    stale = lake.read("article_embeddings").join(lake.read("news"), on=["news_id", "content_hash"], how="left_anti")
+    stale = lake.read("article_embeddings").join(
+        lake.read("news"), on=["news_id", "content_hash"], how="left_anti"
+    )
     assert stale.count() == 0
 
 
@@ -111,13 +124,19 @@ def test_encoders_stand_beside_each_other(lake: Lakehouse, small_model: Path, tu
     write_news(lake, [("N1", "team wins", "the city", None), ("N2", "storm", "rain", None)])
     encode(lake, small_model)
     encode(lake, tutorial_model, pooling="cls", max_tokens=100)
-    sizes = lake.read("article_embeddings").groupBy("encoder_id").agg(F.count("*"), F.min(F.size("embedding")), F.max(F.size("embedding")))
+    sizes = (
+        lake.read("article_embeddings")
+        .groupBy("encoder_id")
+        .agg(F.count("*"), F.min(F.size("embedding")), F.max(F.size("embedding")))
+    )
     found = {row[0]: tuple(row[1:]) for row in sizes.collect()}
     assert sorted(found.values()) == [(2, 32, 32), (2, 512, 512)]
     assert any(name.startswith("bert_uncased_L-8_H-512_A-8.") and ".cls.100." in name for name in found)
 
 
-def test_slices_are_written_one_by_one_and_make_the_same_table(lake: Lakehouse, small_model: Path, tmp_path: Path) -> None:
+def test_slices_are_written_one_by_one_and_make_the_same_table(
+    lake: Lakehouse, small_model: Path, tmp_path: Path
+) -> None:
     articles: list[Article] = [(f"N{i}", f"news {i}", "the city " * (i % 7), None) for i in range(40)]
     write_news(lake, articles)
     encode(lake, small_model, slice_rows=12)
@@ -149,7 +168,11 @@ def test_an_article_at_which_the_model_raises_loses_no_other(lake: Lakehouse, ga
 
 
 def test_fields(lake: Lakehouse) -> None:
-    rows = frame_of(lake.spark, [("t", None, "b"), (None, "a", ""), ("t", "a", "b")], "title string, abstract string, body string")
+    rows = frame_of(
+        lake.spark,
+        [("t", None, "b"), (None, "a", ""), ("t", "a", "b")],
+        "title string, abstract string, body string",
+    )
 
     def made(*fields: str) -> list[tuple[str, str]]:
         first, second = segments(fields)  # type: ignore[arg-type]

@@ -29,5 +29,9 @@ def test_no_kernel_that_plans_for_each_shape_is_left_and_the_settings_come_back(
 def test_a_gpu_gives_a_cpus_vectors(small_model: Path, precision: Precision, least: float) -> None:
     texts = [" ".join((WORDS * 10)[: 1 + 7 * (number % 40)]) for number in range(200)]
     wanted = Encoder(resolve(EncoderSpec(str(small_model), unit=True))).encode(texts).vectors
-    found = Encoder(resolve(EncoderSpec(str(small_model), unit=True, precision=precision)), device="cuda").encode(texts).vectors
+    found = (
+        Encoder(resolve(EncoderSpec(str(small_model), unit=True, precision=precision)), device="cuda")
+        .encode(texts)
+        .vectors
+    )
     assert np.einsum("ij,ij->i", wanted, found).min() >= least

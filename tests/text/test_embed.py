@@ -22,15 +22,21 @@ def test_vectors_in_order_with_the_other_columns(spark: SparkSession, small_mode
     resolved = resolve(EncoderSpec(str(small_model)))
     generator = np.random.default_rng(1)
     texts = [" ".join(generator.choice(WORDS, size=size)) for size in generator.integers(1, 60, size=300)]
-    rows = frame_of(spark, [(i, t, t[::-1]) for i, t in enumerate(texts)], "n int, text string, `other one` string").coalesce(1)
-    made = embed_column(rows, "text", None, resolved, output="made", settings=EmbedSettings(device="cpu", chunk_rows=70))
+    rows = frame_of(
+        spark, [(i, t, t[::-1]) for i, t in enumerate(texts)], "n int, text string, `other one` string"
+    ).coalesce(1)
+    made = embed_column(
+        rows, "text", None, resolved, output="made", settings=EmbedSettings(device="cpu", chunk_rows=70)
+    )
     assert made.columns == ["n", "other one", "made"]
     assert made.schema["made"].dataType == EMBEDDED
     found = made.collect()
     assert [row["n"] for row in found] == list(range(300))
     assert [row["other one"] for row in found] == [text[::-1] for text in texts]
     expected = Encoder(resolved).encode(texts)
-    np.testing.assert_array_equal(np.array([row["made"]["vector"] for row in found], dtype=np.float32), expected.vectors)
+    np.testing.assert_array_equal(
+        np.array([row["made"]["vector"] for row in found], dtype=np.float32), expected.vectors
+    )
     assert [row["made"]["token_count"] for row in found] == expected.token_counts.tolist()
     assert {row["made"]["error"] for row in found} == {None}
 
@@ -47,8 +53,14 @@ def test_a_failure_is_its_own_rows(spark: SparkSession, gaps_model: Path) -> Non
     ]
     rows = frame_of(spark, texts, "id string, first string, second string").coalesce(1)
     # Bytes that are no UTF-8 would kill the worker that reads them as text.
-    broken = rows.limit(1).select(F.lit("g").alias("id"), F.expr("cast(x'7261696eff' as string)").alias("first"), F.lit("").alias("second"))
-    made = embed_column(rows.union(broken), "first", "second", resolved, settings=EmbedSettings(max_chars=100))
+    broken = rows.limit(1).select(
+        F.lit("g").alias("id"),
+        F.expr("cast(x'7261696eff' as string)").alias("first"),
+        F.lit("").alias("second"),
+    )
+    made = embed_column(
+        rows.union(broken), "first", "second", resolved, settings=EmbedSettings(max_chars=100)
+    )
     found = {row["id"]: row["embedded"] for row in made.collect()}
     assert {name for name, row in found.items() if row["vector"] is not None} == {"a", "e", "g"}
     assert found["a"]["error"] is None
@@ -66,7 +78,9 @@ def test_runs_once_per_row_however_its_output_is_used(spark: SparkSession, small
         passed.add(1)
         return text
 
-    rows = spark.range(100, numPartitions=2).select("id", counted(F.concat(F.lit("news "), "id")).alias("text"))
+    rows = spark.range(100, numPartitions=2).select(
+        "id", counted(F.concat(F.lit("news "), "id")).alias("text")
+    )
     made = embed_column(rows, "text", None, resolve(EncoderSpec(str(small_model))))
     used = (
         made.where(F.col("embedded.error").isNull() & (F.size("embedded.vector") == 32))
@@ -84,12 +98,20 @@ def test_one_model_per_worker(monkeypatch: pytest.MonkeyPatch, small_model: Path
     batch = pa.RecordBatch.from_pydict({"__first_segment": ["news"]})
     schema = T.StructType([T.StructField("embedded", EMBEDDED)])
     for _ in range(2):
-        assert sum(b.num_rows for b in embed._embed(resolved, EmbedSettings(), schema, iter([batch, batch]))) == 2
+        assert (
+            sum(b.num_rows for b in embed._embed(resolved, EmbedSettings(), schema, iter([batch, batch])))
+            == 2
+        )
     assert embed._encoder.cache_info().misses == 1
 
 
 def test_no_rows(spark: SparkSession, small_model: Path) -> None:
-    made = embed_column(spark.range(0).select("id", F.lit("x").alias("text")), "text", None, resolve(EncoderSpec(str(small_model))))
+    made = embed_column(
+        spark.range(0).select("id", F.lit("x").alias("text")),
+        "text",
+        None,
+        resolve(EncoderSpec(str(small_model))),
+    )
     assert made.count() == 0
 
 

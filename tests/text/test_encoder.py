@@ -1,4 +1,5 @@
-"""The encoder's vectors are those of transformers, one text at a time; one bad text costs no other its vector."""
+"""The encoder's vectors are those of transformers, one text at a time; one bad text costs no other its
+vector."""
 
 import pickle
 from pathlib import Path
@@ -36,7 +37,8 @@ PAIRS = [
     ("x" * 10_000, "a word of ten thousand characters"),
     ("many spaces", "   ".join(["gap"] * 3000)),
 ]
-# transformers keeps every combination of what it cut off from both segments: for low limits, no pair of two long ones.
+# transformers keeps every combination of what it cut off from both segments: for low limits, no pair of two
+# long ones.
 SHORTER = [(first[:9000], second[:9000]) for first, second in PAIRS]
 
 
@@ -53,7 +55,10 @@ def test_vectors_equal_transformers_one_at_a_time(built_in: ResolvedEncoder, max
 def test_tokens_equal_transformers_to_the_last(built_in: ResolvedEncoder, max_tokens: int) -> None:
     long = LONG if max_tokens == 512 else " ".join(LONG.split()[: 20 * max_tokens])
     texts = [text.replace(LONG, long) for pair in PAIRS for text in pair]
-    texts += [" ".join(["word"] * count) for count in (max_tokens // 2 - 2, max_tokens // 2 - 1, max_tokens // 2, 3 * max_tokens)]
+    texts += [
+        " ".join(["word"] * count)
+        for count in (max_tokens // 2 - 2, max_tokens // 2 - 1, max_tokens // 2, 3 * max_tokens)
+    ]
     tokenizer = Tokenizer(Path(built_in.folder), max_tokens)
     for shift in (1, 3, 7):
         seconds = texts[shift:] + texts[:shift]
@@ -91,7 +96,14 @@ def test_other_architectures(tmp_path: Path) -> None:
     torch.manual_seed(4)
     sizes: dict[str, Any] = {"vocab_size": len(words), "pad_token_id": 0, "initializer_range": 0.2}
     roberta = RobertaModel(
-        RobertaConfig(**sizes, hidden_size=32, num_hidden_layers=2, num_attention_heads=4, intermediate_size=64, type_vocab_size=2)
+        RobertaConfig(
+            **sizes,
+            hidden_size=32,
+            num_hidden_layers=2,
+            num_attention_heads=4,
+            intermediate_size=64,
+            type_vocab_size=2,
+        )
     )
     distil = DistilBertModel(DistilBertConfig(**sizes, dim=32, n_layers=2, n_heads=4, hidden_dim=64))
     for name, model, packed in (("roberta", roberta, True), ("distil", distil, False)):
@@ -99,7 +111,10 @@ def test_other_architectures(tmp_path: Path) -> None:
         model.save_pretrained(folder)
         words.save_pretrained(folder)
         for pooling in ("mean", "cls"):
-            encoder = Encoder(resolve(EncoderSpec(str(folder), pooling=pooling, max_tokens=64, long_text="truncate")), batch_tokens=256)
+            encoder = Encoder(
+                resolve(EncoderSpec(str(folder), pooling=pooling, max_tokens=64, long_text="truncate")),
+                batch_tokens=256,
+            )
             assert encoder.is_packed == packed
             assert least_cosine(encoder, peer(folder, pooling, 64), SHORTER) >= 0.99999
 
@@ -120,14 +135,20 @@ def test_a_weight_without_a_place_goes_the_general_way(small_model: Path, tmp_pa
 
 
 def test_weights_under_older_names(small_model: Path, tmp_path: Path) -> None:
-    """As checkpoints made from TensorFlow's have them, google/bert_uncased_* among them, once they are safetensors."""
+    """As checkpoints made from TensorFlow's have them, google/bert_uncased_* among them, once they are
+    safetensors."""
     from safetensors.torch import load_file, save_file
 
     folder = without_weights(small_model, tmp_path)
     old_names = {
-        f"bert.{k}".replace("LayerNorm.weight", "LayerNorm.gamma"): v for k, v in load_file(small_model / "model.safetensors").items()
+        f"bert.{k}".replace("LayerNorm.weight", "LayerNorm.gamma"): v
+        for k, v in load_file(small_model / "model.safetensors").items()
     }
-    save_file(old_names | {"cls.predictions.bias": torch.zeros(3)}, folder / "model.safetensors", metadata={"format": "pt"})
+    save_file(
+        old_names | {"cls.predictions.bias": torch.zeros(3)},
+        folder / "model.safetensors",
+        metadata={"format": "pt"},
+    )
     encoder = Encoder(resolve(EncoderSpec(str(folder), long_text="truncate")))
     assert encoder.is_packed
     assert least_cosine(encoder, peer(small_model, "mean", 512), PAIRS) >= 0.99999
@@ -136,7 +157,9 @@ def test_weights_under_older_names(small_model: Path, tmp_path: Path) -> None:
 def test_pickled_weights_are_refused_unread(small_model: Path, tmp_path: Path) -> None:
     folder = without_weights(small_model, tmp_path)
     (folder / "pytorch_model.bin").write_bytes(pickle.dumps(Opened(str(tmp_path / "opened"))))
-    with pytest.raises(UserError, match=r"no weights as \*\.safetensors; a pytorch_model\.bin is a pickle, .* convert it"):
+    with pytest.raises(
+        UserError, match=r"no weights as \*\.safetensors; a pytorch_model\.bin is a pickle, .* convert it"
+    ):
         resolve(EncoderSpec(str(folder)))
     with pytest.raises(OSError, match="safetensors"):  # nor where the check were left out
         PaddedModel(folder, torch.float32, torch.device("cpu"), Tokenizer(folder, 16))
@@ -167,7 +190,9 @@ def test_unit_vectors(minilm: Encoder) -> None:
     found = Encoder(resolve(EncoderSpec(unit=True))).encode(["one text", "another text"])
     np.testing.assert_allclose(np.linalg.norm(found.vectors, axis=1), 1, rtol=1e-6)
     raw = minilm.encode(["one text", "another text"]).vectors
-    np.testing.assert_allclose(found.vectors, raw / np.linalg.norm(raw, axis=1, keepdims=True), rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(
+        found.vectors, raw / np.linalg.norm(raw, axis=1, keepdims=True), rtol=1e-4, atol=1e-6
+    )
 
 
 @pytest.mark.parametrize(("precision", "least"), [("bf16", 0.999), ("fp16", 0.9999)])
@@ -248,4 +273,7 @@ def test_token_counts_and_empty_texts(minilm: Encoder) -> None:
 
 def test_one_megabyte_of_text(minilm: Encoder, built_in: ResolvedEncoder) -> None:
     text = LONG * (1_000_000 // len(LONG) + 1)
-    assert least_cosine(minilm, peer(built_in.folder, "mean", 512), [("A megabyte", text), ("Short", "text")]) >= 0.99999
+    assert (
+        least_cosine(minilm, peer(built_in.folder, "mean", 512), [("A megabyte", text), ("Short", "text")])
+        >= 0.99999
+    )

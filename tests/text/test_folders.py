@@ -1,4 +1,5 @@
-"""sentence-transformers folders encode as that library encodes them, and what cannot be honoured is refused with one line."""
+"""sentence-transformers folders encode as that library encodes them, and what cannot be honoured is refused
+with one line."""
 
 import json
 import logging
@@ -39,8 +40,13 @@ def assert_same(ours: np.ndarray, other: np.ndarray) -> None:
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_every_family_encodes_as_sentence_transformers(tmp_path: Path, family: str) -> None:
-    """Of Qwen3 with its last token and a prompt for queries; each in one batch with padding, some texts over the longest."""
-    more: dict[str, Any] = {"pooling": "lasttoken", "prompts": PROMPTS, "unit": True, "max_tokens": 40} if family == "qwen3" else {}
+    """Of Qwen3 with its last token and a prompt for queries; each in one batch with padding, some texts over
+    the longest."""
+    more: dict[str, Any] = (
+        {"pooling": "lasttoken", "prompts": PROMPTS, "unit": True, "max_tokens": 40}
+        if family == "qwen3"
+        else {}
+    )
     folder = save_folder(tmp_path / family, family, **more)
     encoder, peer, given = encoder_of(folder), theirs(folder), texts()
     found = encoder.encode(given)
@@ -48,17 +54,23 @@ def test_every_family_encodes_as_sentence_transformers(tmp_path: Path, family: s
     assert len(set(found.token_counts)) > 5
     assert (found.token_counts == more.get("max_tokens", LONGEST)).sum() > 2
     assert_same(found.vectors, peer.encode_document(given, batch_size=len(given)))
-    assert_same(encoder_of(folder, "tag").encode(given).vectors, peer.encode_query(given, batch_size=len(given)))
+    assert_same(
+        encoder_of(folder, "tag").encode(given).vectors, peer.encode_query(given, batch_size=len(given))
+    )
     pairs = [(a, b) for a, b in zip(given, given[::-1], strict=True)]
     if family != "qwen3":  # which has nothing between the texts of a pair
-        assert_same(encoder.encode(*zip(*pairs, strict=True)).vectors, peer.encode(pairs, batch_size=len(pairs)))
+        assert_same(
+            encoder.encode(*zip(*pairs, strict=True)).vectors, peer.encode(pairs, batch_size=len(pairs))
+        )
 
 
 @pytest.mark.parametrize("include_prompt", [True, False])
 @pytest.mark.parametrize("pooling", ["mean", "cls", "lasttoken", "max", "weightedmean"])
 def test_every_pooling_on_both_paths(tmp_path: Path, pooling: str, include_prompt: bool) -> None:
     for family in ("bert", "distilbert"):
-        folder = save_folder(tmp_path / family, family, pooling=pooling, include_prompt=include_prompt, prompts=PROMPTS)
+        folder = save_folder(
+            tmp_path / family, family, pooling=pooling, include_prompt=include_prompt, prompts=PROMPTS
+        )
         given = texts()
         assert_same(encoder_of(folder).encode(given).vectors, theirs(folder).encode_document(given))
         assert_same(encoder_of(folder, "tag").encode(given).vectors, theirs(folder).encode_query(given))
@@ -100,11 +112,22 @@ def test_fewer_dimensions(tmp_path: Path) -> None:
         ({"any": "goal: "}, None, {}, "", ""),
         ({"any": "goal: "}, None, {"prompt_name": "any"}, "goal: ", ""),
         ({"any": "goal: "}, "any", {"prompt": "", "tag_prompt": "find: "}, "", "find: "),
-        ({"any": "goal: ", "query": "find: "}, None, {"tag_prompt_name": "any", "prompt": "mayor "}, "mayor ", "goal: "),
+        (
+            {"any": "goal: ", "query": "find: "},
+            None,
+            {"tag_prompt_name": "any", "prompt": "mayor "},
+            "mayor ",
+            "goal: ",
+        ),
     ],
 )
 def test_which_prompt(
-    tmp_path: Path, prompts: dict[str, str], default: str | None, options: dict[str, str], article: str, tag: str
+    tmp_path: Path,
+    prompts: dict[str, str],
+    default: str | None,
+    options: dict[str, str],
+    article: str,
+    tag: str,
 ) -> None:
     folder = save_plain(tmp_path / "plain", "bert")
     as_older_versions_save(folder)
@@ -112,8 +135,12 @@ def test_which_prompt(
     found = resolve(EncoderSpec(str(folder), **options))  # type: ignore[arg-type]
     assert (found.recipe.prompt, found.recipe.tag_prompt) == (article, tag)
     given = texts()
-    assert_same(encoder_of(folder, **options).encode(given).vectors, theirs(folder).encode(given, prompt=article))
-    assert_same(encoder_of(folder, "tag", **options).encode(given).vectors, theirs(folder).encode(given, prompt=tag))
+    assert_same(
+        encoder_of(folder, **options).encode(given).vectors, theirs(folder).encode(given, prompt=article)
+    )
+    assert_same(
+        encoder_of(folder, "tag", **options).encode(given).vectors, theirs(folder).encode(given, prompt=tag)
+    )
 
 
 def test_prompts_that_are_not_there_or_too_long(tmp_path: Path) -> None:
@@ -122,7 +149,9 @@ def test_prompts_that_are_not_there_or_too_long(tmp_path: Path) -> None:
         resolve(EncoderSpec(str(folder), prompt_name="other"))
     with pytest.raises(UserError, match="--tag-prompt and --tag-prompt-name: give one"):
         EncoderSpec(str(folder), tag_prompt_name="query", tag_prompt="x")
-    with pytest.raises(UserError, match=r"--prompt: its \d+ tokens leave no room for a text in the 24 of --max-tokens"):
+    with pytest.raises(
+        UserError, match=r"--prompt: its \d+ tokens leave no room for a text in the 24 of --max-tokens"
+    ):
         resolve(EncoderSpec(str(folder), prompt="market " * 20))
 
 
@@ -150,11 +179,15 @@ def test_long_texts_keep_their_prompt(tmp_path: Path, how: Any) -> None:
 
 
 def test_as_older_versions_of_the_library_save(tmp_path: Path) -> None:
-    """The transformer in a folder of its own, pooling in words for each kind, the length in a file by family, lower case."""
+    """The transformer in a folder of its own, pooling in words for each kind, the length in a file by family,
+    lower case."""
     folder = tmp_path / "old"
     save_plain(folder / "0_Transformer", "roberta")
     as_older_versions_save(folder, transformer="0_Transformer", pooling="pooling_mode_max_tokens")
-    write(folder / "0_Transformer" / "sentence_roberta_config.json", {"max_seq_length": 16, "do_lower_case": True})
+    write(
+        folder / "0_Transformer" / "sentence_roberta_config.json",
+        {"max_seq_length": 16, "do_lower_case": True},
+    )
     encoder, given = encoder_of(folder), texts()
     assert encoder.is_packed
     assert encoder.encode(given).token_counts.max() == 16
@@ -194,7 +227,10 @@ def test_an_option_against_the_folder_is_said(tmp_path: Path, caplog: pytest.Log
     several = save_folder(tmp_path / "several", "bert", pooling=["mean", "max"])
     caplog.clear()
     with caplog.at_level(logging.INFO, logger="newslake"):
-        assert_same(encoder_of(several, pooling="max").encode(texts()).vectors, theirs(several).encode(texts())[:, 32:])
+        assert_same(
+            encoder_of(several, pooling="max").encode(texts()).vectors,
+            theirs(several).encode(texts())[:, 32:],
+        )
     assert caplog.messages == ["1_Pooling says mean and max, which newslake does not do: you asked for max"]
 
 
@@ -202,7 +238,11 @@ def test_all_of_it_is_in_the_encoder_id(tmp_path: Path) -> None:
     folder = save_folder(tmp_path / "ids", "bert", prompts=PROMPTS, dense=[(16, nn.Tanh())])
     poolings: tuple[Pooling, ...] = ("mean", "cls", "last", "max", "weightedmean")
     specs = [EncoderSpec(str(folder), pooling=pooling) for pooling in poolings]
-    specs += [EncoderSpec(str(folder), dimensions=8), EncoderSpec(str(folder), dimensions=9), EncoderSpec(str(folder), unit=True)]
+    specs += [
+        EncoderSpec(str(folder), dimensions=8),
+        EncoderSpec(str(folder), dimensions=9),
+        EncoderSpec(str(folder), unit=True),
+    ]
     specs += [
         EncoderSpec(str(folder), prompt="x"),
         EncoderSpec(str(folder), tag_prompt="x"),
@@ -221,11 +261,15 @@ def test_all_of_it_is_in_the_encoder_id(tmp_path: Path) -> None:
 
 def test_the_default_encoder_is_the_same_as_ever() -> None:
     """Tables filled before there were such settings stay valid."""
-    assert resolve(EncoderSpec()).encoder_id == "all-MiniLM-L6-v2.eadd4b20.mean.512.title-abstract-body.summarize"
+    assert (
+        resolve(EncoderSpec()).encoder_id
+        == "all-MiniLM-L6-v2.eadd4b20.mean.512.title-abstract-body.summarize"
+    )
 
 
 def test_folders_whose_pairs_were_read_wrongly_have_another_id(tmp_path: Path) -> None:
-    """So that their vectors do not mix with what older versions made: it is in the digest, and nothing else's digest changes."""
+    """So that their vectors do not mix with what older versions made: it is in the digest, and nothing else's
+    digest changes."""
     from newslake.text import weights
 
     for family in FAMILIES:
@@ -238,7 +282,10 @@ def test_folders_whose_pairs_were_read_wrongly_have_another_id(tmp_path: Path) -
 
 
 def test_plain_folders_are_the_same_as_ever(small_model: Path) -> None:
-    assert resolve(EncoderSpec(str(small_model))).encoder_id.split(".", 2)[2] == "mean.512.title-abstract-body.summarize"
+    assert (
+        resolve(EncoderSpec(str(small_model))).encoder_id.split(".", 2)[2]
+        == "mean.512.title-abstract-body.summarize"
+    )
 
 
 Change = Callable[[Path], object]
@@ -261,7 +308,10 @@ def module(number: int, kind: str) -> Change:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (module(2, "sentence_transformers.models.WeightedLayerPooling"), "names sentence_transformers.models.WeightedLayerPooling, which"),
+        (
+            module(2, "sentence_transformers.models.WeightedLayerPooling"),
+            "names sentence_transformers.models.WeightedLayerPooling, which",
+        ),
         (module(0, "custom.Transformer"), r"names custom\.Transformer, which newslake does not know"),
         (
             module(1, "sentence_transformers.models.Normalize"),
@@ -269,14 +319,35 @@ def module(number: int, kind: str) -> Change:
         ),
         (lambda folder: (folder / MODULES).write_text("{"), r"modules\.json in .* is not valid JSON"),
         (lambda folder: (folder / MODULES).write_text("[]"), "is not a list of modules"),
-        (in_json("1_Pooling/config.json", pooling_mode=["mean", "max"]), "1_Pooling says mean and max, .* choose with --pooling"),
-        (in_json("1_Pooling/config.json", pooling_mode="mean_sqrt_len_tokens"), "1_Pooling says mean_sqrt_len_tokens"),
-        (lambda folder: shutil.rmtree(folder / "1_Pooling"), r"holds no config\.json, which modules\.json asks for"),
-        (in_json("2_Dense/config.json", activation_function="custom.Swish"), r"activation_function custom\.Swish"),
-        (in_json("2_Dense/config.json", module_input_name="token_embeddings"), "takes a Dense from one vector"),
+        (
+            in_json("1_Pooling/config.json", pooling_mode=["mean", "max"]),
+            "1_Pooling says mean and max, .* choose with --pooling",
+        ),
+        (
+            in_json("1_Pooling/config.json", pooling_mode="mean_sqrt_len_tokens"),
+            "1_Pooling says mean_sqrt_len_tokens",
+        ),
+        (
+            lambda folder: shutil.rmtree(folder / "1_Pooling"),
+            r"holds no config\.json, which modules\.json asks for",
+        ),
+        (
+            in_json("2_Dense/config.json", activation_function="custom.Swish"),
+            r"activation_function custom\.Swish",
+        ),
+        (
+            in_json("2_Dense/config.json", module_input_name="token_embeddings"),
+            "takes a Dense from one vector",
+        ),
         (in_json("sentence_bert_config.json", query_expansion={"length": 32}), "does not do query_expansion"),
-        (in_json("sentence_bert_config.json", transformer_task="fill-mask"), "does not do transformer_task fill-mask"),
-        (in_json("config_sentence_transformers.json", default_prompt_name="none"), "default_prompt_name none is not among"),
+        (
+            in_json("sentence_bert_config.json", transformer_task="fill-mask"),
+            "does not do transformer_task fill-mask",
+        ),
+        (
+            in_json("config_sentence_transformers.json", default_prompt_name="none"),
+            "default_prompt_name none is not among",
+        ),
         (lambda folder: write(folder / "adapter_config.json", {}), "holds an adapter"),
         (lambda folder: (folder / "tokenizer.json").unlink(), "no tokenizer in"),
     ],
@@ -291,15 +362,20 @@ def test_what_cannot_be_honoured_is_refused(tmp_path: Path, change: Change, mess
     assert "\n" not in str(caught.value)
 
 
-def as_older_versions_save(folder: Path, *, transformer: str = "", pooling: str = "pooling_mode_mean_tokens") -> None:
+def as_older_versions_save(
+    folder: Path, *, transformer: str = "", pooling: str = "pooling_mode_mean_tokens"
+) -> None:
     """modules.json and 1_Pooling as sentence-transformers 2 wrote them."""
     kinds = [("Transformer", transformer), ("Pooling", "1_Pooling")]
     modules = [
-        {"idx": i, "name": str(i), "path": path, "type": f"sentence_transformers.models.{kind}"} for i, (kind, path) in enumerate(kinds)
+        {"idx": i, "name": str(i), "path": path, "type": f"sentence_transformers.models.{kind}"}
+        for i, (kind, path) in enumerate(kinds)
     ]
     (folder / "1_Pooling").mkdir()
     write(folder / MODULES, modules)
-    words = dict.fromkeys(("pooling_mode_cls_token", "pooling_mode_mean_tokens", "pooling_mode_max_tokens"), False)
+    words = dict.fromkeys(
+        ("pooling_mode_cls_token", "pooling_mode_mean_tokens", "pooling_mode_max_tokens"), False
+    )
     write(folder / "1_Pooling" / "config.json", {"word_embedding_dimension": 32, **words, pooling: True})
 
 
@@ -313,7 +389,10 @@ def test_weights_of_another_file_are_left_alone(tmp_path: Path) -> None:
     wanted = encoder_of(folder).encode(texts()).vectors
     shutil.copy(other / "model.safetensors", folder / "model_old.safetensors")
     shutil.copy(other / "model.safetensors", folder / "zz.safetensors")
-    write(folder / "model.safetensors.index.json", {"weight_map": {"embeddings.LayerNorm.bias": "zz.safetensors"}})
+    write(
+        folder / "model.safetensors.index.json",
+        {"weight_map": {"embeddings.LayerNorm.bias": "zz.safetensors"}},
+    )
     assert resolve(EncoderSpec(str(folder))).encoder_id == alone
     np.testing.assert_array_equal(encoder_of(folder).encode(texts()).vectors, wanted)
     assert cosines(encoder_of(other).encode(texts()).vectors, wanted).max() < 0.99
@@ -329,12 +408,16 @@ def test_weights_in_several_files(tmp_path: Path) -> None:
     model.save_pretrained(folder, max_shard_size="20KB")
     parts = sorted(folder.glob("model-*.safetensors"))
     assert len(parts) > 1
-    shutil.copy(save_plain(tmp_path / "other", "bert", seed=1) / "model.safetensors", folder / "zz.safetensors")
+    shutil.copy(
+        save_plain(tmp_path / "other", "bert", seed=1) / "model.safetensors", folder / "zz.safetensors"
+    )
     encoder = encoder_of(folder)
     assert encoder.is_packed
     np.testing.assert_array_equal(encoder.encode(texts()).vectors, wanted)
     parts[0].unlink()
-    with pytest.raises(UserError, match=r"index\.json in .* names model-00001-of-.* which the folder does not hold"):
+    with pytest.raises(
+        UserError, match=r"index\.json in .* names model-00001-of-.* which the folder does not hold"
+    ):
         resolve(EncoderSpec(str(folder)))
 
 
@@ -343,7 +426,9 @@ def as_transformers(folder: Path, first: str, second: str, **inputs: Any) -> np.
 
     given = AutoTokenizer.from_pretrained(folder)(first, second, return_tensors="pt", **inputs)
     with torch.inference_mode():
-        found: np.ndarray = AutoModel.from_pretrained(folder).eval()(**given).last_hidden_state[0].mean(0).numpy()
+        found: np.ndarray = (
+            AutoModel.from_pretrained(folder).eval()(**given).last_hidden_state[0].mean(0).numpy()
+        )
     return found
 
 
@@ -370,17 +455,24 @@ def test_a_segment_that_the_model_lacks_is_an_error(tmp_path: Path) -> None:
     weights = load_file(folder / "model.safetensors")
     table = "embeddings.token_type_embeddings.weight"
     for extra in ({}, {"encoder.layer.0.adapter.weight": torch.zeros(2)}):  # which goes the way with padding
-        save_file({**weights, table: weights[table][:1].clone(), **extra}, folder / "model.safetensors", metadata={"format": "pt"})
+        save_file(
+            {**weights, table: weights[table][:1].clone(), **extra},
+            folder / "model.safetensors",
+            metadata={"format": "pt"},
+        )
         encoder = encoder_of(folder)
         assert encoder.is_packed != bool(extra)
         found = encoder.encode(["Market goal", "Market"], ["Storm vote", ""])
-        assert found.errors[0] == "model: IndexError: segment id 1, but the model has 1 embeddings of segments"
+        assert (
+            found.errors[0] == "model: IndexError: segment id 1, but the model has 1 embeddings of segments"
+        )
         assert found.errors[1] is None
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_the_texts_of_a_pair_are_two_words(tmp_path: Path, family: str) -> None:
-    """A blank stands between them where the tokenizer's pair has nothing; elsewhere all is as transformers has it."""
+    """A blank stands between them where the tokenizer's pair has nothing; elsewhere all is as transformers
+    has it."""
     folder = save_plain(tmp_path / family, family)
     encoder = encoder_of(folder)
     for first, second in (("Council votes", "Market grows"), ("Council", "a" * 500)):
@@ -388,7 +480,9 @@ def test_the_texts_of_a_pair_are_two_words(tmp_path: Path, family: str) -> None:
         assert not isinstance(pair, Exception)
         np.testing.assert_array_equal(pair.ids, encoder.tokenizer.one(first, second).ids)
         own = encoder.tokenizer._own
-        expected = own(first, (" " if family == "qwen3" else "") + second, truncation=True, max_length=64)["input_ids"]
+        expected = own(first, (" " if family == "qwen3" else "") + second, truncation=True, max_length=64)[
+            "input_ids"
+        ]
         np.testing.assert_array_equal(pair.ids, expected)
         if family == "qwen3":
             assert str(own.decode(pair.ids)).startswith(f"{first} {second[:4]}")

@@ -1,4 +1,5 @@
-"""GPU executors without a GPU: who is given which address, what happens where there is none, and the settings that we ship."""
+"""GPU executors without a GPU: who is given which address, what happens where there is none, and the settings
+that we ship."""
 
 import json
 import os
@@ -38,7 +39,9 @@ def test_each_task_takes_the_gpu_that_it_was_given(small_model: Path, tmp_path: 
     script.chmod(0o755)
     command = [sys.executable, "-m", "tests.text.gpu_cluster", str(small_model), str(script)]
     # The cluster's work folder goes where it starts.
-    made = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=900, check=False)
+    made = subprocess.run(
+        command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=900, check=False
+    )
     lines = [line for line in made.stdout.splitlines() if line.startswith("RESULT ")]
     assert lines, made.stderr[-3000:]
     found = json.loads(lines[0].removeprefix("RESULT "))
@@ -47,7 +50,10 @@ def test_each_task_takes_the_gpu_that_it_was_given(small_model: Path, tmp_path: 
     assert all(len(task["addresses"]) == 1 for task in tasks)
     assert all(task["device"] == f"cuda:{task['addresses'][0]}" for task in tasks)
     assert {task["addresses"][0] for task in tasks} == {"0", "1"}
-    most = {address: most_at_once([task for task in tasks if task["addresses"] == [address]]) for address in ("0", "1")}
+    most = {
+        address: most_at_once([task for task in tasks if task["addresses"] == [address]])
+        for address in ("0", "1")
+    }
     assert max(most.values()) == 2
     assert most_at_once(tasks) <= SLOTS
     # There is no real GPU: auto falls back to the CPU, cuda fails and says why.
@@ -77,7 +83,11 @@ def test_addresses_are_torchs_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_discovery_script(tmp_path: Path) -> None:
     def found(**environment: str) -> dict[str, object]:
         made = subprocess.run(
-            [str(DISCOVERY)], env={**fake_nvidia_smi(tmp_path), **environment}, capture_output=True, text=True, check=True
+            [str(DISCOVERY)],
+            env={**fake_nvidia_smi(tmp_path), **environment},
+            capture_output=True,
+            text=True,
+            check=True,
         )
         content: dict[str, object] = json.loads(made.stdout)
         return content
@@ -86,14 +96,18 @@ def test_discovery_script(tmp_path: Path) -> None:
     assert found(CUDA_VISIBLE_DEVICES="2, GPU-5f") == {"name": "gpu", "addresses": ["2", "GPU-5f"]}
     # As where there is no driver, also on a machine that has one.
     (tmp_path / "nvidia-smi").write_text("#!/bin/sh\nexit 127\n")
-    missing = subprocess.run([str(DISCOVERY)], env={"PATH": f"{tmp_path}:/usr/bin:/bin"}, capture_output=True, check=False)
+    missing = subprocess.run(
+        [str(DISCOVERY)], env={"PATH": f"{tmp_path}:/usr/bin:/bin"}, capture_output=True, check=False
+    )
     assert missing.returncode != 0
 
 
 def test_shipped_settings_leave_no_core_and_no_gpu_idle() -> None:
     settings = spark_settings("gpu")
     by_cores = int(settings["spark.executor.cores"]) / int(settings["spark.task.cpus"])
-    by_gpus = int(settings["spark.executor.resource.gpu.amount"]) / float(settings["spark.task.resource.gpu.amount"])
+    by_gpus = int(settings["spark.executor.resource.gpu.amount"]) / float(
+        settings["spark.task.resource.gpu.amount"]
+    )
     assert by_cores == by_gpus == 4
     assert settings["spark.executor.resource.gpu.discoveryScript"].endswith("/gpu_discovery.sh")
     assert (resources.files("newslake.conf") / "spark" / "gpu_discovery.sh").is_file()

@@ -26,7 +26,9 @@ SLICES = 4
 
 MOMENTS: dict[str, Moment] = {
     "table created": lambda lakehouse: commits(lakehouse / "article_embeddings") == 1,
-    "files of the first slice written, not committed": lambda lakehouse: data_files(lakehouse / "article_embeddings") > 0,
+    "files of the first slice written, not committed": lambda lakehouse: (
+        data_files(lakehouse / "article_embeddings") > 0
+    ),
     "two slices committed": lambda lakehouse: commits(lakehouse / "article_embeddings") >= 3,
     "a rejected text in quarantine": lambda lakehouse: commits(lakehouse / "quarantine") >= 2,
     "last slice committed": lambda lakehouse: commits(lakehouse / "article_embeddings") == 1 + SLICES,
@@ -45,10 +47,14 @@ def encode(lake: Lakehouse, model: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def undisturbed(spark: SparkSession, gaps_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
+def undisturbed(
+    spark: SparkSession, gaps_model: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Undisturbed:
     """A run that nobody kills."""
     folder = tmp_path_factory.mktemp("undisturbed")
-    return undisturbed_run(spark, folder, lambda lake: write_news(lake, ARTICLES), lambda lake: encode(lake, gaps_model), tables)
+    return undisturbed_run(
+        spark, folder, lambda lake: write_news(lake, ARTICLES), lambda lake: encode(lake, gaps_model), tables
+    )
 
 
 def left(lake: Lakehouse) -> None:
@@ -59,7 +65,9 @@ def left(lake: Lakehouse) -> None:
         assert rows.groupBy("news_id", "encoder_id").count().where("count > 1").isEmpty()
 
 
-def check_kills(lake: Lakehouse, undisturbed: Undisturbed, model: Path, logs: Path, moments: Mapping[str, Moment]) -> None:
+def check_kills(
+    lake: Lakehouse, undisturbed: Undisturbed, model: Path, logs: Path, moments: Mapping[str, Moment]
+) -> None:
     """Kill a run at each moment in turn; the last run completes its tables."""
     options = ("--encoder", str(model), "--slice-rows", str(SLICE_ROWS))
     kill_and_rerun(undisturbed, lake, moments, ("encode_articles", options), logs, left=left)
@@ -67,11 +75,15 @@ def check_kills(lake: Lakehouse, undisturbed: Undisturbed, model: Path, logs: Pa
     assert lake.read("quarantine").agg(F.countDistinct("record_id")).head() == (FAILING,)
 
 
-def test_killed_between_slices(lake: Lakehouse, undisturbed: Undisturbed, gaps_model: Path, tmp_path: Path) -> None:
+def test_killed_between_slices(
+    lake: Lakehouse, undisturbed: Undisturbed, gaps_model: Path, tmp_path: Path
+) -> None:
     moment = "two slices committed"
     check_kills(lake, undisturbed, gaps_model, tmp_path, {moment: MOMENTS[moment]})
 
 
 @pytest.mark.slow
-def test_killed_at_each_moment_in_turn(lake: Lakehouse, undisturbed: Undisturbed, gaps_model: Path, tmp_path: Path) -> None:
+def test_killed_at_each_moment_in_turn(
+    lake: Lakehouse, undisturbed: Undisturbed, gaps_model: Path, tmp_path: Path
+) -> None:
     check_kills(lake, undisturbed, gaps_model, tmp_path, MOMENTS)

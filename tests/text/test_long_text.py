@@ -63,7 +63,9 @@ def test_a_texts_sentences_are_judged_by_themselves() -> None:
     together = centrality(both, text)
     for one in (0, 2, 5):
         mine = np.flatnonzero(text == one)
-        np.testing.assert_allclose(centrality([both[i] for i in mine], text[mine]), together[mine], rtol=1e-12)
+        np.testing.assert_allclose(
+            centrality([both[i] for i in mine], text[mine]), together[mine], rtol=1e-12
+        )
     assert centrality([[], []], np.zeros(2, dtype=int)).tolist() == [1.0, 1.0]
 
 
@@ -80,7 +82,9 @@ def test_the_most_central_sentences_that_fit_are_chosen_once_each() -> None:
 def texts_of(encoder: Encoder, how: LongText, first: list[str], second: list[str]) -> list[str]:
     """What the model reads, as text again: pieces joined by a bar."""
     made = pieces(encoder.tokenizer, how, first, second)
-    read = [str(encoder.tokenizer._own.decode(one.ids)) for one in made.tokens if isinstance(one, TokenisedText)]
+    read = [
+        str(encoder.tokenizer._own.decode(one.ids)) for one in made.tokens if isinstance(one, TokenisedText)
+    ]
     return [" | ".join(read[i] for i in np.flatnonzero(made.text == n)) for n in range(len(first))]
 
 
@@ -111,7 +115,10 @@ def test_a_text_within_the_limit_is_left_alone(short: Encoder, how: LongText) ->
 
 
 def test_a_long_first_segment_is_summarised_too(short: Encoder) -> None:
-    long = "city vote wins. mayor vote city. " * 4 + "the dog. city mayor wins. vote mayor wins. vote wins mayor."
+    long = (
+        "city vote wins. mayor vote city. " * 4
+        + "the dog. city mayor wins. vote mayor wins. vote wins mayor."
+    )
     for first, second in ((long, ""), (long, "rain. storm."), (long, long)):
         made = pieces(short.tokenizer, "summarize", [first], [second])
         (tokens,) = made.tokens
@@ -122,14 +129,18 @@ def test_a_long_first_segment_is_summarised_too(short: Encoder) -> None:
 
 
 def test_the_mean_of_chunks_reads_all_of_a_text(small_model: Path, short: Encoder) -> None:
-    body = " ".join(f"{word} city vote." for word in ("dog", "cat", "film", "star", "law", "court", "school", "team"))
+    body = " ".join(
+        f"{word} city vote." for word in ("dog", "cat", "film", "star", "law", "court", "school", "team")
+    )
     (read,) = texts_of(short, "mean-of-chunks", ["storm rain"], [body])
     chunks = read.split(" | ")
     assert len(chunks) == 2
     assert all(chunk.startswith("[CLS] storm rain [SEP]") for chunk in chunks)
     assert " ".join(chunk.split("[SEP]")[1] for chunk in chunks).split() == body.split()
     for unit in (False, True):
-        encoder = Encoder(resolve(EncoderSpec(str(small_model), max_tokens=24, long_text="mean-of-chunks", unit=unit)))
+        encoder = Encoder(
+            resolve(EncoderSpec(str(small_model), max_tokens=24, long_text="mean-of-chunks", unit=unit))
+        )
         found = encoder.encode(["team", "storm rain", "", "rain"], ["", body, "", "dog"])
         parts = [chunk.split("[SEP]")[1] for chunk in chunks]
         alone = encoder.encode(["storm rain"] * 2, parts)
@@ -163,7 +174,9 @@ def test_bad_texts_cost_no_other_its_vector(gaps_model: Path, how: LongText) -> 
     np.testing.assert_array_equal(found.vectors[0], alone.vectors[0])
 
 
-def test_a_tokenizer_that_raises_in_the_middle_of_a_long_text_loses_no_other(short: Encoder, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_tokenizer_that_raises_in_the_middle_of_a_long_text_loses_no_other(
+    short: Encoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
     own = short.tokenizer.own_tokens
 
     def raising(texts: list[str]) -> list[list[int]]:
@@ -197,7 +210,11 @@ def late_articles(spec: GeneratorSpec) -> tuple[list[str], list[str], np.ndarray
     truth = article_truth(spec, 0, spec.articles).to_pandas().set_index("news_id")
     made = messages(spec, 0, spec.articles).to_pandas().set_index("news_id")
     late = made.join(truth[["body", "subcategory"]].add_prefix("true_")).query("true_body == 'late'")
-    return late["title"].tolist(), (late["abstract"] + " " + late["body"]).tolist(), late["true_subcategory"].to_numpy()
+    return (
+        late["title"].tolist(),
+        (late["abstract"] + " " + late["body"]).tolist(),
+        late["true_subcategory"].to_numpy(),
+    )
 
 
 def nearest_agrees(vectors: np.ndarray, topics: np.ndarray) -> float:
@@ -210,7 +227,11 @@ def nearest_agrees(vectors: np.ndarray, topics: np.ndarray) -> float:
 
 def test_summaries_find_the_subject_where_it_comes_late() -> None:
     first, second, topics = late_articles(GeneratorSpec(articles=500))
-    kept = np.flatnonzero(np.isin(topics, [topic for topic, n in zip(*np.unique(topics, return_counts=True), strict=True) if n > 1]))[:70]
+    kept = np.flatnonzero(
+        np.isin(
+            topics, [topic for topic, n in zip(*np.unique(topics, return_counts=True), strict=True) if n > 1]
+        )
+    )[:70]
     share = {}
     for how in ("summarize", "truncate"):
         encoder = Encoder(resolve(EncoderSpec(max_tokens=128, long_text=how)), threads=2)

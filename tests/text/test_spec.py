@@ -12,8 +12,12 @@ from newslake.text.encoder import Encoder
 from newslake.text.spec import EncoderSpec, ResolvedEncoder, resolve
 
 
-def test_encoder_id_names_every_setting_that_changes_vectors(built_in: ResolvedEncoder, small_model: Path) -> None:
-    assert re.fullmatch(r"all-MiniLM-L6-v2\.[0-9a-f]{8}\.mean\.512\.title-abstract-body\.truncate", built_in.encoder_id)
+def test_encoder_id_names_every_setting_that_changes_vectors(
+    built_in: ResolvedEncoder, small_model: Path
+) -> None:
+    assert re.fullmatch(
+        r"all-MiniLM-L6-v2\.[0-9a-f]{8}\.mean\.512\.title-abstract-body\.truncate", built_in.encoder_id
+    )
     specs = [
         EncoderSpec(),
         EncoderSpec(pooling="cls"),
@@ -58,7 +62,9 @@ def test_length_comes_from_the_model(small_model: Path, tmp_path: Path) -> None:
     copy = tmp_path / "short"
     shutil.copytree(small_model, copy)
     config = (copy / "config.json").read_text()
-    (copy / "config.json").write_text(config.replace('"max_position_embeddings": 512', '"max_position_embeddings": 128'))
+    (copy / "config.json").write_text(
+        config.replace('"max_position_embeddings": 512', '"max_position_embeddings": 128')
+    )
     assert resolve(EncoderSpec(str(copy))).max_tokens == 128
     assert resolve(EncoderSpec(str(copy), max_tokens=100)).max_tokens == 100
     with pytest.raises(UserError, match="takes 128 at most"):
@@ -108,7 +114,9 @@ def test_a_folder_asks_no_hub(monkeypatch: pytest.MonkeyPatch, small_model: Path
 
     general = tmp_path / "distil"
     words = AutoTokenizer.from_pretrained(str(small_model))
-    DistilBertModel(DistilBertConfig(vocab_size=len(words), dim=32, n_layers=1, n_heads=4, hidden_dim=64)).save_pretrained(general)
+    DistilBertModel(
+        DistilBertConfig(vocab_size=len(words), dim=32, n_layers=1, n_heads=4, hidden_dim=64)
+    ).save_pretrained(general)
     words.save_pretrained(general)
     asked: list[object] = []
 

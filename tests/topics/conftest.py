@@ -18,11 +18,52 @@ from newslake.topics.fit import fit_topics
 from tests.filling import put
 
 SUBJECTS: dict[str, list[str]] = {
-    "sport": ["goal", "match", "team", "striker", "league", "coach", "referee", "penalty", "season", "stadium"],
-    "money": ["market", "stock", "bank", "shares", "profit", "investor", "bond", "inflation", "trader", "budget"],
-    "weather": ["storm", "rain", "wind", "forecast", "flood", "cloud", "hurricane", "temperature", "snow", "drought"],
+    "sport": [
+        "goal",
+        "match",
+        "team",
+        "striker",
+        "league",
+        "coach",
+        "referee",
+        "penalty",
+        "season",
+        "stadium",
+    ],
+    "money": [
+        "market",
+        "stock",
+        "bank",
+        "shares",
+        "profit",
+        "investor",
+        "bond",
+        "inflation",
+        "trader",
+        "budget",
+    ],
+    "weather": [
+        "storm",
+        "rain",
+        "wind",
+        "forecast",
+        "flood",
+        "cloud",
+        "hurricane",
+        "temperature",
+        "snow",
+        "drought",
+    ],
 }
-FIT: dict[str, Any] = {"topics": 3, "vector_size": 8, "top_terms": 5, "min_articles": 2, "passes": 8, "word_passes": 2, "max_share": 0.6}
+FIT: dict[str, Any] = {
+    "topics": 3,
+    "vector_size": 8,
+    "top_terms": 5,
+    "min_articles": 2,
+    "passes": 8,
+    "word_passes": 2,
+    "max_share": 0.6,
+}
 
 Article = tuple[str, str, str | None, str | None, str | None]
 
@@ -35,7 +76,13 @@ def about(subject: str, number: int, words: int = 12) -> str:
 def articles(each: int = 12) -> list[Article]:
     """`each` articles of every subject: news_id, title, abstract, body, published_at."""
     return [
-        (f"{subject}-{i:03}", about(subject, i, 4), about(subject, 1000 + i), None, f"2019-11-{10 + i % 3} 08:00:00")
+        (
+            f"{subject}-{i:03}",
+            about(subject, i, 4),
+            about(subject, 1000 + i),
+            None,
+            f"2019-11-{10 + i % 3} 08:00:00",
+        )
         for subject in SUBJECTS
         for i in range(each)
     ]
@@ -47,7 +94,10 @@ def write_news(lake: Lakehouse, rows: Sequence[Article]) -> None:
     made = frame_of(lake.spark, list(rows), names).withColumn("content_hash", content_hash())
     made = made.withColumn("published_at", F.col("published").cast("timestamp")).drop("published")
     contract = lake.schema("news")
-    known = {field.name: F.col(field.name) if field.name in made.columns else F.lit(None).cast(field.dataType) for field in contract}
+    known = {
+        field.name: F.col(field.name) if field.name in made.columns else F.lit(None).cast(field.dataType)
+        for field in contract
+    }
     put(lake, "news", made.select(*(known[name].alias(name) for name in contract.names)))
 
 

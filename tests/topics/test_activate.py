@@ -1,4 +1,5 @@
-"""activate_topic_model: refused until both sides have vectors, one row a switch, and nothing where there is nothing to switch to."""
+"""activate_topic_model: refused until both sides have vectors, one row a switch, and nothing where there is
+nothing to switch to."""
 
 from typing import Any
 
@@ -42,7 +43,11 @@ def test_a_model_becomes_active_once_articles_and_users_have_vectors_by_it(lake:
     put(lake, "user_vectors", user_vectors(lake, "2019-11-15", READERS[:3], topic_model="a"))
     fitted(lake, "b")
     with pytest.raises(
-        UserError, match=r"^topic model b is not ready: 5 of 5 articles' and 2 of 2 users' vectors by a have none by it: run"
+        UserError,
+        match=(
+            r"^topic model b is not ready: 5 of 5 articles' and 2 of 2 users' vectors by a have none by"
+            r" it: run"
+        ),
     ):
         switch(lake)
     articles(lake, "b", range(1, 4))
@@ -50,7 +55,11 @@ def test_a_model_becomes_active_once_articles_and_users_have_vectors_by_it(lake:
     put(lake, "user_vectors", user_vectors(lake, "2019-11-15", READERS[:2], topic_model="b"))
     with pytest.raises(UserError, match=r"not ready: 2 of 5 articles' and 1 of 2 users' vectors by a"):
         switch(lake)
-    assert switch(lake, if_ready=True).facts["not activated"].startswith("topic model b is not ready: 2 of 5 articles'")
+    assert (
+        switch(lake, if_ready=True)
+        .facts["not activated"]
+        .startswith("topic model b is not ready: 2 of 5 articles'")
+    )
     put(lake, "user_vectors", user_vectors(lake, "2019-11-15", READERS[2:3], topic_model="b"))
     set_horizon(lake, day_of("2019-11-11"))  # N0 is not served any more
     with pytest.raises(UserError, match=r"not ready: 1 of 4 articles' vectors by a"):

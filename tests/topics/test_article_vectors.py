@@ -1,4 +1,5 @@
-"""build_article_vectors: the joined vector, what is computed again and what is not, and that no article is there twice."""
+"""build_article_vectors: the joined vector, what is computed again and what is not, and that no article is
+there twice."""
 
 import shutil
 from datetime import date
@@ -23,7 +24,8 @@ SIZE, ENCODER = 6, "some.encoder"
 
 
 def embed(lake: Lakehouse, encoder: str = ENCODER, *, size: int = SIZE, without: str = "") -> None:
-    """Embeddings for all articles but one, as encode_articles leaves them: a vector that follows from the text."""
+    """Embeddings for all articles but one, as encode_articles leaves them: a vector that follows from the
+    text."""
     parts = [F.pmod(F.xxhash64("content_hash", F.lit(i)), F.lit(1000)) / 500 - 1 for i in range(size)]
     rows = lake.read("news").where(F.col("news_id") != without)
     rows = rows.select(
@@ -67,8 +69,13 @@ def test_vectors_are_numpys(ready: Lakehouse) -> None:
     found = {row["news_id"]: row for row in vectors(ready).collect()}
     assert found["sport-001"]["news_date"] == date(2019, 11, 11)
     assert found["strange"]["news_date"] == date(1970, 1, 1)
-    topics = {row["topic_id"]: np.array(row["vector"], dtype=np.float64) for row in ready.read("topics").collect()}
-    texts = {row["news_id"]: np.array(row["embedding"], dtype=np.float64) for row in ready.read("article_embeddings").collect()}
+    topics = {
+        row["topic_id"]: np.array(row["vector"], dtype=np.float64) for row in ready.read("topics").collect()
+    }
+    texts = {
+        row["news_id"]: np.array(row["embedding"], dtype=np.float64)
+        for row in ready.read("article_embeddings").collect()
+    }
     pairs: dict[str, dict[int, float]] = {}
     for row in ready.read("article_topics").where("topic_id IS NOT NULL").collect():
         pairs.setdefault(row["news_id"], {})[row["topic_id"]] = row["weight"]
@@ -101,13 +108,19 @@ def test_only_what_changed_is_joined_again(ready: Lakehouse) -> None:
     waiting = build(ready)
     assert waiting.rows_written == {TABLE: 1}
     assert waiting.facts["articles that wait for encode_articles or assign_topics"] == "3"
-    assert vectors(ready).where("news_id = 'money-000'").select("news_date").collect() == [(date(2019, 12, 1),)]
+    assert vectors(ready).where("news_id = 'money-000'").select("news_date").collect() == [
+        (date(2019, 12, 1),)
+    ]
     assign_topics(ready, JobRun("assign_topics"), partitions=1)
     embed(ready, without="new")
     run = build(ready)
     assert run.rows_written == {TABLE: 2}
     after = {row["news_id"]: row for row in vectors(ready).collect()}
-    assert {news_id for news_id in before if before[news_id] != after[news_id]} == {"sport-000", "money-000", "sport-002"}
+    assert {news_id for news_id in before if before[news_id] != after[news_id]} == {
+        "sport-000",
+        "money-000",
+        "sport-002",
+    }
     assert after["money-000"]["vector"] == before["money-000"]["vector"]
     assert after["sport-002"]["news_date"] == date(2019, 12, 1)
     assert len(after) == 36

@@ -1,4 +1,5 @@
-"""fit_topics and assign_topics: versions beside each other, only what is new, and articles that hold no known word."""
+"""fit_topics and assign_topics: versions beside each other, only what is new, and articles that hold no known
+word."""
 
 from collections import Counter
 from typing import Any
@@ -49,7 +50,9 @@ def test_topics_are_the_subjects(modelled: Lakehouse) -> None:
     words = {row["term"]: np.array(row["vector"]) for row in modelled.read("topic_terms").collect()}
     assert len(words) == 30
     assert {len(vector) for vector in words.values()} == {8}
-    expected = np.average([words[term] for term in topics[0]["terms"]], axis=0, weights=topics[0]["term_weights"])
+    expected = np.average(
+        [words[term] for term in topics[0]["terms"]], axis=0, weights=topics[0]["term_weights"]
+    )
     np.testing.assert_allclose(topics[0]["vector"], expected, rtol=1e-5)
 
     run = assigned(modelled)
@@ -105,7 +108,11 @@ def test_a_refit_is_a_version_beside_the_old_one(modelled: Lakehouse) -> None:
     new = fitted(modelled)
     reseeded = fitted(modelled, seed=1)
     assert len({old, new, reseeded}) == 3
-    assert Counter(row["topic_model"] for row in modelled.read("topics").collect()) == {old: 3, new: 3, reseeded: 3}
+    assert Counter(row["topic_model"] for row in modelled.read("topics").collect()) == {
+        old: 3,
+        new: 3,
+        reseeded: 3,
+    }
     assert load_model(modelled).topic_model == old  # the active one by default, until another is made so
     assigned(modelled, topic_model=new)
     assert len(topics_of(modelled, old)) == 36
@@ -116,7 +123,9 @@ def test_a_refit_is_a_version_beside_the_old_one(modelled: Lakehouse) -> None:
         write_news(twin, row)
     assert fitted(twin) == old
     for table in ("topics", "topic_terms"):
-        mine, theirs = (each.read(table).where(f"topic_model = '{old}'").drop("fitted_at") for each in (modelled, twin))
+        mine, theirs = (
+            each.read(table).where(f"topic_model = '{old}'").drop("fitted_at") for each in (modelled, twin)
+        )
         assert mine.exceptAll(theirs).isEmpty()
 
 
@@ -128,7 +137,12 @@ def test_the_step_works_on_a_micro_batch_without_any_table(modelled: Lakehouse) 
         "news_id string, title string, abstract string, body string, content_hash string",
     )
     (row,) = assign(batch, model).collect()
-    assert (row["news_id"], row["content_hash"], len(row["topic_ids"]), len(row["weights"])) == ("x", "hash", 2, 2)
+    assert (row["news_id"], row["content_hash"], len(row["topic_ids"]), len(row["weights"])) == (
+        "x",
+        "hash",
+        2,
+        2,
+    )
 
 
 def test_mistakes(lake: Lakehouse) -> None:
@@ -141,7 +155,11 @@ def test_mistakes(lake: Lakehouse) -> None:
         fitted(lake)
     with pytest.raises(UserError, match=r"no topic model .* run fit_topics"):
         assigned(lake)
-    for option, message in (({"topics": 1}, "take 2 or more"), ({"max_share": 0.0}, "above 0"), ({"passes": 0}, "--passes 0")):
+    for option, message in (
+        ({"topics": 1}, "take 2 or more"),
+        ({"max_share": 0.0}, "above 0"),
+        ({"passes": 0}, "--passes 0"),
+    ):
         with pytest.raises(UserError, match=message):
             fitted(lake, **option)
 
@@ -157,4 +175,6 @@ def test_a_damaged_or_unknown_model_is_refused(modelled: Lakehouse) -> None:
 
 
 def test_rounding_to_significant_digits() -> None:
-    np.testing.assert_allclose(significant(np.array([123456.0, 0.000123456, 0.0])), [123460.0, 0.00012346, 0.0], rtol=1e-15)
+    np.testing.assert_allclose(
+        significant(np.array([123456.0, 0.000123456, 0.0])), [123460.0, 0.00012346, 0.0], rtol=1e-15
+    )

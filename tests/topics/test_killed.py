@@ -1,4 +1,5 @@
-"""fit_topics, assign_topics and build_article_vectors killed with SIGKILL: a rerun makes the tables of undisturbed runs."""
+"""fit_topics, assign_topics and build_article_vectors killed with SIGKILL: a rerun makes the tables of
+undisturbed runs."""
 
 import shutil
 from collections.abc import Callable
@@ -20,8 +21,11 @@ from tests.topics.conftest import FIT, articles, write_news
 from tests.topics.test_article_vectors import embed
 from tests.undisturbed import Moment, Undisturbed, content_of, kill_and_rerun, undisturbed_run
 
-TABLES = ("topics", "topic_terms", "article_topics", "article_vectors")  # two by the first job, one by each other
-JOBS: dict[str, Callable[..., None]] = {job.__name__: job for job in (fit_topics, assign_topics, build_article_vectors)}
+# Two by the first job, one by each other.
+TABLES = ("topics", "topic_terms", "article_topics", "article_vectors")
+JOBS: dict[str, Callable[..., None]] = {
+    job.__name__: job for job in (fit_topics, assign_topics, build_article_vectors)
+}
 SLICE_ROWS = 12  # three slices of vectors
 MOMENTS: dict[str, dict[str, Moment]] = {
     "fit_topics": {
@@ -56,7 +60,9 @@ def run(lake: Lakehouse, job: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def undisturbed(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Undisturbed]:
+def undisturbed(
+    spark: SparkSession, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str], Undisturbed]:
     """For each job, a run that nobody kills, on what such a run of the job before it left."""
     folder = tmp_path_factory.mktemp("topics")
 
@@ -80,5 +86,7 @@ def undisturbed(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -
 
 @pytest.mark.slow
 @pytest.mark.parametrize("job", JOBS)
-def test_killed_at_each_moment_in_turn(lake: Lakehouse, undisturbed: Callable[[str], Undisturbed], tmp_path: Path, job: str) -> None:
+def test_killed_at_each_moment_in_turn(
+    lake: Lakehouse, undisturbed: Callable[[str], Undisturbed], tmp_path: Path, job: str
+) -> None:
     kill_and_rerun(undisturbed(job), lake, MOMENTS[job], (job, arguments_of(options(job))), tmp_path)

@@ -30,36 +30,59 @@ def impressions(spark: SparkSession, behaviors: list[Behavior], schema: T.Struct
         for position, candidate in enumerate(shown.split()):
             news_id, _, label = candidate.partition("-")
             clicked = {"1": True, "0": False, "": None}[label]
-            rows.append((split, impression_id, position, user_id, NOON, NOON, news_id, clicked, None, None, None))
+            rows.append(
+                (split, impression_id, position, user_id, NOON, NOON, news_id, clicked, None, None, None)
+            )
     return frame_of(spark, rows, schema)
 
 
 def click_history(spark: SparkSession, behaviors: list[Behavior], schema: T.StructType) -> DataFrame:
     """The table click_history."""
-    rows = [(split, impression_id, user_id, NOON, history.split()) for split, impression_id, user_id, history, _ in behaviors]
+    rows = [
+        (split, impression_id, user_id, NOON, history.split())
+        for split, impression_id, user_id, history, _ in behaviors
+    ]
     return frame_of(spark, rows, schema)
 
 
 def news(spark: SparkSession, rows: Sequence[NewsRow], schema: T.StructType) -> DataFrame:
     """The table news."""
     full = [
-        (n, c, s, n, None, None, None, [(field, w, "O", w, 1.0, [0], [w]) for field, w in entities], None, None, "hash")
+        (
+            n,
+            c,
+            s,
+            n,
+            None,
+            None,
+            None,
+            [(field, w, "O", w, 1.0, [0], [w]) for field, w in entities],
+            None,
+            None,
+            "hash",
+        )
         for n, c, s, entities in rows
     ]
     return frame_of(spark, full, schema)
 
 
-def embeddings(spark: SparkSession, vectors: dict[str, list[float]], schema: T.StructType, encoder_id: str = "test") -> DataFrame:
+def embeddings(
+    spark: SparkSession, vectors: dict[str, list[float]], schema: T.StructType, encoder_id: str = "test"
+) -> DataFrame:
     """The table article_embeddings."""
-    return frame_of(spark, [(news_id, encoder_id, "hash", 3, vector) for news_id, vector in vectors.items()], schema)
+    return frame_of(
+        spark, [(news_id, encoder_id, "hash", 3, vector) for news_id, vector in vectors.items()], schema
+    )
 
 
 def drawn_behaviors(
     seed: int, *, users: int = 12, articles: int = 60, impressions: int = 120, with_history: bool = False
 ) -> list[Behavior]:
-    """Train and dev behaviours: a user likes the articles whose number leaves the user's on division by 3; dev shows new articles too.
+    """Train and dev behaviours: a user likes the articles whose number leaves the user's on division by 3;
+    dev shows new articles too.
 
-    With histories, users 0 to 2 have none, and each other user up to five of articles 0 to 17 that the user likes.
+    With histories, users 0 to 2 have none, and each other user up to five of articles 0 to 17 that the user
+    likes.
     """
     random = np.random.default_rng(seed)
     found: list[Behavior] = []
@@ -68,10 +91,23 @@ def drawn_behaviors(
         user = int(random.integers(users))
         pool = range(articles // 3, articles) if split == "dev" else range(articles // 3 * 2)
         shown = random.choice(pool, size=int(random.integers(3, 12)), replace=False)
-        liked = [bool((article % 3 == user % 3 and random.random() < 0.9) or random.random() < 0.05) for article in shown]
-        candidates = " ".join(f"N{article:03}-{int(label)}" for article, label in zip(shown, liked, strict=True))
+        liked = [
+            bool((article % 3 == user % 3 and random.random() < 0.9) or random.random() < 0.05)
+            for article in shown
+        ]
+        candidates = " ".join(
+            f"N{article:03}-{int(label)}" for article, label in zip(shown, liked, strict=True)
+        )
         past = [f"N{article:03}" for article in range(18) if article % 3 == user % 3][: user // 2]
-        found.append((split, f"{number}", f"U{user:02}", " ".join(past) if with_history and user > 2 else "", candidates))
+        found.append(
+            (
+                split,
+                f"{number}",
+                f"U{user:02}",
+                " ".join(past) if with_history and user > 2 else "",
+                candidates,
+            )
+        )
     return found
 
 
@@ -79,7 +115,10 @@ def drawn_vectors(seed: int, articles: int = 60, size: int = 8) -> dict[str, lis
     """Vectors that tell an article's kind (its number modulo 3), with noise."""
     random = np.random.default_rng(seed)
     kinds = random.normal(size=(3, size)) * 2
-    return {f"N{i:03}": (kinds[i % 3] + random.normal(size=size) * 0.3).astype(np.float32).tolist() for i in range(articles)}
+    return {
+        f"N{i:03}": (kinds[i % 3] + random.normal(size=size) * 0.3).astype(np.float32).tolist()
+        for i in range(articles)
+    }
 
 
 def fill(lake: Lakehouse, behaviors: list[Behavior], vectors: dict[str, list[float]] | None = None) -> None:
@@ -94,8 +133,11 @@ def fill(lake: Lakehouse, behaviors: list[Behavior], vectors: dict[str, list[flo
         put(lake, "article_embeddings", embeddings(spark, vectors, lake.schema("article_embeddings")))
 
 
-def write_clicks(folder: Path, clicks: int, *, width: int = 6, per_group: int = 16, files: int = 2, seed: int = 0) -> list[str]:
-    """Staged clicks as staging writes them. Click i of user i has article i; its skips are 1000 * i and on, i modulo width of them."""
+def write_clicks(
+    folder: Path, clicks: int, *, width: int = 6, per_group: int = 16, files: int = 2, seed: int = 0
+) -> list[str]:
+    """Staged clicks as staging writes them. Click i of user i has article i; its skips are 1000 * i and on, i
+    modulo width of them."""
     folder.mkdir(parents=True, exist_ok=True)
     counts = np.arange(clicks) % (width + 1)
     skips = 1000 * np.arange(clicks)[:, None] + np.arange(width)

@@ -53,5 +53,9 @@ def left(lake: Lakehouse) -> None:
 
 
 @pytest.mark.slow
-def test_a_run_killed_at_each_moment_in_turn_is_completed(lake: Lakehouse, undisturbed: Undisturbed, tmp_path: Path) -> None:
-    kill_and_rerun(undisturbed, lake, MOMENTS, ("train_recommender", arguments_of(OPTIONS)), tmp_path, left=left)
+def test_a_run_killed_at_each_moment_in_turn_is_completed(
+    lake: Lakehouse, undisturbed: Undisturbed, tmp_path: Path
+) -> None:
+    kill_and_rerun(
+        undisturbed, lake, MOMENTS, ("train_recommender", arguments_of(OPTIONS)), tmp_path, left=left
+    )

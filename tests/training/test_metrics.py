@@ -1,4 +1,5 @@
-"""Ranking metrics against scikit-learn, MIND's own definitions, and a count over all orders of tied candidates."""
+"""Ranking metrics against scikit-learn, MIND's own definitions, and a count over all orders of tied
+candidates."""
 
 import itertools
 from typing import Any
@@ -93,7 +94,11 @@ def test_mrr_with_ties_is_the_mean_over_every_order_of_the_tied(data: st.DataObj
     found = measured(given_impressions)
     for place, i in enumerate(found.impression):
         labels, scores = given_impressions[i]
-        orders = [order for order in itertools.permutations(range(len(labels))) if is_descending([scores[j] for j in order])]
+        orders = [
+            order
+            for order in itertools.permutations(range(len(labels)))
+            if is_descending([scores[j] for j in order])
+        ]
         every = [mind_mrr([labels[j] for j in order], -np.arange(len(order))) for order in orders]
         assert found.mrr[place] == pytest.approx(np.mean(every), abs=TOLERANCE)
 
@@ -110,8 +115,12 @@ def test_many_impressions_have_the_means_of_a_loop_of_scikit_learn() -> None:
     usable = [(labels, scores) for labels, scores in given_impressions if has_both(labels)]
     assert found.impressions == len(usable)
     assert found.impressions_left_out == 500 - len(usable)
-    assert found.auc == pytest.approx(np.mean([roc_auc_score(labels, scores) for labels, scores in usable]), abs=TOLERANCE)
-    assert found.ndcg_at_10 == pytest.approx(np.mean([ndcg_score([labels], [scores], k=10) for labels, scores in usable]), abs=TOLERANCE)
+    assert found.auc == pytest.approx(
+        np.mean([roc_auc_score(labels, scores) for labels, scores in usable]), abs=TOLERANCE
+    )
+    assert found.ndcg_at_10 == pytest.approx(
+        np.mean([ndcg_score([labels], [scores], k=10) for labels, scores in usable]), abs=TOLERANCE
+    )
 
 
 def test_scores_of_one_impression_do_not_reach_into_another() -> None:

@@ -1,4 +1,5 @@
-"""Training nrms and dssm: new users and articles are ranked, a killed run goes on to the same result, several processes agree."""
+"""Training nrms and dssm: new users and articles are ranked, a killed run goes on to the same result, several
+processes agree."""
 
 import os
 from dataclasses import replace
@@ -34,7 +35,9 @@ def valid_aucs(found: Trained) -> list[float]:
 
 @pytest.mark.parametrize("changed", [{}, {"attributes": False}, {"loss": "bce"}, {"precision": "bf16"}])
 @pytest.mark.parametrize("model", ["nrms", "dssm"])
-def test_new_users_and_new_articles_are_ranked_where_mf_cannot(data: TrainingData, model: str, changed: dict[str, Any]) -> None:
+def test_new_users_and_new_articles_are_ranked_where_mf_cannot(
+    data: TrainingData, model: str, changed: dict[str, Any]
+) -> None:
     found = trained(data, settings(model, **changed))
     assert max(valid_aucs(found)) > (0.8 if changed.get("loss") == "bce" else 0.9)
     losses = [m.loss or 0.0 for m in found.metrics if m.split == "train" and m.epoch > 0]
@@ -50,8 +53,13 @@ def test_mf_cannot_tell_new_users_apart_and_content_can_by_what_they_clicked(dat
 
 
 @pytest.mark.parametrize("model", ["nrms", "content"])
-def test_a_stopped_run_goes_on_from_its_last_epoch_to_the_same_result(data: TrainingData, tmp_path: Path, model: str) -> None:
-    chosen, file = settings(model, dropout=0.3, schedule="cosine", patience=4), tmp_path / "checkpoints" / "run.pt"
+def test_a_stopped_run_goes_on_from_its_last_epoch_to_the_same_result(
+    data: TrainingData, tmp_path: Path, model: str
+) -> None:
+    chosen, file = (
+        settings(model, dropout=0.3, schedule="cosine", patience=4),
+        tmp_path / "checkpoints" / "run.pt",
+    )
     undisturbed = trained(data, chosen)
     told: list[str] = []
 
@@ -123,7 +131,10 @@ def test_a_saved_model_is_refused_where_sizes_or_values_differ(data: TrainingDat
     mf = settings("mf", epochs=1)
     save_model(tmp_path, trained(data, mf).model, catalogue, mf, run_id="m", encoder_id=None)
     with pytest.raises(UserError, match="knows other users"):
-        restore(load_saved(tmp_path, "m"), replace(catalogue, user_ids=catalogue.user_ids.take([*range(1, 60), 0])))
+        restore(
+            load_saved(tmp_path, "m"),
+            replace(catalogue, user_ids=catalogue.user_ids.take([*range(1, 60), 0])),
+        )
 
 
 def test_the_rate_rises_falls_and_is_the_same_after_a_resume() -> None:
@@ -155,17 +166,29 @@ def _one_of_two(rank: int, folder: str, clicks: int, port: int) -> None:
     dist.init_process_group("gloo")
     torch.set_num_threads(1)
     data = world(Path(folder) / f"world{rank}", per_group=clicks)
-    feed = ClickFeed(data.click_files, seed=0, skips=4, batch_size=16, grouped=True, shard=rank, shard_count=2)
+    feed = ClickFeed(
+        data.click_files, seed=0, skips=4, batch_size=16, grouped=True, shard=rank, shard_count=2
+    )
     (Path(folder) / f"rows{rank}").write_text(str(feed.rows))
     file = Path(folder) / "run.pt"
     group = Together(torch.device("cpu"))
-    train(data, settings("nrms", processes=2, epochs=3), device="cpu", progress=lambda text: None, checkpoint=file, group=group)
+    train(
+        data,
+        settings("nrms", processes=2, epochs=3),
+        device="cpu",
+        progress=lambda text: None,
+        checkpoint=file,
+        group=group,
+    )
     dist.barrier()
     dist.destroy_process_group()
 
 
-def test_two_processes_with_uneven_shards_train_on_every_click_and_end(data: TrainingData, tmp_path: Path) -> None:
-    # One row group of 400 clicks and one of the rest: the second process is out of clicks long before the first.
+def test_two_processes_with_uneven_shards_train_on_every_click_and_end(
+    data: TrainingData, tmp_path: Path
+) -> None:
+    # One row group of 400 clicks and one of the rest: the second process is out of clicks long before the
+    # first.
     mp.spawn(_one_of_two, args=(str(tmp_path), 400, free_port()), nprocs=2)
     clicks = int(data.train.labels.sum())
     rows = [int((tmp_path / f"rows{rank}").read_text()) for rank in (0, 1)]

@@ -25,7 +25,8 @@ KEYS = {"user_embeddings": "user_id", "news_embeddings": "news_id", "model_metri
 
 @pytest.fixture(scope="module")
 def trained(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> tuple[Lakehouse, JobRun]:
-    """A lakehouse with one trained content model; tests here add runs of other settings and leave this one alone."""
+    """A lakehouse with one trained content model; tests here add runs of other settings and leave this one
+    alone."""
     lake = Lakehouse(spark, str(tmp_path_factory.mktemp("trained") / "lakehouse"))
     frames.fill(lake, BEHAVIORS, frames.drawn_vectors(3))
     run = JobRun("train_recommender")
@@ -61,14 +62,16 @@ def test_metrics_of_each_epoch_and_vectors_of_the_best_are_written(trained: tupl
     shown = {(b[2], c.split("-")[0]) for b in BEHAVIORS for c in b[4].split()}
     assert {row["user_id"] for row in found["user_embeddings"]} == {user for user, _ in shown}
     assert {row["news_id"] for row in found["news_embeddings"]} == {article for _, article in shown}
-    assert {len(row["embedding"]) for table in ("user_embeddings", "news_embeddings") for row in found[table]} == {
-        8 + 8
-    }  # embeddings of 8, and --dim
+    assert {
+        len(row["embedding"]) for table in ("user_embeddings", "news_embeddings") for row in found[table]
+    } == {8 + 8}  # embeddings of 8, and --dim
     assert run.rows_written == {table: len(rows) for table, rows in found.items()}
     assert run.rows_read == sum(len(b[4].split()) for b in BEHAVIORS)
 
 
-def test_inner_products_of_the_tables_vectors_rank_as_the_metrics_say(trained: tuple[Lakehouse, JobRun]) -> None:
+def test_inner_products_of_the_tables_vectors_rank_as_the_metrics_say(
+    trained: tuple[Lakehouse, JobRun],
+) -> None:
     lake, run = trained
     found = tables_of(lake, run.facts["training run"])
     users = {row["user_id"]: np.array(row["embedding"]) for row in found["user_embeddings"]}
@@ -77,13 +80,17 @@ def test_inner_products_of_the_tables_vectors_rank_as_the_metrics_say(trained: t
     for split, _, user, _, shown in BEHAVIORS:
         labels = [int(candidate[-1]) for candidate in shown.split()]
         if split == "dev" and 0 < sum(labels) < len(labels):
-            aucs.append(roc_auc_score(labels, [articles[candidate[:-2]] @ users[user] for candidate in shown.split()]))
+            aucs.append(
+                roc_auc_score(labels, [articles[candidate[:-2]] @ users[user] for candidate in shown.split()])
+            )
     [kept] = [row for row in found["model_metrics"] if row["best"] and row["split"] == "valid"]
     assert kept["impressions"] == len(aucs)
     assert kept["auc"] == pytest.approx(np.mean(aucs), abs=1e-6)
 
 
-def test_a_rerun_does_nothing_and_force_trains_to_the_same_rows(trained: tuple[Lakehouse, JobRun], run: JobRun) -> None:
+def test_a_rerun_does_nothing_and_force_trains_to_the_same_rows(
+    trained: tuple[Lakehouse, JobRun], run: JobRun
+) -> None:
     lake, first = trained
     run_id = first.facts["training run"]
     before, versions = tables_of(lake, run_id), commits(lake)
@@ -139,12 +146,18 @@ def test_a_run_stopped_between_its_writes_is_completed_by_its_rerun(
 
 def test_two_encoders_must_be_chosen_between(trained: tuple[Lakehouse, JobRun], run: JobRun) -> None:
     lake, _ = trained
-    second = frames.embeddings(lake.spark, frames.drawn_vectors(4, size=5), lake.schema("article_embeddings"), "second")
+    second = frames.embeddings(
+        lake.spark, frames.drawn_vectors(4, size=5), lake.schema("article_embeddings"), "second"
+    )
     lake.replace("article_embeddings", second, where={"encoder_id": "second"})
     try:
-        with pytest.raises(UserError, match="vectors of several, which do not mix: choose with --encoder-id second or test"):
+        with pytest.raises(
+            UserError, match="vectors of several, which do not mix: choose with --encoder-id second or test"
+        ):
             call(train_recommender, lake, run, **OPTIONS)
-        with pytest.raises(UserError, match="--encoder-id third: article_embeddings has no such vectors; it has second, test"):
+        with pytest.raises(
+            UserError, match="--encoder-id third: article_embeddings has no such vectors; it has second, test"
+        ):
             call(train_recommender, lake, run, **OPTIONS, encoder_id="third")
         call(train_recommender, lake, run, **{**OPTIONS, "epochs": 1}, encoder_id="second")
         assert run.facts["epochs"] == "1"
@@ -156,7 +169,13 @@ def test_mf_needs_no_article_embeddings_and_content_says_who_makes_them(lake: La
     frames.fill(lake, BEHAVIORS)
     with pytest.raises(UserError, match="table article_embeddings is not there yet"):
         call(train_recommender, lake, run, **OPTIONS)
-    call(train_recommender, lake, run, **{**OPTIONS, "epochs": 1, "model": "mf"}, staging=f"{lake.root}-staging")
+    call(
+        train_recommender,
+        lake,
+        run,
+        **{**OPTIONS, "epochs": 1, "model": "mf"},
+        staging=f"{lake.root}-staging",
+    )
     assert run.rows_written["model_metrics"] == 2
     assert not staging_folder(lake, None).exists()
     assert staging_folder(lake, f"{lake.root}-staging").exists()
@@ -178,6 +197,9 @@ def test_staging_lies_beside_the_tables_or_where_it_is_told(spark: SparkSession,
     assert str(staging_folder(lake, "file:///tmp/there")) == "/tmp/there"
     assert str(staging_folder(Lakehouse(spark, "file:/tmp/here"), None)) == "/tmp/here/_staging"
     assert str(staging_folder(Lakehouse(spark, "s3a://bucket/lake"), None)) == "s3a://bucket/lake/_staging"
-    assert str(staging_folder(Lakehouse(spark, "s3a://bucket/lake", work_folder="/tmp/work"), None)) == "/tmp/work/_staging"
+    assert (
+        str(staging_folder(Lakehouse(spark, "s3a://bucket/lake", work_folder="/tmp/work"), None))
+        == "/tmp/work/_staging"
+    )
     with pytest.raises(UserError, match="give --work-folder FOLDER for all, or --staging"):
         staging_folder(Lakehouse(spark, schema="news"), None)

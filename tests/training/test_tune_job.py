@@ -30,7 +30,8 @@ TUNED: dict[str, Any] = {**OPTIONS, "tune_layers": 1, "text_tokens": 16}
 
 
 def fill(lake: Lakehouse) -> None:
-    """The tables of `frames`, with articles that have a text: title and abstract in words that tell the article's kind."""
+    """The tables of `frames`, with articles that have a text: title and abstract in words that tell the
+    article's kind."""
     frames.fill(lake, BEHAVIORS)
     random = np.random.default_rng(0)
     rows = []
@@ -53,7 +54,9 @@ def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def trained(spark: SparkSession, encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Lakehouse, JobRun]:
+def trained(
+    spark: SparkSession, encoder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Lakehouse, JobRun]:
     lake = Lakehouse(spark, str(tmp_path_factory.mktemp("tuned") / "lakehouse"))
     fill(lake)
     call(encode_articles, lake, JobRun("encode_articles"), encoder=str(encoder))
@@ -66,7 +69,9 @@ def vectors(lake: Lakehouse, table: str, key: str) -> dict[str, list[float]]:
     return {row[key]: row["embedding"] for row in lake.read(table).collect()}
 
 
-def test_the_job_stages_texts_trains_and_is_not_done_twice(trained: tuple[Lakehouse, JobRun], encoder: Path) -> None:
+def test_the_job_stages_texts_trains_and_is_not_done_twice(
+    trained: tuple[Lakehouse, JobRun], encoder: Path
+) -> None:
     lake, run = trained
     assert run.facts["texts for the encoder"] == "59"
     saved = load_saved(models_folder(lake, None, None), run.facts["training run"])
@@ -83,13 +88,20 @@ def test_the_job_stages_texts_trains_and_is_not_done_twice(trained: tuple[Lakeho
     assert {len(vector) for of_table in served for vector in of_table.values()} == {32 + 8}  # frozen, learnt
 
 
-def test_encode_users_gives_the_vectors_of_training(trained: tuple[Lakehouse, JobRun], encoder: Path, tmp_path: Path) -> None:
+def test_encode_users_gives_the_vectors_of_training(
+    trained: tuple[Lakehouse, JobRun], encoder: Path, tmp_path: Path
+) -> None:
     lake, _ = trained
     users, articles = vectors(lake, "user_embeddings", "user_id"), vectors(lake, "news_embeddings", "news_id")
-    history = frames.click_history(lake.spark, [("live", "1", "U99", "N000 N003", "")], lake.schema("click_history"))
+    history = frames.click_history(
+        lake.spark, [("live", "1", "U99", "N000 N003", "")], lake.schema("click_history")
+    )
     lake.replace("click_history", history, where={"split": "live"})
     encode_users(lake, JobRun("encode_users"), add_clicks=False, device="cpu")
-    found, of_articles = vectors(lake, "user_embeddings", "user_id"), vectors(lake, "news_embeddings", "news_id")
+    found, of_articles = (
+        vectors(lake, "user_embeddings", "user_id"),
+        vectors(lake, "news_embeddings", "news_id"),
+    )
     assert found.keys() == users.keys() | {"U99"}
     assert all(found[user] == pytest.approx(users[user], abs=1e-4) for user in users)
     assert all(of_articles[article] == pytest.approx(articles[article], abs=1e-4) for article in articles)
@@ -107,7 +119,9 @@ def test_encode_users_gives_the_vectors_of_training(trained: tuple[Lakehouse, Jo
         moved.rename(encoder)
 
 
-def test_what_cannot_be_tuned_is_refused_before_anything_is_staged(trained: tuple[Lakehouse, JobRun], encoder: Path) -> None:
+def test_what_cannot_be_tuned_is_refused_before_anything_is_staged(
+    trained: tuple[Lakehouse, JobRun], encoder: Path
+) -> None:
     lake, run = trained[0], JobRun("train_recommender")
     staged = sorted(local(staging_folder(lake, None)).rglob("*"))
     with pytest.raises(UserError, match="--tune-layers 3: bert has 2 layers"):
@@ -126,8 +140,20 @@ def test_two_processes_of_the_distributor_tune_too(
     monkeypatch.setattr(staging, "CLICKS_PER_ROW_GROUP", 32)
     lake, first = trained
     run = JobRun("train_recommender")
-    call(train_recommender, lake, run, **TUNED, encoder=str(encoder), processes=2, device="cpu", staging=str(tmp_path / "staging"))
+    call(
+        train_recommender,
+        lake,
+        run,
+        **TUNED,
+        encoder=str(encoder),
+        processes=2,
+        device="cpu",
+        staging=str(tmp_path / "staging"),
+    )
     assert run.facts["training run"] != first.facts["training run"]
     assert run.rows_written == first.rows_written
-    best = {row["run_id"]: row["auc"] for row in lake.read("model_metrics").where("best AND split = 'valid'").collect()}
+    best = {
+        row["run_id"]: row["auc"]
+        for row in lake.read("model_metrics").where("best AND split = 'valid'").collect()
+    }
     assert best[run.facts["training run"]] == pytest.approx(best[first.facts["training run"]], abs=0.1)

@@ -1,4 +1,5 @@
-"""A small world of readers for tests of the trainer: users like one kind of articles, and have histories that say which."""
+"""A small world of readers for tests of the trainer: users like one kind of articles, and have histories that
+say which."""
 
 from pathlib import Path
 from typing import Any
@@ -34,9 +35,16 @@ def trained(data: TrainingData, chosen: TrainSettings, **options: Any) -> Traine
 
 
 def world(
-    folder: Path, *, users: int = 30, new_users: int = 30, articles: int = 90, new_articles: int = 30, per_group: int = 64
+    folder: Path,
+    *,
+    users: int = 30,
+    new_users: int = 30,
+    articles: int = 90,
+    new_articles: int = 30,
+    per_group: int = 64,
 ) -> TrainingData:
-    """Train shows `users` the first articles; valid shows new users new articles. History i is user i's; 0 is empty."""
+    """Train shows `users` the first articles; valid shows new users new articles. History i is user i's; 0 is
+    empty."""
     random = np.random.default_rng(1)
     everything, everybody = articles + new_articles, users + new_users
     kinds = random.normal(size=(KINDS, SIZE)) * 2
@@ -54,7 +62,9 @@ def world(
         category=Codes(np.ones(everything, np.int64), 2, names),
         subcategory=Codes(np.ones(everything, np.int64), 2, names),
         entity=Codes(np.ones(everything, np.int64), 2, names),
-        vectors=(kinds[np.arange(everything) % KINDS] + random.normal(size=(everything, SIZE)) * 0.5).astype(np.float32),
+        vectors=(kinds[np.arange(everything) % KINDS] + random.normal(size=(everything, SIZE)) * 0.5).astype(
+            np.float32
+        ),
         histories=histories,
         latest_history=np.arange(1, everybody + 1, dtype=np.int32),
         first_history=np.arange(1, everybody + 1, dtype=np.int32),
@@ -68,14 +78,18 @@ def _shown(random: np.random.Generator, users: np.ndarray, articles: np.ndarray,
     of = random.choice(users, count).astype(np.int32)
     shown = np.stack([random.choice(articles, 8, replace=False) for _ in range(count)]).astype(np.int32)
     labels = (shown % KINDS == of[:, None] % KINDS).astype(np.int8)
-    return Impressions(of, shown.ravel(), labels.ravel(), np.arange(0, 8 * count + 1, 8, dtype=np.int64), of + 1)
+    return Impressions(
+        of, shown.ravel(), labels.ravel(), np.arange(0, 8 * count + 1, 8, dtype=np.int64), of + 1
+    )
 
 
 def _clicks(folder: Path, impressions: Impressions, per_group: int) -> list[str]:
     folder.mkdir(parents=True, exist_ok=True)
     articles, labels = impressions.articles.reshape(-1, 8), impressions.labels.reshape(-1, 8) == 1
     row, place = np.nonzero(labels)
-    skips = np.stack([np.concatenate((articles[i][~labels[i]], np.zeros(labels[i].sum(), np.int32))) for i in row])
+    skips = np.stack(
+        [np.concatenate((articles[i][~labels[i]], np.zeros(labels[i].sum(), np.int32))) for i in row]
+    )
     table = pa.table(
         {
             "click_id": row.astype(np.int64) * 8 + place,

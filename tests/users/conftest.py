@@ -30,9 +30,13 @@ def fill(lake: Lakehouse, table: str, rows: Sequence[dict[str, Any]]) -> None:
     put(lake, table, frame_of(lake.spark, values, contract))
 
 
-def fill_phrases(lake: Lakehouse, as_of: str, phrases: Sequence[tuple[str, Sequence[str]]], encoder: str = "e") -> None:
+def fill_phrases(
+    lake: Lakehouse, as_of: str, phrases: Sequence[tuple[str, Sequence[str]]], encoder: str = "e"
+) -> None:
     """Rows of user_phrases: (user, tags), in one tag group."""
-    rows = frame_of(lake.spark, [(user, list(tags)) for user, tags in phrases], "user_id string, tags array<string>")
+    rows = frame_of(
+        lake.spark, [(user, list(tags)) for user, tags in phrases], "user_id string, tags array<string>"
+    )
     rows = rows.select(
         F.lit(as_of).cast("date").alias("as_of"),
         "user_id",

@@ -1,4 +1,5 @@
-"""Which events a day of profiles counts: each one once, in whatever order they are committed, and days skipped, killed and built again."""
+"""Which events a day of profiles counts: each one once, in whatever order they are committed, and days
+skipped, killed and built again."""
 
 import random
 from collections import defaultdict
@@ -42,10 +43,21 @@ CLICKED = EVENTS.index(LATER[2])
 def commit(lake: Lakehouse, number: int) -> None:
     """One event, in a commit of its own to each of its tables."""
     if number == QUERY:
-        typed = {"query_id": "Q1", "user_id": "u2", "query": "Jazz", "searched_at": at("11 12:00"), "ingested_at": at("11 12:01")}
+        typed = {
+            "query_id": "Q1",
+            "user_id": "u2",
+            "query": "Jazz",
+            "searched_at": at("11 12:00"),
+            "ingested_at": at("11 12:01"),
+        }
         return fill(lake, "search_queries", [typed])
     user, occurred, arrived, articles, history = EVENTS[CLICKED if number == CLICK else number]
-    common = {"split": "live", "impression_id": str(CLICKED if number == CLICK else number), "user_id": user, "occurred_at": at(occurred)}
+    common = {
+        "split": "live",
+        "impression_id": str(CLICKED if number == CLICK else number),
+        "user_id": user,
+        "occurred_at": at(occurred),
+    }
     rows = [
         {**common, "position": position, "ingested_at": at(arrived), "news_id": news_id, "clicked": clicked}
         for position, (news_id, clicked) in enumerate(articles)
@@ -59,7 +71,8 @@ def commit(lake: Lakehouse, number: int) -> None:
 
 
 def expected(day: date, numbers: list[int]) -> dict[tuple[str, str], float]:
-    """Weights of articles, by hand, once these events are counted: every click, and an article of a history where no click is known."""
+    """Weights of articles, by hand, once these events are counted: every click, and an article of a history
+    where no click is known."""
     end = datetime(day.year, day.month, day.day, tzinfo=UTC)
     found: dict[tuple[str, str], float] = defaultdict(float)
     first: dict[str, datetime] = {}
@@ -105,7 +118,8 @@ class Dying(Lakehouse):
 
 
 def die(lake: Lakehouse, day: date, writes: int) -> None:
-    """Build a day and die after so many writes: 1 says that the day has begun, 2 are its tags too, 3 its articles, none that it is done."""
+    """Build a day and die after so many writes: 1 says that the day has begun, 2 are its tags too, 3 its
+    articles, none that it is done."""
     dying = Dying(lake.spark, lake.root)
     dying.writes = writes
     with pytest.raises(Killed):
@@ -147,7 +161,9 @@ def test_late_commits_skipped_days_and_half_written_days_lose_nothing(begun: Lak
     commit(lake, CLICK)
     build(lake, LAST, **EXACT)
     check(lake, LAST, [*range(len(EVENTS)), QUERY, CLICK])
-    assert {row["as_of"].day: row["built_on"] for row in lake.read("profile_days").collect()}[15] == date(2019, 11, 12)
+    assert {row["as_of"].day: row["built_on"] for row in lake.read("profile_days").collect()}[15] == date(
+        2019, 11, 12
+    )
 
 
 @pytest.mark.slow
@@ -170,7 +186,9 @@ def test_any_order_of_commits_skipped_days_kills_and_reruns_comes_to_the_same(
         for _ in range(mixed.randint(0, 2)):
             if left:
                 commit(lake, left.pop(0))
-        fate = mixed.choice(["done", "skipped", "killed", "killed, then done", "done, then killed", "done twice"])
+        fate = mixed.choice(
+            ["done", "skipped", "killed", "killed, then done", "done, then killed", "done twice"]
+        )
         print(day, fate)
         if fate in ("killed", "killed, then done"):
             die(lake, day, writes=mixed.randint(1, 3))
@@ -188,7 +206,9 @@ def test_any_order_of_commits_skipped_days_kills_and_reruns_comes_to_the_same(
     check(lake, LAST, [*range(len(EVENTS)), QUERY, CLICK])
 
 
-def test_rewritten_replaced_and_purged_rows_are_neither_counted_again_nor_taken_back(begun: Lakehouse) -> None:
+def test_rewritten_replaced_and_purged_rows_are_neither_counted_again_nor_taken_back(
+    begun: Lakehouse,
+) -> None:
     lake = begun
     for number in (2, 3):
         commit(lake, number)
@@ -213,7 +233,9 @@ def test_a_later_click_gives_back_what_the_skip_took(begun: Lakehouse) -> None:
     assert build(lake, day, **options).rows_read == 1
     clicked = expected_tags(expected(day, [0, 1, 4, CLICK]))["u1", "rovers"]
     still_skipped = 0.1 * 0.5 ** (3.75 / 7.0)  # N2 in the first impression
-    assert weights(lake, "user_tags", day, "user_id", "tag")["u1", "rovers"] == pytest.approx(clicked - still_skipped, abs=1e-7)
+    assert weights(lake, "user_tags", day, "user_id", "tag")["u1", "rovers"] == pytest.approx(
+        clicked - still_skipped, abs=1e-7
+    )
 
 
 def test_versions_that_are_gone_leave_the_window_of_time(begun: Lakehouse) -> None:
@@ -237,7 +259,10 @@ def test_days_of_an_older_version_are_built_on(begun: Lakehouse) -> None:
     lake = begun
     build(lake, date(2019, 11, 11), **EXACT)
     lake.delete("profile_days", "true")
-    lake.spark.sql(f"ALTER TABLE {lake.sql_name('impressions')} SET TBLPROPERTIES ('delta.enableChangeDataFeed' = 'false')")
+    lake.spark.sql(
+        f"ALTER TABLE {lake.sql_name('impressions')} SET TBLPROPERTIES ('delta.enableChangeDataFeed' ="
+        " 'false')"
+    )
     commit(lake, 2)
     build(Lakehouse(lake.spark, lake.root), date(2019, 11, 12), **EXACT)
     check(lake, date(2019, 11, 12), [0, 1, 2])
@@ -247,21 +272,38 @@ def test_days_of_an_older_version_are_built_on(begun: Lakehouse) -> None:
 
 
 def test_a_history_counts_once_however_little_of_it_is_left(lake: Lakehouse) -> None:
-    """At 7 days of half-life a weight is below 0.01 from day 47 on; the user reads on, and each impression brings the history again."""
+    """At 7 days of half-life a weight is below 0.01 from day 47 on; the user reads on, and each impression
+    brings the history again."""
     many = [f"A{number}" for number in range(40)]
     fill(lake, "news", [article(news_id, "sports") for news_id in many])
     start = datetime(2019, 11, 1, tzinfo=UTC)
     shown, told = [], []
     for number in range(52):
-        common = {"split": "live", "impression_id": str(number), "user_id": "u1", "occurred_at": start + timedelta(days=number)}
+        common = {
+            "split": "live",
+            "impression_id": str(number),
+            "user_id": "u1",
+            "occurred_at": start + timedelta(days=number),
+        }
         told.append({**common, "news_ids": many})
-        shown.append({**common, "position": 0, "ingested_at": common["occurred_at"], "news_id": "A0", "clicked": False})
+        shown.append(
+            {**common, "position": 0, "ingested_at": common["occurred_at"], "news_id": "A0", "clicked": False}
+        )
     fill(lake, "impressions", shown)
     fill(lake, "click_history", told)
     build(lake, start.date() + timedelta(days=46), keywords=0)
-    build(lake, start.date() + timedelta(days=48), through=(start.date() + timedelta(days=52)).isoformat(), keywords=0)
+    build(
+        lake,
+        start.date() + timedelta(days=48),
+        through=(start.date() + timedelta(days=52)).isoformat(),
+        keywords=0,
+    )
     for days in (46, 48, 49, 50, 51, 52):
         day = start.date() + timedelta(days=days)
-        counted = weights(lake, "user_tags", day, "user_id", "tag")["u1", "sports"] / (40 * SHARES["category"] * 0.5 ** (days / 7.0))
+        counted = weights(lake, "user_tags", day, "user_id", "tag")["u1", "sports"] / (
+            40 * SHARES["category"] * 0.5 ** (days / 7.0)
+        )
         assert counted == pytest.approx(1.0, abs=1e-5), f"times that the history counts on day {days}"
-    assert lake.read("user_articles").where(F.col("as_of") == F.lit(day)).count() == 1, "the heaviest keeps the user's first impression"
+    assert lake.read("user_articles").where(F.col("as_of") == F.lit(day)).count() == 1, (
+        "the heaviest keeps the user's first impression"
+    )

@@ -1,4 +1,5 @@
-"""encode_tag_phrases: what is encoded and what is reused, from which phrase, whatever the partitioning and however often."""
+"""encode_tag_phrases: what is encoded and what is reused, from which phrase, whatever the partitioning and
+however often."""
 
 from pathlib import Path
 
@@ -23,7 +24,13 @@ from tests.undisturbed import Moment, Undisturbed, content_of, kill_and_rerun, k
 from tests.users.conftest import fill_phrases
 from tests.users.test_matching import frame, sets_of
 
-DAY1 = [("u1", WORDS[:4]), ("u1", WORDS[:5]), ("u2", WORDS[:5]), ("u2", ["film"]), ("u3", ["the star", "goal, late"])]
+DAY1 = [
+    ("u1", WORDS[:4]),
+    ("u1", WORDS[:5]),
+    ("u2", WORDS[:5]),
+    ("u2", ["film"]),
+    ("u3", ["the star", "goal, late"]),
+]
 # u1: five of DAY1's and one more; u2: known; u3: new, and its subset; u4: four of five.
 DAY2 = [("u1", WORDS[:6]), ("u2", ["film"]), ("u3", WORDS[8:13]), ("u3", WORDS[8:12]), ("u4", WORDS[1:5])]
 
@@ -36,8 +43,13 @@ def encode(lake: Lakehouse, as_of: str, model: Path, **options: object) -> JobRu
 
 
 def matches(lake: Lakehouse, as_of: str) -> dict[tuple[str, ...], tuple[str, tuple[str, ...], float]]:
-    """tags -> (decision, tags of the source, jaccard); phrase ids turned into tags by user_phrases and the store."""
-    names = lake.read("user_phrases").select("phrase_id", "tags").union(lake.read("tag_phrases").select("phrase_id", "tags"))
+    """tags -> (decision, tags of the source, jaccard); phrase ids turned into tags by user_phrases and the
+    store."""
+    names = (
+        lake.read("user_phrases")
+        .select("phrase_id", "tags")
+        .union(lake.read("tag_phrases").select("phrase_id", "tags"))
+    )
     tags = {row[0]: tuple(row[1]) for row in names.collect()}
     rows = lake.read("tag_phrase_matches").where(F.col("as_of") == as_of).collect()
     return {tags[row["phrase_id"]]: (row["decision"], tags[row["source_id"]], row["jaccard"]) for row in rows}
@@ -48,7 +60,9 @@ def sorted_tags(*tags: str) -> tuple[str, ...]:
     return tuple(sorted(tags))
 
 
-def test_encodes_what_is_new_and_reuses_what_is_alike(lake: Lakehouse, small_model: Path, tmp_path: Path) -> None:
+def test_encodes_what_is_new_and_reuses_what_is_alike(
+    lake: Lakehouse, small_model: Path, tmp_path: Path
+) -> None:
     """Also where a first run was killed when one of three phrases was stored."""
     fill_phrases(lake, "2019-11-15", DAY1)
     options = ("--as-of", "2019-11-15", "--encoder", str(small_model), "--slice-rows", "1")
@@ -80,7 +94,9 @@ def test_encodes_what_is_new_and_reuses_what_is_alike(lake: Lakehouse, small_mod
     assert len(store) == 4
     expected = Encoder(resolve(EncoderSpec(str(small_model)))).encode([", ".join(five)], [""])
     np.testing.assert_allclose(store[five]["embedding"], expected.vectors[0], rtol=1e-5, atol=1e-6)
-    assert {tags: row["first_seen"].day for tags, row in store.items() if row["first_seen"].day == 16} == {sorted_tags(*WORDS[8:13]): 16}
+    assert {tags: row["first_seen"].day for tags, row in store.items() if row["first_seen"].day == 16} == {
+        sorted_tags(*WORDS[8:13]): 16
+    }
 
 
 def test_a_day_run_again_decides_the_same(lake: Lakehouse, small_model: Path) -> None:
@@ -103,12 +119,18 @@ def test_a_day_run_again_decides_the_same(lake: Lakehouse, small_model: Path) ->
 
 
 def test_decisions_do_not_depend_on_partitions_and_make_no_chains(lake: Lakehouse) -> None:
-    batch, earlier = (frame(lake.spark, [one for one in side if one]) for side in sets_of(3, 120, largest=8, vocabulary=14))
-    batch, earlier = (side.select(phrase_id(F.col("tags")).alias("phrase_id"), "tags") for side in (batch, earlier))
+    batch, earlier = (
+        frame(lake.spark, [one for one in side if one]) for side in sets_of(3, 120, largest=8, vocabulary=14)
+    )
+    batch, earlier = (
+        side.select(phrase_id(F.col("tags")).alias("phrase_id"), "tags") for side in (batch, earlier)
+    )
     results = []
     for parts in (1, 5):
         with Frames() as frames:
-            decided = decisions(batch.repartition(parts), earlier.repartition(parts), ExactMatcher(), 0.7, frames)
+            decided = decisions(
+                batch.repartition(parts), earlier.repartition(parts), ExactMatcher(), 0.7, frames
+            )
             results.append({row[0]: row[1:] for row in decided.collect()})
     assert results[0] == results[1]
     assert len(results[0]) == batch.count()
@@ -155,7 +177,9 @@ MOMENTS: dict[str, Moment] = {
 
 
 @pytest.fixture(scope="module")
-def undisturbed(spark: SparkSession, small_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
+def undisturbed(
+    spark: SparkSession, small_model: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Undisturbed:
     """A run that nobody kills."""
     many = [("u1", [word, f"number{i}"]) for i in range(30) for word in WORDS[:2]]
     folder = tmp_path_factory.mktemp("undisturbed")

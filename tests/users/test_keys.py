@@ -1,4 +1,5 @@
-"""The keys of the exact matcher, without Spark: similar sets always meet, and no more keys are made than are needed."""
+"""The keys of the exact matcher, without Spark: similar sets always meet, and no more keys are made than are
+needed."""
 
 from itertools import combinations
 from math import comb
@@ -9,7 +10,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from newslake.users.matching.keys import SIZE_BITS, Family, KeyPlan, key_plan, keys_of_batches, least_shared, rare_first, subset_hashes
+from newslake.users.matching.keys import (
+    SIZE_BITS,
+    Family,
+    KeyPlan,
+    key_plan,
+    keys_of_batches,
+    least_shared,
+    rare_first,
+    subset_hashes,
+)
 
 thresholds = st.one_of(st.sampled_from([0.5, 0.6, 2 / 3, 0.75, 0.8, 0.9, 1.0]), st.floats(0.5, 1.0))
 
@@ -18,7 +28,9 @@ def batch(sets: list[list[int]]) -> pa.RecordBatch:
     """Sets as the workers get them: sorted hashes, set_hash their XOR."""
     hashed = [sorted(one) for one in sets]
     ids = [int(np.bitwise_xor.reduce(np.array(one, dtype=np.int64))) for one in hashed]
-    return pa.RecordBatch.from_arrays([pa.array(ids, pa.int64()), pa.array(hashed, pa.list_(pa.int64()))], names=["set_hash", "hashes"])
+    return pa.RecordBatch.from_arrays(
+        [pa.array(ids, pa.int64()), pa.array(hashed, pa.list_(pa.int64()))], names=["set_hash", "hashes"]
+    )
 
 
 def keys_of(plan: KeyPlan, family: Family, tags: list[int]) -> set[tuple[int, int]]:
@@ -40,7 +52,15 @@ def test_least_shared_is_the_least(a: int, b: int, threshold: float) -> None:
 
 
 @settings(max_examples=300, deadline=None)
-@given(st.integers(0, 24), st.integers(0, 8), st.integers(0, 8), thresholds, st.integers(1, 120), st.integers(0, 10**6), st.data())
+@given(
+    st.integers(0, 24),
+    st.integers(0, 8),
+    st.integers(0, 8),
+    thresholds,
+    st.integers(1, 120),
+    st.integers(0, 10**6),
+    st.data(),
+)
 def test_sets_that_are_alike_meet_in_one_family(
     shared: int, ours: int, theirs: int, threshold: float, most: int, seed: int, data: st.DataObject
 ) -> None:
@@ -82,7 +102,8 @@ def test_rare_tags_come_first() -> None:
 
 @pytest.mark.parametrize(("size", "keys"), [(3, 0), (4, 1), (5, 6), (8, 9), (9, 10), (10, 55)])
 def test_at_the_usual_threshold_few_keys_do(size: int, keys: int) -> None:
-    """0.8 and sets of 1 to 10 tags: the set itself, or with one tag less, and of 10 tags with two less (8 and 10 match)."""
+    """0.8 and sets of 1 to 10 tags: the set itself, or with one tag less, and of 10 tags with two less (8 and
+    10 match)."""
     plan = key_plan("subset", 0.8, range(1, 11), range(1, 11))
     assert plan.keys_per_set(size) == keys
     assert plan.keys({size: 7}) == 7 * keys

@@ -23,7 +23,11 @@ TagSet = frozenset[str]
 Pair = tuple[TagSet, TagSet]
 
 # One at a time, and with a session that they share.
-_SHARED = {"deadline": None, "suppress_health_check": [HealthCheck.function_scoped_fixture, HealthCheck.too_slow], "database": None}
+_SHARED = {
+    "deadline": None,
+    "suppress_health_check": [HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+    "database": None,
+}
 FEW = settings(max_examples=2, **_SHARED)  # type: ignore[arg-type]
 MANY = settings(max_examples=10, **_SHARED)  # type: ignore[arg-type]
 THRESHOLDS = st.one_of(st.sampled_from([0.5, 0.8, 1.0]), st.floats(0.5, 1.0))
@@ -51,7 +55,9 @@ def brute_force(new: Iterable[TagSet], stored: Iterable[TagSet], threshold: floa
     return {pair: score for pair, score in scores.items() if score >= threshold}
 
 
-def found_pairs(how: Matcher, spark: SparkSession, new: list[TagSet], stored: list[TagSet], threshold: float) -> dict[Pair, float]:
+def found_pairs(
+    how: Matcher, spark: SparkSession, new: list[TagSet], stored: list[TagSet], threshold: float
+) -> dict[Pair, float]:
     """What the matcher gives, each pair checked to be there once."""
     names = ids(spark, new, stored)
     with Frames() as frames:
@@ -78,7 +84,8 @@ def best_of(pairs: dict[Pair, float], names: dict[str, TagSet]) -> dict[str, tup
 
 
 def sets_of(seed: int, count: int, *, largest: int, vocabulary: int) -> tuple[list[TagSet], list[TagSet]]:
-    """Distinct sets, some of one side made from one of the other by a change or two; some tags are much commoner than others."""
+    """Distinct sets, some of one side made from one of the other by a change or two; some tags are much
+    commoner than others."""
     draw = random.Random(seed)
     tags = [f"tag {i} ☃" if i % 3 else f"a, b{i}" for i in range(vocabulary)]
     chances = [1.0 / (i + 1) for i in range(vocabulary)]
@@ -97,25 +104,34 @@ def check_exact(spark: SparkSession, seed: int, threshold: float, largest: int, 
     new, stored = sets_of(seed, count, largest=largest, vocabulary=30)
     expected = brute_force(new, stored, threshold)
     assert found_pairs(ExactMatcher(), spark, new, stored, threshold) == expected
-    assert found_best(ExactMatcher(), spark, new, stored, threshold) == best_of(expected, ids(spark, new, stored))
+    assert found_best(ExactMatcher(), spark, new, stored, threshold) == best_of(
+        expected, ids(spark, new, stored)
+    )
 
 
 @FEW
 @given(seed=SEEDS, threshold=THRESHOLDS, largest=LARGEST)
-def test_exact_finds_every_pair_and_no_other(spark: SparkSession, seed: int, threshold: float, largest: int) -> None:
+def test_exact_finds_every_pair_and_no_other(
+    spark: SparkSession, seed: int, threshold: float, largest: int
+) -> None:
     check_exact(spark, seed, threshold, largest)
 
 
 @pytest.mark.slow
 @MANY
 @given(seed=SEEDS, threshold=THRESHOLDS, largest=LARGEST)
-def test_exact_finds_every_pair_of_many_more(spark: SparkSession, seed: int, threshold: float, largest: int) -> None:
+def test_exact_finds_every_pair_of_many_more(
+    spark: SparkSession, seed: int, threshold: float, largest: int
+) -> None:
     check_exact(spark, seed, threshold, largest, 200)
 
 
 @pytest.mark.parametrize("bits", [pytest.param(64, marks=pytest.mark.slow), 7])
-def test_exact_when_nothing_is_few_and_keys_collide(spark: SparkSession, monkeypatch: pytest.MonkeyPatch, bits: int) -> None:
-    """The way of large sides, here in several tasks; and with keys of 7 bits, under which most meetings are false."""
+def test_exact_when_nothing_is_few_and_keys_collide(
+    spark: SparkSession, monkeypatch: pytest.MonkeyPatch, bits: int
+) -> None:
+    """The way of large sides, here in several tasks; and with keys of 7 bits, under which most meetings are
+    false."""
     for name, value in {"_FEW_SETS": 10, "_SETS_PER_TASK": 30, "_KEYS_PER_TASK": 200}.items():
         monkeypatch.setattr(exact, name, value)
     new, stored = sets_of(5, 100, largest=20, vocabulary=25)
@@ -126,18 +142,25 @@ def test_exact_when_nothing_is_few_and_keys_collide(spark: SparkSession, monkeyp
     assert found == expected
 
 
-def check_other(spark: SparkSession, how: Matcher, seed: int, threshold: float, largest: int, count: int = 150) -> tuple[int, int]:
+def check_other(
+    spark: SparkSession, how: Matcher, seed: int, threshold: float, largest: int, count: int = 150
+) -> tuple[int, int]:
     """No wrong pair, and every pair of equal sets; returns how many were found, of how many."""
     new, stored = sets_of(seed, count, largest=largest, vocabulary=40)
     expected = brute_force(new, stored, threshold)
     found = found_pairs(how, spark, new, stored, threshold)
     assert found.items() <= expected.items()
     assert {pair for pair in expected if pair[0] == pair[1]} <= found.keys(), "equal sets have equal minima"
-    print(f"{type(how).__name__} at {threshold:.3f}: recall {len(found) / max(len(expected), 1):.3f} of {len(expected)} pairs")
+    print(
+        f"{type(how).__name__} at {threshold:.3f}: recall {len(found) / max(len(expected), 1):.3f} of"
+        f" {len(expected)} pairs"
+    )
     return len(found), len(expected)
 
 
-OTHERS = pytest.mark.parametrize("how", [MinHashMatcher(seed=3), DatasketchMatcher(seed=3)], ids=["minhash", "datasketch"])
+OTHERS = pytest.mark.parametrize(
+    "how", [MinHashMatcher(seed=3), DatasketchMatcher(seed=3)], ids=["minhash", "datasketch"]
+)
 
 
 @OTHERS
@@ -150,7 +173,9 @@ def test_the_others_are_never_wrong(spark: SparkSession, how: Matcher) -> None:
 @OTHERS
 @MANY
 @given(seed=SEEDS, threshold=THRESHOLDS, largest=LARGEST)
-def test_the_others_are_never_wrong_at_any_threshold(spark: SparkSession, how: Matcher, seed: int, threshold: float, largest: int) -> None:
+def test_the_others_are_never_wrong_at_any_threshold(
+    spark: SparkSession, how: Matcher, seed: int, threshold: float, largest: int
+) -> None:
     found, there = check_other(spark, how, seed, threshold, largest, 300)
     assert found > 0.6 * there - 5
 
@@ -166,10 +191,17 @@ ODD: list[TagSet] = [
 
 @pytest.mark.parametrize("name", ["exact", "minhash", "datasketch"])
 def test_odd_sets(spark: SparkSession, name: str) -> None:
-    """Empty sets match nothing, one tag is a set, a separator inside a tag is no separator, repeats do not count."""
+    """Empty sets match nothing, one tag is a set, a separator inside a tag is no separator, repeats do not
+    count."""
     new = frame_of(
         spark,
-        [([],), (None,), (["one", "one"],), (["b", "a", None, ""],), (["é", "e\u0301", "経済", "中国", "中国"],)],
+        [
+            ([],),
+            (None,),
+            (["one", "one"],),
+            (["b", "a", None, ""],),
+            (["é", "e\u0301", "経済", "中国", "中国"],),
+        ],
         "tags array<string>",
     )
     stored = frame(spark, [*ODD[:2], ODD[2], *ODD[3:]])
@@ -190,8 +222,14 @@ def test_no_side_at_all(spark: SparkSession) -> None:
 
 
 def test_phrase_ids_sort_as_set_hashes_do_and_text_has_one_order(spark: SparkSession) -> None:
-    rows = frame_of(spark, [([f"t{i}", "x"],) for i in range(200)] + [(["x", "t1", "x"],), (["x", "t1"],)], "tags array<string>")
-    found = rows.select(phrase_id(F.col("tags")).alias("id"), phrase_text(F.col("tags")).alias("text")).collect()
+    rows = frame_of(
+        spark,
+        [([f"t{i}", "x"],) for i in range(200)] + [(["x", "t1", "x"],), (["x", "t1"],)],
+        "tags array<string>",
+    )
+    found = rows.select(
+        phrase_id(F.col("tags")).alias("id"), phrase_text(F.col("tags")).alias("text")
+    ).collect()
     assert {len(row["id"]) for row in found} == {32}
     assert found[1] == found[200] == found[201]
     assert found[1]["text"] == "t1, x"
@@ -199,7 +237,8 @@ def test_phrase_ids_sort_as_set_hashes_do_and_text_has_one_order(spark: SparkSes
 
 
 def test_a_common_key_spreads_over_blocks(spark: SparkSession) -> None:
-    """1,000 x 600 rows under one key: every pair once, and no place has more than 300 x 300 of them, however few places there are."""
+    """1,000 x 600 rows under one key: every pair once, and no place has more than 300 x 300 of them, however
+    few places there are."""
     new = spark.range(1000).select(F.lit(7).alias("key"), F.col("id").alias("set_hash"))
     stored = spark.range(600).select(F.lit(7).alias("key"), (F.col("id") + 10_000).alias("set_hash"))
     pairs = meetings(new, stored, "key", most=250)
@@ -216,7 +255,8 @@ def test_a_hot_tag_makes_no_task_do_all(spark: SparkSession, monkeypatch: pytest
     monkeypatch.setattr(exact, "_SETS_PER_TASK", 500)
     draw = random.Random(0)
     new, stored = (
-        [frozenset({"hot", "sports", *draw.sample(range_tags, draw.randint(3, 6))}) for _ in range(1500)] for range_tags in [TAGS] * 2
+        [frozenset({"hot", "sports", *draw.sample(range_tags, draw.randint(3, 6))}) for _ in range(1500)]
+        for range_tags in [TAGS] * 2
     )
     with Frames() as frames:
         ours, theirs = (exact._side(frame(spark, set(side)), frames) for side in (new, stored))

@@ -73,7 +73,15 @@ def fill_world(lake: Lakehouse, seed: int = 0) -> None:
         common = {"split": "live", "impression_id": str(number), "user_id": user, "occurred_at": at(occurred)}
         histories.append({**common, "news_ids": history})
         for position, (news_id, clicked) in enumerate(articles):
-            impressions.append({**common, "position": position, "ingested_at": at(arrived), "news_id": news_id, "clicked": clicked})
+            impressions.append(
+                {
+                    **common,
+                    "position": position,
+                    "ingested_at": at(arrived),
+                    "news_id": news_id,
+                    "clicked": clicked,
+                }
+            )
     for table, rows in (("news", list(NEWS)), ("impressions", impressions), ("click_history", histories)):
         mixed.shuffle(rows)
         fill(lake, table, rows)
@@ -100,13 +108,28 @@ def fill_topics(lake: Lakehouse, model: str, fitted: str) -> None:
         lake,
         "topics",
         [
-            {"topic_model": model, "topic_id": i, "terms": ["t"], "term_weights": [1.0], "vector": [1.0], "fitted_at": at(fitted), **FITTED}
+            {
+                "topic_model": model,
+                "topic_id": i,
+                "terms": ["t"],
+                "term_weights": [1.0],
+                "vector": [1.0],
+                "fitted_at": at(fitted),
+                **FITTED,
+            }
             for i in range(3)
         ],
     )
     rows = [(news_id, rank, *one) for news_id, found in TOPICS.items() for rank, one in enumerate(found, 1)]
     names = ("news_id", "rank", "topic_id", "weight")
-    fill(lake, "article_topics", [{**dict(zip(names, row, strict=True)), "topic_model": model, "content_hash": row[0]} for row in rows])
+    fill(
+        lake,
+        "article_topics",
+        [
+            {**dict(zip(names, row, strict=True)), "topic_model": model, "content_hash": row[0]}
+            for row in rows
+        ],
+    )
 
 
 FITTED = {"prior": 0.1, "articles": 5}
@@ -121,14 +144,20 @@ def build(lake: Lakehouse, as_of: date = DAY, **options: Any) -> JobRun:
 
 def weights(lake: Lakehouse, table: str, day: date, *key: str) -> dict[tuple[Any, ...], float]:
     """key -> weight."""
-    return {tuple(row)[:-1]: row["weight"] for row in lake.read(table).where(F.col("as_of") == F.lit(day)).select(*key, "weight").collect()}
+    return {
+        tuple(row)[:-1]: row["weight"]
+        for row in lake.read(table).where(F.col("as_of") == F.lit(day)).select(*key, "weight").collect()
+    }
 
 
 def expected_articles(day: date, half_life: float = 7.0) -> dict[tuple[str, str], float]:
-    """From all events, by hand: clicks as often as they are there, other articles of the histories once, at the first impression."""
+    """From all events, by hand: clicks as often as they are there, other articles of the histories once, at
+    the first impression."""
     end = datetime(day.year, day.month, day.day, tzinfo=UTC)
     arrived = sorted(
-        (at(arrived), user, at(occurred), articles, history) for user, occurred, arrived, articles, history in SHOWN if at(arrived) < end
+        (at(arrived), user, at(occurred), articles, history)
+        for user, occurred, arrived, articles, history in SHOWN
+        if at(arrived) < end
     )
     found: dict[tuple[str, str], float] = defaultdict(float)
     for today in sorted({moment.date() for moment, *_ in arrived}):
@@ -142,7 +171,11 @@ def expected_articles(day: date, half_life: float = 7.0) -> dict[tuple[str, str]
                 if clicked:
                     fresh[user, news_id] += 0.5 ** ((end - occurred).total_seconds() / 86_400 / half_life)
         clicked_today = set(fresh)
-        for user, news_id in {(user, news_id) for _, user, _, _, history in events for news_id in history} - known - clicked_today:
+        for user, news_id in (
+            {(user, news_id) for _, user, _, _, history in events for news_id in history}
+            - known
+            - clicked_today
+        ):
             fresh[user, news_id] += 0.5 ** ((end - first[user]).total_seconds() / 86_400 / half_life)
         for pair, weight in fresh.items():
             found[pair] += weight
@@ -156,7 +189,10 @@ def expected_tags(articles: dict[tuple[str, str], float]) -> dict[tuple[str, str
     for (user, news_id), weight in articles.items():
         row = known.get(news_id)
         if row is not None:
-            tags = {row["category"].lower(): SHARES["category"], row["subcategory"].lower(): SHARES["subcategory"]}
+            tags = {
+                row["category"].lower(): SHARES["category"],
+                row["subcategory"].lower(): SHARES["subcategory"],
+            }
             tags.update({" ".join(entity[1].lower().split()): SHARES["entity"] for entity in row["entities"]})
             for tag, share in tags.items():
                 found[user, tag] += weight * share
@@ -178,14 +214,20 @@ def test_weights_are_the_decayed_sums_over_all_events(filled: Lakehouse) -> None
                 topics[user, "new", topic] += weight * share
         assert weights(lake, "user_articles", day, "user_id", "news_id") == pytest.approx(articles, abs=1e-8)
         assert weights(lake, "user_tags", day, "user_id", "tag") == pytest.approx(tags, abs=1e-7)
-        assert weights(lake, "user_topics", day, "user_id", "topic_model", "topic_id") == pytest.approx(dict(topics), abs=1e-7)
+        assert weights(lake, "user_topics", day, "user_id", "topic_model", "topic_id") == pytest.approx(
+            dict(topics), abs=1e-7
+        )
     # The late click counts once, and its article, which a later history names, is not counted again.
-    assert weights(lake, "user_articles", DAY, "user_id", "news_id")["u1", "N5"] == pytest.approx(0.5 ** (2.5 / 7), abs=1e-8)
+    assert weights(lake, "user_articles", DAY, "user_id", "news_id")["u1", "N5"] == pytest.approx(
+        0.5 ** (2.5 / 7), abs=1e-8
+    )
     assert runs[1].facts["articles read that lack a row in news, 2019-11-15"] == "0"
     assert runs[0].facts["articles read that lack a row in news, 2019-11-14"] == "1"
 
 
-def test_the_same_weights_whatever_the_order_and_the_number_of_runs(filled: Lakehouse, tmp_path: Path) -> None:
+def test_the_same_weights_whatever_the_order_and_the_number_of_runs(
+    filled: Lakehouse, tmp_path: Path
+) -> None:
     """The first run in one of two lakehouses is killed when it has written one of its tables."""
     lake = filled
     other = Lakehouse(lake.spark, str(tmp_path / "other"))
@@ -213,7 +255,9 @@ def test_a_day_built_again_replaces_it_and_through_the_later_ones(filled: Lakeho
     assert weights(lake, "user_tags", DAY, "user_id", "tag") == before
     run = build(lake, DAY - timedelta(days=1), through=DAY.isoformat(), half_life_days=1.0, **EXACT)
     assert "later days that are stale now" not in run.facts
-    assert weights(lake, "user_tags", DAY, "user_id", "tag") == pytest.approx(expected_tags(expected_articles(DAY, 1.0)), abs=1e-7)
+    assert weights(lake, "user_tags", DAY, "user_id", "tag") == pytest.approx(
+        expected_tags(expected_articles(DAY, 1.0)), abs=1e-7
+    )
     assert not lake.exists("topics")
     assert lake.read("user_topics").isEmpty()
 
@@ -225,14 +269,18 @@ def test_skips_bounds_and_the_clock(filled: Lakehouse) -> None:
     without = weights(lake, "user_tags", DAY, "user_id", "tag")
     build(lake, clock="occurrence", window_hours=1000, skip_weight=0.5, **EXACT)
     skipping = weights(lake, "user_tags", DAY, "user_id", "tag")
-    assert skipping["u1", "rovers"] == pytest.approx(without["u1", "rovers"] - 0.5 * 0.5 ** (1.75 / 7), abs=1e-7)
+    assert skipping["u1", "rovers"] == pytest.approx(
+        without["u1", "rovers"] - 0.5 * 0.5 ** (1.75 / 7), abs=1e-7
+    )
     assert all(weight > 0 for weight in skipping.values())
     assert ("u3", "bank x") not in skipping
     build(lake, clock="occurrence", window_hours=1000, max_tags=2, min_weight=0.6, keywords=0)
     kept = weights(lake, "user_tags", DAY, "user_id", "tag")
     assert kept == {pair: without[pair] for pair in kept}
     for user in ("u1", "u2"):
-        best = sorted((-weight, tag) for (who, tag), weight in without.items() if who == user and weight >= 0.6)[:2]
+        best = sorted(
+            (-weight, tag) for (who, tag), weight in without.items() if who == user and weight >= 0.6
+        )[:2]
         assert sorted((-weight, tag) for (who, tag), weight in kept.items() if who == user) == best
 
 
@@ -246,10 +294,19 @@ def test_interests_and_queries_from_lines_and_from_tables(filled: Lakehouse, tmp
         {"user_id": "u4", "interest": "a", "weight": "NaN", "stated_at": "2019-11-14T00:00:00Z"},
         {"user_id": "u4", "interest": "a", "weight": 1, "stated_at": "yesterday"},
     ]
-    queries = [{"query_id": "Q1", "user_id": "u1", "query": "天气 Rain", "searched_at": "2019-11-14T12:00:00Z"}]
-    (tmp_path / "interests.jsonl").write_text("\n".join([*map(json.dumps, interests), "{broken", "", "7"]) + "\n")
-    (tmp_path / "queries.jsonl").write_text("\n".join([*map(json.dumps, queries), json.dumps({"query_id": "Q2", "user_id": "u1"})]))
-    paths: dict[str, Any] = {"interests": str(tmp_path / "interests.jsonl"), "queries": str(tmp_path / "queries.jsonl")}
+    queries = [
+        {"query_id": "Q1", "user_id": "u1", "query": "天气 Rain", "searched_at": "2019-11-14T12:00:00Z"}
+    ]
+    (tmp_path / "interests.jsonl").write_text(
+        "\n".join([*map(json.dumps, interests), "{broken", "", "7"]) + "\n"
+    )
+    (tmp_path / "queries.jsonl").write_text(
+        "\n".join([*map(json.dumps, queries), json.dumps({"query_id": "Q2", "user_id": "u1"})])
+    )
+    paths: dict[str, Any] = {
+        "interests": str(tmp_path / "interests.jsonl"),
+        "queries": str(tmp_path / "queries.jsonl"),
+    }
     run = build(lake, clock="occurrence", window_hours=72, **paths, **EXACT)
     found = weights(lake, "user_tags", DAY, "user_id", "tag")
     assert found["u1", "jazz music"] == pytest.approx(0.5 * 0.5 ** (1 / 7), abs=1e-8)
@@ -259,29 +316,56 @@ def test_interests_and_queries_from_lines_and_from_tables(filled: Lakehouse, tmp
     assert lake.read("quarantine").count() == 7
     build(lake, clock="occurrence", window_hours=72, **paths, **EXACT)
     assert lake.read("quarantine").count() == 7
-    glued = "".join(map(json.dumps, interests[:2])) + "\n" + json.dumps({**interests[1], "interest": ["film", "jazz"]})
+    glued = (
+        "".join(map(json.dumps, interests[:2]))
+        + "\n"
+        + json.dumps({**interests[1], "interest": ["film", "jazz"]})
+    )
     (tmp_path / "glued.jsonl").write_text(glued)
-    with pytest.raises(JobFailed, match=r"^no line of what users said could be used: all 2 are in quarantine, most of them \(1\)"):
+    with pytest.raises(
+        JobFailed,
+        match=r"^no line of what users said could be used: all 2 are in quarantine, most of them \(1\)",
+    ):
         build(lake, clock="occurrence", window_hours=72, interests=str(tmp_path / "glued.jsonl"), **EXACT)
     assert lake.read("quarantine").where("source LIKE '%glued.jsonl'").count() == 2
     # By arrival the files are of today, and belong to no day of 2019; the same said in tables.
     build(lake, **paths, window_hours=72, **EXACT)
     assert ("u4", "sports") not in weights(lake, "user_tags", DAY, "user_id", "tag")
-    said = {"user_id": "u4", "interest": "Sports", "weight": 1.0, "stated_at": at("13 00:00"), "ingested_at": at("14 23:00")}
+    said = {
+        "user_id": "u4",
+        "interest": "Sports",
+        "weight": 1.0,
+        "stated_at": at("13 00:00"),
+        "ingested_at": at("14 23:00"),
+    }
     fill(lake, "user_interests", [said])
     build(lake, **EXACT)
-    assert weights(lake, "user_tags", DAY, "user_id", "tag")["u4", "sports"] == pytest.approx(0.5 ** (2 / 7), abs=1e-8)
+    assert weights(lake, "user_tags", DAY, "user_id", "tag")["u4", "sports"] == pytest.approx(
+        0.5 ** (2 / 7), abs=1e-8
+    )
 
 
 def test_keywords_are_those_of_highest_tf_idf(lake: Lakehouse) -> None:
-    titles = ["storm storm flood in the city", "storm over the city", "the city council and flood", "天气 预报 天气 城市", "城市 预报 city"]
+    titles = [
+        "storm storm flood in the city",
+        "storm over the city",
+        "the city council and flood",
+        "天气 预报 天气 城市",
+        "城市 预报 city",
+    ]
     fill(lake, "news", [article(f"N{i}", "c", title=title) for i, title in enumerate(titles)])
     news = lake.read("news")
     rarity = term_rarity(news, 100)
     assert rarity is not None
     found = {row["term"]: row["idf"] for row in rarity.collect()}
     assert found == pytest.approx(
-        {"storm": math.log(6 / 3), "flood": math.log(6 / 3), "city": math.log(6 / 5), "预报": math.log(6 / 3), "城市": math.log(6 / 3)}
+        {
+            "storm": math.log(6 / 3),
+            "flood": math.log(6 / 3),
+            "city": math.log(6 / 5),
+            "预报": math.log(6 / 3),
+            "城市": math.log(6 / 3),
+        }
     )
     best = {(row["news_id"], row["tag"]): row["share"] for row in best_keywords(news, rarity, 2).collect()}
     assert best["N0", "storm"] == SHARES["keyword"]
@@ -321,7 +405,9 @@ MOMENTS: dict[str, Moment] = {
     "topics of the first day committed": lambda root: commits(root / "user_topics") >= 2,
     "articles of the first day committed": lambda root: commits(root / "user_articles") >= 2,
     # Each run puts the first day's rows in their place again, so that commits do not tell the day.
-    "tags of the second day committed": lambda root: any("as_of=2019-11-15" in file.read_text() for file in log_of(root / "user_tags")),
+    "tags of the second day committed": lambda root: any(
+        "as_of=2019-11-15" in file.read_text() for file in log_of(root / "user_tags")
+    ),
 }
 
 
@@ -333,7 +419,9 @@ def undisturbed(spark: SparkSession, world: Path, tmp_path_factory: pytest.TempP
         shutil.copytree(world, str(lake.root))
         fill_topics(lake, "m", "10 00:00")
 
-    return undisturbed_run(spark, tmp_path_factory.mktemp("undisturbed"), fill, build_two_days, content_of(*TABLES))
+    return undisturbed_run(
+        spark, tmp_path_factory.mktemp("undisturbed"), fill, build_two_days, content_of(*TABLES)
+    )
 
 
 @pytest.mark.slow

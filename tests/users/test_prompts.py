@@ -1,4 +1,5 @@
-"""Articles have one prompt, tags and tag phrases the other, and both stand in one encoder_id, whichever job writes it."""
+"""Articles have one prompt, tags and tag phrases the other, and both stand in one encoder_id, whichever job
+writes it."""
 
 from pathlib import Path
 
@@ -26,21 +27,43 @@ def test_articles_and_tags_each_have_their_prompt(lake: Lakehouse, tmp_path: Pat
     prompts = {"query": "find the market: ", "document": "goal: ", "topic": "vote: "}
     folder = save_folder(tmp_path / "asymmetric", "bert", prompts=prompts, unit=True)
     fill(lake, "news", [{"news_id": "N1", "title": "Storm ferry", "abstract": "", "content_hash": "h"}])
-    fill(lake, "user_tags", [{"user_id": "u1", "as_of": np.datetime64(DAY).item(), "tag": tag, "weight": 1.0} for tag in TAGS])
+    fill(
+        lake,
+        "user_tags",
+        [{"user_id": "u1", "as_of": np.datetime64(DAY).item(), "tag": tag, "weight": 1.0} for tag in TAGS],
+    )
     for given, query in (({}, prompts["query"]), ({"tag_prompt_name": "topic"}, prompts["topic"])):
         runs = [JobRun(name) for name in ("encode_articles", "build_phrases", "encode_tag_phrases")]
         call(encode_articles, lake, runs[0], encoder=str(folder), partitions=1, **given)
-        call(build_phrases, lake, runs[1], as_of=DAY, encoder=str(folder), group_cosine=-1.0, phrase_size=2, **given)
+        call(
+            build_phrases,
+            lake,
+            runs[1],
+            as_of=DAY,
+            encoder=str(folder),
+            group_cosine=-1.0,
+            phrase_size=2,
+            **given,
+        )
         call(encode_tag_phrases, lake, runs[2], as_of=DAY, encoder=str(folder), **given)
         assert len({run.facts["encoder_id"] for run in runs}) == 1
         mine = f"encoder_id = '{runs[0].facts['encoder_id']}'"
-        found = [("goal: ", row["embedding"], "Storm ferry") for row in lake.read("article_embeddings").where(mine).collect()]
-        found += [(query, row["embedding"], row["tag"]) for row in lake.read("tag_embeddings").where(mine).collect()]
-        found += [(query, row["embedding"], row["text"]) for row in lake.read("tag_phrases").where(mine).collect()]
+        found = [
+            ("goal: ", row["embedding"], "Storm ferry")
+            for row in lake.read("article_embeddings").where(mine).collect()
+        ]
+        found += [
+            (query, row["embedding"], row["tag"]) for row in lake.read("tag_embeddings").where(mine).collect()
+        ]
+        found += [
+            (query, row["embedding"], row["text"]) for row in lake.read("tag_phrases").where(mine).collect()
+        ]
         assert len(found) == 1 + 3 + 3
         peer = theirs(folder)
         for prompt, vector, text in found:
-            np.testing.assert_allclose(vector, peer.encode(text, prompt=prompt), rtol=1e-3, atol=1e-4, err_msg=text)
+            np.testing.assert_allclose(
+                vector, peer.encode(text, prompt=prompt), rtol=1e-3, atol=1e-4, err_msg=text
+            )
     assert lake.read("article_embeddings").count() == 2, "another prompt is another encoder"
 
 

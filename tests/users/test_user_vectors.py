@@ -1,4 +1,5 @@
-"""build_user_vectors: the joined vector of each phrase, from the source that its match names, and the two heaviest topics."""
+"""build_user_vectors: the joined vector of each phrase, from the source that its match names, and the two
+heaviest topics."""
 
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,14 @@ from tests.users.test_profiles import FITTED, at
 
 DAY = "2019-11-15"
 TOPIC_VECTORS = [[2.0, 0.0, 0.0], [0.0, 3.0, 0.0], [0.0, 0.0, 1.0]]
-PHRASES = [("u1", ["a"]), ("u1", ["a", "b"]), ("u2", ["a", "b"]), ("u3", ["a"]), ("u3", ["unmatched"]), ("u3", ["nowhere"])]
+PHRASES = [
+    ("u1", ["a"]),
+    ("u1", ["a", "b"]),
+    ("u2", ["a", "b"]),
+    ("u3", ["a"]),
+    ("u3", ["unmatched"]),
+    ("u3", ["nowhere"]),
+]
 STORED = {"a": [3.0, 4.0], "b": [0.0, 5.0], "nowhere": [0.0, 0.0]}
 # u1's third topic is lighter; u2 has one; u3 none.
 USER_TOPICS = [("u1", 0, 3.0), ("u1", 1, 1.0), ("u1", 2, 0.5), ("u2", 2, 9.0)]
@@ -46,7 +54,10 @@ def world(lake: Lakehouse) -> None:
     fill(
         lake,
         "tag_phrases",
-        [{"phrase_id": ids[tag], "tags": [tag], "text": tag, "embedding": vector, **dates} for tag, vector in STORED.items()],
+        [
+            {"phrase_id": ids[tag], "tags": [tag], "text": tag, "embedding": vector, **dates}
+            for tag, vector in STORED.items()
+        ],
     )
     sources = {ids["a"]: ids["a"], ids["nowhere"]: ids["nowhere"], both[0]: ids["b"]}
     fill(
@@ -64,9 +75,24 @@ def world(lake: Lakehouse) -> None:
             for one, source in sources.items()
         ],
     )
-    fill(lake, "user_topics", [{"as_of": day, "user_id": u, "topic_model": "m", "topic_id": t, "weight": w} for u, t, w in USER_TOPICS])
+    fill(
+        lake,
+        "user_topics",
+        [
+            {"as_of": day, "user_id": u, "topic_model": "m", "topic_id": t, "weight": w}
+            for u, t, w in USER_TOPICS
+        ],
+    )
     topics = [
-        {"topic_model": "m", "topic_id": i, "terms": ["t"], "term_weights": [1.0], "vector": v, "fitted_at": at("10 00:00"), **FITTED}
+        {
+            "topic_model": "m",
+            "topic_id": i,
+            "terms": ["t"],
+            "term_weights": [1.0],
+            "vector": v,
+            "fitted_at": at("10 00:00"),
+            **FITTED,
+        }
         for i, v in enumerate(TOPIC_VECTORS)
     ]
     fill(lake, "topics", topics)
@@ -76,7 +102,14 @@ def world(lake: Lakehouse) -> None:
         lake,
         "topic_terms",
         [
-            {"topic_model": "m", "term": term, "term_index": i, "articles": 3, "topic_counts": counts, "vector": [1.0]}
+            {
+                "topic_model": "m",
+                "term": term,
+                "term_index": i,
+                "articles": 3,
+                "topic_counts": counts,
+                "vector": [1.0],
+            }
             for i, (term, counts) in enumerate(words)
         ],
     )
@@ -122,22 +155,43 @@ def test_vectors_are_the_joined_parts(lake: Lakehouse, tmp_path: Path) -> None:
 
 
 def test_topics_are_those_of_the_tag_group(lake: Lakehouse) -> None:
-    """Each group of a user gets the topics that an article of its tags' words would have; where no word is known, the user's."""
+    """Each group of a user gets the topics that an article of its tags' words would have; where no word is
+    known, the user's."""
     world(lake)
     one = lake.read("user_phrases").where("user_id = 'u3' AND tags[0] = 'a'")
-    given = [(1, ["cup final", "football"]), (2, ["opera"]), (2, ["opening", "opera"]), (3, ["nothing known"])]
+    given = [
+        (1, ["cup final", "football"]),
+        (2, ["opera"]),
+        (2, ["opening", "opera"]),
+        (3, ["nothing known"]),
+    ]
     more = frame_of(lake.spark, [(group, tags) for group, tags in given], "tag_group int, tags array<string>")
-    # The phrases' vectors are of no matter here: their ids are those of {a}, and of {a, b} where a group has two.
+    # The phrases' vectors are of no matter here: their ids are those of {a}, and of {a, b} where a group has
+    # two.
     other = lake.read("user_phrases").where("user_id = 'u1' AND size(tags) = 2").select("phrase_id")
     ids = F.when(F.size("tags") == 2, F.lit(other.first()[0])).otherwise(F.col("phrase_id"))  # type: ignore[index]
     rows = one.drop("tag_group", "tags").crossJoin(more).withColumn("phrase_id", ids)
     put(lake, "user_phrases", rows)
-    fill(lake, "user_topics", [{"as_of": np.datetime64(DAY).item(), "user_id": "u3", "topic_model": "m", "topic_id": 0, "weight": 1.0}])
+    fill(
+        lake,
+        "user_topics",
+        [
+            {
+                "as_of": np.datetime64(DAY).item(),
+                "user_id": "u3",
+                "topic_model": "m",
+                "topic_id": 0,
+                "weight": 1.0,
+            }
+        ],
+    )
 
     def parts(**options: Any) -> dict[int, np.ndarray]:
         build(lake, **options)
         found: dict[int, np.ndarray] = {}
-        for row in lake.read("user_vectors").where("user_id = 'u3'").orderBy("tag_group", "phrase_id").collect():
+        for row in (
+            lake.read("user_vectors").where("user_id = 'u3'").orderBy("tag_group", "phrase_id").collect()
+        ):
             part = np.array(row["vector"][2:]) / np.sqrt(TOPIC_SHARE)
             if row["tag_group"] in found:  # all phrases of a group have the same topics
                 np.testing.assert_allclose(part, found[row["tag_group"]], atol=1e-6)
@@ -184,7 +238,9 @@ MOMENTS: dict[str, Moment] = {
 @pytest.fixture(scope="module")
 def undisturbed(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
     """A run that nobody kills."""
-    return undisturbed_run(spark, tmp_path_factory.mktemp("undisturbed"), world, build, content_of("user_vectors"))
+    return undisturbed_run(
+        spark, tmp_path_factory.mktemp("undisturbed"), world, build, content_of("user_vectors")
+    )
 
 
 @pytest.mark.slow

@@ -19,16 +19,27 @@ from newslake.spark.frames import frame_of
 TABLE = "check_results"
 
 
-def check_lakehouse(lake: Lakehouse, run: JobRun, *, checks: str = "standard", webhook: str | None = None, at: str | None = None) -> None:
-    """Check what the tables hold against the thresholds of a settings file, and end with status 1 where one is not kept.
+def check_lakehouse(
+    lake: Lakehouse,
+    run: JobRun,
+    *,
+    checks: str = "standard",
+    webhook: str | None = None,
+    at: str | None = None,
+) -> None:
+    """Check what the tables hold against the thresholds of a settings file, and end with status 1 where one
+    is not kept.
 
-    Every check leaves a row in table check_results; each breach is one line on stdout, and all of them one POST to the webhook. A check
-    whose table is not there yet, or which has nothing to measure, is no breach unless the file says that it is required.
+    Every check leaves a row in table check_results; each breach is one line on stdout, and all of them one
+    POST to the webhook. A check whose table is not there yet, or which has nothing to measure, is no breach
+    unless the file says that it is required.
 
     Args:
         checks: Settings file in YAML, or the name of one that ships with newslake (docs/operate.md).
-        webhook: Address that breaches are posted to as JSON (default: NEWSLAKE_WEBHOOK of the environment). It is not logged.
-        at: Moment to check for, such as 2019-11-15T12:00, UTC (default: now). Rows that are later do not count.
+        webhook: Address that breaches are posted to as JSON (default: NEWSLAKE_WEBHOOK of the environment).
+            It is not logged.
+        at: Moment to check for, such as 2019-11-15T12:00, UTC (default: now). Rows that are later do not
+            count.
     """
     address = webhook or os.environ.get("NEWSLAKE_WEBHOOK") or None
     if address is not None:
@@ -36,7 +47,10 @@ def check_lakehouse(lake: Lakehouse, run: JobRun, *, checks: str = "standard", w
     moment = _moment(at)
     rules = load_checks(checks)
     if not any(lake.exists(table) for table in ("job_starts", "job_runs")):
-        raise UserError(f"there is no lakehouse in {lake}: no job has run there; say where the tables are with --lakehouse")
+        raise UserError(
+            f"there is no lakehouse in {lake}: no job has run there; say where the tables are with"
+            " --lakehouse"
+        )
     results = []
     for place, check in enumerate(rules, start=1):
         found = _found(lake, check, moment)
@@ -70,7 +84,9 @@ def _moment(at: str | None) -> datetime:
 def _found(lake: Lakehouse, check: Check, moment: datetime) -> Measured:
     for table in check.tables:
         if not lake.exists(table):
-            return Measured(None, f"table {table} is not there yet; it is built by: {table_spec(table).written_by}")
+            return Measured(
+                None, f"table {table} is not there yet; it is built by: {table_spec(table).written_by}"
+            )
     return measured(lake, check, moment)
 
 
@@ -94,13 +110,17 @@ def _result(run: JobRun, check: Check, found: Measured, moment: datetime) -> dic
 
 def _keep(lake: Lakehouse, run: JobRun, results: Sequence[dict[str, Any]]) -> None:
     contract = lake.schema(TABLE)
-    rows = frame_of(lake.spark, [tuple(result[name] for name in contract.names) for result in results], contract)
+    rows = frame_of(
+        lake.spark, [tuple(result[name] for name in contract.names) for result in results], contract
+    )
     lake.replace(TABLE, rows, where={"run_id": run.run_id})
     run.wrote(TABLE, len(results))
 
 
 def _post(lake: Lakehouse, run: JobRun, address: str, breaches: Sequence[dict[str, Any]]) -> None:
-    shown = [{name: _plain(value) for name, value in breach.items() if name != "run_id"} for breach in breaches]
+    shown = [
+        {name: _plain(value) for name, value in breach.items() if name != "run_id"} for breach in breaches
+    ]
     wrong = post(address, message_of(str(lake), run.run_id, str(shown[0]["checked_at"]), shown))
     run.fact("webhook", f"not told: {wrong}" if wrong else "told")
     if wrong:

@@ -43,20 +43,29 @@ def measured(lake: Lakehouse, check: Check, at: datetime) -> Measured:
 
 
 def row_ratio(rows: DataFrame, column: str, at: datetime) -> DataFrame:
-    """One row: last (rows of the last whole day before `at`), week (those of the seven days before it), since (the first of these days
-    with a row), of any table with a time or day in `column`.
+    """One row: last (rows of the last whole day before `at`), week (those of the seven days before it), since
+    (the first of these days with a row), of any table with a time or day in `column`.
     """
     today = datetime(at.year, at.month, at.day)
     last = today - timedelta(days=1)
     when = F.col(column).cast("timestamp")
     there = rows.where((when >= F.lit(last - timedelta(days=_WEEK))) & (when < F.lit(today)))
     is_last = when >= F.lit(last)
-    return there.agg(F.count_if(is_last).alias("last"), F.count_if(~is_last).alias("week"), F.min(F.to_date(when)).alias("since"))
+    return there.agg(
+        F.count_if(is_last).alias("last"),
+        F.count_if(~is_last).alias("week"),
+        F.min(F.to_date(when)).alias("since"),
+    )
 
 
 def covered(impressions: DataFrame, newsfeed: DataFrame, at: datetime, *, days: int, hours: int) -> DataFrame:
-    """One row: readers (who clicked in the last days), fed (of these, with an article in a newsfeed of the last hours)."""
-    clicked = impressions.where(F.col("clicked") & (F.col("occurred_at") > F.lit(at - timedelta(days=days))) & (F.col("occurred_at") <= at))
+    """One row: readers (who clicked in the last days), fed (of these, with an article in a newsfeed of the
+    last hours)."""
+    clicked = impressions.where(
+        F.col("clicked")
+        & (F.col("occurred_at") > F.lit(at - timedelta(days=days)))
+        & (F.col("occurred_at") <= at)
+    )
     fed = _feeds(newsfeed, at, hours).select("user_id", F.lit(True).alias("fed")).distinct()
     return (
         clicked.select("user_id")
@@ -80,7 +89,14 @@ def _freshness(lake: Lakehouse, settings: Mapping[str, Any], at: datetime) -> Me
         newest = _one(rows.agg(F.max(F.col(column).cast("timestamp"))))[0]
         what = f"newest {column} of {table} is from"
     if newest is None:
-        return Measured(None, f"{table} has no row with a {column}" if column else f"none of the last commits put a row into {table}")
+        return Measured(
+            None,
+            (
+                f"{table} has no row with a {column}"
+                if column
+                else f"none of the last commits put a row into {table}"
+            ),
+        )
     hours = max(0.0, (at - newest).total_seconds() / 3600)
     return Measured(hours, f"{what} {newest:%Y-%m-%d %H:%M} UTC, {hours:.1f} hours ago")
 
@@ -91,22 +107,38 @@ def _row_count(lake: Lakehouse, settings: Mapping[str, Any], at: datetime) -> Me
     last = (at - timedelta(days=1)).date()
     if not found["week"]:
         return Measured(None, f"{table} has no row of the week before {last} to compare with")
-    a_day = found["week"] / (last - found["since"]).days  # a table that is younger than a week is compared with the days that it has
-    told = f"{table} has {found['last']:,} rows of {last}, {found['last'] / a_day:.2f} times the mean of the days before ({a_day:,.0f})"
+    # A table that is younger than a week is compared with the days that it has.
+    a_day = found["week"] / (last - found["since"]).days
+    told = (
+        f"{table} has {found['last']:,} rows of {last}, {found['last'] / a_day:.2f} times the mean of the"
+        f" days before ({a_day:,.0f})"
+    )
     return Measured(found["last"] / a_day, told)
 
 
 def _quarantine_share(lake: Lakehouse, settings: Mapping[str, Any], at: datetime) -> Measured:
     job, most = settings["job"], settings["runs"]
-    runs = every_run(lake).where((F.col("job") == job) & (F.col("rows_in") > 0) & (F.col("started_at") <= F.lit(at)))
+    runs = every_run(lake).where(
+        (F.col("job") == job) & (F.col("rows_in") > 0) & (F.col("started_at") <= F.lit(at))
+    )
     last = runs.orderBy(F.desc("started_at")).limit(most)
-    found = _one(last.agg(F.count("*").alias("runs"), F.sum("rows_in").alias("read"), F.sum("rows_quarantined").alias("rejected")))
+    found = _one(
+        last.agg(
+            F.count("*").alias("runs"),
+            F.sum("rows_in").alias("read"),
+            F.sum("rows_quarantined").alias("rejected"),
+        )
+    )
     if not found["runs"]:
         return Measured(None, f"no run of {job} has read anything yet")
     rejected = found["rejected"] or 0
     which = "the last run" if found["runs"] == 1 else f"the last {found['runs']} runs"
     share = rejected / found["read"]
-    return Measured(share, f"{rejected:,} of {found['read']:,} inputs of {which} of {job} are in quarantine ({100 * share:.2f} %)")
+    return Measured(
+        share,
+        f"{rejected:,} of {found['read']:,} inputs of {which} of {job} are in quarantine"
+        f" ({100 * share:.2f} %)",
+    )
 
 
 def _stream_lag(lake: Lakehouse, settings: Mapping[str, Any], at: datetime) -> Measured:
@@ -115,10 +147,17 @@ def _stream_lag(lake: Lakehouse, settings: Mapping[str, Any], at: datetime) -> M
     if topic is not None:
         runs = runs.where(F.col("settings")["topic"] == topic)
     sign = F.try_to_timestamp(F.col("facts")[SIGN_OF_LIFE])
-    # A run that failed was alive until its last look; one that fails at every start never looked, however often it is started.
-    alive = F.when(F.col("outcome") == "done", F.col("ended_at")).when(F.col("outcome") == "running", F.coalesce(sign, "started_at"))
-    told = F.struct(F.coalesce(alive, sign).alias("alive"), F.col("facts")[LAG].try_cast("double").alias("lag"), "outcome")
-    last = _one(runs.select(told.alias("last")).where("last.alive IS NOT NULL").agg(F.max("last").alias("last")))["last"]
+    # A run that failed was alive until its last look; one that fails at every start never looked, however
+    # often it is started.
+    alive = F.when(F.col("outcome") == "done", F.col("ended_at")).when(
+        F.col("outcome") == "running", F.coalesce(sign, "started_at")
+    )
+    told = F.struct(
+        F.coalesce(alive, sign).alias("alive"), F.col("facts")[LAG].try_cast("double").alias("lag"), "outcome"
+    )
+    last = _one(
+        runs.select(told.alias("last")).where("last.alive IS NOT NULL").agg(F.max("last").alias("last"))
+    )["last"]
     whose = job if topic is None else f"{job} of topic {topic}"
     if last is None:
         return Measured(None, f"{whose} has never run")
@@ -126,7 +165,8 @@ def _stream_lag(lake: Lakehouse, settings: Mapping[str, Any], at: datetime) -> M
     state = {"running": "runs, or was killed", "done": "has ended"}.get(last["outcome"], "has failed")
     return Measured(
         max(silent, waited),
-        f"{whose} {state}: last sign of life {silent:.1f} minutes ago, when the oldest message had waited for {waited:.1f} minutes",
+        f"{whose} {state}: last sign of life {silent:.1f} minutes ago, when the oldest message had waited for"
+        f" {waited:.1f} minutes",
     )
 
 
@@ -136,19 +176,27 @@ def _feed_coverage(lake: Lakehouse, settings: Mapping[str, Any], at: datetime) -
     if not found["readers"]:
         return Measured(None, f"no reader clicked in the {days} days before")
     share = found["fed"] / found["readers"]
-    told = f"{found['fed']:,} of {found['readers']:,} readers who clicked within {days} days have a newsfeed of the last {hours} hours"
+    told = (
+        f"{found['fed']:,} of {found['readers']:,} readers who clicked within {days} days have a newsfeed of"
+        f" the last {hours} hours"
+    )
     return Measured(share, f"{told} ({100 * share:.1f} %)")
 
 
 def _feed_rows(lake: Lakehouse, settings: Mapping[str, Any], at: datetime) -> Measured:
     hours = settings["hours"]
-    feeds = _feeds(lake.read("newsfeed"), at, hours).groupBy("hour", "user_id").agg(F.count("*").alias("rows"))
-    found = _one(feeds.agg(F.count("*").alias("feeds"), F.percentile_approx("rows", _FEEDS_BELOW).alias("rows")))
+    feeds = (
+        _feeds(lake.read("newsfeed"), at, hours).groupBy("hour", "user_id").agg(F.count("*").alias("rows"))
+    )
+    found = _one(
+        feeds.agg(F.count("*").alias("feeds"), F.percentile_approx("rows", _FEEDS_BELOW).alias("rows"))
+    )
     if not found["feeds"]:
         return Measured(0.0, f"there is no newsfeed of the last {hours} hours")
     return Measured(
         float(found["rows"]),
-        f"19 of 20 of the {found['feeds']:,} newsfeeds of the last {hours} hours have {found['rows']} articles or more",
+        f"19 of 20 of the {found['feeds']:,} newsfeeds of the last {hours} hours have {found['rows']}"
+        " articles or more",
     )
 
 
@@ -162,7 +210,9 @@ def _calibration(lake: Lakehouse, settings: Mapping[str, Any], at: datetime) -> 
     if found["shown"] < settings["least_shown"]:
         least = settings["least_shown"]
         return Measured(
-            None, f"{found['shown']:,} articles were shown out of newsfeeds with an estimate, fewer than least_shown ({least:,})"
+            None,
+            f"{found['shown']:,} articles were shown out of newsfeeds with an estimate, fewer than"
+            f" least_shown ({least:,})",
         )
     ratio = found["estimated"] / found["observed"] if found["observed"] else math.inf
     rates = f"estimated {100 * found['estimated']:.2f} %, clicked {100 * found['observed']:.2f} %"

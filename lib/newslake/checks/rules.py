@@ -13,7 +13,14 @@ from pyspark.sql import types as T
 from newslake.errors import UserError
 from newslake.lake.tablespec import table_names, table_spec
 
-READERS = ("parse_behaviors", "parse_ebnerd", "import_labels", "import_table", "stream_articles", "stream_behaviors")
+READERS = (
+    "parse_behaviors",
+    "parse_ebnerd",
+    "import_labels",
+    "import_table",
+    "stream_articles",
+    "stream_behaviors",
+)
 """Jobs whose rows_in are lines or messages from outside, of which some may go to quarantine."""
 STREAMS = ("stream_articles", "stream_behaviors")
 
@@ -44,9 +51,13 @@ KINDS: Mapping[str, Kind] = {
     "row_count": Kind("times the week before", ("table", "column")),
     "quarantine_share": Kind("of the input", ("job",), {"runs": 1}, ("at_most",), ("job_starts",), READERS),
     "stream_lag": Kind("minutes", ("job",), {"topic": None}, ("at_most",), ("job_starts",), STREAMS),
-    "feed_coverage": Kind("of the readers", (), {"days": 7, "hours": 1}, ("at_least",), ("newsfeed", "impressions")),
+    "feed_coverage": Kind(
+        "of the readers", (), {"days": 7, "hours": 1}, ("at_least",), ("newsfeed", "impressions")
+    ),
     "feed_rows": Kind("articles", (), {"hours": 1}, ("at_least",), ("newsfeed",)),
-    "calibration": Kind("times what was observed", (), {"days": 7, "least_shown": 1000}, looks_at=("impressions", "newsfeed")),
+    "calibration": Kind(
+        "times what was observed", (), {"days": 7, "least_shown": 1000}, looks_at=("impressions", "newsfeed")
+    ),
 }
 _EVERY = ("name", "check", "required", "at_least", "at_most")
 _COUNTS = ("runs", "days", "hours", "least_shown")
@@ -90,7 +101,8 @@ class Check:
 
 
 def load_checks(name: str) -> list[Check]:
-    """Read a settings file of checks: a path, or the name of one that ships with newslake. Needs a running Spark session.
+    """Read a settings file of checks: a path, or the name of one that ships with newslake. Needs a running
+    Spark session.
 
     Raises:
         UserError: there is no such file, or something in it is unknown or wrong; says in which line.
@@ -101,7 +113,9 @@ def load_checks(name: str) -> list[Check]:
     elif "/" not in name and shipped.is_file():
         text = shipped.read_text(encoding="utf-8")
     else:
-        raise UserError(f"--checks {name}: no such file, and none of that name ships with newslake (standard does)")
+        raise UserError(
+            f"--checks {name}: no such file, and none of that name ships with newslake (standard does)"
+        )
     return parsed_checks(text, name)
 
 
@@ -119,8 +133,15 @@ def parsed_checks(text: str, source: str) -> list[Check]:
         content, tree = yaml.safe_load(text), yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.YAMLError as error:
         raise UserError(f"{source}: not valid YAML: {' '.join(str(error).split())}") from None
-    if not isinstance(content, dict) or content.keys() != {"checks"} or not isinstance(content["checks"], list) or not content["checks"]:
-        raise UserError(f"{source}: the top level takes `checks`, a list with at least one check, and nothing else")
+    if (
+        not isinstance(content, dict)
+        or content.keys() != {"checks"}
+        or not isinstance(content["checks"], list)
+        or not content["checks"]
+    ):
+        raise UserError(
+            f"{source}: the top level takes `checks`, a list with at least one check, and nothing else"
+        )
     lines = [node.start_mark.line + 1 for node in tree.value[0][1].value]  # type: ignore[union-attr]
     found: dict[str, Check] = {}
     for line, entry in zip(lines, content["checks"], strict=True):
@@ -129,7 +150,9 @@ def parsed_checks(text: str, source: str) -> list[Check]:
             raise UserError(f"{place}: a check is `name: value` lines, a `name` of its own among them")
         place += f", check {entry['name']}"
         if entry["name"] in found:
-            raise UserError(f"{place}: there is another check of this name: results go by it, so choose another")
+            raise UserError(
+                f"{place}: there is another check of this name: results go by it, so choose another"
+            )
         found[entry["name"]] = _check(place, entry)
     return list(found.values())
 
@@ -141,7 +164,9 @@ def _check(place: str, entry: Mapping[str, Any]) -> Check:
     kind = KINDS[kind_name]
     known = (*_EVERY, *kind.needs, *kind.takes)
     if unknown := [str(name) for name in entry if name not in known]:
-        raise UserError(f"{place}: {kind_name} does not take {', '.join(unknown)}; it takes {', '.join(known)}")
+        raise UserError(
+            f"{place}: {kind_name} does not take {', '.join(unknown)}; it takes {', '.join(known)}"
+        )
     if missing := [name for name in kind.needs if entry.get(name) is None]:
         raise UserError(f"{place}: {kind_name} needs {', '.join(missing)}")
     low, high = (_threshold(place, kind_name, side, entry.get(side)) for side in ("at_least", "at_most"))
@@ -152,7 +177,10 @@ def _check(place: str, entry: Mapping[str, Any]) -> Check:
     required = entry.get("required", False)
     if not isinstance(required, bool):
         raise UserError(f"{place}: required takes true or false, not {required!r}")
-    settings = {**kind.takes, **{name: entry[name] for name in (*kind.needs, *kind.takes) if entry.get(name) is not None}}
+    settings = {
+        **kind.takes,
+        **{name: entry[name] for name in (*kind.needs, *kind.takes) if entry.get(name) is not None},
+    }
     _refuse_wrong(place, kind, settings)
     return Check(entry["name"], kind_name, settings, low, high, required)
 
@@ -178,7 +206,9 @@ def _refuse_wrong(place: str, kind: Kind, settings: Mapping[str, Any]) -> None:
         return
     table = str(settings["table"])
     if table not in table_names():
-        raise UserError(f"{place}: {_unknown('table', table, table_names(), 'docs/reference/tables.md lists them')}")
+        raise UserError(
+            f"{place}: {_unknown('table', table, table_names(), 'docs/reference/tables.md lists them')}"
+        )
     if (column := settings.get("column")) is None:
         return
     schema = table_spec(table).schema()
@@ -186,10 +216,14 @@ def _refuse_wrong(place: str, kind: Kind, settings: Mapping[str, Any]) -> None:
     if column not in schema.names:
         raise UserError(f"{place}: {_unknown(f'column of {table}', str(column), times)}")
     if column not in times:
-        raise UserError(f"{place}: column {column} of {table} holds no time; these do: {', '.join(times) or 'none'}")
+        raise UserError(
+            f"{place}: column {column} of {table} holds no time; these do: {', '.join(times) or 'none'}"
+        )
 
 
 def _unknown(what: str, name: str, known: Any, instead: str | None = None) -> str:
     """What is unknown, and what was probably meant, or what there is."""
     near = get_close_matches(name, list(known), n=1)
-    return f"no {what} {name!r}: " + (f"did you mean {near[0]}?" if near else instead or f"there is {', '.join(known) or 'none'}")
+    return f"no {what} {name!r}: " + (
+        f"did you mean {near[0]}?" if near else instead or f"there is {', '.join(known) or 'none'}"
+    )

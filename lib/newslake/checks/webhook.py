@@ -29,7 +29,8 @@ def checked_address(address: str) -> str:
 
 
 def post(address: str, message: Mapping[str, Any]) -> str | None:
-    """Send one message; None where it was taken, else what went wrong. The address, which may be a secret, is not in it.
+    """Send one message; None where it was taken, else what went wrong. The address, which may be a secret, is
+    not in it.
 
     Args:
         address: from checked_address.
@@ -49,8 +50,16 @@ def post(address: str, message: Mapping[str, Any]) -> str | None:
         return f"{host} gave no answer in HTTP ({type(error).__name__})"
 
 
-def message_of(lakehouse: str, run_id: str, checked_at: str, breaches: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def message_of(
+    lakehouse: str, run_id: str, checked_at: str, breaches: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
     """The message: `text` for people, which chats show as it is, and the breaches for programs."""
     lines = [f"{breach['check_name']}: {breach['told']}" for breach in breaches]
     text = "\n".join([f"newslake, {lakehouse}: {len(lines)} of its checks failed", *lines])
-    return {"text": text, "lakehouse": lakehouse, "run_id": run_id, "checked_at": checked_at, "breaches": list(breaches)}
+    return {
+        "text": text,
+        "lakehouse": lakehouse,
+        "run_id": run_id,
+        "checked_at": checked_at,
+        "breaches": list(breaches),
+    }

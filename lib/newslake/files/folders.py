@@ -52,10 +52,12 @@ def read(spark: SparkSession, path: Place, schema: T.StructType | None = None) -
 def built_once(final: Place, build: Callable[[Place], dict[str, int]]) -> tuple[Place, Mapping[str, int]]:
     """A folder and its manifest, after building the folder where it is not there.
 
-    Two runs may build it at once: one's is kept, which is the other's too, since its name says what it was made from.
+    Two runs may build it at once: one's is kept, which is the other's too, since its name says what it was
+    made from.
 
     Args:
-        final: the folder. In object storage, which renames nothing, what is built lies in a folder below it that its manifest names.
+        final: the folder. In object storage, which renames nothing, what is built lies in a folder below it
+            that its manifest names.
         build: fills the folder it is given, and returns the sizes for the manifest.
 
     Raises:
@@ -96,7 +98,8 @@ def _build_below(final: RemotePath, build: Callable[[Place], dict[str, int]]) ->
 
 @contextmanager
 def kept(final: Place, last: str) -> Iterator[Path]:
-    """A local folder to fill with a trained model, which is at `final` when the block ends well; `last`, its file that says so.
+    """A local folder to fill with a trained model, which is at `final` when the block ends well; `last`, its
+    file that says so.
 
     Raises:
         UserError: the folder cannot be made.
@@ -105,7 +108,9 @@ def kept(final: Place, last: str) -> Iterator[Path]:
     try:
         folder = making.__enter__()
     except OSError as error:
-        raise UserError(f"cannot keep models in {final.parent}: {error.strerror}; give another folder with --model-folder") from None
+        raise UserError(
+            f"cannot keep models in {final.parent}: {error.strerror}; give another folder with --model-folder"
+        ) from None
     with ExitStack() as stack:
         stack.push(making)
         yield folder
@@ -130,4 +135,6 @@ def _make(folder: Path) -> None:
     try:
         folder.mkdir(parents=True)
     except OSError as error:
-        raise UserError(f"cannot stage in {folder.parent}: {error.strerror}; give another folder with --staging") from None
+        raise UserError(
+            f"cannot stage in {folder.parent}: {error.strerror}; give another folder with --staging"
+        ) from None

@@ -1,4 +1,5 @@
-"""Files that people and delivery services put somewhere: which of them are input, and what to say where one cannot be."""
+"""Files that people and delivery services put somewhere: which of them are input, and what to say where one
+cannot be."""
 
 import re
 from collections.abc import Iterator
@@ -35,7 +36,12 @@ def checked(spark: SparkSession, path: str, option: str) -> str:
     """
     place = readable(spark, path)
     with looking(option, path):
-        archive = listed(spark, place).where(F.col("_metadata.file_name").rlike(_ARCHIVE)).select("_metadata.file_path").head()
+        archive = (
+            listed(spark, place)
+            .where(F.col("_metadata.file_name").rlike(_ARCHIVE))
+            .select("_metadata.file_path")
+            .head()
+        )
     if archive is not None:
         raise UserError(unpack_it(option, path, place_of(archive[0])))
     return place
@@ -54,14 +60,18 @@ def looking(option: str, path: str) -> Iterator[None]:
         if error.getCondition() == "PATH_NOT_FOUND":
             raise UserError(f"{option} {path}: there is no such file or folder") from None
         raise UserError(f"{option} {path}: cannot be read: {reason(error)}") from None
-    except Exception as error:  # Py4J's own, which has no narrower type: an unknown file system, no permission
+    # Py4J's own, which has no narrower type: an unknown file system, no permission.
+    except Exception as error:
         raise UserError(f"{option} {path}: cannot be read: {reason(error)}") from None
 
 
 def unpack_it(option: str, path: str, archive: str) -> str:
     """What to tell of an archive."""
     of = ", ".join(f".{ending}" for ending in COMPRESSED)
-    return f"{option} {path}: {archive} is an archive, which is not read: unpack it (single files may be compressed: {of})"
+    return (
+        f"{option} {path}: {archive} is an archive, which is not read: unpack it (single files may be"
+        f" compressed: {of})"
+    )
 
 
 def listed(spark: SparkSession, place: str) -> DataFrame:
@@ -72,7 +82,8 @@ def listed(spark: SparkSession, place: str) -> DataFrame:
 def text_lines(spark: SparkSession, place: str, *, stream: bool = False, **options: str) -> DataFrame:
     r"""The lines, which end at \n, of what `checked` gave, folders in folders too: value and _metadata.
 
-    Backups and uploads under way (behaviors.tsv.bak, a.jsonl.tmp, a.jsonl~) are left alone, unless `place` is one.
+    Backups and uploads under way (behaviors.tsv.bak, a.jsonl.tmp, a.jsonl~) are left alone, unless `place` is
+    one.
     """
     reader: Any = spark.readStream if stream else spark.read
     text: DataFrame = reader.options(**_READ, **options).text(place, lineSep="\n")
@@ -85,20 +96,26 @@ def is_input() -> Column:
 
 
 def is_blank(line: Column) -> Column:
-    """Whether a line holds nothing but white space, such as the CR of an empty line that went through Windows."""
+    """Whether a line holds nothing but white space, such as the CR of an empty line that went through
+    Windows."""
     return line.rlike(r"^\s*$")
 
 
 def cleaned(line: Column) -> Column:
-    """A line without the CR of a file that went through Windows, and without the byte order mark at its start."""
+    """A line without the CR of a file that went through Windows, and without the byte order mark at its
+    start."""
     whole = F.when(line.endswith("\r"), F.left(line, F.length(line) - 1)).otherwise(line)
     return F.when(line.startswith("\ufeff"), F.substring(whole, 2, 2**31 - 1)).otherwise(whole)
 
 
 def reason(error: Exception) -> str:
-    """The line of a Java error that says what is wrong; Py4J's own first line only says that something was called."""
+    """The line of a Java error that says what is wrong; Py4J's own first line only says that something was
+    called."""
     lines = [line.strip(": ") for line in str(error).splitlines() if line.strip()]
-    return next((line for line in lines if not line.startswith("An error occurred while calling")), type(error).__name__)[:300]
+    return next(
+        (line for line in lines if not line.startswith("An error occurred while calling")),
+        type(error).__name__,
+    )[:300]
 
 
 def _is_file(spark: SparkSession, place: str) -> bool:

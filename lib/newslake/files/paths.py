@@ -1,7 +1,10 @@
-r"""Paths as the user writes them, as Hadoop and Spark take them, as URIs: the one place that turns one into another.
+r"""Paths as the user writes them, as Hadoop and Spark take them, as URIs: the one place that turns one into
+another.
 
-Hadoop takes a path as it is: `file:///my lake`, and a %20 in it is a % and two digits. What Spark reads is a pattern, in which
-* ? [ ] { } and \ stand for others. A URI (a row's _metadata.file_path, Petastorm's) has its odd characters escaped, as in `file:///my%20lake`.
+Hadoop takes a path as it is: `file:///my lake`, and a %20 in it is a % and two digits. What Spark reads is a
+pattern, in which
+* ? [ ] { } and \ stand for others. A URI (a row's _metadata.file_path, Petastorm's) has its odd characters
+escaped, as in `file:///my%20lake`.
 """
 
 import glob
@@ -18,7 +21,8 @@ _PATTERN = re.compile(r"[\\*?\[\]{}]")
 
 
 def hadoop(path: Path) -> str:
-    """A folder or file of this machine as Hadoop and Spark take it, whatever their default file system; to read it: `exactly`."""
+    """A folder or file of this machine as Hadoop and Spark take it, whatever their default file system; to
+    read it: `exactly`."""
     return f"file://{path.absolute()}"
 
 
@@ -28,7 +32,8 @@ def exactly(place: str) -> str:
 
 
 def readable(spark: SparkSession, place: str) -> str:
-    """What Spark is to read where a user names a path or a pattern: what is there as it is written, if only a folder above, is that."""
+    """What Spark is to read where a user names a path or a pattern: what is there as it is written, if only a
+    folder above, is that."""
     there, rest = _split(place, lambda path: exists(spark, path))
     return exactly(there) + rest
 
@@ -40,7 +45,8 @@ def matching(place: str) -> list[str]:
 
 
 def _split(place: str, is_there: Callable[[str], bool]) -> tuple[str, str]:
-    """The longest part of a path that holds nothing odd or is there as it is written, and the rest, a pattern."""
+    """The longest part of a path that holds nothing odd or is there as it is written, and the rest, a
+    pattern."""
     ends = [len(place), *(match.start() for match in reversed(list(re.finditer("/", place))))]
     for end in ends:
         if not _PATTERN.search(place[:end]) or is_there(place[:end]):
@@ -49,7 +55,8 @@ def _split(place: str, is_there: Callable[[str], bool]) -> tuple[str, str]:
 
 
 def exists(spark: SparkSession, place: str) -> bool:
-    """Whether there is a file or folder of this name; False where nobody can tell, such as on a file system that Hadoop does not know."""
+    """Whether there is a file or folder of this name; False where nobody can tell, such as on a file system
+    that Hadoop does not know."""
     try:
         at = hadoop_path(spark, place)
         return bool(file_system(spark, at).exists(at))

@@ -1,7 +1,9 @@
-"""Folders that driver and executors share: a disk that all of them see, or object storage, of which each process has a copy.
+"""Folders that driver and executors share: a disk that all of them see, or object storage, of which each
+process has a copy.
 
-`Place` is either a Path, which every process opens as it stands, or a RemotePath, which has the part of Path's ways that jobs use. `local`
-gives the files of either on this process's own disk: those of object storage are fetched, once for all Python workers of an executor.
+`Place` is either a Path, which every process opens as it stands, or a RemotePath, which has the part of
+Path's ways that jobs use. `local` gives the files of either on this process's own disk: those of object
+storage are fetched, once for all Python workers of an executor.
 """
 
 import atexit
@@ -62,7 +64,8 @@ class RemotePath:
         return self.parent / name
 
     def exists(self) -> bool:
-        """Whether there is such a file or folder; pyarrow leaves an empty folder where it deletes what was in it."""
+        """Whether there is such a file or folder; pyarrow leaves an empty folder where it deletes what was in
+        it."""
         return bool(self._info().type != pafs.FileType.NotFound)
 
     def mkdir(self, parents: bool = False, exist_ok: bool = False) -> None:
@@ -77,7 +80,9 @@ class RemotePath:
         found = [self]
         for part in pattern.split("/"):
             if any(sign in part for sign in "*?["):
-                found = [child for folder in found for child in folder.iterdir() if fnmatchcase(child.name, part)]
+                found = [
+                    child for folder in found for child in folder.iterdir() if fnmatchcase(child.name, part)
+                ]
             else:
                 found = [folder / part for folder in found if (folder / part).exists()]
         return found
@@ -115,7 +120,9 @@ class RemotePath:
     def below(self, *, recursive: bool) -> list[pafs.FileInfo]:
         """What lies below; nothing where there is no such folder."""
         system, path = self.opened()
-        found: list[pafs.FileInfo] = system.get_file_info(pafs.FileSelector(path, allow_not_found=True, recursive=recursive))
+        found: list[pafs.FileInfo] = system.get_file_info(
+            pafs.FileSelector(path, allow_not_found=True, recursive=recursive)
+        )
         return found
 
     def _info(self) -> pafs.FileInfo:
@@ -138,13 +145,18 @@ def matching(folder: Place, pattern: str) -> list[Place]:
 
 
 def local(place: Place) -> Path:
-    """The file or folder on this machine's own disk; of object storage a copy, of which only what changed is fetched again."""
+    """The file or folder on this machine's own disk; of object storage a copy, of which only what changed is
+    fetched again."""
     if isinstance(place, Path):
         return place
     system, path = place.opened()
     info = system.get_file_info(path)
     copy = _copies() / sha256(place.place.encode()).hexdigest()[:16] / place.name
-    files = [info] if info.type == pafs.FileType.File else [one for one in place.below(recursive=True) if one.type == pafs.FileType.File]
+    files = (
+        [info]
+        if info.type == pafs.FileType.File
+        else [one for one in place.below(recursive=True) if one.type == pafs.FileType.File]
+    )
     if info.type != pafs.FileType.File:
         copy.mkdir(parents=True, exist_ok=True)
     wanted = [(one, copy / one.path[len(path) :].lstrip("/") if one is not info else copy) for one in files]
@@ -169,7 +181,9 @@ def modified(place: Place) -> datetime:
     if isinstance(place, Path):
         return datetime.fromtimestamp(place.stat().st_mtime, UTC).replace(tzinfo=None)
     system, path = place.opened()
-    infos = [one for one in (system.get_file_info(path), *place.below(recursive=True)) if one.mtime is not None]
+    infos = [
+        one for one in (system.get_file_info(path), *place.below(recursive=True)) if one.mtime is not None
+    ]
     return max(one.mtime for one in infos).astimezone(UTC).replace(tzinfo=None)
 
 
@@ -187,11 +201,13 @@ def writing(place: Place) -> Iterator[IO[bytes] | Any]:
 
 @contextmanager
 def filled(final: Place, last: str) -> Iterator[Path]:
-    """A folder of this machine to fill, which becomes `final` when the block ends well, in place of what is there.
+    """A folder of this machine to fill, which becomes `final` when the block ends well, in place of what is
+    there.
 
     Args:
-        final: on a disk it is there completely or not at all. In object storage, which renames nothing, `last` says that it is complete:
-            that file goes first of what was there, and comes last of what is new.
+        final: on a disk it is there completely or not at all. In object storage, which renames nothing,
+            `last` says that it is complete: that file goes first of what was there, and comes last of what is
+            new.
         last: a file in it.
     """
     if isinstance(final, Path):
@@ -226,7 +242,8 @@ def _fetch(system: pafs.FileSystem, info: pafs.FileInfo, to: Path) -> None:
 
 @cache
 def _copies() -> Path:
-    """Where this process has its copies: in an executor among Spark's own files, which go with it; else a folder that goes at the end."""
+    """Where this process has its copies: in an executor among Spark's own files, which go with it; else a
+    folder that goes at the end."""
     if spark := os.environ.get("SPARK_LOCAL_DIRS", "").split(",")[0]:
         return Path(spark) / "newslake"
     made = tempfile.mkdtemp(prefix="newslake-")

@@ -1,7 +1,9 @@
-"""Object storage read and written past Spark: pyarrow's file systems with the endpoint, region and credentials of Spark's own settings.
+"""Object storage read and written past Spark: pyarrow's file systems with the endpoint, region and
+credentials of Spark's own settings.
 
-`storage_of` takes from the session's Hadoop configuration (spark.hadoop.fs.s3a.*, fs.azure.*, fs.gs.*) what the places at hand need; what
-it returns goes to the Python workers with the work. What pyarrow cannot do as Hadoop does it is refused, with the setting's name.
+`storage_of` takes from the session's Hadoop configuration (spark.hadoop.fs.s3a.*, fs.azure.*, fs.gs.*) what
+the places at hand need; what it returns goes to the Python workers with the work. What pyarrow cannot do as
+Hadoop does it is refused, with the setting's name.
 """
 
 import os
@@ -21,25 +23,68 @@ from newslake.files.paths import local_path
 Settings = Mapping[str, str]
 
 _S3 = (
-    *("access.key", "secret.key", "session.token", "endpoint", "endpoint.region", "path.style.access", "connection.ssl.enabled"),
-    *("aws.credentials.provider", "assumed.role.arn", "assumed.role.session.name", "assumed.role.external.id"),
-    *("proxy.host", "proxy.port", "proxy.username", "proxy.password", "encryption.algorithm", "server-side-encryption-algorithm"),
+    *(
+        "access.key",
+        "secret.key",
+        "session.token",
+        "endpoint",
+        "endpoint.region",
+        "path.style.access",
+        "connection.ssl.enabled",
+    ),
+    *(
+        "aws.credentials.provider",
+        "assumed.role.arn",
+        "assumed.role.session.name",
+        "assumed.role.external.id",
+    ),
+    *(
+        "proxy.host",
+        "proxy.port",
+        "proxy.username",
+        "proxy.password",
+        "encryption.algorithm",
+        "server-side-encryption-algorithm",
+    ),
 )
 _AZURE = (
     *("account.auth.type", "account.key", "sas.fixed.token", "account.oauth.provider.type"),
     *("account.oauth2.client.id", "account.oauth2.client.secret", "account.oauth2.client.endpoint"),
 )
 _GCS = (
-    *("auth.type", "auth.service.account.enable", "auth.service.account.json.keyfile", "auth.impersonation.service.account"),
+    *(
+        "auth.type",
+        "auth.service.account.enable",
+        "auth.service.account.json.keyfile",
+        "auth.impersonation.service.account",
+    ),
     *("project.id", "storage.root.url"),
 )
-# Hadoop's providers that take the keys of the settings, and those that look where AWS's own chain looks, as pyarrow does by itself.
+# Hadoop's providers that take the keys of the settings, and those that look where AWS's own chain looks, as
+# pyarrow does by itself.
 _BY_KEYS = {"SimpleAWSCredentialsProvider", "TemporaryAWSCredentialsProvider"}
 _BY_CHAIN = {
-    *("EnvironmentVariableCredentialsProvider", "EnvironmentVariablesCredentialsProvider", "SystemPropertiesCredentialsProvider"),
-    *("DefaultCredentialsProvider", "DefaultAWSCredentialsProviderChain", "IAMInstanceCredentialsProvider", "ProfileCredentialsProvider"),
-    *("InstanceProfileCredentialsProvider", "ContainerCredentialsProvider", "WebIdentityTokenFileCredentialsProvider"),
-    *("EC2ContainerCredentialsProviderWrapper", "WebIdentityTokenCredentialsProvider", "ProfileAWSCredentialsProvider"),
+    *(
+        "EnvironmentVariableCredentialsProvider",
+        "EnvironmentVariablesCredentialsProvider",
+        "SystemPropertiesCredentialsProvider",
+    ),
+    *(
+        "DefaultCredentialsProvider",
+        "DefaultAWSCredentialsProviderChain",
+        "IAMInstanceCredentialsProvider",
+        "ProfileCredentialsProvider",
+    ),
+    *(
+        "InstanceProfileCredentialsProvider",
+        "ContainerCredentialsProvider",
+        "WebIdentityTokenFileCredentialsProvider",
+    ),
+    *(
+        "EC2ContainerCredentialsProviderWrapper",
+        "WebIdentityTokenCredentialsProvider",
+        "ProfileAWSCredentialsProvider",
+    ),
 }
 
 
@@ -74,18 +119,26 @@ class Storage:
             system, path = pafs.FileSystem.from_uri(place)
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as error:
             said = " ".join(str(error).split())
-            raise UserError(f"{parts.scheme}:// cannot be read past Spark ({said}): keep tables and work on s3a, abfss or gs") from None
+            raise UserError(
+                f"{parts.scheme}:// cannot be read past Spark ({said}): keep tables and work on s3a, abfss"
+                " or gs"
+            ) from None
         return system, unquote(path)
 
 
 def storage_of(spark: SparkSession, places: Iterable[str]) -> Storage:
-    """What the session's Hadoop configuration says of these places: nothing of local ones, which costs nothing to find out.
+    """What the session's Hadoop configuration says of these places: nothing of local ones, which costs
+    nothing to find out.
 
     Args:
         spark: the session.
         places: URIs; of those in one bucket or account the first is enough.
     """
-    roots = {(parts.scheme, parts.netloc) for parts in map(urlsplit, places) if parts.scheme not in ("", "file", "dbfs")}
+    roots = {
+        (parts.scheme, parts.netloc)
+        for parts in map(urlsplit, places)
+        if parts.scheme not in ("", "file", "dbfs")
+    }
     names = sorted({name for scheme, host in roots for name in setting_names(scheme, host)})
     if not names:
         return Storage()
@@ -93,7 +146,8 @@ def storage_of(spark: SparkSession, places: Iterable[str]) -> Storage:
     conf = session._jsparkSession.sessionState().newHadoopConf()
     found = {}
     for name in names:
-        # Of a credential store (hadoop.security.credential.provider.path) where there is one, else of the configuration.
+        # Of a credential store (hadoop.security.credential.provider.path) where there is one, else of the
+        # configuration.
         value = conf.getPassword(name) if _is_secret(name) else conf.getTrimmed(name)
         if value is not None:
             found[name] = value if isinstance(value, str) else "".join(value)
@@ -116,7 +170,8 @@ def setting_names(scheme: str, host: str) -> list[str]:
 
 
 def s3_options(settings: Settings, bucket: str) -> dict[str, Any]:
-    """fs.s3a.* -> the arguments of pyarrow's S3FileSystem; a setting of the bucket (fs.s3a.bucket.NAME.*) wins.
+    """fs.s3a.* -> the arguments of pyarrow's S3FileSystem; a setting of the bucket (fs.s3a.bucket.NAME.*)
+    wins.
 
     Raises:
         UserError: a setting that pyarrow has nothing equal to.
@@ -127,19 +182,30 @@ def s3_options(settings: Settings, bucket: str) -> dict[str, Any]:
 
     algorithm = of("encryption.algorithm") or of("server-side-encryption-algorithm") or ""
     if algorithm.upper().startswith(("SSE-C", "CSE")):
-        raise UserError(f"fs.s3a.encryption.algorithm {algorithm}: what reads past Spark has no such key; use SSE-S3 or SSE-KMS")
+        raise UserError(
+            f"fs.s3a.encryption.algorithm {algorithm}: what reads past Spark has no such key; use SSE-S3 or"
+            " SSE-KMS"
+        )
     options: dict[str, Any] = {"region": of("endpoint.region")}
     endpoint = of("endpoint")
     if endpoint is not None and endpoint.split("://")[-1] != "s3.amazonaws.com":
         secure = (of("connection.ssl.enabled") or "true").lower() == "true"
         scheme, _, rest = endpoint.rpartition("://")
-        options |= {"endpoint_override": rest.rstrip("/"), "scheme": scheme or ("https" if secure else "http")}
+        options |= {
+            "endpoint_override": rest.rstrip("/"),
+            "scheme": scheme or ("https" if secure else "http"),
+        }
         # By default pyarrow writes the bucket into the path, and Hadoop into the host's name.
         options["force_virtual_addressing"] = (of("path.style.access") or "false").lower() != "true"
     if (host := of("proxy.host")) is not None:
         login = {"username": of("proxy.username"), "password": of("proxy.password")}
         named = {name: value for name, value in login.items() if value is not None}
-        options["proxy_options"] = {"scheme": "http", "host": host, "port": int(of("proxy.port") or "80"), **named}
+        options["proxy_options"] = {
+            "scheme": "http",
+            "host": host,
+            "port": int(of("proxy.port") or "80"),
+            **named,
+        }
     options |= _s3_credentials(of)
     return {name: value for name, value in options.items() if value is not None}
 
@@ -148,16 +214,22 @@ def _s3_credentials(of: Callable[[str], str | None]) -> dict[str, Any]:
     given = of("aws.credentials.provider") or ""
     providers = [name.strip().rsplit(".", 1)[-1] for name in given.split(",") if name.strip()]
     if "AssumedRoleCredentialProvider" in providers:
-        named = {"session_name": of("assumed.role.session.name"), "external_id": of("assumed.role.external.id")}
+        named = {
+            "session_name": of("assumed.role.session.name"),
+            "external_id": of("assumed.role.external.id"),
+        }
         if (role := of("assumed.role.arn")) is None:
-            raise UserError("fs.s3a.aws.credentials.provider assumes a role: say which with fs.s3a.assumed.role.arn")
+            raise UserError(
+                "fs.s3a.aws.credentials.provider assumes a role: say which with fs.s3a.assumed.role.arn"
+            )
         return {"role_arn": role, **named}
     if "AnonymousAWSCredentialsProvider" in providers:
         return {"anonymous": True}
     if unknown := [name for name in providers if name not in _BY_KEYS | _BY_CHAIN]:
         raise UserError(
-            f"fs.s3a.aws.credentials.provider {unknown[0]}: what reads past Spark does not know it; give keys (fs.s3a.access.key), a role "
-            f"(AssumedRoleCredentialProvider), or leave it to AWS's default chain"
+            f"fs.s3a.aws.credentials.provider {unknown[0]}: what reads past Spark does not know it; give keys"
+            " (fs.s3a.access.key), a role (AssumedRoleCredentialProvider), or leave it to AWS's default"
+            " chain"
         )
     by_keys = not providers or any(name in _BY_KEYS for name in providers)
     if not by_keys or (key := of("access.key")) is None:
@@ -166,7 +238,8 @@ def _s3_credentials(of: Callable[[str], str | None]) -> dict[str, Any]:
 
 
 def azure_options(settings: Settings, host: str) -> dict[str, Any]:
-    """fs.azure.* -> the arguments of pyarrow's AzureFileSystem; a setting of the account (its name ends in the host's) wins.
+    """fs.azure.* -> the arguments of pyarrow's AzureFileSystem; a setting of the account (its name ends in
+    the host's) wins.
 
     Args:
         settings: by Hadoop's names.
@@ -182,7 +255,10 @@ def azure_options(settings: Settings, host: str) -> dict[str, Any]:
     account, _, domain = host.partition(".")
     options: dict[str, Any] = {"account_name": account}
     if domain not in ("dfs.core.windows.net", ""):
-        options |= {"dfs_storage_authority": f".{domain}", "blob_storage_authority": f".{domain.replace('dfs.', 'blob.', 1)}"}
+        options |= {
+            "dfs_storage_authority": f".{domain}",
+            "blob_storage_authority": f".{domain.replace('dfs.', 'blob.', 1)}",
+        }
     kind = (of("account.auth.type") or "SharedKey").lower()
     if kind == "sharedkey":
         return options | ({"account_key": key} if (key := of("account.key")) is not None else {})
@@ -191,7 +267,8 @@ def azure_options(settings: Settings, host: str) -> dict[str, Any]:
     if kind == "oauth":
         return options | _azure_oauth(of)
     raise UserError(
-        f"fs.azure.account.auth.type {kind}: what reads past Spark takes SharedKey, OAuth, and SAS with fs.azure.sas.fixed.token"
+        f"fs.azure.account.auth.type {kind}: what reads past Spark takes SharedKey, OAuth, and SAS with"
+        " fs.azure.sas.fixed.token"
     )
 
 
@@ -203,15 +280,17 @@ def _azure_oauth(of: Callable[[str], str | None]) -> dict[str, Any]:
         path = urlsplit(of("account.oauth2.client.endpoint") or "").path.strip("/")
         secret = of("account.oauth2.client.secret")
         if not path or client is None or secret is None:
-            raise UserError("ClientCredsTokenProvider needs fs.azure.account.oauth2.client.id, .secret and .endpoint")
+            raise UserError(
+                "ClientCredsTokenProvider needs fs.azure.account.oauth2.client.id, .secret and .endpoint"
+            )
         return {"tenant_id": path.split("/")[0], "client_id": client, "client_secret": secret}
     if provider == "MsiTokenProvider":
         return {} if client is None else {"client_id": client}
     if provider == "WorkloadIdentityTokenProvider":
         return {}  # of the environment, which pyarrow's default credential reads too
     raise UserError(
-        f"fs.azure.account.oauth.provider.type {provider or '(none)'}: what reads past Spark takes ClientCredsTokenProvider, "
-        f"MsiTokenProvider and WorkloadIdentityTokenProvider"
+        f"fs.azure.account.oauth.provider.type {provider or '(none)'}: what reads past Spark takes"
+        " ClientCredsTokenProvider, MsiTokenProvider and WorkloadIdentityTokenProvider"
     )
 
 
@@ -231,12 +310,24 @@ def gcs_options(settings: Settings, environment: Settings) -> dict[str, Any]:
     kind = (of["auth.type"] or ("SERVICE_ACCOUNT_JSON_KEYFILE" if file else by_default)).upper()
     if kind == "SERVICE_ACCOUNT_JSON_KEYFILE" and environment.get("GOOGLE_APPLICATION_CREDENTIALS") != file:
         raise UserError(
-            f"fs.gs.auth.service.account.json.keyfile: what reads past Spark finds the key file by its environment alone; set "
-            f"GOOGLE_APPLICATION_CREDENTIALS={file} for driver and executors (spark.executorEnv.GOOGLE_APPLICATION_CREDENTIALS)"
+            "fs.gs.auth.service.account.json.keyfile: what reads past Spark finds the key file by its"
+            f" environment alone; set GOOGLE_APPLICATION_CREDENTIALS={file} for driver and executors"
+            " (spark.executorEnv.GOOGLE_APPLICATION_CREDENTIALS)"
         )
-    if kind not in ("SERVICE_ACCOUNT_JSON_KEYFILE", "COMPUTE_ENGINE", "APPLICATION_DEFAULT", "UNAUTHENTICATED"):
-        raise UserError(f"fs.gs.auth.type {kind}: what reads past Spark takes key files, COMPUTE_ENGINE, APPLICATION_DEFAULT and none")
-    options: dict[str, Any] = {"project_id": of["project.id"], "target_service_account": of["auth.impersonation.service.account"]}
+    if kind not in (
+        "SERVICE_ACCOUNT_JSON_KEYFILE",
+        "COMPUTE_ENGINE",
+        "APPLICATION_DEFAULT",
+        "UNAUTHENTICATED",
+    ):
+        raise UserError(
+            f"fs.gs.auth.type {kind}: what reads past Spark takes key files, COMPUTE_ENGINE,"
+            " APPLICATION_DEFAULT and none"
+        )
+    options: dict[str, Any] = {
+        "project_id": of["project.id"],
+        "target_service_account": of["auth.impersonation.service.account"],
+    }
     if kind == "UNAUTHENTICATED":
         options["anonymous"] = True
     if (url := of["storage.root.url"]) is not None and url.rstrip("/") != "https://storage.googleapis.com":
@@ -245,21 +336,31 @@ def gcs_options(settings: Settings, environment: Settings) -> dict[str, Any]:
 
 
 def _is_secret(name: str) -> bool:
-    return any(part in name for part in (".key", "secret", "token", "password")) and not name.endswith("keyfile")
+    return any(part in name for part in (".key", "secret", "token", "password")) and not name.endswith(
+        "keyfile"
+    )
 
 
 def _key(options: dict[str, Any]) -> tuple[tuple[str, Any], ...]:
-    return tuple((name, tuple(value.items()) if isinstance(value, dict) else value) for name, value in sorted(options.items()))
+    return tuple(
+        (name, tuple(value.items()) if isinstance(value, dict) else value)
+        for name, value in sorted(options.items())
+    )
 
 
 @lru_cache(maxsize=16)
 def _made(kind: str, options: tuple[tuple[str, Any], ...]) -> pafs.FileSystem:
-    """A file system; one for all files that have the same settings, since each holds connections of its own."""
+    """A file system; one for all files that have the same settings, since each holds connections of its
+    own."""
     given = {name: dict(value) if isinstance(value, tuple) else value for name, value in options}
     maker = {"s3": "S3FileSystem", "azure": "AzureFileSystem", "gcs": "GcsFileSystem"}[kind]
     try:
         return getattr(pafs, maker)(**given)
     except AttributeError:  # a build of pyarrow without it
-        raise UserError(f"this pyarrow has no {maker}: install one that has, or keep tables and work elsewhere") from None
+        raise UserError(
+            f"this pyarrow has no {maker}: install one that has, or keep tables and work elsewhere"
+        ) from None
     except (pa.ArrowInvalid, OSError) as error:
-        raise UserError(f"pyarrow's {maker} does not take the settings ({' '.join(str(error).split())})") from None
+        raise UserError(
+            f"pyarrow's {maker} does not take the settings ({' '.join(str(error).split())})"
+        ) from None

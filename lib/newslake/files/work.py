@@ -1,4 +1,5 @@
-"""What jobs keep beside the tables, and where: staged examples, models, scratch files, reports, feeds, Milvus Lite's file.
+"""What jobs keep beside the tables, and where: staged examples, models, scratch files, reports, feeds, Milvus
+Lite's file.
 
 All of it lies below one folder, --work-folder: by default the lakehouse itself, wherever that is.
 """
@@ -20,7 +21,10 @@ def beside(lake: Lakehouse, name: str, option: str, given: str | None = None) ->
         UserError: the tables are names in a metastore, and nothing says where.
     """
     if given is None and lake.work is None:
-        raise UserError(f"tables named by --schema have no folder beside them: give --work-folder FOLDER for all, or {option} for this")
+        raise UserError(
+            "tables named by --schema have no folder beside them: give --work-folder FOLDER for all, or"
+            f" {option} for this"
+        )
     return given if given is not None else f"{lake.work}/{name}"
 
 
@@ -34,7 +38,8 @@ def shared_folder(lake: Lakehouse, name: str, option: str, given: str | None = N
 
 
 def place_of(lake: Lakehouse, place: str) -> Place:
-    """A path or URI as a place. What is local must be a disk or a mounted volume that driver and executors share."""
+    """A path or URI as a place. What is local must be a disk or a mounted volume that driver and executors
+    share."""
     plain = f"/{place.removeprefix('file:').lstrip('/')}" if place.startswith("file:") else place
     if ":/" not in plain:
         return Path(plain).absolute()
@@ -48,7 +53,8 @@ def local_work(lake: Lakehouse) -> Path | None:
 
 
 def of_this_machine(lake: Lakehouse, name: str) -> Path:
-    """A file or folder that must be on a disk of this machine: in the work folder, else among the user's own files, apart by lakehouse."""
+    """A file or folder that must be on a disk of this machine: in the work folder, else among the user's own
+    files, apart by lakehouse."""
     if (work := local_work(lake)) is not None:
         return work / name
     return Path.home() / ".newslake" / sha256(str(lake.work or lake).encode()).hexdigest()[:16] / name

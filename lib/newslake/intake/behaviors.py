@@ -1,9 +1,11 @@
-"""Impressions as files bring them -> rows of impressions and click_history, and how they meet the rows that are there already.
+"""Impressions as files bring them -> rows of impressions and click_history, and how they meet the rows that
+are there already.
 
-A reader of files parses a line to these columns: those of verdicts.IDENTITY, arrived_at, problem (why it cannot be used, or NULL),
-impression_id, user_id, occurred_at, history and candidates (ids parted by one space; oldest first, and in the order shown), and labelled:
-whether each candidate ends in -0 or -1, which says whether it was clicked. (Texts, not arrays: a line is read for its hash and its number
-of candidates more often than for the ids.)
+A reader of files parses a line to these columns: those of verdicts.IDENTITY, arrived_at, problem (why it
+cannot be used, or NULL), impression_id, user_id, occurred_at, history and candidates (ids parted by one
+space; oldest first, and in the order shown), and labelled: whether each candidate ends in -0 or -1, which
+says whether it was clicked. (Texts, not arrays: a line is read for its hash and its number of candidates more
+often than for the ids.)
 """
 
 from collections.abc import Sequence
@@ -15,7 +17,8 @@ from newslake.intake.verdicts import IDENTITY
 
 KEY = ("split", "impression_id")
 _PRINTS = ("impressions", "history")  # the two tables that a line fills
-_NOT_IN_FILES = {"feed_hour": "timestamp", "rank": "int", "model": "string"}  # files do not say which newsfeed was shown
+# Files do not say which newsfeed was shown.
+_NOT_IN_FILES = {"feed_hour": "timestamp", "rank": "int", "model": "string"}
 # Years that every reader of the tables can hold (pandas counts nanoseconds from 1970 in 64 bits).
 _YEARS = ("1900-01-01", "2262-01-01")
 
@@ -49,7 +52,9 @@ def impressions(parsed: DataFrame) -> DataFrame:
         "user_id",
         "occurred_at",
         "ingested_at",
-        F.when(F.col("labelled"), F.left(candidate, F.length(candidate) - 2)).otherwise(candidate).alias("news_id"),
+        F.when(F.col("labelled"), F.left(candidate, F.length(candidate) - 2))
+        .otherwise(candidate)
+        .alias("news_id"),
         F.when(F.col("labelled"), candidate.endswith("-1")).alias("clicked"),
         *(F.lit(None).cast(kind).alias(name) for name, kind in _NOT_IN_FILES.items()),
     )
@@ -73,11 +78,18 @@ def claims(parsed: DataFrame, stored: DataFrame | None = None, more: Sequence[st
         Also in_impressions and in_history: where the key is found.
     """
     usable = parsed.where(F.col("problem").isNull())
-    light = usable.select(*IDENTITY, F.struct("split", "impression_id").alias("key"), _content(more).alias("content"), *_prints())
+    light = usable.select(
+        *IDENTITY,
+        F.struct("split", "impression_id").alias("key"),
+        _content(more).alias("content"),
+        *_prints(),
+    )
     if stored is None:
         light = light.select("*", *(F.lit(None).cast("bigint").alias(f"stored_{name}") for name in _PRINTS))
     else:
-        known = stored.select(F.struct("split", "impression_id").alias("key"), *(f"stored_{name}" for name in _PRINTS))
+        known = stored.select(
+            F.struct("split", "impression_id").alias("key"), *(f"stored_{name}" for name in _PRINTS)
+        )
         light = light.join(known, on="key", how="left")
     found = {name: F.col(f"stored_{name}").isNotNull() for name in _PRINTS}
     agrees = [~found[name] | (F.col(name) == F.col(f"stored_{name}")) for name in _PRINTS]
@@ -96,9 +108,15 @@ def stored_prints(impressions: DataFrame, history: DataFrame) -> DataFrame:
     label = F.when(F.col("clicked"), "-1").when(~F.col("clicked"), "-0").otherwise("")
     candidate = F.xxhash64("position", F.concat("news_id", label))
     shown = impressions.groupBy("split", "impression_id").agg(
-        F.min("user_id").alias("user_id"), F.min("occurred_at").alias("occurred_at"), F.bit_xor(candidate).alias("candidates")
+        F.min("user_id").alias("user_id"),
+        F.min("occurred_at").alias("occurred_at"),
+        F.bit_xor(candidate).alias("candidates"),
     )
-    shown = shown.select("split", "impression_id", F.xxhash64("user_id", "occurred_at", "candidates").alias("stored_impressions"))
+    shown = shown.select(
+        "split",
+        "impression_id",
+        F.xxhash64("user_id", "occurred_at", "candidates").alias("stored_impressions"),
+    )
     clicks = F.xxhash64("user_id", "occurred_at", F.array_join("news_ids", " ")).alias("stored_history")
     clicked = history.select("split", "impression_id", clicks)
     return shown.join(clicked, on=["split", "impression_id"], how="full_outer")
@@ -110,9 +128,12 @@ def _content(more: Sequence[str]) -> Column:
 
 
 def _prints() -> list[Column]:
-    """Hashes of what a line puts into each table, equal to those of stored_prints where the table says the same."""
+    """Hashes of what a line puts into each table, equal to those of stored_prints where the table says the
+    same."""
     # XOR, since a table's rows come in no order; the position is in each hash.
-    hashes = F.transform(F.split("candidates", " "), lambda candidate, position: F.xxhash64(position, candidate))
+    hashes = F.transform(
+        F.split("candidates", " "), lambda candidate, position: F.xxhash64(position, candidate)
+    )
     candidates = F.aggregate(hashes, F.lit(0).cast("bigint"), lambda so_far, one: so_far.bitwiseXOR(one))
     return [
         F.xxhash64("user_id", "occurred_at", candidates).alias("impressions"),

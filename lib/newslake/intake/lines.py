@@ -15,15 +15,16 @@ from newslake.files.inputs import cleaned
 from newslake.intake.verdicts import SPLITS
 from newslake.spark.frames import once
 
-_ROW_BITS = 33  # monotonically_increasing_id: the row's place within its task in the low 33 bits, the task above
+# Monotonically_increasing_id: the row's place within its task in the low 33 bits, the task above.
+_ROW_BITS = 33
 
 
 @dataclass(frozen=True)
 class Source:
     """One path of one split that holds lines of one kind.
 
-    `path` is as Spark reads it, `pattern` says which of the folder's files count (None: all that the path names), `files` (URIs) which
-    they are.
+    `path` is as Spark reads it, `pattern` says which of the folder's files count (None: all that the path
+    names), `files` (URIs) which they are.
     """
 
     kind: str
@@ -37,12 +38,17 @@ def read_lines(spark: SparkSession, sources: Sequence[Source]) -> dict[str, Data
     """The lines of some sources, by split.
 
     Returns:
-        split -> split, path (URI), block (offset at which the block of the file starts, in bytes), row (place within the task
-        that reads the block: grows with the line), arrived_at (modification time of the file), value (the line; bytes that
+        split -> split, path (URI), block (offset at which the block of the file starts, in bytes), row (place
+            within the task
+        that reads the block: grows with the line), arrived_at (modification time of the file), value (the
+            line; bytes that
         are not UTF-8 are kept as they are).
     """
     return {
-        split: reduce(DataFrame.unionByName, [_text(spark, split, pattern, list(group)) for pattern, group in _by_pattern(of_split)])
+        split: reduce(
+            DataFrame.unionByName,
+            [_text(spark, split, pattern, list(group)) for pattern, group in _by_pattern(of_split)],
+        )
         for split in SPLITS
         if (of_split := [source for source in sources if source.split == split])
     }
@@ -62,7 +68,8 @@ def _text(spark: SparkSession, split: str, pattern: str | None, sources: Sequenc
 
 
 def with_places(text: DataFrame, split: str) -> DataFrame:
-    """Lines that Spark read from files, with their IDENTITY (see verdicts) and arrived_at, as `read_lines` gives them."""
+    """Lines that Spark read from files, with their IDENTITY (see verdicts) and arrived_at, as `read_lines`
+    gives them."""
     return text.select(
         F.lit(split).alias("split"),
         F.col("_metadata.file_path").alias("path"),
@@ -84,7 +91,10 @@ def line_problem(width: int) -> Column:
     return (
         F.when(~F.is_valid_utf8(value), "invalid UTF-8")
         .when(value.contains("\0"), "a NUL character")
-        .when(F.size(fields) != width, F.concat(F.lit("wrong number of fields: "), F.size(fields), F.lit(f", not {width}")))
+        .when(
+            F.size(fields) != width,
+            F.concat(F.lit("wrong number of fields: "), F.size(fields), F.lit(f", not {width}")),
+        )
     )
 
 
@@ -98,9 +108,15 @@ def numbered(lines: DataFrame, everything: DataFrame) -> DataFrame:
     block = ["split", "path", "block"]
     before = Window.partitionBy("split", "path").orderBy("block").rowsBetween(Window.unboundedPreceding, -1)
     blocks = everything.groupBy(*block).agg(F.min("row").alias("first_row"), F.count("*").alias("lines"))
-    starts = blocks.select(*block, "first_row", F.coalesce(F.sum("lines").over(before), F.lit(0)).alias("lines_before"))
+    starts = blocks.select(
+        *block, "first_row", F.coalesce(F.sum("lines").over(before), F.lit(0)).alias("lines_before")
+    )
     number = F.col("row") - F.col("first_row") + F.col("lines_before") + 1
-    return lines.join(F.broadcast(starts), on=block, how="inner").withColumn("line_number", number).drop("first_row", "lines_before")
+    return (
+        lines.join(F.broadcast(starts), on=block, how="inner")
+        .withColumn("line_number", number)
+        .drop("first_row", "lines_before")
+    )
 
 
 def as_rejected(lines: DataFrame) -> DataFrame:

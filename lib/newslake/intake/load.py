@@ -1,4 +1,5 @@
-"""Parsed files into tables: every line used, an exact duplicate, or in quarantine; the rows of a table written at once for all splits."""
+"""Parsed files into tables: every line used, an exact duplicate, or in quarantine; the rows of a table
+written at once for all splits."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -53,14 +54,16 @@ class Taken:
     useless: tuple[str, ...] = ()
 
 
-def load_impressions(lake: Lakehouse, run: JobRun, frames: Frames, given: Given, *, unread: set[str]) -> Taken:
+def load_impressions(
+    lake: Lakehouse, run: JobRun, frames: Frames, given: Given, *, unread: set[str]
+) -> Taken:
     """Write impressions and click_history.
 
     Args:
         lake, run, frames: as the job has them.
         given: as module behaviors takes them.
-        unread: tables with which nothing is compared, as all of it is replaced, or they are new. (Two first runs at once do not
-            double them either: each puts its rows in place of the split.)
+        unread: tables with which nothing is compared, as all of it is replaced, or they are new. (Two first
+            runs at once do not double them either: each puts its rows in place of the split.)
     """
     parsed = given.parsed
     counted = take_stock(union(parsed), behaviors.KEY)
@@ -82,11 +85,19 @@ def load_impressions(lake: Lakehouse, run: JobRun, frames: Frames, given: Given,
             of_splits = {split: frame for split, frame in parsed.items() if (split in filled[table]) == there}
             if of_splits:
                 lines_in_table = _write(lake, run, table, of_splits, stock, verdicts, judged, there=there)
-                used += lines_in_table if table == "click_history" else 0  # the table that has one row per line
-    close(run, given, Ledger(given.kind, f"{given.unit}s", total.lines, used, lines_of(verdicts, DUPLICATE), quarantined))
+                # The table that has one row per line.
+                used += lines_in_table if table == "click_history" else 0
+    close(
+        run,
+        given,
+        Ledger(given.kind, f"{given.unit}s", total.lines, used, lines_of(verdicts, DUPLICATE), quarantined),
+    )
     rows = union({split: _usable(parsed[split], stock[split]) for split in parsed})
     aside = sum(row["lines"] for row in verdicts if row["outcome"] != USE)
-    return Taken(rows if judged is None or not aside else without(rows, judged.where(F.col("outcome") != USE), aside), tuple(useless))
+    return Taken(
+        rows if judged is None or not aside else without(rows, judged.where(F.col("outcome") != USE), aside),
+        tuple(useless),
+    )
 
 
 def take_in(
@@ -104,7 +115,8 @@ def take_in(
     Args:
         lake, run, frames: as the job has them.
         given: the lines.
-        key: what two lines must not both claim to be: columns of the lines, the last of which names it in the reason.
+        key: what two lines must not both claim to be: columns of the lines, the last of which names it in the
+            reason.
         claims: makes of lines what verdicts.verdicts takes.
         rows: makes of lines the rows, one of each, which are kept.
     """
@@ -118,7 +130,9 @@ def take_in(
     if judged is not None:
         usable = without(usable, judged, sum(row["lines"] for row in verdicts))
     kept = frames.keep(rows(usable))
-    ledger = Ledger(given.kind, f"{given.unit}s", total.lines, kept.count(), lines_of(verdicts, DUPLICATE), quarantined)
+    ledger = Ledger(
+        given.kind, f"{given.unit}s", total.lines, kept.count(), lines_of(verdicts, DUPLICATE), quarantined
+    )
     close(run, given, ledger)
     return Taken(kept, tuple(_nothing_usable(given, total)))
 
@@ -134,7 +148,8 @@ def _write(
     *,
     there: bool,
 ) -> int:
-    """Write the usable lines of some splits to a table, in one commit; returns the rows that came in, and the lines that were in it before.
+    """Write the usable lines of some splits to a table, in one commit; returns the rows that came in, and the
+    lines that were in it before.
 
     Args:
         lake, run: as in the job.
@@ -158,9 +173,14 @@ def _write(
     return inserted + found
 
 
-def write_splits(lake: Lakehouse, run: JobRun, table: str, rows: DataFrame, splits: Sequence[str], *, there: bool) -> int:
-    """Write rows of some splits in one commit: beside what these hold, or, where they hold nothing, in place of it. Returns how many."""
-    written = lake.merge(table, rows, update=False) if there else lake.replace(table, rows, where={"split": splits})
+def write_splits(
+    lake: Lakehouse, run: JobRun, table: str, rows: DataFrame, splits: Sequence[str], *, there: bool
+) -> int:
+    """Write rows of some splits in one commit: beside what these hold, or, where they hold nothing, in place
+    of it. Returns how many."""
+    written = (
+        lake.merge(table, rows, update=False) if there else lake.replace(table, rows, where={"split": splits})
+    )
     run.wrote(table, written.inserted)
     run.progress(f"{', '.join(splits)}: {written.inserted:,} rows to {table}")
     return written.inserted
@@ -168,7 +188,9 @@ def write_splits(lake: Lakehouse, run: JobRun, table: str, rows: DataFrame, spli
 
 def filled_splits(lake: Lakehouse, table: str, splits: Sequence[str]) -> set[str]:
     """Those of the splits that have rows in the table."""
-    first = {split: lake.read(table).where(F.col("split") == split).select("split").limit(1) for split in splits}
+    first = {
+        split: lake.read(table).where(F.col("split") == split).select("split").limit(1) for split in splits
+    }
     return {row["split"] for row in union(first).collect()}
 
 
@@ -191,31 +213,46 @@ def close(run: JobRun, given: Given, ledger: Ledger) -> None:
 
 
 def count_unmatched(lake: Lakehouse, run: JobRun, shown: DataFrame) -> None:
-    """Note how many candidates and history entries, in the tables as they are now, name an article that news lacks.
+    """Note how many candidates and history entries, in the tables as they are now, name an article that news
+    lacks.
 
     Args:
         lake, run: as the job has them.
         shown: what articles.first_shown gives, of everything in impressions.
     """
-    # By 64 bits of the ids, which are looked up in half the time that texts are. With a million articles and 100 million different ids
-    # that are none of them, one of these ids would be taken for an article once in 180,000 runs; and this is a note of the run.
+    # By 64 bits of the ids, which are looked up in half the time that texts are. With a million articles and
+    # 100 million different ids that are none of them, one of these ids would be taken for an article once in
+    # 180,000 runs; and this is a note of the run.
     key, _ = id_hashes("news_id")
-    clicked = lake.read("click_history").select(F.explode("news_ids").alias("news_id")).select(key, F.lit(1).alias("times"))
+    clicked = (
+        lake.read("click_history")
+        .select(F.explode("news_ids").alias("news_id"))
+        .select(key, F.lit(1).alias("times"))
+    )
     articles = lake.read("news").select(key)
-    if articles.count() <= _BROADCAST_ARTICLES:  # a look-up for each of millions of clicks costs half of grouping them
+    # A look-up for each of millions of clicks costs half of grouping them.
+    if articles.count() <= _BROADCAST_ARTICLES:
         articles = F.broadcast(articles)
     else:
         clicked = clicked.groupBy("id_hash").agg(F.count("*").alias("times"))
     kinds = {"candidates": shown.select("id_hash", "times"), "history entries": clicked}
     ids = union({kind: rows.withColumn("kind", F.lit(kind)) for kind, rows in kinds.items()})
-    unmatched = ids.join(articles, on="id_hash", how="left_anti").groupBy("kind").agg(F.sum("times").alias("times"))
+    unmatched = (
+        ids.join(articles, on="id_hash", how="left_anti").groupBy("kind").agg(F.sum("times").alias("times"))
+    )
     found = {row["kind"]: int(row["times"]) for row in unmatched.collect()}
     for kind in kinds:
         run.fact(f"{kind} without an article", found.get(kind, 0))
 
 
 def _quarantine(
-    lake: Lakehouse, run: JobRun, given: Given, total: Stock, verdicts: Sequence[Row], judged: DataFrame | None, key: str
+    lake: Lakehouse,
+    run: JobRun,
+    given: Given,
+    total: Stock,
+    verdicts: Sequence[Row],
+    judged: DataFrame | None,
+    key: str,
 ) -> int:
     if not total.unusable and not lines_of(verdicts, CONFLICT):
         return 0
@@ -227,11 +264,16 @@ def _quarantine(
 def _nothing_usable(given: Given, total: Stock) -> list[str]:
     if not total.lines or total.usable:
         return []
-    return [nothing_usable(f"{given.unit} of {given.kind}", total.lines, commonest(union(given.parsed), "problem"))]
+    return [
+        nothing_usable(
+            f"{given.unit} of {given.kind}", total.lines, commonest(union(given.parsed), "problem")
+        )
+    ]
 
 
 def _usable(parsed: DataFrame, stock: Stock) -> DataFrame:
-    """The lines without a problem. Where stock found none the checks are not made again: they cost as much as the parsing."""
+    """The lines without a problem. Where stock found none the checks are not made again: they cost as much as
+    the parsing."""
     return parsed.where(F.col("problem").isNull()) if stock.unusable else parsed
 
 

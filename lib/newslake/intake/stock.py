@@ -26,11 +26,14 @@ class Stock:
         return self.lines - self.unusable
 
     def __add__(self, other: "Stock") -> "Stock":
-        return Stock(self.lines + other.lines, self.unusable + other.unusable, self.repeated_keys + other.repeated_keys)
+        return Stock(
+            self.lines + other.lines, self.unusable + other.unusable, self.repeated_keys + other.repeated_keys
+        )
 
 
 def take_stock(parsed: DataFrame, key: Sequence[str]) -> dict[str, Stock]:
-    """Count lines, unusable lines and keys that come again, in one pass that moves nothing but hashes of the keys.
+    """Count lines, unusable lines and keys that come again, in one pass that moves nothing but hashes of the
+    keys.
 
     Args:
         parsed: lines with split, problem and the columns of the key.
@@ -48,7 +51,9 @@ def take_stock(parsed: DataFrame, key: Sequence[str]) -> dict[str, Stock]:
         F.coalesce(F.sum(F.when(~usable, F.col("lines"))), F.lit(0)).alias("unusable"),
         F.count_if(usable & (F.col("times") > 1)).alias("repeated_keys"),
     )
-    return {row["split"]: Stock(row["lines"], row["unusable"], row["repeated_keys"]) for row in found.collect()}
+    return {
+        row["split"]: Stock(row["lines"], row["unusable"], row["repeated_keys"]) for row in found.collect()
+    }
 
 
 def judge(claims: DataFrame) -> DataFrame:
@@ -72,7 +77,9 @@ def without(rows: DataFrame, lines: DataFrame, count: int) -> DataFrame:
         count: how many those are.
     """
     aside = lines.select(*IDENTITY)
-    return rows.join(F.broadcast(aside) if count <= _BROADCAST_LINES else aside, on=list(IDENTITY), how="left_anti")
+    return rows.join(
+        F.broadcast(aside) if count <= _BROADCAST_LINES else aside, on=list(IDENTITY), how="left_anti"
+    )
 
 
 def set_aside(parsed: DataFrame, judged: DataFrame | None, key: str) -> DataFrame:
@@ -127,6 +134,7 @@ class Ledger:
         """
         if self.lines != self.used + self.duplicates + self.quarantined:
             raise JobFailed(
-                f"{self.kind}: {self.lines:,} {self.unit} in, but {self.used:,} used, {self.duplicates:,} exact duplicates and "
-                f"{self.quarantined:,} quarantined: do not trust the tables, and run again once the files no longer change"
+                f"{self.kind}: {self.lines:,} {self.unit} in, but {self.used:,} used, {self.duplicates:,}"
+                f" exact duplicates and {self.quarantined:,} quarantined: do not trust the tables, and run"
+                " again once the files no longer change"
             )

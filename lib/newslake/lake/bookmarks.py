@@ -1,4 +1,5 @@
-"""Where a table stood at one moment, and what was written to it between two moments: for jobs that count every row exactly once."""
+"""Where a table stood at one moment, and what was written to it between two moments: for jobs that count
+every row exactly once."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -18,7 +19,8 @@ _FORM = re.compile(r"(?P<version>\d+)@(?P<table_id>\S+)")
 
 
 class VersionsGone(Exception):
-    """A version of a table that a bookmark names cannot be read any more: vacuumed, or the table is another one now."""
+    """A version of a table that a bookmark names cannot be read any more: vacuumed, or the table is another
+    one now."""
 
 
 def bookmark_of(version: int, table_id: str) -> str:
@@ -39,7 +41,8 @@ def version_in(bookmark: str, table_id: str) -> int:
 
 
 def is_earlier(one: str, other: str) -> bool:
-    """Whether a bookmark lies before another one of the same table; those of two tables in the same place have no order, so it is true."""
+    """Whether a bookmark lies before another one of the same table; those of two tables in the same place
+    have no order, so it is true."""
     if one == NOTHING or other == NOTHING:
         return one == NOTHING and other != NOTHING
     first, second = _FORM.fullmatch(one), _FORM.fullmatch(other)
@@ -64,10 +67,12 @@ def versions_needed() -> Iterator[None]:
 
 
 def net_changes(feed: DataFrame, key: Sequence[str], columns: Sequence[str]) -> DataFrame:
-    """One row for each key that was written: its columns, `before` and `after`: the row as it was and as it is, NULL where there is none.
+    """One row for each key that was written: its columns, `before` and `after`: the row as it was and as it
+    is, NULL where there is none.
 
     Args:
-        feed: rows as the change feed gives them, with _change_type and _commit_version. A key may come many times, also in one commit.
+        feed: rows as the change feed gives them, with _change_type and _commit_version. A key may come many
+            times, also in one commit.
         key: of the table.
         columns: of the table.
     """

@@ -1,4 +1,5 @@
-"""Tables made by another version of newslake: columns that came later are added, everything else is told in one line."""
+"""Tables made by another version of newslake: columns that came later are added, everything else is told in
+one line."""
 
 from collections.abc import Sequence
 
@@ -12,7 +13,8 @@ from newslake.lake.tablespec import TableSpec
 
 
 def missing_columns(spec: TableSpec, actual: T.StructType, where: str) -> list[T.StructField]:
-    """Columns of the contract that an older table lacks and that can be added, as rows without them mean NULL.
+    """Columns of the contract that an older table lacks and that can be added, as rows without them mean
+    NULL.
 
     Args:
         spec: the table's contract.
@@ -25,7 +27,11 @@ def missing_columns(spec: TableSpec, actual: T.StructType, where: str) -> list[T
     contract = spec.schema()
     there = {field.name: field.dataType for field in actual}
     missing = [field for field in contract if field.name not in there]
-    problems = [f"column {field.name} is missing, which no row can be without" for field in missing if not field.nullable]
+    problems = [
+        f"column {field.name} is missing, which no row can be without"
+        for field in missing
+        if not field.nullable
+    ]
     problems += [
         f"column {field.name} is {there[field.name].simpleString()}, wants {field.dataType.simpleString()}"
         for field in contract
@@ -33,14 +39,16 @@ def missing_columns(spec: TableSpec, actual: T.StructType, where: str) -> list[T
     ]
     if problems:
         raise UserError(
-            f"table {spec.name} in {where} was made by another version of newslake, whose rows this one cannot take over: "
-            f"{'; '.join(problems)}. Move the table away and build it anew (by: {spec.written_by}), or use that version"
+            f"table {spec.name} in {where} was made by another version of newslake, whose rows this one"
+            f" cannot take over: {'; '.join(problems)}. Move the table away and build it anew (by:"
+            f" {spec.written_by}), or use that version"
         )
     return missing
 
 
 def refuse_unknown_columns(spec: TableSpec, actual: T.StructType, where: str) -> None:
-    """Refuse to write to a table with columns that the contract lacks: rows would lose what a newer version keeps there.
+    """Refuse to write to a table with columns that the contract lacks: rows would lose what a newer version
+    keeps there.
 
     Raises:
         UserError: there are such columns; names them.
@@ -48,19 +56,26 @@ def refuse_unknown_columns(spec: TableSpec, actual: T.StructType, where: str) ->
     known = set(spec.schema().names)
     if unknown := [name for name in actual.names if name not in known]:
         raise UserError(
-            f"table {spec.name} in {where} has columns that this version of newslake does not know: {', '.join(unknown)}. "
-            "Run the newer version that added them, or keep columns of your own in a table beside it"
+            f"table {spec.name} in {where} has columns that this version of newslake does not know:"
+            f" {', '.join(unknown)}. Run the newer version that added them, or keep columns of your own in a"
+            " table beside it"
         )
 
 
 def with_missing(rows: DataFrame, missing: Sequence[T.StructField]) -> DataFrame:
     """The rows of an older table with the columns that it lacks, all NULL."""
-    return rows.select("*", *(F.lit(None).cast(field.dataType).alias(field.name) for field in missing)) if missing else rows
+    return (
+        rows.select("*", *(F.lit(None).cast(field.dataType).alias(field.name) for field in missing))
+        if missing
+        else rows
+    )
 
 
 def add_columns(identifier: str, missing: Sequence[T.StructField]) -> str:
     """The SQL statement that adds columns to a table."""
     columns = ", ".join(
-        f"{quoted(field.name)} {field.dataType.simpleString()} COMMENT {literal(field.metadata.get('comment', ''))}" for field in missing
+        f"{quoted(field.name)} {field.dataType.simpleString()} COMMENT"
+        f" {literal(field.metadata.get('comment', ''))}"
+        for field in missing
     )
     return f"ALTER TABLE {identifier} ADD COLUMNS ({columns})"

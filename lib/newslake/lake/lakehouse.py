@@ -1,6 +1,7 @@
 """The only file that knows Delta: tables made from schemas/, and the writes that a rerun does not repeat.
 
-Every write is one Delta commit, so a job killed at any moment leaves each table as it was before or after the write.
+Every write is one Delta commit, so a job killed at any moment leaves each table as it was before or after the
+write.
 """
 
 import copy
@@ -16,7 +17,16 @@ from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
 from newslake.errors import UserError
-from newslake.lake.bookmarks import CHANGE_FEED, NOTHING, VersionsGone, bookmark_of, is_earlier, net_changes, version_in, versions_needed
+from newslake.lake.bookmarks import (
+    CHANGE_FEED,
+    NOTHING,
+    VersionsGone,
+    bookmark_of,
+    is_earlier,
+    net_changes,
+    version_in,
+    versions_needed,
+)
 from newslake.lake.error_texts import TABLE_NOT_YET
 from newslake.lake.evolution import add_columns, missing_columns, refuse_unknown_columns, with_missing
 from newslake.lake.retry import retrying
@@ -26,7 +36,8 @@ from newslake.lake.written import Written
 from newslake.spark.frames import frame_of
 
 SAFE_HOURS = 168
-"""How long files stay that no version needs any more: Delta's own limit, longer than any run reads what it found at its start."""
+"""How long files stay that no version needs any more: Delta's own limit, longer than any run reads what it
+found at its start."""
 _IS_OLD, _IS_GONE = "__is_old", "__is_gone"
 _EMPTY_IS_NULL = "spark.databricks.delta.convertEmptyToNullForStringPartitionCol"
 _WRITES, _EARLIER_COMMITS = ("WRITE", "MERGE", "UPDATE"), 100
@@ -35,7 +46,8 @@ _RECENT_COMMITS = 20  # how far back to look for our own commit among those of r
 
 
 class Lakehouse:
-    """The tables, under a folder or URI (`root`), or as names in a metastore or Unity Catalog (`catalog`, `schema`)."""
+    """The tables, under a folder or URI (`root`), or as names in a metastore or Unity Catalog (`catalog`,
+    `schema`)."""
 
     def __init__(
         self,
@@ -49,7 +61,9 @@ class Lakehouse:
         if catalog is not None and schema is None:
             raise UserError("--catalog needs --schema too")
         if (root is None) == (schema is None):
-            raise UserError("say where the tables live: either --lakehouse FOLDER or --schema NAME (and --catalog NAME)")
+            raise UserError(
+                "say where the tables live: either --lakehouse FOLDER or --schema NAME (and --catalog NAME)"
+            )
         self.spark = spark
         self.root = root.rstrip("/") if root is not None else None
         self.work = work_folder.rstrip("/") if work_folder is not None else self.root  # see files/work.py
@@ -59,7 +73,8 @@ class Lakehouse:
         self._unwritten: set[str] = set()  # tables that were made by this object, and not written by it yet
 
     def in_session(self, spark: SparkSession) -> "Lakehouse":
-        """The same tables by another session, such as that of a stream's batch: a frame belongs to one, and writes by its settings."""
+        """The same tables by another session, such as that of a stream's batch: a frame belongs to one, and
+        writes by its settings."""
         other = copy.copy(self)
         other.spark = spark
         return other
@@ -83,20 +98,25 @@ class Lakehouse:
         """The table's rows, now; columns that an older version did not know are NULL.
 
         Raises:
-            UserError: the table is not there yet, or cannot be read as its contract says; says which job builds it.
+            UserError: the table is not there yet, or cannot be read as its contract says; says which job
+                builds it.
         """
         spec = table_spec(table)
         if not self.exists(table):
-            raise UserError(f"table {table} is not there yet (looked in {self}); it is built by: {spec.written_by}")
+            raise UserError(
+                f"table {table} is not there yet (looked in {self}); it is built by: {spec.written_by}"
+            )
         self._read.add(table)
         rows = self.spark.table(self._identifier(table))
         return with_missing(rows, missing_columns(spec, rows.schema, str(self)))
 
     def read_or_empty(self, table: str) -> DataFrame:
-        """The table's rows, or none where it is not there yet: for a table that not every lakehouse has, such as click_history, which
-        files bring and streams do not.
+        """The table's rows, or none where it is not there yet: for a table that not every lakehouse has, such
+        as click_history, which files bring and streams do not.
         """
-        return self.read(table) if self.exists(table) else frame_of(self.spark, [], table_spec(table).schema())
+        return (
+            self.read(table) if self.exists(table) else frame_of(self.spark, [], table_spec(table).schema())
+        )
 
     def bookmark(self, table: str) -> str:
         """Where the table stands now, for `read_at` and `changes`; NOTHING where it is not there yet."""
@@ -108,19 +128,25 @@ class Lakehouse:
         return bookmark_of(last["version"], self._id(table))
 
     def written_at(self, table: str) -> datetime | None:
-        """When a job last put rows into the table, new or changed, UTC without a zone; None where none did within the last commits.
+        """When a job last put rows into the table, new or changed, UTC without a zone; None where none did
+        within the last commits.
 
-        Deleting, vacuuming and rewriting files leave it as it is, and so does a write that found nothing to do.
+        Deleting, vacuuming and rewriting files leave it as it is, and so does a write that found nothing to
+        do.
         """
         history = self._delta(table).history(_EARLIER_COMMITS).where(F.col("operation").isin(*_WRITES))
-        counts = {name: F.col("operationMetrics")[name].try_cast("bigint") for name in (*_MERGED, "numUpdatedRows", "numOutputRows")}
+        counts = {
+            name: F.col("operationMetrics")[name].try_cast("bigint")
+            for name in (*_MERGED, "numUpdatedRows", "numOutputRows")
+        }
         merged = F.try_add(*(counts[name] for name in _MERGED))
         rows = F.coalesce(merged, counts["numUpdatedRows"], counts["numOutputRows"])
         row = history.where(rows > 0).agg(F.max("timestamp")).head()
         return None if row is None else row[0]
 
     def read_at(self, table: str, bookmark: str) -> DataFrame:
-        """The table's rows at a bookmark. Files that are gone show when the rows are computed: do that under `versions_needed`.
+        """The table's rows at a bookmark. Files that are gone show when the rows are computed: do that under
+        `versions_needed`.
 
         Raises:
             VersionsGone: the version is not in the table's log any more.
@@ -130,17 +156,21 @@ class Lakehouse:
         if bookmark == NOTHING:
             return frame_of(self.spark, [], spec.schema())
         with versions_needed():
-            rows = self.spark.read.option("versionAsOf", str(version_in(bookmark, self._id(table)))).table(self._identifier(table))
+            rows = self.spark.read.option("versionAsOf", str(version_in(bookmark, self._id(table)))).table(
+                self._identifier(table)
+            )
         return with_missing(rows, missing_columns(spec, rows.schema, str(self)))
 
     def changes(self, table: str, since: str, until: str) -> DataFrame:
-        """What was written after one bookmark and up to another: the key's columns, `before` and `after` (see net_changes).
+        """What was written after one bookmark and up to another: the key's columns, `before` and `after` (see
+        net_changes).
 
-        Rewritten files, such as OPTIMIZE leaves, are no change; rows that were deleted and written again in between are one, with an
-        equal `before` and `after`. Costs what was written, not what the table holds.
+        Rewritten files, such as OPTIMIZE leaves, are no change; rows that were deleted and written again in
+        between are one, with an equal `before` and `after`. Costs what was written, not what the table holds.
 
         Raises:
-            VersionsGone: the versions are not in the log, the table had no change feed yet, or the table is another one now.
+            VersionsGone: the versions are not in the log, the table had no change feed yet, or the table is
+                another one now.
         """
         spec = table_spec(table)
         if NOTHING in (since, until) or is_earlier(self.bookmark(table), until):
@@ -152,14 +182,17 @@ class Lakehouse:
             rows = frame_of(self.spark, [], spec.schema())
             feed = rows.select("*", F.lit("insert").alias("_change_type"), F.lit(0).alias("_commit_version"))
         else:
-            reader = self.spark.read.option("readChangeFeed", "true").option("startingVersion", str(first + 1))
+            reader = self.spark.read.option("readChangeFeed", "true").option(
+                "startingVersion", str(first + 1)
+            )
             with versions_needed():
                 feed = reader.option("endingVersion", str(last)).table(self._identifier(table))
             feed = with_missing(feed, missing_columns(spec, feed.schema, str(self)))
         return net_changes(feed, spec.key, spec.schema().names)
 
     def create(self, table: str) -> bool:
-        """Create the table from schemas/<table>.sql where it is not there yet; whether it was not. Two runs may do so at once.
+        """Create the table from schemas/<table>.sql where it is not there yet; whether it was not. Two runs
+        may do so at once.
 
         A table that an older version made gets the columns that came later.
 
@@ -168,22 +201,25 @@ class Lakehouse:
         """
         if table in self._current and self.exists(table):
             return False
-        # Racing runs can meet after each saw no table: one of them fails, and finds the table when it tries again.
+        # Racing runs can meet after each saw no table: one of them fails, and finds the table when it tries
+        # again.
         made = retrying(lambda: self._create_or_evolve(table))
         self._current.add(table)
         if made:
             self._unwritten.add(table)
         return made
 
-    def merge(self, table: str, rows: DataFrame, *, update: bool = True, gone: DataFrame | None = None) -> Written:
+    def merge(
+        self, table: str, rows: DataFrame, *, update: bool = True, gone: DataFrame | None = None
+    ) -> Written:
         """Insert the rows whose key is new; with `update`, change those whose other columns differ.
 
         Args:
             table: whose contract names the key.
             rows: the contract's columns; no key twice (Delta refuses to update one row by two).
             update: False leaves rows whose key is there already as they are.
-            gone: the key's columns: rows to delete in the same commit, such as those that a changed key leaves behind; none of
-                their keys is in `rows`.
+            gone: the key's columns: rows to delete in the same commit, such as those that a changed key
+                leaves behind; none of their keys is in `rows`.
 
         Raises:
             SchemaMismatch: the columns are not the contract's.
@@ -198,10 +234,12 @@ class Lakehouse:
         def write() -> DataFrame:
             new = rows.alias("new")
             if update and others and table not in self._unwritten:
-                # Only rows that are new or differ take part: Delta rewrites every file that holds a matching key, so
-                # without this a rerun on the same input would rewrite the table.
+                # Only rows that are new or differ take part: Delta rewrites every file that holds a matching
+                # key, so without this a rerun on the same input would rewrite the table.
                 old = target.toDF().withColumn(_IS_OLD, F.lit(True)).alias("old")
-                changed = new.join(old, on=F.expr(match), how="left").where(F.expr(f"old.{_IS_OLD} IS NULL OR {differ}"))
+                changed = new.join(old, on=F.expr(match), how="left").where(
+                    F.expr(f"old.{_IS_OLD} IS NULL OR {differ}")
+                )
                 new = changed.select("new.*").alias("new")
             if gone is not None:
                 leaving = gone.select(*key).withColumn(_IS_GONE, F.lit(True))
@@ -211,7 +249,9 @@ class Lakehouse:
                 merge = merge.whenMatchedUpdateAll() if update and others else merge
                 return merge.whenNotMatchedInsertAll().execute()
             stays = f"new.{_IS_GONE} IS NULL"
-            every: dict[str, str | Column] = {quoted(field.name): f"new.{quoted(field.name)}" for field in rows.schema}
+            every: dict[str, str | Column] = {
+                quoted(field.name): f"new.{quoted(field.name)}" for field in rows.schema
+            }
             merge = merge.whenMatchedDelete(f"new.{_IS_GONE}")
             merge = merge.whenMatchedUpdate(stays, set=every) if update and others else merge
             return merge.whenNotMatchedInsert(stays, values=every).execute()
@@ -219,10 +259,11 @@ class Lakehouse:
         return self._merged(table, write)
 
     def update(self, table: str, rows: DataFrame) -> Written:
-        """Put the rows in place of those with their keys, all of which are there and differ. A row with a new key is left out.
+        """Put the rows in place of those with their keys, all of which are there and differ. A row with a new
+        key is left out.
 
-        Takes about half of what `merge` does, which has to look for what is new and what differs: Delta then goes through each file
-        once, beside a small set of rows, without sorting what it holds.
+        Takes about half of what `merge` does, which has to look for what is new and what differs: Delta then
+        goes through each file once, beside a small set of rows, without sorting what it holds.
 
         Raises:
             SchemaMismatch: the columns are not the contract's.
@@ -232,7 +273,8 @@ class Lakehouse:
         return self._merged(table, merge.execute)
 
     def replace(self, table: str, rows: DataFrame, *, where: Mapping[str, str | Sequence[str]]) -> Written:
-        """Put `rows` in place of one slice of the table, such as `{"split": "train"}`, in one commit; several values are one slice too.
+        """Put `rows` in place of one slice of the table, such as `{"split": "train"}`, in one commit; several
+        values are one slice too.
 
         Raises:
             SchemaMismatch: the columns are not the contract's.
@@ -244,13 +286,14 @@ class Lakehouse:
         rows = self._as_contract(table, rows)
         condition = " AND ".join(_slice(name, value) for name, value in where.items())
         self.create(table)
-        # Delta copies every row once to make NULL of an empty text that names a partition, lest it slip past NOT NULL. It cannot where
-        # the slice says which partition it is: Delta compares every row with that.
+        # Delta copies every row once to make NULL of an empty text that names a partition, lest it slip past
+        # NOT NULL. It cannot where the slice says which partition it is: Delta compares every row with that.
         settings = {_EMPTY_IS_NULL: "false"} if set(table_spec(table).partitions) <= set(where) else {}
         return self._saved(table, rows, settings, mode="overwrite", replaceWhere=condition)
 
     def append(self, table: str, rows: DataFrame) -> Written:
-        """Add rows whose keys nobody can have written yet, such as that of a run which begins now: a third of what `replace` costs.
+        """Add rows whose keys nobody can have written yet, such as that of a run which begins now: a third of
+        what `replace` costs.
 
         Raises:
             SchemaMismatch: the columns are not the contract's.
@@ -262,25 +305,31 @@ class Lakehouse:
     def delete(self, table: str, condition: str) -> int:
         """Delete the rows for which the SQL condition is true; returns how many."""
         self.create(table)
-        [did] = retrying(lambda: self.spark.sql(f"DELETE FROM {self._identifier(table)} WHERE {condition}")).collect()
+        [did] = retrying(
+            lambda: self.spark.sql(f"DELETE FROM {self._identifier(table)} WHERE {condition}")
+        ).collect()
         self._unwritten.discard(table)
         return int(did["num_affected_rows"])
 
     def remove(self, table: str, rows: DataFrame) -> int:
-        """Delete the rows that agree with one of `rows` in all of its columns, such as news_id alone; returns how many.
+        """Delete the rows that agree with one of `rows` in all of its columns, such as news_id alone; returns
+        how many.
 
         Raises:
             ValueError: `rows` has no column, or one that the table lacks.
         """
         spec = table_spec(table)
         if not rows.columns or not set(rows.columns) <= set(spec.schema().names):
-            raise ValueError(f"table {table}: rows are removed by columns of the table, not by {rows.columns}")
+            raise ValueError(
+                f"table {table}: rows are removed by columns of the table, not by {rows.columns}"
+            )
         self.create(table)
         gone = self.read(table).join(rows.distinct(), on=rows.columns, how="left_semi").select(*spec.key)
         return self.merge(table, frame_of(self.spark, [], spec.schema()), gone=gone).deleted
 
     def vacuum(self, table: str, *, hours: float) -> None:
-        """Delete files in the table's folder that no version of the last `hours` holds and no write of that time left behind.
+        """Delete files in the table's folder that no version of the last `hours` holds and no write of that
+        time left behind.
 
         Raises:
             ValueError: fewer hours than SAFE_HOURS: a run that began before may still read those files.
@@ -290,7 +339,8 @@ class Lakehouse:
         self._delta(table).vacuum(float(hours))
 
     def files(self, table: str, *, where: Mapping[str, str] | None = None) -> list[str]:
-        """The Parquet files that make up the table now, or the slice of it, for readers that go past Spark."""
+        """The Parquet files that make up the table now, or the slice of it, for readers that go past
+        Spark."""
         rows = self.read(table)
         for name, value in (where or {}).items():
             rows = rows.where(F.col(name) == value)
@@ -322,7 +372,8 @@ class Lakehouse:
                 self._evolve(table)
                 return False
             except PySparkException as error:
-                # Its log has begun, and holds no commit yet: by a run at the same time, or by one that was killed right there.
+                # Its log has begun, and holds no commit yet: by a run at the same time, or by one that was
+                # killed right there.
                 if not TABLE_NOT_YET.search(str(error)):
                     raise
         self.spark.sql(table_spec(table).ddl.replace("{table}", self._identifier(table)))
@@ -335,7 +386,9 @@ class Lakehouse:
         if missing:
             self.spark.sql(add_columns(self._identifier(table), missing))
         if spec.has_change_feed and self._property(table, CHANGE_FEED) != "true":
-            self.spark.sql(f"ALTER TABLE {self._identifier(table)} SET TBLPROPERTIES ('{CHANGE_FEED}' = 'true')")
+            self.spark.sql(
+                f"ALTER TABLE {self._identifier(table)} SET TBLPROPERTIES ('{CHANGE_FEED}' = 'true')"
+            )
 
     def _property(self, table: str, name: str) -> str | None:
         found = self.spark.sql(f"DESCRIBE DETAIL {self._identifier(table)}").select("properties").head()
@@ -357,13 +410,20 @@ class Lakehouse:
         check_schema(table, contract, rows.schema)
         return rows.select(*contract.names)
 
-    def _saved(self, table: str, rows: DataFrame, settings: Mapping[str, str], *, mode: str, **options: str) -> Written:
+    def _saved(
+        self, table: str, rows: DataFrame, settings: Mapping[str, str], *, mode: str, **options: str
+    ) -> Written:
         """Write the rows under some settings of the session, and say how many they were."""
         mark = f"newslake write {uuid.uuid4()}"
 
         def save() -> Observation:
             counted = Observation()
-            writer = rows.observe(counted, F.count(F.lit(1)).alias("rows")).write.format("delta").mode(mode).options(**options)
+            writer = (
+                rows.observe(counted, F.count(F.lit(1)).alias("rows"))
+                .write.format("delta")
+                .mode(mode)
+                .options(**options)
+            )
             if self.root is not None:
                 writer.save(f"{self.root}/{table}")
             else:
@@ -380,7 +440,8 @@ class Lakehouse:
         self._unwritten.discard(table)
         if self.root is not None:  # counted on their way, which costs no query of its own
             return Written(inserted=int(counted.get["rows"]))
-        # By name, the catalog writes by a query of its own that nobody can watch. Another run may have written meanwhile.
+        # By name, the catalog writes by a query of its own that nobody can watch. Another run may have
+        # written meanwhile.
         own = self._delta(table).history(_RECENT_COMMITS).where(F.col("userMetadata") == mark)
         row = own.select(F.col("operationMetrics")["numOutputRows"].cast("bigint")).head()
         return Written(inserted=0 if row is None else row[0] or 0)
@@ -389,7 +450,11 @@ class Lakehouse:
         """Run one merge; Delta answers with what it did."""
         [did] = retrying(merge).collect()
         self._unwritten.discard(table)
-        return Written(inserted=did["num_inserted_rows"], updated=did["num_updated_rows"], deleted=did["num_deleted_rows"])
+        return Written(
+            inserted=did["num_inserted_rows"],
+            updated=did["num_updated_rows"],
+            deleted=did["num_deleted_rows"],
+        )
 
 
 def _slice(name: str, value: str | Sequence[str]) -> str:

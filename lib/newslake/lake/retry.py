@@ -15,7 +15,8 @@ _TRIES = 5
 
 
 def retrying(write: Callable[[], Result], *, on: re.Pattern[str] = WRITE_CONFLICT) -> Result:
-    """What the write returns; it is tried again, a little later each time, where Delta says that another run was first.
+    """What the write returns; it is tried again, a little later each time, where Delta says that another run
+    was first.
 
     Args:
         write: what to try.

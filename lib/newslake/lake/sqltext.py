@@ -4,7 +4,8 @@ from pyspark.sql import types as T
 
 
 def differs(column: T.StructField) -> str:
-    """Whether a column of the alias old and that of the alias new differ, NULL being a value like any other."""
+    """Whether a column of the alias old and that of the alias new differ, NULL being a value like any
+    other."""
     old, new = f"old.{quoted(column.name)}", f"new.{quoted(column.name)}"
     if isinstance(column.dataType, T.MapType):  # Spark cannot compare maps
         old, new = f"to_json({old})", f"to_json({new})"

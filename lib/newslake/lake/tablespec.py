@@ -28,10 +28,13 @@ class TableSpec:
     partitions: tuple[str, ...]
     written_by: str
     has_change_feed: bool = False  # whether Delta keeps what each commit changed, for Lakehouse.changes
-    rules: tuple[str, ...] = ()  # the CHECK constraints: conditions in SQL that hold of every row; where one is NULL, Delta refuses it too
+    # The CHECK constraints: conditions in SQL that hold of every row; where one is NULL, Delta refuses it
+    # too.
+    rules: tuple[str, ...] = ()
 
     def schema(self) -> T.StructType:
-        """The columns with types, comments and NOT NULL. Needs a running Spark session, whose parser reads the DDL."""
+        """The columns with types, comments and NOT NULL. Needs a running Spark session, whose parser reads
+        the DDL."""
         return cast(T.StructType, T.StructType.fromDDL(self.columns))
 
 
@@ -55,7 +58,10 @@ def table_spec(table: str) -> TableSpec:
     columns = _COLUMNS.search(ddl)
     properties = {match["name"]: match["value"] for match in _PROPERTY.finditer(ddl)}
     if columns is None or not {"key", "written_by"} <= properties.keys():
-        raise ValueError(f"schemas/{table}.sql: wants '{{table}} (' columns ')' USING DELTA, newslake.key and newslake.written_by")
+        raise ValueError(
+            f"schemas/{table}.sql: wants '{{table}} (' columns ')' USING DELTA, newslake.key and"
+            " newslake.written_by"
+        )
     partitions = _PARTITIONS.search(ddl)
     return TableSpec(
         name=table,
@@ -70,7 +76,8 @@ def table_spec(table: str) -> TableSpec:
 
 
 def check_schema(table: str, contract: T.StructType, actual: T.StructType) -> None:
-    """Refuse a frame whose columns are not exactly the contract's, in any order; nullability is Delta's to enforce.
+    """Refuse a frame whose columns are not exactly the contract's, in any order; nullability is Delta's to
+    enforce.
 
     Raises:
         SchemaMismatch: lists every missing, unknown and differently typed column at once.
@@ -91,7 +98,8 @@ def check_schema(table: str, contract: T.StructType, actual: T.StructType) -> No
 
 
 def _loose(kind: T.DataType) -> str:
-    # simpleString leaves out the nullability inside arrays, maps and structs, which Spark computes as it likes.
+    # simpleString leaves out the nullability inside arrays, maps and structs, which Spark computes as it
+    # likes.
     return kind.simpleString()
 
 

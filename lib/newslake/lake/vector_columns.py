@@ -1,4 +1,5 @@
-"""Vector columns: unit length, weighted means, joined parts and their weights; sizes come from the data, never from a constant."""
+"""Vector columns: unit length, weighted means, joined parts and their weights; sizes come from the data,
+never from a constant."""
 
 import math
 from collections.abc import Callable
@@ -10,18 +11,22 @@ from newslake.errors import JobFailed
 
 TOPIC_SHARE = 0.1
 """Share of the topic part in the squared length of a joined vector: the cosine of two joined vectors is then
-(1 - TOPIC_SHARE) times the cosine of their embeddings plus TOPIC_SHARE times that of their topic vectors. System B joins the
-parts and says no more. On generated reading a tenth placed a user's next clicks best: without topics, and with a quarter or more, they
-stood further back (a user's two topics leave out what else the user likes; see benchmarks/user_vectors.py)."""
+(1 - TOPIC_SHARE) times the cosine of their embeddings plus TOPIC_SHARE times that of their topic vectors.
+System B joins the parts and says no more. On generated reading a tenth placed a user's next clicks best:
+without topics, and with a quarter or more, they stood further back (a user's two topics leave out what else
+the user likes; see benchmarks/user_vectors.py)."""
 
 
 def norm(vector: Column) -> Column:
     """Euclidean length, in double precision; 0.0 for an empty vector, NULL where an entry is NULL."""
-    return F.sqrt(F.aggregate(vector, F.lit(0.0), lambda total, x: total + x.cast("double") * x.cast("double")))
+    return F.sqrt(
+        F.aggregate(vector, F.lit(0.0), lambda total, x: total + x.cast("double") * x.cast("double"))
+    )
 
 
 def unit(vector: Column) -> Column:
-    """The vector at length 1, as array<float>; NULL where its length is 0, not finite, or where it holds a NULL."""
+    """The vector at length 1, as array<float>; NULL where its length is 0, not finite, or where it holds a
+    NULL."""
     return _at_length(vector, 1.0).cast("array<float>")
 
 
@@ -39,27 +44,35 @@ def weighted_mean(vectors: Column, weights: Column) -> Column:
         weights: array of numbers, one for each vector, none negative.
 
     Returns:
-        array<double>; NULL where there is no vector, where the weights sum to 0, where sizes differ or an entry is NULL.
+        array<double>; NULL where there is no vector, where the weights sum to 0, where sizes differ or an
+            entry is NULL.
     """
     width = F.size(F.get(vectors, F.lit(0)))
-    # Spark takes the sum for an array without NULLs whatever goes into it, so what goes in is looked at first.
-    whole = F.forall(vectors, lambda v: (F.size(v) == width) & ~F.exists(v, lambda x: x.isNull())) & (F.size(vectors) == F.size(weights))
+    # Spark takes the sum for an array without NULLs whatever goes into it, so what goes in is looked at
+    # first.
+    whole = F.forall(vectors, lambda v: (F.size(v) == width) & ~F.exists(v, lambda x: x.isNull())) & (
+        F.size(vectors) == F.size(weights)
+    )
     total = F.aggregate(
         F.arrays_zip(vectors.alias("vector"), weights.alias("weight")),
         F.transform(F.get(vectors, F.lit(0)), lambda _: F.lit(0.0)),
-        lambda summed, pair: F.zip_with(summed, pair["vector"], lambda a, x: a + x.cast("double") * pair["weight"].cast("double")),
+        lambda summed, pair: F.zip_with(
+            summed, pair["vector"], lambda a, x: a + x.cast("double") * pair["weight"].cast("double")
+        ),
     )
     weight = F.aggregate(weights, F.lit(0.0), lambda a, w: a + w.cast("double"))
     return F.when(whole, _let(weight, lambda by: F.when(by > 0.0, F.transform(total, lambda x: x / by))))
 
 
 def joined(embedding: Column, topics: Column, topic_share: float = TOPIC_SHARE) -> Column:
-    """Two parts as one vector of unit length: each at unit length, scaled by the roots of 1 - topic_share and topic_share.
+    """Two parts as one vector of unit length: each at unit length, scaled by the roots of 1 - topic_share and
+    topic_share.
 
     Args:
         embedding: array of numbers, d entries.
-        topics: array of numbers, t entries; NULL or of no length where nothing is known: then zeros cannot be told in number, so
-            the result is NULL, and the caller says what stands in (see `joined_with_nothing`).
+        topics: array of numbers, t entries; NULL or of no length where nothing is known: then zeros cannot be
+            told in number, so the result is NULL, and the caller says what stands in (see
+            `joined_with_nothing`).
         topic_share: between 0 and 1, the topic part's share of the squared length.
 
     Returns:
@@ -77,7 +90,8 @@ def joined(embedding: Column, topics: Column, topic_share: float = TOPIC_SHARE) 
 def joined_with_nothing(embedding: Column, topic_size: Column | int) -> Column:
     """What stands in where no topic is known: the embedding at unit length, then `topic_size` zeros.
 
-    The cosine to a joined vector is then the root of 1 - topic_share times that of the embeddings: the text alone decides.
+    The cosine to a joined vector is then the root of 1 - topic_share times that of the embeddings: the text
+    alone decides.
 
     Returns:
         array<float>; NULL where the embedding has no direction.
@@ -110,5 +124,6 @@ def _at_length(vector: Column, length: float) -> Column:
 
 
 def _let(value: Column, use: Callable[[Column], Column]) -> Column:
-    """`use(value)` with the value computed once: inside a lambda Spark would compute it again for every entry."""
+    """`use(value)` with the value computed once: inside a lambda Spark would compute it again for every
+    entry."""
     return F.get(F.transform(F.array(value), use), F.lit(0))

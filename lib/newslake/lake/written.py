@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Written:
-    """Rows that one write inserted, updated and deleted. Of what a replaced slice held before, nothing is counted as deleted."""
+    """Rows that one write inserted, updated and deleted. Of what a replaced slice held before, nothing is
+    counted as deleted."""
 
     inserted: int = 0
     updated: int = 0

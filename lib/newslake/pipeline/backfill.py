@@ -29,7 +29,8 @@ def days_between(first: str | None, last: str | None) -> list[date]:
     """The days from --from to --to (default: today, UTC), both among them.
 
     Raises:
-        UserError: one of them is none, is in the future, or they are in the wrong order; or there is no first day.
+        UserError: one of them is none, is in the future, or they are in the wrong order; or there is no first
+            day.
     """
     if first is None:
         raise UserError("--to needs --from, the first day of the backfill")
@@ -54,9 +55,9 @@ def backfill(
 ) -> None:
     """Do the daily run of each day, one after the other, and say after each how far it is.
 
-    What a day leaves in tables is made for every day; what the world outside sees of it, the purge and the report only for the last: Milvus
-    would else serve every day in turn. A day of which every job was done before, by a backfill or a daily run with the same options, is
-    left out.
+    What a day leaves in tables is made for every day; what the world outside sees of it, the purge and the
+    report only for the last: Milvus would else serve every day in turn. A day of which every job was done
+    before, by a backfill or a daily run with the same options, is left out.
 
     Args:
         lake, run: as given to the job.
@@ -69,7 +70,10 @@ def backfill(
     Raises:
         UserError, JobFailed, Exception: as run_steps; the same command goes on with that job of that day.
     """
-    plan += [Day(f"daily {day}", [Step(task) for task in (whole if day == days[-1] else tables)(str(day))]) for day in days]
+    plan += [
+        Day(f"daily {day}", [Step(task) for task in (whole if day == days[-1] else tables)(str(day))])
+        for day in days
+    ]
     marks = {day.name: marks_of(run, day.name, day.steps) for day in plan}
     done = set() if again else marks_done(lake, [mark for of_day in marks.values() for mark in of_day])
     for place, day in enumerate(plan, start=1):
@@ -83,7 +87,10 @@ def backfill(
         _one_day(lake, run, day, is_last=place == len(plan), again=again)
         now = sum(step.state == "done" for step in day.steps)
         rows = sum(rows for step in day.steps if step.state == "done" for rows in step.rows_out.values())
-        run.progress(f"{label}: complete, {now} jobs done, {len(day.steps) - now} before, {rows:,} rows, {run.seconds - began:.1f} s")
+        run.progress(
+            f"{label}: complete, {now} jobs done, {len(day.steps) - now} before, {rows:,} rows,"
+            f" {run.seconds - began:.1f} s"
+        )
 
 
 def _one_day(lake: Lakehouse, run: JobRun, day: Day, *, is_last: bool, again: bool) -> None:
@@ -105,6 +112,8 @@ def told(plan: Sequence[Day]) -> str:
     for day in plan:
         for step in day.steps:
             if step.state == "failed":
-                lines.append(f"Stopped at {step.task.key} of {day.name.removeprefix('daily ')}: {step.message}")
+                lines.append(
+                    f"Stopped at {step.task.key} of {day.name.removeprefix('daily ')}: {step.message}"
+                )
                 lines.append("The same command goes on from there.")
     return "\n".join(lines)

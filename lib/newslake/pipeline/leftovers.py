@@ -1,4 +1,5 @@
-"""Folders that killed runs left in the work folder: scratch files of searches, exports and trained models in the making."""
+"""Folders that killed runs left in the work folder: scratch files of searches, exports and trained models in
+the making."""
 
 import re
 import time
@@ -6,8 +7,8 @@ import time
 from newslake.files.paths import file_system, hadoop_path
 from newslake.lake.lakehouse import Lakehouse
 
-# Folder in the work folder -> what the names of unfinished things in it look like. Of _staging, only what is written under a name for
-# the time being: staged examples and checkpoints are what a later run goes on from.
+# Folder in the work folder -> what the names of unfinished things in it look like. Of _staging, only what is
+# written under a name for the time being: staged examples and checkpoints are what a later run goes on from.
 _PLACES = {"_scratch": r".", "_feeds": r"_making_", "_models": r".+\.tmp-", "_staging": r".+\.tmp-"}
 
 

@@ -1,4 +1,5 @@
-"""What training and fitting leave run by run: the latest runs of each model stay, and whatever something still uses."""
+"""What training and fitting leave run by run: the latest runs of each model stay, and whatever something
+still uses."""
 
 import json
 import shutil
@@ -18,7 +19,8 @@ from newslake.ranking.ranker import saved_rankers
 from newslake.run.jobrun import JobRun
 from newslake.switches.promotions import kept
 
-# In the order of deletion: who reads a run finds it whole or finds no metrics of it; the last table says which runs there are.
+# In the order of deletion: who reads a run finds it whole or finds no metrics of it; the last table says
+# which runs there are.
 _TRAINED = ("user_embeddings", "news_embeddings", "model_metrics")
 _FITTED = ("article_topics", "topic_terms", "topics")
 _CLASSIFIERS = ("article_class_scores", "text_classifier_classes", "text_classifiers")
@@ -45,19 +47,24 @@ class Made:
 
 
 def superseded(made: Iterable[Made], keep: int, used: Iterable[str] = ()) -> list[str]:
-    """The runs that have `keep` later ones of their kind, less those in use, sorted. Ties in time go by id."""
+    """The runs that have `keep` later ones of their kind, less those in use, sorted. Ties in time go by
+    id."""
     found: list[str] = []
-    latest_first = sorted(made, key=lambda one: (one.kind, one.at is not None, one.at or datetime.min, one.run_id), reverse=True)
+    latest_first = sorted(
+        made, key=lambda one: (one.kind, one.at is not None, one.at or datetime.min, one.run_id), reverse=True
+    )
     for _, of_kind in groupby(latest_first, key=lambda one: one.kind):
         found += [one.run_id for one in list(of_kind)[keep:]]
     return sorted(set(found) - set(used))
 
 
 def retain_runs(lake: Lakehouse, run: JobRun, keep: int, models: Place | None) -> None:
-    """Delete old training runs and rankers with their models' folders, old topic models with what they assigned, and old text classifiers.
+    """Delete old training runs and rankers with their models' folders, old topic models with what they
+    assigned, and old text classifiers.
 
-    What table promotions has in use stays, and what was in use before it: `promote --previous` goes back to that.
-    A run killed in between leaves what the next one finds and deletes: the table that lists the runs comes last, then the folders.
+    What table promotions has in use stays, and what was in use before it: `promote --previous` goes back to
+    that. A run killed in between leaves what the next one finds and deletes: the table that lists the runs
+    comes last, then the folders.
 
     Args:
         lake, run: as given to the job.
@@ -68,7 +75,9 @@ def retain_runs(lake: Lakehouse, run: JobRun, keep: int, models: Place | None) -
     trained = _trained(lake, models)
     undated = {one.run_id for one in trained if one.at is None}
     # A run without any record may be one that is at work: it stays.
-    old = superseded((one for one in trained if one.run_id not in undated), keep, used | kept(lake, "recommender"))
+    old = superseded(
+        (one for one in trained if one.run_id not in undated), keep, used | kept(lake, "recommender")
+    )
     _delete(lake, run, _TRAINED, "run_id", old)
     if models is not None:
         old += superseded(_rankers(models), keep, kept(lake, "ranker"))
@@ -81,11 +90,15 @@ def retain_runs(lake: Lakehouse, run: JobRun, keep: int, models: Place | None) -
 
 
 def _trained(lake: Lakehouse, models: Place | None) -> list[Made]:
-    """Every training run that has rows or a folder. A run is as old as its last training or comparison, or as its folder."""
+    """Every training run that has rows or a folder. A run is as old as its last training or comparison, or as
+    its folder."""
     kinds: dict[str, str] = {}
     for table in _TRAINED:
         if lake.exists(table):
-            kinds |= {row["run_id"]: row["model"] for row in lake.read(table).select("run_id", "model").distinct().collect()}
+            kinds |= {
+                row["run_id"]: row["model"]
+                for row in lake.read(table).select("run_id", "model").distinct().collect()
+            }
     at: dict[str, datetime] = {}
     for file in matching(models, "*/model.json") if models is not None else ():
         if ".tmp-" in file.parent.name:  # of a killed run
@@ -96,7 +109,9 @@ def _trained(lake: Lakehouse, models: Place | None) -> list[Made]:
             at[file.parent.name] = modified(file)
     recorded: dict[str, datetime] = {}
     if lake.exists("job_runs"):
-        rows = lake.read("job_runs").select(F.col("facts")["training run"].alias("run_id"), F.col("started_at").alias("at"))
+        rows = lake.read("job_runs").select(
+            F.col("facts")["training run"].alias("run_id"), F.col("started_at").alias("at")
+        )
         recorded |= dict(rows.where("run_id IS NOT NULL").groupBy("run_id").agg(F.max("at")).collect())
     if lake.exists("model_comparison"):
         rows = lake.read("model_comparison").groupBy("run_id").agg(F.max("compared_at"))
@@ -125,7 +140,9 @@ def _classifiers(lake: Lakehouse) -> list[Made]:
     if not lake.exists("text_classifiers"):
         return []
     rows = lake.read("text_classifiers").select("model_run", "trained_on", "network", "trained_at").collect()
-    return [Made(row["model_run"], f"{row['trained_on']} {row['network']}", row["trained_at"]) for row in rows]
+    return [
+        Made(row["model_run"], f"{row['trained_on']} {row['network']}", row["trained_at"]) for row in rows
+    ]
 
 
 def active(switches: DataFrame) -> set[str]:
@@ -134,13 +151,20 @@ def active(switches: DataFrame) -> set[str]:
     Args:
         switches: kind, activated_at, model; as few as there are switches.
     """
-    return {row["model"] for row in switches.groupBy("kind").agg(F.max_by("model", "activated_at").alias("model")).collect()}
+    return {
+        row["model"]
+        for row in switches.groupBy("kind").agg(F.max_by("model", "activated_at").alias("model")).collect()
+    }
 
 
 def _read_topics(lake: Lakehouse) -> set[str]:
     """Topic models that vectors or profiles are of."""
     there = [table for table in _READ_TOPICS if lake.exists(table)]
-    return {row["topic_model"] for table in there for row in lake.read(table).select("topic_model").distinct().collect()}
+    return {
+        row["topic_model"]
+        for table in there
+        for row in lake.read(table).select("topic_model").distinct().collect()
+    }
 
 
 def _delete(lake: Lakehouse, run: JobRun, tables: Sequence[str], column: str, old: Sequence[str]) -> None:
@@ -156,7 +180,8 @@ def _remove_folder(folder: Place) -> bool:
     """Remove a model whole: what a kill leaves of it has a name that is no run's (see leftovers)."""
     if not folder.exists():
         return False
-    if isinstance(folder, RemotePath):  # what says that it is complete goes first: without it there is no model
+    # What says that it is complete goes first: without it there is no model.
+    if isinstance(folder, RemotePath):
         for about in ("model.json", "ranker.json"):
             (folder / about).unlink(missing_ok=True)
         remove(folder)

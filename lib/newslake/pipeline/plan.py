@@ -1,4 +1,5 @@
-"""What a pipeline is: jobs with their options, and which of them waits for which. Nothing here runs or reads anything."""
+"""What a pipeline is: jobs with their options, and which of them waits for which. Nothing here runs or reads
+anything."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -19,10 +20,12 @@ class Task:
         options: those that differ from the job's defaults, by name.
         after: keys of the tasks that must be done before.
         key: names the task in its pipeline; by default the job's name.
-        machine: what it wants where there is a choice: workers without (cpu) or with GPUs (gpu), or one machine with a GPU on
-            the driver (trainer).
-        inputs: local folders, files or patterns of them that are all that the job reads; where they change, the task is to be done again.
-        makes: what it leaves that no table shows, such as a folder; where it is gone, the task is to be done again.
+        machine: what it wants where there is a choice: workers without (cpu) or with GPUs (gpu), or one
+            machine with a GPU on the driver (trainer).
+        inputs: local folders, files or patterns of them that are all that the job reads; where they change,
+            the task is to be done again.
+        makes: what it leaves that no table shows, such as a folder; where it is gone, the task is to be done
+            again.
     """
 
     job: JobFunction
@@ -44,7 +47,8 @@ class Task:
 
 
 def arguments_of(options: Mapping[str, Option]) -> list[str]:
-    """Options by name as arguments: `{"as_of": "2019-11-15", "force": True}` is `--as-of=2019-11-15 --force`; None is left out."""
+    """Options by name as arguments: `{"as_of": "2019-11-15", "force": True}` is `--as-of=2019-11-15 --force`;
+    None is left out."""
     found: list[str] = []
     for name, value in options.items():
         flag = name.replace("_", "-")
@@ -69,7 +73,9 @@ def checked(tasks: Iterable[Task]) -> list[Task]:
         if task.key in done:
             raise ValueError(f"two tasks are called {task.key}")
         if missing := set(task.after) - done:
-            raise ValueError(f"task {task.key} waits for {', '.join(sorted(missing))}, which does not come before it")
+            raise ValueError(
+                f"task {task.key} waits for {', '.join(sorted(missing))}, which does not come before it"
+            )
         done.add(task.key)
     return result
 
@@ -77,7 +83,10 @@ def checked(tasks: Iterable[Task]) -> list[Task]:
 def named(tasks: Sequence[Task], suffix: str) -> list[Task]:
     """The same tasks with a suffix to their keys, so that one pipeline can hold them for several days."""
     own = {task.key: f"{task.key}{suffix}" for task in tasks}
-    return [replace(task, key=own[task.key], after=tuple(own.get(key, key) for key in task.after)) for task in tasks]
+    return [
+        replace(task, key=own[task.key], after=tuple(own.get(key, key) for key in task.after))
+        for task in tasks
+    ]
 
 
 def without(tasks: Sequence[Task], keys: Collection[str]) -> list[Task]:

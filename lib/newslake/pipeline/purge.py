@@ -1,10 +1,10 @@
 """purge_news: old news out of what is served, then out of the tables; and what else grows without end.
 
-The order is that of who reads whom, the reader first. (1) The horizon is written: from now on no job makes, exports or takes in a
-vector of an old article. (2) Old articles leave Milvus, then (3) article_vectors, which the newsfeed searches. (4) What is made from
-the articles that are to go follows, and (5) their rows in news come last. So at every moment an article that is served has its
-vector, and one that has a vector has its row in news; and since news says what is old, the rerun of a killed run finds
-all that is left to do.
+The order is that of who reads whom, the reader first. (1) The horizon is written: from now on no job makes,
+exports or takes in a vector of an old article. (2) Old articles leave Milvus, then (3) article_vectors, which
+the newsfeed searches. (4) What is made from the articles that are to go follows, and (5) their rows in news
+come last. So at every moment an article that is served has its vector, and one that has a vector has its row
+in news; and since news says what is old, the rerun of a killed run finds all that is left to do.
 """
 
 from datetime import UTC, date, datetime, timedelta
@@ -33,7 +33,13 @@ from newslake.training.data.preparation import models_folder
 
 Keep = Literal["shown", "read", "corpus", "scored", "nothing"]
 _VECTORS = "article_vectors"
-_MADE_FROM_NEWS = ("stories", "article_topics", "article_embeddings", "news_embeddings", "article_class_scores")
+_MADE_FROM_NEWS = (
+    "stories",
+    "article_topics",
+    "article_embeddings",
+    "news_embeddings",
+    "article_class_scores",
+)
 OF_OLD_NEWS = (_VECTORS, *_MADE_FROM_NEWS, "news")
 """The tables whose rows go with their article, in that order."""
 
@@ -55,33 +61,40 @@ def purge_news(
 ) -> None:
     """Take old news out of Milvus and article_vectors, and what nothing needs any more out of the tables.
 
-    Articles published before the horizon are not served any more: they leave the collection in Milvus and article_vectors, and no
-    later job brings them back. Their rows in news, embeddings and topics go too, unless --keep names a use that they have: training
-    and profiles read what was shown and clicked. An article without a date is never old. Killed at any moment, the job
-    leaves nothing half-served, and its rerun does the rest.
+    Articles published before the horizon are not served any more: they leave the collection in Milvus and
+    article_vectors, and no later job brings them back. Their rows in news, embeddings and topics go too,
+    unless --keep names a use that they have: training and profiles read what was shown and clicked. An
+    article without a date is never old. Killed at any moment, the job leaves nothing half-served, and its
+    rerun does the rest.
 
-    Collections of a topic model that is neither active nor to become so are dropped once no alias names them, and its article_vectors go
-    once no user vector is by it.
+    Collections of a topic model that is neither active nor to become so are dropped once no alias names them,
+    and its article_vectors go once no user vector is by it.
 
-    The settings that end in -days, and --model-runs, bound tables that grow without end; each is off unless it is given. The last day
-    or hour of what is served stays however old it is.
+    The settings that end in -days, and --model-runs, bound tables that grow without end; each is off unless
+    it is given. The last day or hour of what is served stays however old it is.
 
     Args:
         older_than: The horizon: a number of days before --as-of, or a day such as 2019-11-01.
         as_of: The day that all ages count from (default: today, UTC).
-        keep: Old articles whose rows stay: shown (in impressions or a click history), read (clicked, or in a click history), corpus
-            (in short_text_corpus), scored (in article_class_scores), nothing.
-        uri: Milvus: a server's address or a local file, as for export_vectors (default: the file of export_vectors, where there is one).
-        token: Of the Milvus server, such as user:password (default: MILVUS_TOKEN of the environment, which no list of processes shows).
+        keep: Old articles whose rows stay: shown (in impressions or a click history), read (clicked, or in a
+            click history), corpus (in short_text_corpus), scored (in article_class_scores), nothing.
+        uri: Milvus: a server's address or a local file, as for export_vectors (default: the file of
+            export_vectors, where there is one).
+        token: Of the Milvus server, such as user:password (default: MILVUS_TOKEN of the environment, which no
+            list of processes shows).
         prefix: What the names of the collections begin with.
         model_folder: Folder for trained models (default: _models in the work folder).
-        vacuum: Delete files that no recent version of any table holds, and what killed runs left beside the tables.
+        vacuum: Delete files that no recent version of any table holds, and what killed runs left beside the
+            tables.
         vacuum_hours: How long such files stay: 168 at least, since runs that began before still read them.
     """
     today = today_or(as_of)
     before = parse_horizon(older_than, today)
     if vacuum_hours < SAFE_HOURS:
-        raise UserError(f"--vacuum-hours takes {SAFE_HOURS} or more (runs that began before still read those files), or give --no-vacuum")
+        raise UserError(
+            f"--vacuum-hours takes {SAFE_HOURS} or more (runs that began before still read those files), or"
+            " give --no-vacuum"
+        )
     models = _models(lake, model_folder)
     news = lake.read("news")
     served_at = place_exported_to(lake, uri)
@@ -113,7 +126,9 @@ def parse_horizon(text: str, today: date) -> date:
     try:
         day = today - timedelta(days=int(text)) if text.isdecimal() else date.fromisoformat(text)
     except (ValueError, OverflowError):
-        raise UserError(f"--older-than {text}: give a number of days, such as 30, or a day such as 2019-11-01") from None
+        raise UserError(
+            f"--older-than {text}: give a number of days, such as 30, or a day such as 2019-11-01"
+        ) from None
     if day > today:
         raise UserError(f"--older-than {text}: that day is still to come")
     return day
@@ -121,7 +136,11 @@ def parse_horizon(text: str, today: date) -> date:
 
 def needed(lake: Lakehouse, use: Keep) -> DataFrame | None:
     """news_id of the articles that have this use; None where its tables are not there."""
-    sources = {"shown": ("impressions", "click_history"), "read": ("impressions", "click_history"), "corpus": ("short_text_corpus",)}
+    sources = {
+        "shown": ("impressions", "click_history"),
+        "read": ("impressions", "click_history"),
+        "corpus": ("short_text_corpus",),
+    }
     found: DataFrame | None = None
     for table in sources.get(use, ("article_class_scores",)):
         if not lake.exists(table):
@@ -158,7 +177,9 @@ def _models(lake: Lakehouse, folder: str | None) -> Place | None:
     return models
 
 
-def _purge_served(lake: Lakehouse, run: JobRun, uri: str, token: str | None, prefix: str, old: DataFrame) -> None:
+def _purge_served(
+    lake: Lakehouse, run: JobRun, uri: str, token: str | None, prefix: str, old: DataFrame
+) -> None:
     with open_store(uri, token) as store:
         served = models_in_use(lake)
         for collection in unread(store, prefix, served) if served else ():
@@ -171,14 +192,18 @@ def _purge_served(lake: Lakehouse, run: JobRun, uri: str, token: str | None, pre
             sync.check(lake, store, collection)
         # Where there is none at all, this may be another Milvus than the one that was exported to.
         forgotten = sum(
-            sync.forget_lost(lake, read_as(kind, prefix), there) for kind in KINDS if (there := store.collections(kind, prefix))
+            sync.forget_lost(lake, read_as(kind, prefix), there)
+            for kind in KINDS
+            if (there := store.collections(kind, prefix))
         )
     if not collections:
         return
     run.fact("articles removed from Milvus", removed)
     if forgotten:
         run.fact("exports to a collection that is no more, forgotten", forgotten)
-    run.progress(f"{removed:,} articles removed from {', '.join(collection.name for collection in collections)}")
+    run.progress(
+        f"{removed:,} articles removed from {', '.join(collection.name for collection in collections)}"
+    )
 
 
 def _remove(lake: Lakehouse, run: JobRun, tables: tuple[str, ...], articles: DataFrame) -> None:

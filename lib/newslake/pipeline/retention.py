@@ -22,17 +22,19 @@ class Retention:
     """What bounds tables that grow without end; each is off unless it is given.
 
     Attributes:
-        user_days: Days that user_vectors, user_tags, user_topics, user_articles, profile_days, user_phrases and tag_phrase_matches are
-            kept.
+        user_days: Days that user_vectors, user_tags, user_topics, user_articles, profile_days, user_phrases
+            and tag_phrase_matches are kept.
         newsfeed_days: Days that newsfeed, article_ctr and feed_quality are kept.
         tag_phrase_days: Days after its last use that a phrase stays in tag_phrases for reuse.
-        behavior_days: Days that impressions, click_history, clicks, reads and search_queries are kept: training sees no more than that.
+        behavior_days: Days that impressions, click_history, clicks, reads and search_queries are kept:
+            training sees no more than that.
         vote_days: Days that short_text_votes are kept.
         quarantine_days: Days that rejected input is kept.
         job_run_days: Days that job_starts, job_runs and check_results are kept.
-        model_runs: Runs that are kept of each recommender (user_embeddings, news_embeddings, model_metrics, the model's folder), of each
-            text classifier (its scores and metrics), and of the topic model (topics, topic_terms, article_topics): the latest, and any
-            that is in use. A topic model is in use while article_vectors, user_vectors or user_topics hold rows by it.
+        model_runs: Runs that are kept of each recommender (user_embeddings, news_embeddings, model_metrics,
+            the model's folder), of each text classifier (its scores and metrics), and of the topic model
+            (topics, topic_terms, article_topics): the latest, and any that is in use. A topic model is in use
+            while article_vectors, user_vectors or user_topics hold rows by it.
     """
 
     user_days: int | None = None
@@ -62,7 +64,8 @@ class Rule:
     Attributes:
         table, column: which rows.
         setting: the option of purge_news that says after how many days.
-        latest_stays: whether the rows of the last day or hour stay however old they are: they are what is served.
+        latest_stays: whether the rows of the last day or hour stay however old they are: they are what is
+            served.
     """
 
     table: str
@@ -104,7 +107,11 @@ def retain(lake: Lakehouse, run: JobRun, today: date, kept: Retention) -> None:
         today: the day that ages count from.
         kept: days to keep.
     """
-    limits = {rule: today - timedelta(days=days) for rule in RULES if (days := getattr(kept, rule.setting)) and lake.exists(rule.table)}
+    limits = {
+        rule: today - timedelta(days=days)
+        for rule in RULES
+        if (days := getattr(kept, rule.setting)) and lake.exists(rule.table)
+    }
     for rule, condition in _with_old_rows(lake, limits).items():
         report_deleted(run, rule.table, lake.delete(rule.table, condition))
     if kept.tag_phrase_days is not None and lake.exists(PHRASES):
@@ -112,19 +119,26 @@ def retain(lake: Lakehouse, run: JobRun, today: date, kept: Retention) -> None:
 
 
 def _with_old_rows(lake: Lakehouse, limits: Mapping[Rule, date]) -> dict[Rule, str]:
-    """The rules whose tables have rows before the limit, with the condition of these. All tables are looked at in one query: most days
-    there is nothing to delete, and a DELETE that finds nothing is six queries in Delta.
+    """The rules whose tables have rows before the limit, with the condition of these. All tables are looked
+    at in one query: most days there is nothing to delete, and a DELETE that finds nothing is six queries in
+    Delta.
     """
     looks = []
     for place, (rule, limit) in enumerate(limits.items()):
         old = F.count_if(F.col(rule.column) < F.lit(limit)).alias("old")
         # A value of the table's own, as text: a date or a timestamp.
-        looks.append(lake.read(rule.table).agg(F.lit(place).alias("place"), old, F.max(rule.column).cast("string").alias("latest")))
+        looks.append(
+            lake.read(rule.table).agg(
+                F.lit(place).alias("place"), old, F.max(rule.column).cast("string").alias("latest")
+            )
+        )
     if not looks:
         return {}
     found = {row["place"]: row for row in reduce(DataFrame.unionAll, looks).collect()}
     return {
-        rule: _too_old(rule, limit, found[place]["latest"]) for place, (rule, limit) in enumerate(limits.items()) if found[place]["old"]
+        rule: _too_old(rule, limit, found[place]["latest"])
+        for place, (rule, limit) in enumerate(limits.items())
+        if found[place]["old"]
     }
 
 
@@ -134,7 +148,8 @@ def _too_old(rule: Rule, limit: date, latest: str) -> str:
 
 
 def _forget_phrases(lake: Lakehouse, limit: date) -> int:
-    """Delete phrases last used before the limit, unless a day that is still there takes its vectors from them."""
+    """Delete phrases last used before the limit, unless a day that is still there takes its vectors from
+    them."""
     unused = lake.read(PHRASES).where(F.col("last_used") < F.lit(limit)).select("phrase_id", "encoder_id")
     if lake.exists(MATCHES):  # last_used may lag behind by encode_tag_phrases --touch-days
         sources = lake.read(MATCHES).select(F.col("source_id").alias("phrase_id"), "encoder_id")

@@ -16,7 +16,8 @@ def models_in_use(lake: Lakehouse) -> set[str]:
 
 
 def retire_topic_models(lake: Lakehouse, run: JobRun) -> None:
-    """Delete vectors of articles by models that are neither in use nor those of any user vector: no feed can be made with them again."""
+    """Delete vectors of articles by models that are neither in use nor those of any user vector: no feed can
+    be made with them again."""
     used = models_in_use(lake)
     if not used or not lake.exists(_ARTICLES):
         return

@@ -48,16 +48,19 @@ def run_pipeline(
 ) -> None:
     """Run the jobs of a pipeline in order, in one Spark session, and say what came of each.
 
-    sample makes a data set and shows on it what newslake does (--whole: by every job); hourly, daily and weekly work on the tables that are
-    there. A job that fails ends the run; the same command goes on from that job. Done again after that, sample runs only what is missing,
-    while the others start anew: their jobs find out for themselves what has changed. A settings file (--config) may set all options.
+    sample makes a data set and shows on it what newslake does (--whole: by every job); hourly, daily and
+    weekly work on the tables that are there. A job that fails ends the run; the same command goes on from
+    that job. Done again after that, sample runs only what is missing, while the others start anew: their jobs
+    find out for themselves what has changed. A settings file (--config) may set all options.
 
     Args:
-        pipeline: hourly (vectors of new articles, newsfeed), daily (profiles and vectors of users), weekly (topics, recommenders,
-            classifier, short texts), or sample (default: sample; daily with --from).
+        pipeline: hourly (vectors of new articles, newsfeed), daily (profiles and vectors of users), weekly
+            (topics, recommenders, classifier, short texts), or sample (default: sample; daily with --from).
         as_of: Day of daily and weekly, such as 2019-11-15 (default: today, UTC).
-        from_day: Do the daily run of every day from this one on, in order; days that are complete are left out.
-        to_day: The last of these days (default: today, UTC); it alone goes to Milvus, purges and writes the report.
+        from_day: Do the daily run of every day from this one on, in order; days that are complete are left
+            out.
+        to_day: The last of these days (default: today, UTC); it alone goes to Milvus, purges and writes the
+            report.
         hour: Hour of hourly, such as 2019-11-15T08 (default: the present one, UTC).
         encoder: Model id or folder of the encoder, for every job that encodes.
         epochs: Epochs of training a recommender at most (default: each model's own).
@@ -65,14 +68,19 @@ def run_pipeline(
         articles: Articles in the sample (default: 900; --whole: 2,000).
         users: Users in the sample (default: 250; --whole: 500).
         impressions: Impressions in the sample (default: 1,500; --whole: 3,000).
-        whole: Run every job on the sample, two days of them: every recommender and their comparison, Vespa, the purge.
-        sample: Folder for the sample's files (default: _sample in the work folder, or where this runs; must be local).
+        whole: Run every job on the sample, two days of them: every recommender and their comparison, Vespa,
+            the purge.
+        sample: Folder for the sample's files (default: _sample in the work folder, or where this runs; must
+            be local).
         again: Run also what was done before.
     """
     encoding: dict[str, Option] = {"encoder": encoder}
     if from_day is not None or to_day is not None:
         if pipeline not in (None, "daily") or as_of is not None or hour is not None:
-            raise UserError("--from does the daily run of several days: it goes with no other --pipeline, --as-of or --hour")
+            raise UserError(
+                "--from does the daily run of several days: it goes with no other --pipeline, --as-of or"
+                " --hour"
+            )
         _backfill(lake, run, encoding, days_between(from_day, to_day), again)
         return
     pipeline = pipeline or "sample"
@@ -83,14 +91,21 @@ def run_pipeline(
         folder = sample or str((local_work(lake) or Path()) / "_sample")
         given = {"articles": articles, "users": users, "impressions": impressions}
         sizes = (WHOLE if whole else STORY) | {name: size for name, size in given.items() if size is not None}
-        tasks = [_kept(lake, task) for task in sample_run(folder, {**sizes, "seed": seed}, encoding, training, seed, whole=whole)]
+        tasks = [
+            _kept(lake, task)
+            for task in sample_run(folder, {**sizes, "seed": seed}, encoding, training, seed, whole=whole)
+        ]
     elif pipeline == "hourly":
         at = f"{parse_hour(hour):%Y-%m-%dT%H}"
         name, tasks = f"hourly {at}", hourly(encoding, hour=at)
     else:
         day = str(datetime.now(UTC).date() if as_of is None else day_of(as_of))
         name = f"{pipeline} {day}"
-        tasks = daily(encoding, as_of=day) if pipeline == "daily" else weekly(encoding, training=training, as_of=day)
+        tasks = (
+            daily(encoding, as_of=day)
+            if pipeline == "daily"
+            else weekly(encoding, training=training, as_of=day)
+        )
     since = None if pipeline == "sample" else _last_complete(lake, name)
     steps = [Step(task) for task in tasks]
     run.fact("pipeline", name)
@@ -104,11 +119,21 @@ def run_pipeline(
         print(f"\nReport: {report}")
 
 
-def _backfill(lake: Lakehouse, run: JobRun, encoding: Mapping[str, Option], days: Sequence[date], again: bool) -> None:
+def _backfill(
+    lake: Lakehouse, run: JobRun, encoding: Mapping[str, Option], days: Sequence[date], again: bool
+) -> None:
     run.fact("pipeline", f"backfill {days[0]} to {days[-1]}")
     plan: list[Day] = []
     try:
-        backfill(lake, run, days, plan, tables=partial(_of_day, readers, encoding), whole=partial(_of_day, daily, encoding), again=again)
+        backfill(
+            lake,
+            run,
+            days,
+            plan,
+            tables=partial(_of_day, readers, encoding),
+            whole=partial(_of_day, daily, encoding),
+            again=again,
+        )
     finally:
         print(told(plan), flush=True)
 
@@ -125,7 +150,8 @@ def _kept(lake: Lakehouse, task: Task) -> Task:
 
 
 def _last_complete(lake: Lakehouse, name: str) -> datetime | None:
-    """When the pipeline was last done to its end: what was done before does not count as done for the next run."""
+    """When the pipeline was last done to its end: what was done before does not count as done for the next
+    run."""
     if not lake.exists("job_runs"):
         return None
     runs = lake.read("job_runs").where(

@@ -1,4 +1,5 @@
-"""The runs: which job after which, and with which settings. `make run`, jobs/run_pipeline.py and the Databricks bundle all use these.
+"""The runs: which job after which, and with which settings. `make run`, jobs/run_pipeline.py and the
+Databricks bundle all use these.
 
 A value that the caller gives, such as `as_of`, may be a day or whatever a scheduler puts a day in place of.
 """
@@ -35,7 +36,8 @@ from newslake.users.profiles import build_profiles
 from newslake.users.user_vectors import build_user_vectors
 
 MODELS = ("mf", "content", "dssm", "nrms")
-"""The order in which they are trained. The last two read histories: each may come into use in place of the one before."""
+"""The order in which they are trained. The last two read histories: each may come into use in place of the
+one before."""
 PURGE_DAYS = 30
 """Older news are purged, and refused where a stream brings them late."""
 RETENTION: Mapping[str, Option] = {
@@ -48,16 +50,22 @@ RETENTION: Mapping[str, Option] = {
     "job_run_days": 365,
     "model_runs": 4,
 }
-"""How long things are kept, in days, and how many runs of each model: with one a week, four weeks. Behaviour is not here: it is what
-recommenders learn from."""
+"""How long things are kept, in days, and how many runs of each model: with one a week, four weeks. Behaviour
+is not here: it is what recommenders learn from."""
 
-BY_TIME: Mapping[str, Option] = {"train_days": TRAIN_DAYS, "valid_hours": VALID_HOURS, "test_hours": TEST_HOURS}
-"""What recommenders are trained on, chosen by and reported on, counted back from the run's day: files and streams alike."""
+BY_TIME: Mapping[str, Option] = {
+    "train_days": TRAIN_DAYS,
+    "valid_hours": VALID_HOURS,
+    "test_hours": TEST_HOURS,
+}
+"""What recommenders are trained on, chosen by and reported on, counted back from the run's day: files and
+streams alike."""
 
 
 @dataclass(frozen=True)
 class Places:
-    """What lies elsewhere than beside the tables: Milvus, the folders of Vespa's feeds and of streams' checkpoints, the report's file."""
+    """What lies elsewhere than beside the tables: Milvus, the folders of Vespa's feeds and of streams'
+    checkpoints, the report's file."""
 
     milvus: str | None = None
     feeds: str | None = None
@@ -82,8 +90,11 @@ def articles(encoder: Mapping[str, Option], *, waits_for: Sequence[str] = ()) ->
     ]
 
 
-def streams(encoder: Mapping[str, Option], *, kafka: str, topics: tuple[str, str], places: Places = BESIDE) -> list[Task]:
-    """Without end: articles and live events from Kafka as they come. The hourly run makes up for what a stream that is down leaves undone.
+def streams(
+    encoder: Mapping[str, Option], *, kafka: str, topics: tuple[str, str], places: Places = BESIDE
+) -> list[Task]:
+    """Without end: articles and live events from Kafka as they come. The hourly run makes up for what a
+    stream that is down leaves undone.
 
     Args:
         encoder: options that make the encoder_id.
@@ -104,7 +115,8 @@ def streams(encoder: Mapping[str, Option], *, kafka: str, topics: tuple[str, str
 
 
 def checks(*, webhook: str | None = None) -> list[Task]:
-    """Some time after each hourly run: what the tables hold, against the thresholds. A breach is its failure, and nobody else's.
+    """Some time after each hourly run: what the tables hold, against the thresholds. A breach is its failure,
+    and nobody else's.
 
     Args:
         webhook: address that breaches are posted to.
@@ -134,7 +146,11 @@ def hourly(encoder: Mapping[str, Option], *, hour: str | None = None, places: Pl
 
 
 def users(
-    encoder: Mapping[str, Option], *, as_of: str, profiles: Mapping[str, Option] | None = None, waits_for: Sequence[str] = ()
+    encoder: Mapping[str, Option],
+    *,
+    as_of: str,
+    profiles: Mapping[str, Option] | None = None,
+    waits_for: Sequence[str] = (),
 ) -> list[Task]:
     """The users' profiles of a day, their tag phrases, and the vectors of these.
 
@@ -154,10 +170,12 @@ def users(
 
 
 def switching(*, as_of: str, places: Places = BESIDE) -> list[Task]:
-    """The users' vectors of a day to Milvus, once build_user_vectors is done; and the switch to a topic model that was fitted since.
+    """The users' vectors of a day to Milvus, once build_user_vectors is done; and the switch to a topic model
+    that was fitted since.
 
-    Where there is such a candidate, its vectors go to collections of their own first, which takes the longest; then it becomes active,
-    and what came meanwhile goes after, for users and articles at once, so that both aliases move. Else the first two find nothing to do.
+    Where there is such a candidate, its vectors go to collections of their own first, which takes the
+    longest; then it becomes active, and what came meanwhile goes after, for users and articles at once, so
+    that both aliases move. Else the first two find nothing to do.
 
     Args:
         as_of: the day.
@@ -171,7 +189,13 @@ def switching(*, as_of: str, places: Places = BESIDE) -> list[Task]:
     ]
 
 
-def upkeep(as_of: str, waits_for: Sequence[str], *, purging: Mapping[str, Option] | None = None, places: Places = BESIDE) -> list[Task]:
+def upkeep(
+    as_of: str,
+    waits_for: Sequence[str],
+    *,
+    purging: Mapping[str, Option] | None = None,
+    places: Places = BESIDE,
+) -> list[Task]:
     """What ends a day: old news and what nothing needs any more are purged, then the report is written.
 
     Args:
@@ -188,7 +212,8 @@ def upkeep(as_of: str, waits_for: Sequence[str], *, purging: Mapping[str, Option
 
 
 def readers(encoder: Mapping[str, Option], *, as_of: str) -> list[Task]:
-    """What a day's run makes in tables, and nothing else: the users' vectors, and the articles' that lack them.
+    """What a day's run makes in tables, and nothing else: the users' vectors, and the articles' that lack
+    them.
 
     Args:
         encoder: options that make the encoder_id.
@@ -199,9 +224,11 @@ def readers(encoder: Mapping[str, Option], *, as_of: str) -> list[Task]:
 
 
 def daily(encoder: Mapping[str, Option], *, as_of: str, places: Places = BESIDE) -> list[Task]:
-    """Each day, soon after midnight UTC: the users' vectors, to Milvus as well, then the purge and the report.
+    """Each day, soon after midnight UTC: the users' vectors, to Milvus as well, then the purge and the
+    report.
 
-    A topic model fitted since gets its vectors here and becomes active. The articles' are mostly there, by the weekly and hourly runs.
+    A topic model fitted since gets its vectors here and becomes active. The articles' are mostly there, by
+    the weekly and hourly runs.
 
     Args:
         encoder: options that make the encoder_id.
@@ -209,7 +236,9 @@ def daily(encoder: Mapping[str, Option], *, as_of: str, places: Places = BESIDE)
         places: what lies elsewhere than beside the tables.
     """
     made = readers(encoder, as_of=as_of)
-    return checked([*made, *switching(as_of=as_of, places=places), *upkeep(as_of, ("export_served",), places=places)])
+    return checked(
+        [*made, *switching(as_of=as_of, places=places), *upkeep(as_of, ("export_served",), places=places)]
+    )
 
 
 def weekly(
@@ -224,16 +253,17 @@ def weekly(
 ) -> list[Task]:
     """Each week: what is fitted and trained anew, and the short texts whose classes the vote corrects.
 
-    Recommenders come after the vote: they read articles' classes. They and the ranker learn from the days before, and are reported on the
-    last hours; what is not worse there than what is in use takes its place. The vectors of the recommender in use, brought up to date, go
-    to Vespa.
+    Recommenders come after the vote: they read articles' classes. They and the ranker learn from the days
+    before, and are reported on the last hours; what is not worse there than what is in use takes its place.
+    The vectors of the recommender in use, brought up to date, go to Vespa.
 
     Args:
         encoder: options that make the encoder_id.
         topics: options of fit_topics.
         training: options of every train_recommender, over those of BY_TIME.
         classifying: options of every train_text_classifier.
-        as_of: the day of the vote, before which models know what happened; None leaves it to the jobs, which take today.
+        as_of: the day of the vote, before which models know what happened; None leaves it to the jobs, which
+            take today.
         waits_for: keys of the tasks that bring articles and behaviour.
         places: what lies elsewhere than beside the tables.
     """
@@ -243,7 +273,9 @@ def weekly(
     for model in MODELS:
         # One after the other, since each is judged against the one in use.
         waits = (*classed, *(task.key for task in trained[-1:]))
-        trained.append(Task(train_recommender, {"model": model, **given}, waits, f"train_recommender_{model}", "trainer"))
+        trained.append(
+            Task(train_recommender, {"model": model, **given}, waits, f"train_recommender_{model}", "trainer")
+        )
     keys = tuple(task.key for task in trained)
     corrected = {**(classifying or {}), "trained_on": "short"}
     # Compared by the same runs: nothing is trained twice.
@@ -260,7 +292,13 @@ def weekly(
             Task(train_text_classifier, classifying or {}, encoded, machine="trainer"),
             Task(find_stories, {}, encoded),
             Task(reclassify_short_text, {"as_of": as_of}, ("train_text_classifier", "find_stories")),
-            Task(train_text_classifier, corrected, ("reclassify_short_text",), "train_text_classifier_short", "trainer"),
+            Task(
+                train_text_classifier,
+                corrected,
+                ("reclassify_short_text",),
+                "train_text_classifier_short",
+                "trainer",
+            ),
             Task(classify_articles, {}, ("train_text_classifier_short",)),
             *trained,
             Task(compare_models, compared, keys, machine="trainer"),

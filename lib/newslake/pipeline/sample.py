@@ -1,4 +1,5 @@
-"""The built-in sample: the runs played on MIND's old dates, as a short story (`make run`) or whole (`make run-full`)."""
+"""The built-in sample: the runs played on MIND's old dates, as a short story (`make run`) or whole (`make
+run-full`)."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -14,9 +15,14 @@ from newslake.sample.spec import TRAIN_DAYS
 from newslake.streaming.articles import stream_articles
 
 _START_HOURS = 60 * 24.0
-"""The first day's profiles start from all that the sample's histories hold; the next day adds its 24 hours."""
+"""The first day's profiles start from all that the sample's histories hold; the next day adds its 24
+hours."""
 STORY = {"articles": 900, "users": 250, "impressions": 1_500}
-WHOLE = {"articles": GeneratorSpec.articles, "users": GeneratorSpec.users, "impressions": GeneratorSpec.impressions}
+WHOLE = {
+    "articles": GeneratorSpec.articles,
+    "users": GeneratorSpec.users,
+    "impressions": GeneratorSpec.impressions,
+}
 """How large a sample is, where nobody says."""
 NOT_TOLD = frozenset(
     (
@@ -60,7 +66,9 @@ def sample_run(
     dev = date.fromisoformat(GeneratorSpec.first_day) + timedelta(days=TRAIN_DAYS)
     days = [str(dev - timedelta(days=1)), str(dev)]
     tasks = _tasks(folder, files, encoder, training, seed, dev, days if whole else days[:1])
-    return checked(tasks if whole else without(tasks, {task.key for task in tasks if task.key.split()[0] in NOT_TOLD}))
+    return checked(
+        tasks if whole else without(tasks, {task.key for task in tasks if task.key.split()[0] in NOT_TOLD})
+    )
 
 
 def _tasks(
@@ -77,13 +85,19 @@ def _tasks(
     # A large sample has its files in parts.
     names = ("short_texts", "articles", "user_interests", "search_queries")
     texts, bodies, interests, queries = (f"{folder}/{name}*.jsonl" for name in names)
-    # A stream that has read a file does not read it again, also where the sample was made anew with other options.
+    # A stream that has read a file does not read it again, also where the sample was made anew with other
+    # options.
     read = f"{folder}_read/{sha256(repr(sorted(files.items())).encode()).hexdigest()[:12]}"
     streamed: Mapping[str, Option] = {"files": bodies, "once": True, "checkpoint": read, **encoder}
     brought = ("parse_behaviors", "import_labels", "stream_articles")
     intake = [
         Task(generate_mind, {"out": folder, **files}, makes=(f"{folder}/spec.json",)),
-        Task(parse_behaviors, {"train": splits[:1], "dev": splits[1:]}, ("generate_mind",), inputs=tuple(splits)),
+        Task(
+            parse_behaviors,
+            {"train": splits[:1], "dev": splits[1:]},
+            ("generate_mind",),
+            inputs=tuple(splits),
+        ),
         Task(import_labels, {"texts": [texts]}, ("parse_behaviors",), inputs=(texts,)),
         # The same articles with their bodies, as a stream brings them.
         Task(stream_articles, streamed, ("import_labels",), machine="gpu", inputs=(bodies,)),
@@ -101,17 +115,29 @@ def _tasks(
     replay: Mapping[str, Option] = {"clock": "occurrence", "interests": interests, "queries": queries}
     known = ("assign_topics", "classify_articles")
     first = users(encoder, as_of=days[0], profiles={**replay, "window_hours": _START_HOURS}, waits_for=known)
-    later = [users(encoder, as_of=day, profiles=replay, waits_for=(*known, f"build_user_vectors {days[0]}")) for day in days[1:]]
-    feed = [task for task in hourly(encoder, hour=f"{dev}T12") if task.key not in {each.key for each in fitted}]
+    later = [
+        users(encoder, as_of=day, profiles=replay, waits_for=(*known, f"build_user_vectors {days[0]}"))
+        for day in days[1:]
+    ]
+    feed = [
+        task for task in hourly(encoder, hour=f"{dev}T12") if task.key not in {each.key for each in fitted}
+    ]
     # The newsfeed of a day takes the vectors of the day before.
     feed = [replace(task, after=(*task.after, f"build_user_vectors {days[0]}")) for task in feed]
     # The ranker learns from the days before, and from the users' vectors of the last of them.
     [learnt] = [task for task in fitted if task.key == "train_ranker"]
     fitted = [task for task in fitted if task is not learnt]
     learnt = replace(learnt, after=(*learnt.after, f"build_user_vectors {days[0]}"))
-    feed = [replace(task, after=(*task.after, learnt.key)) if task.key == "rank_newsfeed" else task for task in feed]
+    feed = [
+        replace(task, after=(*task.after, learnt.key)) if task.key == "rank_newsfeed" else task
+        for task in feed
+    ]
     served = switching(as_of=days[-1])
-    last = [*later[-1], *served] if later else [replace(served[0], after=(f"build_user_vectors {days[0]}",)), *served[1:]]
+    last = (
+        [*later[-1], *served]
+        if later
+        else [replace(served[0], after=(f"build_user_vectors {days[0]}",)), *served[1:]]
+    )
     done = [*intake, *fitted, *named(first, f" {days[0]}"), learnt, *named(last, f" {days[-1]}"), *feed]
     # So few days are kept that the purge has something to do; no file is old enough yet to be deleted.
     purging: Mapping[str, Option] = {"older_than": "4", "vacuum": False}

@@ -1,4 +1,5 @@
-"""Run the steps of a pipeline in order, leaving out those that were done before and have nothing new to work on."""
+"""Run the steps of a pipeline in order, leaving out those that were done before and have nothing new to work
+on."""
 
 import hashlib
 import os
@@ -31,7 +32,8 @@ _LONG = {
     "reclassify_short_text": 2.0,
     "rank_newsfeed": 2.0,
 }
-"""How long a job takes against the others, roughly, as on the built-in sample: to say how much of a pipeline is left."""
+"""How long a job takes against the others, roughly, as on the built-in sample: to say how much of a pipeline
+is left."""
 State = Literal["done", "done before", "failed", "not run"]
 
 
@@ -59,19 +61,26 @@ class Step:
 
 
 def run_steps(
-    lake: Lakehouse, run: JobRun, steps: Sequence[Step], *, name: str, since: datetime | None = None, again: bool = False
+    lake: Lakehouse,
+    run: JobRun,
+    steps: Sequence[Step],
+    *,
+    name: str,
+    since: datetime | None = None,
+    again: bool = False,
 ) -> None:
     """Run the steps one by one; one that fails ends the run with its error, and a rerun takes up there.
 
-    A step is left out where a run of it under the same name, with the same options and input files, was done before, all that it
-    made is still there, and nothing that it waits for has been done since.
+    A step is left out where a run of it under the same name, with the same options and input files, was done
+    before, all that it made is still there, and nothing that it waits for has been done since.
 
     Args:
         lake: where the tables live.
         run: the run of the pipeline, which says how far it is.
-        steps: what to run, in order; filled with what became of each, also where one fails. All options are checked before
-            the first starts.
-        name: of the pipeline and of what it is for, such as "daily 2019-11-15": runs of other names do not count.
+        steps: what to run, in order; filled with what became of each, also where one fails. All options are
+            checked before the first starts.
+        name: of the pipeline and of what it is for, such as "daily 2019-11-15": runs of other names do not
+            count.
         since: runs before this moment do not count.
         again: leave nothing out.
 
@@ -127,7 +136,9 @@ def _mark(name: str, task: Task, options: Mapping[str, Any]) -> str:
     return hashlib.sha256(repr(same).encode()).hexdigest()[:16]
 
 
-def _run_one(lake: Lakehouse, run: JobRun, step: Step, options: Mapping[str, Any], facts: Mapping[str, str]) -> None:
+def _run_one(
+    lake: Lakehouse, run: JobRun, step: Step, options: Mapping[str, Any], facts: Mapping[str, str]
+) -> None:
     began = run.seconds
     try:
         done = run_job(step.task.job, lake, options, facts=facts, profile=run.profile)
@@ -139,14 +150,19 @@ def _run_one(lake: Lakehouse, run: JobRun, step: Step, options: Mapping[str, Any
             raise JobFailed(f"{step.task.key}: {error}") from error
         raise
     step.state, step.seconds = "done", run.seconds - began
-    step.rows_in, step.rows_out, step.quarantined = done.rows_read, dict(done.rows_written), done.rows_rejected
+    step.rows_in, step.rows_out, step.quarantined = (
+        done.rows_read,
+        dict(done.rows_written),
+        done.rows_rejected,
+    )
     for table, rows in step.rows_out.items():
         run.wrote(table, rows)
     run.quarantined(step.quarantined)
 
 
 def _still_good(lake: Lakehouse, task: Task, known: Row, seen: str, ended: Mapping[str, datetime]) -> bool:
-    """Whether its files are the same, nothing that the task waits for was done after it began, and what it made is there."""
+    """Whether its files are the same, nothing that the task waits for was done after it began, and what it
+    made is there."""
     if (task.inputs and known.seen != seen) or any(ended[key] > known.started_at for key in task.after):
         return False
     return all(os.path.exists(path) for path in task.makes) and all(
@@ -162,7 +178,14 @@ def _done_before(lake: Lakehouse, marks: Sequence[str], since: datetime | None) 
     done = lake.read("job_runs").where((F.col("outcome") == "done") & mark.isin(list(marks)))
     if since is not None:
         done = done.where(F.col("started_at") > F.lit(since))
-    kept = F.struct("started_at", "ended_at", "rows_in", "rows_out", "rows_quarantined", F.col("facts")[_INPUT].alias("seen"))
+    kept = F.struct(
+        "started_at",
+        "ended_at",
+        "rows_in",
+        "rows_out",
+        "rows_quarantined",
+        F.col("facts")[_INPUT].alias("seen"),
+    )
     latest = done.groupBy(mark.alias("mark")).agg(F.max_by(kept, "started_at").alias("last"))
     # One row a task: as many as the pipeline has, whatever the table holds.
     return {row["mark"]: row["last"] for row in latest.collect()}
@@ -170,7 +193,11 @@ def _done_before(lake: Lakehouse, marks: Sequence[str], since: datetime | None) 
 
 def _take(step: Step, known: Row) -> None:
     step.state, step.seconds = "done before", (known.ended_at - known.started_at).total_seconds()
-    step.rows_in, step.rows_out, step.quarantined = known.rows_in, dict(known.rows_out or {}), known.rows_quarantined or 0
+    step.rows_in, step.rows_out, step.quarantined = (
+        known.rows_in,
+        dict(known.rows_out or {}),
+        known.rows_quarantined or 0,
+    )
 
 
 def _left(steps: Sequence[Step]) -> str:
@@ -192,7 +219,8 @@ def _rows(step: Step) -> str:
 
 
 def _fingerprint(paths: Sequence[str]) -> str:
-    """Hash of the names, sizes and modification times of files, patterns' or folders' too: what changes when an input does."""
+    """Hash of the names, sizes and modification times of files, patterns' or folders' too: what changes when
+    an input does."""
     found = []
     for path in (match for pattern in paths for match in matching(pattern)):
         inside = [os.path.join(folder, name) for folder, _, names in os.walk(path) for name in names]

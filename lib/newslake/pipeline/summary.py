@@ -17,14 +17,27 @@ _METRICS = {"auc": "AUC", "mrr": "MRR", "ndcg_at_5": "nDCG@5", "ndcg_at_10": "nD
 def steps_table(steps: Sequence[Step], seconds: float) -> str:
     """Every step with its state, rows and seconds, and how to go on where one failed."""
     width = max((len(step.task.key) for step in steps), default=4)
-    lines = ["", f"{'job':{width}}  {'':11} {'rows in':>10} {'rows out':>10} {'quarantine':>10} {'seconds':>8}"]
+    lines = [
+        "",
+        f"{'job':{width}}  {'':11} {'rows in':>10} {'rows out':>10} {'quarantine':>10} {'seconds':>8}",
+    ]
     for step in steps:
-        counts = ["-" if n is None else f"{n:,}" for n in (step.rows_in, sum(step.rows_out.values()), step.quarantined)]
+        counts = [
+            "-" if n is None else f"{n:,}"
+            for n in (step.rows_in, sum(step.rows_out.values()), step.quarantined)
+        ]
         if step.state in ("failed", "not run"):
             counts = ["-"] * 3
         took = "-" if step.state == "not run" else f"{step.seconds:.1f}"
-        lines.append(f"{step.task.key:{width}}  {step.state:11} " + " ".join(f"{count:>10}" for count in counts) + f" {took:>8}")
-    number = {state: sum(step.state == state for step in steps) for state in ("done", "done before", "failed", "not run")}
+        lines.append(
+            f"{step.task.key:{width}}  {step.state:11} "
+            + " ".join(f"{count:>10}" for count in counts)
+            + f" {took:>8}"
+        )
+    number = {
+        state: sum(step.state == state for step in steps)
+        for state in ("done", "done before", "failed", "not run")
+    }
     lines += ["", f"{', '.join(f'{n} {state}' for state, n in number.items() if n)}; {seconds:.0f} seconds"]
     for step in steps:
         if step.state == "failed":
@@ -33,13 +46,21 @@ def steps_table(steps: Sequence[Step], seconds: float) -> str:
 
 
 def findings(lake: Lakehouse) -> str:
-    """The figures that say what came of it: the recommenders' metrics, reused phrases, corrected classes, newsfeed."""
-    parts = [metrics_table(lake), promoted(gather_decisions(lake) or []), _reuse(lake), _votes(lake), _feed(lake)]
+    """The figures that say what came of it: the recommenders' metrics, reused phrases, corrected classes,
+    newsfeed."""
+    parts = [
+        metrics_table(lake),
+        promoted(gather_decisions(lake) or []),
+        _reuse(lake),
+        _votes(lake),
+        _feed(lake),
+    ]
     return "\n\n".join(part for part in parts if part)
 
 
 def metrics_table(lake: Lakehouse) -> str:
-    """Each model's latest run, the models beside each other: test where there is one, else valid, at the epoch kept; train at the last."""
+    """Each model's latest run, the models beside each other: test where there is one, else valid, at the
+    epoch kept; train at the last."""
     if not lake.exists("model_metrics"):
         return ""
     metrics = latest_of_each_model(lake.read("model_metrics"))
@@ -52,7 +73,10 @@ def metrics_table(lake: Lakehouse) -> str:
     # Valid stands alone only for models that have no test: it chose the epoch, and flatters.
     tested = {row.model for row in rows if row.split == "test"}
     judged = [split for split in judged if split == "test" or tested != set(models)]
-    for title, split, kind in (*((f"{split}, best epoch", split, "best") for split in judged), ("train, last epoch", "train", "last")):
+    for title, split, kind in (
+        *((f"{split}, best epoch", split, "best") for split in judged),
+        ("train, last epoch", "train", "last"),
+    ):
         chosen = {row.model: row for row in rows if row.split == split and row[kind]}
         lines.append(f"{title:20}" + "".join(f"{model:>12}" for model in models))
         for name, label in {**_METRICS, "epoch": "epoch"}.items():
@@ -62,17 +86,23 @@ def metrics_table(lake: Lakehouse) -> str:
 
 
 def promoted(verdicts: Sequence[Verdict]) -> str:
-    """Decisions on rankers and recommenders: what each was judged against, with both figures, and what came of it."""
+    """Decisions on rankers and recommenders: what each was judged against, with both figures, and what came
+    of it."""
     lines = []
     for one in verdicts:
         told, now = "promoted" if one.decision.promoted else "not promoted", ", in use" * one.is_in_use
         if one.comparison is None:
             lines.append(f"  {one.kind:11} {one.name} {told}: {one.decision.reason}{now}")
             continue
-        own, other = f"{one.name} {one.comparison.value:.4f}", f"{one.against} {one.comparison.in_use_value:.4f}"
+        own, other = (
+            f"{one.name} {one.comparison.value:.4f}",
+            f"{one.against} {one.comparison.in_use_value:.4f}",
+        )
         interval = f"{one.comparison.difference:+.4f} [{one.comparison.low:+.4f}, {one.comparison.high:+.4f}]"
         why = "" if one.decision.promoted else " (worse, or too few impressions to tell)"
-        lines.append(f"  {one.kind:11} {one.metric:8} {own:16} against {other:17} {interval}: {told}{why}{now}")
+        lines.append(
+            f"  {one.kind:11} {one.metric:8} {own:16} against {other:17} {interval}: {told}{why}{now}"
+        )
     return "\n".join(["On test, against what was in use", *lines]) if lines else ""
 
 
@@ -80,10 +110,15 @@ def _reuse(lake: Lakehouse) -> str:
     if not lake.exists("tag_phrase_matches"):
         return ""
     days = (
-        lake.read("tag_phrase_matches").groupBy("as_of").agg(F.count("*").alias("n"), F.count_if(F.col("decision") == "reused").alias("r"))
+        lake.read("tag_phrase_matches")
+        .groupBy("as_of")
+        .agg(F.count("*").alias("n"), F.count_if(F.col("decision") == "reused").alias("r"))
     )
     rows = days.orderBy(F.col("as_of").desc()).limit(7).collect()
-    lines = [f"  {row.as_of}: {row.n:,} tag phrases, {row.r / max(row.n, 1):.0%} of them reused" for row in reversed(rows)]
+    lines = [
+        f"  {row.as_of}: {row.n:,} tag phrases, {row.r / max(row.n, 1):.0%} of them reused"
+        for row in reversed(rows)
+    ]
     return "\n".join(["Vectors of users", *lines])
 
 
@@ -92,7 +127,13 @@ def _votes(lake: Lakehouse) -> str:
         return ""
     votes = lake.read("short_text_votes")
     last = votes.agg(F.max("as_of")).head()
-    rows = votes.where(F.col("as_of") == F.lit(last[0] if last else None)).groupBy("decision").count().orderBy("decision").collect()
+    rows = (
+        votes.where(F.col("as_of") == F.lit(last[0] if last else None))
+        .groupBy("decision")
+        .count()
+        .orderBy("decision")
+        .collect()
+    )
     return "Short texts: " + ", ".join(f"{row['count']:,} {row.decision}" for row in rows)
 
 
@@ -103,7 +144,11 @@ def _feed(lake: Lakehouse) -> str:
     last = feed.agg(F.max("hour")).head()
     rows = feed.where(F.col("hour") == F.lit(last[0] if last else None))
     found = rows.agg(F.count_distinct("user_id"), F.count("*")).head()
-    return f"Newsfeed of {last[0]:%Y-%m-%d %H:%M}: {found[1]:,} articles for {found[0]:,} users" if last and last[0] and found else ""
+    return (
+        f"Newsfeed of {last[0]:%Y-%m-%d %H:%M}: {found[1]:,} articles for {found[0]:,} users"
+        if last and last[0] and found
+        else ""
+    )
 
 
 def tables_built(lake: Lakehouse) -> str:

@@ -1,1 +1,2 @@
-"""Ranking what a user may be shown: click-through rates, features of candidates, the learnt ranker, the newsfeed."""
+"""Ranking what a user may be shown: click-through rates, features of candidates, the learnt ranker, the
+newsfeed."""

@@ -19,12 +19,15 @@ from newslake.training.data.preparation import models_folder
 AUTO, FORMULA = "auto", "formula"
 
 
-def chosen(lake: Lakehouse, run: JobRun, asked: str, model_folder: str | None, encoder_id: str) -> Ranker | None:
+def chosen(
+    lake: Lakehouse, run: JobRun, asked: str, model_folder: str | None, encoder_id: str
+) -> Ranker | None:
     """The ranker to use; None for the formula.
 
     Args:
         lake, run: as given to the job.
-        asked: auto (the one in use; the formula where there is none or, saying so, where it cannot be loaded), formula, or a run.
+        asked: auto (the one in use; the formula where there is none or, saying so, where it cannot be
+            loaded), formula, or a run.
         model_folder: where rankers lie, as the job was told.
         encoder_id: of the user vectors that the feed searches by.
 
@@ -37,7 +40,10 @@ def chosen(lake: Lakehouse, run: JobRun, asked: str, model_folder: str | None, e
     try:
         ranker = load(models_folder(lake, model_folder, None), run_id)
         if ranker.encoder_id != encoder_id:
-            raise UserError(f"ranker {run_id} reads vectors of {ranker.encoder_id}, but the users' are of {encoder_id}: train it again")
+            raise UserError(
+                f"ranker {run_id} reads vectors of {ranker.encoder_id}, but the users' are of {encoder_id}:"
+                " train it again"
+            )
     except UserError as error:
         if asked != AUTO:
             raise
@@ -73,7 +79,9 @@ def scored(
     pairs = frames.keep(candidates)
     at_hour = rates.select(F.col("as_of").alias("hour"), "news_id", *RATES)
     known, paths = gathered(lake, frames, folder, moments, news=news, rates=at_hour)
-    asked = pairs.select(F.col("user_id").alias("query"), "user_id", F.lit(moments.hours[0]).alias("hour"), "news_id")
+    asked = pairs.select(
+        F.col("user_id").alias("query"), "user_id", F.lit(moments.hours[0]).alias("hour"), "news_id"
+    )
     found = with_scores(queries_of(asked, known, ["news_id"]), paths, ["news_id"], ranker.scorer())
     scores = found.select("user_id", "news_id", F.col(SCORE).alias("score"))
     return pairs.join(scores, on=["user_id", "news_id"], how="inner")

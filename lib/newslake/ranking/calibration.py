@@ -1,8 +1,10 @@
-"""Feeds whose mix of categories is nearer to the reader's own: greedy calibration, in numpy and as a function of frames.
+"""Feeds whose mix of categories is nearer to the reader's own: greedy calibration, in numpy and as a function
+of frames.
 
-Steck, "Calibrated recommendations", RecSys 2018: of all lists the one is looked for that has the most relevance less the divergence
-KL(p || q) of the list's mix of categories q from that of what the reader has clicked, p. One article after the other is added, always the
-one that brings most; the objective is submodular, so that this comes within 1 - 1/e of the best.
+Steck, "Calibrated recommendations", RecSys 2018: of all lists the one is looked for that has the most
+relevance less the divergence KL(p || q) of the list's mix of categories q from that of what the reader has
+clicked, p. One article after the other is added, always the one that brings most; the objective is
+submodular, so that this comes within 1 - 1/e of the best.
 """
 
 from collections.abc import Iterable, Iterator
@@ -21,7 +23,8 @@ Ints = npt.NDArray[np.int64]
 DEPTH = 300
 """Candidates of a reader that are looked at; those that rank below stay where they are."""
 ALPHA = 0.01
-"""How much of p is mixed into q, as in the paper: a category that the list lacks would else make the divergence infinite."""
+"""How much of p is mixed into q, as in the paper: a category that the list lacks would else make the
+divergence infinite."""
 _USERS = 256  # that one call takes at once
 _ROWS = "user_id string, rank int, news_id string, cosine float, ctr double, score double, reason string"
 
@@ -38,11 +41,13 @@ def divergence(p: Floats, q: Floats) -> Floats:
 def calibrated(relevance: Floats, category: Ints, p: Floats, diversity: float) -> Ints:
     """The greedy order of each reader's candidates.
 
-    At every place the candidate is taken with the largest (1 - diversity) x relevance - diversity x (KL with it - KL without it); ties
-    go to the one that comes first. Only the best of each category that is left can be that, so that a place costs (users, categories).
+    At every place the candidate is taken with the largest (1 - diversity) x relevance - diversity x (KL with
+    it - KL without it); ties go to the one that comes first. Only the best of each category that is left can
+    be that, so that a place costs (users, categories).
 
     Args:
-        relevance: (users, n) between 0 and 1, falling along each row; NaN where a reader has fewer candidates.
+        relevance: (users, n) between 0 and 1, falling along each row; NaN where a reader has fewer
+            candidates.
         category: (users, n) number of each candidate's category.
         p: (users, c) shares of the categories in what each reader has clicked.
         diversity: 0 (the order as it is) to 1 (the mix alone).
@@ -64,11 +69,13 @@ def calibrated(relevance: Floats, category: Ints, p: Floats, diversity: float) -
             break
         candidate = np.take_along_axis(by_kind, np.minimum(start + taken, width - 1), axis=1)
         worth = np.where(left, np.take_along_axis(relevance, candidate, axis=1), -np.inf)
-        # With one more of category c only c's own share of q differs from that of the others: one term is exchanged.
+        # With one more of category c only c's own share of q differs from that of the others: one term is
+        # exchanged.
         less = (1.0 - ALPHA) * taken / (place + 1) + ALPHA * p
         more = less + (1.0 - ALPHA) / (place + 1)
         with np.errstate(divide="ignore", invalid="ignore"):
-            gain = np.where(p > 0.0, p * np.log(more / less), 0.0)  # how much smaller the divergence is with it
+            # How much smaller the divergence is with it.
+            gain = np.where(p > 0.0, p * np.log(more / less), 0.0)
             value = (1.0 - diversity) * worth + diversity * gain
         best = np.where(left, value, -np.inf)
         top = best.max(axis=1)
@@ -86,13 +93,22 @@ def mixes(clicked: DataFrame) -> DataFrame:
     Args:
         clicked: user_id, category of each click; those without a category do not count.
     """
-    counted = clicked.where(F.col("category").isNotNull()).groupBy("user_id", "category").agg(F.count("*").alias("clicks"))
+    counted = (
+        clicked.where(F.col("category").isNotNull())
+        .groupBy("user_id", "category")
+        .agg(F.count("*").alias("clicks"))
+    )
     listed = F.map_from_entries(F.sort_array(F.collect_list(F.struct("category", "clicks")))).alias("counts")
-    mix = F.transform_values("counts", lambda _, clicks: clicks / F.aggregate(F.map_values("counts"), F.lit(0.0), lambda a, b: a + b))
+    mix = F.transform_values(
+        "counts",
+        lambda _, clicks: clicks / F.aggregate(F.map_values("counts"), F.lit(0.0), lambda a, b: a + b),
+    )
     return counted.groupBy("user_id").agg(listed).select("user_id", mix.alias("mix"))
 
 
-def calibrated_feeds(ranked: DataFrame, articles: DataFrame, mix: DataFrame, *, diversity: float, size: int) -> DataFrame:
+def calibrated_feeds(
+    ranked: DataFrame, articles: DataFrame, mix: DataFrame, *, diversity: float, size: int
+) -> DataFrame:
     """Feeds in the greedy order; those of readers who have clicked nothing as they are.
 
     Args:
@@ -109,7 +125,9 @@ def calibrated_feeds(ranked: DataFrame, articles: DataFrame, mix: DataFrame, *, 
     rows = ranked.join(F.broadcast(categories), on="news_id", how="inner").join(mix, on="user_id", how="left")
     whole = F.struct("rank", "news_id", "cosine", "ctr", "score", "reason", "category")
     # Many users a call, each whole: a call for each of them would cost more than its work.
-    listed = rows.groupBy("user_id").agg(F.first("mix").alias("mix"), F.sort_array(F.collect_list(whole)).alias("feed"))
+    listed = rows.groupBy("user_id").agg(
+        F.first("mix").alias("mix"), F.sort_array(F.collect_list(whole)).alias("feed")
+    )
     return listed.mapInArrow(partial(_reordered, diversity, size), _ROWS)
 
 
@@ -131,7 +149,9 @@ def _reorder(users: pa.RecordBatch, diversity: float, size: int) -> pa.RecordBat
     names = pa.concat_arrays([keys, flat.field("category")]).dictionary_encode()
     number = names.indices.to_numpy().astype(np.int64)
     p = np.zeros((len(counts), len(names.dictionary)))
-    p[np.repeat(np.arange(len(counts)), np.diff(ends)), number[: len(keys)]] = shares.to_numpy(zero_copy_only=False)
+    p[np.repeat(np.arange(len(counts)), np.diff(ends)), number[: len(keys)]] = shares.to_numpy(
+        zero_copy_only=False
+    )
     width = min(int(counts.max()), DEPTH)
     score, category = np.full((len(counts), width), np.nan), np.zeros((len(counts), width), np.int64)
     near = column < width
@@ -146,14 +166,20 @@ def _reorder(users: pa.RecordBatch, diversity: float, size: int) -> pa.RecordBat
     else:
         chosen = order[order >= 0]
     taken = flat.take(pa.array(first[user] + chosen))
-    columns = {"user_id": users.column("user_id").take(pa.array(user)), "rank": pa.array((place + 1).astype(np.int32))}
+    columns = {
+        "user_id": users.column("user_id").take(pa.array(user)),
+        "rank": pa.array((place + 1).astype(np.int32)),
+    }
     columns |= {name: taken.field(name) for name in ("news_id", "cosine", "ctr", "score", "reason")}
     return pa.RecordBatch.from_pydict(columns)
 
 
 def relevance_of(score: Floats) -> Floats:
-    """Scores (users, n) between 0 and 1: the best of each reader's 1, the worst 0; 1 where all are the same. NaN stays."""
+    """Scores (users, n) between 0 and 1: the best of each reader's 1, the worst 0; 1 where all are the same.
+    NaN stays."""
     low, high = (edge(score, axis=1, keepdims=True) for edge in (np.nanmin, np.nanmax))
     with np.errstate(divide="ignore", invalid="ignore"):
-        found: Floats = np.where(high > low, (score - low) / (high - low), np.where(np.isnan(score), np.nan, 1.0))
+        found: Floats = np.where(
+            high > low, (score - low) / (high - low), np.where(np.isnan(score), np.nan, 1.0)
+        )
     return found

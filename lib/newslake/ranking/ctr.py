@@ -1,14 +1,17 @@
-"""Click-through rates of articles at an hour, by empirical Bayes: shown rarely, an article is taken to be like its category.
+"""Click-through rates of articles at an hour, by empirical Bayes: shown rarely, an article is taken to be
+like its category.
 
-Rates of articles are taken as drawn from a beta distribution around their category's rate, those of categories around the rate of all.
-How much either varies, and so how strongly to smooth, is estimated by moments (Kleinman, JASA 1973) from whole, undecayed counts: what the
-moments expect of chance is the variance of that many draws, and a decayed count is no number of draws. Only the rates themselves are of
-decayed counts, as they should follow the news.
+Rates of articles are taken as drawn from a beta distribution around their category's rate, those of
+categories around the rate of all. How much either varies, and so how strongly to smooth, is estimated by
+moments (Kleinman, JASA 1973) from whole, undecayed counts: what the moments expect of chance is the variance
+of that many draws, and a decayed count is no number of draws. Only the rates themselves are of decayed
+counts, as they should follow the news.
 
-The moments of few articles may say anything, also that rates vary less than chance alone would make them. So they are weighed, by their
-variance, against a guess, and the share of variance that lies between rates is never taken to be less than the standard error of its
-estimate: nothing that the counts can tell from zero (as Chung et al., Statistics in Medicine 2013, keep a between-study variance from
-zero). Without any count the strength is the guess; it grows beyond what chance could explain only as the counts do.
+The moments of few articles may say anything, also that rates vary less than chance alone would make them. So
+they are weighed, by their variance, against a guess, and the share of variance that lies between rates is
+never taken to be less than the standard error of its estimate: nothing that the counts can tell from zero (as
+Chung et al., Statistics in Medicine 2013, keep a between-study variance from zero). Without any count the
+strength is the guess; it grows beyond what chance could explain only as the counts do.
 """
 
 from collections.abc import Sequence
@@ -19,18 +22,20 @@ from pyspark.sql import functions as F
 
 from newslake.spark.frames import frame_of
 
-# Bounds of a strength, and what it is taken to be where nothing is known: so many impressions weigh as much as the prior.
+# Bounds of a strength, and what it is taken to be where nothing is known: so many impressions weigh as much
+# as the prior.
 _WEAKEST, _STRONGEST, _GUESS = 2.0, 10_000.0, 50.0
 _ANY_HOUR = datetime(1970, 1, 1)
 _EXACT = "decimal(38,12)"  # sums in decimals: those of doubles would depend on their order
 
 
 def counts(impressions: DataFrame, hour: datetime, half_life_hours: float) -> DataFrame:
-    """Clicks and impressions of every article strictly before the hour: news_id, clicks, impressions, and both as recent_...
+    """Clicks and impressions of every article strictly before the hour: news_id, clicks, impressions, and
+    both as recent_...
 
     Args:
-        impressions: rows of the table with clicked_at (see `with_click_times`); those without a label are left out. A click counts from
-            when it came, though its article was shown before.
+        impressions: rows of the table with clicked_at (see `with_click_times`); those without a label are
+            left out. A click counts from when it came, though its article was shown before.
         hour: UTC, a whole one.
         half_life_hours: an event counts half after this time.
     """
@@ -38,7 +43,8 @@ def counts(impressions: DataFrame, hour: datetime, half_life_hours: float) -> Da
 
 
 def counts_at(impressions: DataFrame, hours: Sequence[datetime], half_life_hours: float) -> DataFrame:
-    """The same at each of several whole hours: hour, news_id and so on; an article has a row from its first event on.
+    """The same at each of several whole hours: hour, news_id and so on; an article has a row from its first
+    event on.
 
     Events are counted once for the hour in which they fall, and carried on to the later ones from there.
     """
@@ -50,7 +56,9 @@ def counts_at(impressions: DataFrame, hours: Sequence[datetime], half_life_hours
         F.sum("impression").alias("impressions"),
         # Summed in decimals: the sum of doubles would depend on their order.
         F.sum((weight * F.col("click")).cast("decimal(28,12)")).cast("double").alias("recent_clicks"),
-        F.sum((weight * F.col("impression")).cast("decimal(28,12)")).cast("double").alias("recent_impressions"),
+        F.sum((weight * F.col("impression")).cast("decimal(28,12)"))
+        .cast("double")
+        .alias("recent_impressions"),
     )
     at = F.broadcast(frame_of(impressions.sparkSession, [(hour,) for hour in hours], "hour timestamp"))
     later = by_hour.join(at, on=F.col("known_from") <= F.col("hour"), how="inner")
@@ -71,7 +79,9 @@ def _events(impressions: DataFrame) -> DataFrame:
     A click has its impression's occurred_at: decayed by its own, clicks could outnumber impressions.
     """
     shown, clicked = (
-        F.struct(F.col(at).alias("at"), F.lit(impression).alias("impression"), F.lit(1 - impression).alias("click"))
+        F.struct(
+            F.col(at).alias("at"), F.lit(impression).alias("impression"), F.lit(1 - impression).alias("click")
+        )
         for at, impression in (("occurred_at", 1), ("clicked_at", 0))
     )
     both = F.when(F.col("clicked"), F.array(shown, clicked)).otherwise(F.array(shown))
@@ -94,18 +104,22 @@ def estimated(candidates: DataFrame, found: DataFrame, categories: DataFrame) ->
     Args:
         candidates: news_id, category.
         found: what counts gives, of all articles.
-        categories: news_id, category of all articles: what rates are smoothed towards is learnt from all of them.
+        categories: news_id, category of all articles: what rates are smoothed towards is learnt from all of
+            them.
 
     Returns:
-        news_id, clicks, impressions, recent_clicks, recent_impressions, prior, ctr. An article that was never shown has its
-        category's rate; a category that never was, and an article without one, that of all; 0 where nothing was ever shown.
+        news_id, clicks, impressions, recent_clicks, recent_impressions, prior, ctr. An article that was never
+            shown has its
+        category's rate; a category that never was, and an article without one, that of all; 0 where nothing
+            was ever shown.
     """
     hour = F.lit(_ANY_HOUR).alias("hour")
     return estimated_at(candidates.select("*", hour), found.select("*", hour), categories).drop("hour")
 
 
 def estimated_at(candidates: DataFrame, found: DataFrame, categories: DataFrame) -> DataFrame:
-    """The same at several hours, each for itself: candidates, found (of counts_at, read several times) and the result have `hour`."""
+    """The same at several hours, each for itself: candidates, found (of counts_at, read several times) and
+    the result have `hour`."""
     by_category = _by_category(found.join(categories.select("news_id", "category"), on="news_id", how="left"))
     of_hours = _of_hours(by_category)
     known = _evidence(F.col("recent_impressions"), F.col("recent_squares"), F.col("of_articles"))
@@ -113,9 +127,13 @@ def estimated_at(candidates: DataFrame, found: DataFrame, categories: DataFrame)
     prior = (rate * known + F.col("of_categories") * F.col("overall")) / (known + F.col("of_categories"))
     shown_lately = F.col("category").isNotNull() & (F.col("recent_impressions") > 0)
     priors = (
-        by_category.where(shown_lately).join(F.broadcast(of_hours), on="hour", how="inner").select("hour", "category", prior.alias("prior"))
+        by_category.where(shown_lately)
+        .join(F.broadcast(of_hours), on="hour", how="inner")
+        .select("hour", "category", prior.alias("prior"))
     )
-    rows = candidates.join(found, on=["hour", "news_id"], how="left").join(F.broadcast(priors), on=["hour", "category"], how="left")
+    rows = candidates.join(found, on=["hour", "news_id"], how="left").join(
+        F.broadcast(priors), on=["hour", "category"], how="left"
+    )
     rows = rows.join(F.broadcast(of_hours), on="hour", how="left")
     zero, base = F.lit(0.0), F.coalesce("prior", "overall", F.lit(0.0))
     clicks, shown = F.coalesce("recent_clicks", zero), F.coalesce("recent_impressions", zero)
@@ -133,20 +151,24 @@ def estimated_at(candidates: DataFrame, found: DataFrame, categories: DataFrame)
 
 
 def _of_hours(by_category: DataFrame) -> DataFrame:
-    """What is estimated from all categories together: hour, of_articles and of_categories (strengths), overall (the recent rate of all).
+    """What is estimated from all categories together: hour, of_articles and of_categories (strengths),
+    overall (the recent rate of all).
 
     Args:
         by_category: what _by_category gives.
     """
     of_articles = _strength_of_articles(by_category)
     of_categories = _strength_of_categories(by_category.join(of_articles, on="hour", how="inner"))
-    overall = F.coalesce(F.try_divide(_sum(F.col("recent_clicks")), _sum(F.col("recent_impressions"))), F.lit(0.0))
+    overall = F.coalesce(
+        F.try_divide(_sum(F.col("recent_clicks")), _sum(F.col("recent_impressions"))), F.lit(0.0)
+    )
     rates = by_category.groupBy("hour").agg(overall.alias("overall"))
     return rates.join(of_articles, on="hour", how="inner").join(of_categories, on="hour", how="inner")
 
 
 def _strength_of_articles(by_category: DataFrame) -> DataFrame:
-    """hour, of_articles: the strength (alpha + beta, in impressions) of the beta distribution that rates of a category's articles vary by.
+    """hour, of_articles: the strength (alpha + beta, in impressions) of the beta distribution that rates of a
+    category's articles vary by.
 
     Args:
         by_category: what _by_category gives.
@@ -160,15 +182,18 @@ def _strength_of_articles(by_category: DataFrame) -> DataFrame:
 
 
 def _strength_of_categories(by_category: DataFrame) -> DataFrame:
-    """hour, of_categories: the strength (alpha + beta, in impressions) of the beta distribution that categories' rates vary by.
+    """hour, of_categories: the strength (alpha + beta, in impressions) of the beta distribution that
+    categories' rates vary by.
 
-    A category's impressions are clustered: those of one article say together no more than its rate does. So each category counts as
-    many impressions as would tell as much, were each of another article.
+    A category's impressions are clustered: those of one article say together no more than its rate does. So
+    each category counts as many impressions as would tell as much, were each of another article.
 
     Args:
         by_category: what _by_category gives, with of_articles.
     """
-    sizes = by_category.select("hour", "rate", _evidence(F.col("impressions"), F.col("squares"), F.col("of_articles")).alias("n"))
+    sizes = by_category.select(
+        "hour", "rate", _evidence(F.col("impressions"), F.col("squares"), F.col("of_articles")).alias("n")
+    )
     rows = sizes.groupBy("hour").agg(
         F.count("*").alias("k"),
         _sum(F.col("n")).alias("n"),
@@ -179,16 +204,19 @@ def _strength_of_categories(by_category: DataFrame) -> DataFrame:
     )
     rate = F.col("c") / F.col("n")
     chance, free = rate * (1.0 - rate), F.col("k") - 1
-    excess, room = F.col("rates") - F.col("c") * rate - chance * free, F.col("n") - F.col("squares") / F.col("n") - free
+    excess, room = (
+        F.col("rates") - F.col("c") * rate - chance * free,
+        F.col("n") - F.col("squares") / F.col("n") - free,
+    )
     # One row an hour: its sum is itself.
     strength = _strength(excess=excess, reach=chance * room, noise=_noise(chance, free))
     return rows.groupBy("hour").agg(strength.alias("of_categories"))
 
 
 def _by_category(named: DataFrame) -> DataFrame:
-    """A row for each hour and category (NULL is one) that was ever shown: articles, clicks, impressions, recent_clicks,
-    recent_impressions, rate, and sums over its articles: squares of impressions n (squares), of recent ones (recent_squares),
-    c^2 / n (rates), and 1 / n (inverses).
+    """A row for each hour and category (NULL is one) that was ever shown: articles, clicks, impressions,
+    recent_clicks, recent_impressions, rate, and sums over its articles: squares of impressions n (squares),
+    of recent ones (recent_squares), c^2 / n (rates), and 1 / n (inverses).
 
     Args:
         named: what counts_at gives, with category.
@@ -201,13 +229,17 @@ def _by_category(named: DataFrame) -> DataFrame:
         _sum(clicks * clicks / shown).alias("rates"),
         _sum(1.0 / shown).alias("inverses"),
         _sum(F.col("recent_impressions") * F.col("recent_impressions")).alias("recent_squares"),
-        *(_sum(F.col(name)).alias(name) for name in ("clicks", "impressions", "recent_clicks", "recent_impressions")),
+        *(
+            _sum(F.col(name)).alias(name)
+            for name in ("clicks", "impressions", "recent_clicks", "recent_impressions")
+        ),
     )
     return rows.withColumn("rate", F.col("clicks") / F.col("impressions"))
 
 
 def _evidence(shown: Column, squares: Column, of_articles: Column) -> Column:
-    """Impressions of single articles that would tell as much of a category's rate as `shown` ones do, which come in clusters.
+    """Impressions of single articles that would tell as much of a category's rate as `shown` ones do, which
+    come in clusters.
 
     Args:
         shown: the category's impressions.
@@ -219,8 +251,11 @@ def _evidence(shown: Column, squares: Column, of_articles: Column) -> Column:
 
 
 def _noise(chance: Column, free: Column) -> Column:
-    """The variance of a sum of n (c / n - rate)^2 over binomial counts: as of chi squares, and more where rare clicks meet few draws."""
-    return 2.0 * chance * chance * free + chance * F.greatest(F.lit(0.0), 1.0 - 6.0 * chance) * F.col("inverses")
+    """The variance of a sum of n (c / n - rate)^2 over binomial counts: as of chi squares, and more where
+    rare clicks meet few draws."""
+    return 2.0 * chance * chance * free + chance * F.greatest(F.lit(0.0), 1.0 - 6.0 * chance) * F.col(
+        "inverses"
+    )
 
 
 def _strength(*, excess: Column, reach: Column, noise: Column) -> Column:

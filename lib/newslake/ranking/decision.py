@@ -1,4 +1,5 @@
-"""The decision on a ranker: judged on the test candidates against what is in use, which it replaces unless it is worse."""
+"""The decision on a ranker: judged on the test candidates against what is in use, which it replaces unless it
+is worse."""
 
 from pyspark.sql import DataFrame
 
@@ -17,7 +18,15 @@ JOB = "train_ranker"
 
 
 def judge_and_decide(
-    lake: Lakehouse, run: JobRun, test: DataFrame, fitted: Ranker, models: Place, formula: FeedSettings, *, tolerance: float, resamples: int
+    lake: Lakehouse,
+    run: JobRun,
+    test: DataFrame,
+    fitted: Ranker,
+    models: Place,
+    formula: FeedSettings,
+    *,
+    tolerance: float,
+    resamples: int,
 ) -> None:
     """Judge a ranker against what is in use on the test candidates, and write the decision."""
     other = usable(run, models, in_use(lake, "ranker", without=(fitted.run_id, JOB)))
@@ -31,14 +40,18 @@ def judge_and_decide(
         raise UserError("no test impression has both a click and another candidate: choose more --test-hours")
     for name in scores:
         value, listed = sums[name][0], of_shown.get(name)
-        told = f"{value[1] / value[0]:.4f}" + ("" if listed is None else f" (among those shown alone: {listed[0, 1] / listed[0, 0]:.4f})")
+        told = f"{value[1] / value[0]:.4f}" + (
+            "" if listed is None else f" (among those shown alone: {listed[0, 1] / listed[0, 0]:.4f})"
+        )
         run.fact(f"test nDCG@10 of {name}", told)
     comparison = judge.comparison(sums, fitted.run_id, judge.FORMULA if other is None else other.run_id)
     decision = decide(lake, "ranker", fitted.run_id, fitted.settings.kind, JOB, comparison, tolerance)
     run.wrote("promotions", 1)
     run.fact("in use before", decision.in_use)
     run.fact("promoted", "yes" if decision.promoted else "no")
-    run.progress(f"ranker {fitted.run_id} {'promoted' if decision.promoted else 'not promoted'}: {decision.reason}")
+    run.progress(
+        f"ranker {fitted.run_id} {'promoted' if decision.promoted else 'not promoted'}: {decision.reason}"
+    )
 
 
 def usable(run: JobRun, models: Place, run_id: str | None) -> Ranker | None:

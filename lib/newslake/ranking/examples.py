@@ -1,4 +1,5 @@
-"""What a ranker learns from: past impressions as the feed of their hour would have met them, and articles that were not shown."""
+"""What a ranker learns from: past impressions as the feed of their hour would have met them, and articles
+that were not shown."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -18,8 +19,8 @@ PASSING = ("news_id", LABEL, SHOWN)
 def shown(impressions: DataFrame, window: Window) -> DataFrame:
     """The candidates of the window's impressions that have a click.
 
-    The hour is that in which the impression was shown: what is known of it, as for a feed, is what was known at its start. An article that
-    stands in an impression twice counts once.
+    The hour is that in which the impression was shown: what is known of it, as for a feed, is what was known
+    at its start. An article that stands in an impression twice counts once.
 
     Args:
         impressions: rows of the table; those without a label are left out.
@@ -29,7 +30,9 @@ def shown(impressions: DataFrame, window: Window) -> DataFrame:
         query, user_id, hour, news_id, label (1 for a click), shown (true), part.
     """
     spans = window.spans
-    inside = (F.col("occurred_at") >= F.lit(min(start for start, _ in spans.values()))) & (F.col("occurred_at") < F.lit(window.as_of))
+    inside = (F.col("occurred_at") >= F.lit(min(start for start, _ in spans.values()))) & (
+        F.col("occurred_at") < F.lit(window.as_of)
+    )
     rows = impressions.where(inside & F.col("clicked").isNotNull())
     part = F.coalesce(*(F.when(F.col("hour") < F.lit(end), F.lit(name)) for name, (_, end) in spans.items()))
     rows = rows.select(
@@ -41,7 +44,11 @@ def shown(impressions: DataFrame, window: Window) -> DataFrame:
     )
     once = rows.groupBy("query", "user_id", "hour", "news_id").agg(F.max(LABEL).alias(LABEL))
     clicked = F.max(LABEL).over(Over.partitionBy("query"))
-    return once.withColumn("clicked", clicked).where("clicked = 1").select(*once.columns, F.lit(True).alias(SHOWN), part.alias(PART))
+    return (
+        once.withColumn("clicked", clicked)
+        .where("clicked = 1")
+        .select(*once.columns, F.lit(True).alias(SHOWN), part.alias(PART))
+    )
 
 
 def sampled(rows: DataFrame, most: int, counted: dict[str, int], seed: int) -> DataFrame:
@@ -53,7 +60,10 @@ def sampled(rows: DataFrame, most: int, counted: dict[str, int], seed: int) -> D
         counted: how many each part has.
         seed: another seed, other queries.
     """
-    share = F.coalesce(*(F.when(F.col(PART) == name, F.lit(most / many)) for name, many in counted.items() if many > most), F.lit(1.0))
+    share = F.coalesce(
+        *(F.when(F.col(PART) == name, F.lit(most / many)) for name, many in counted.items() if many > most),
+        F.lit(1.0),
+    )
     return rows.where(_draw(seed, F.col("query")) < share)
 
 
@@ -64,7 +74,8 @@ def hours_of(window: Window) -> list[datetime]:
 
 
 def recent_at(news: DataFrame, hours: Sequence[datetime], days: int) -> DataFrame:
-    """The candidates of a feed at each hour: hour, and news_id and category of articles published in the `days` before.
+    """The candidates of a feed at each hour: hour, and news_id and category of articles published in the
+    `days` before.
 
     Args:
         news: news_id, category, published_at.
@@ -72,17 +83,25 @@ def recent_at(news: DataFrame, hours: Sequence[datetime], days: int) -> DataFram
         days: as rank_newsfeed takes them.
     """
     at = F.broadcast(
-        frame_of(news.sparkSession, [(hour, hour - timedelta(days=days)) for hour in hours], "hour timestamp, since timestamp")
+        frame_of(
+            news.sparkSession,
+            [(hour, hour - timedelta(days=days)) for hour in hours],
+            "hour timestamp, since timestamp",
+        )
     )
     inside = (F.col("published_at") >= F.col("since")) & (F.col("published_at") < F.col("hour"))
-    return news.select("news_id", "category", "published_at").join(at, on=inside, how="inner").select("hour", "news_id", "category")
+    return (
+        news.select("news_id", "category", "published_at")
+        .join(at, on=inside, how="inner")
+        .select("hour", "news_id", "category")
+    )
 
 
 def examples(rows: DataFrame, recent: DataFrame, read: DataFrame, *, unshown: int, seed: int) -> DataFrame:
     """Candidates that a feed of their hour could have had: those shown, and a sample of those that were not.
 
-    A feed chooses among all recent articles; impressions hold those that somebody or something chose to show. A ranker that has seen no
-    others knows nothing of what the choice was by, such as age.
+    A feed chooses among all recent articles; impressions hold those that somebody or something chose to show.
+    A ranker that has seen no others knows nothing of what the choice was by, such as age.
 
     Args:
         rows: what `shown` gives.
@@ -95,12 +114,20 @@ def examples(rows: DataFrame, recent: DataFrame, read: DataFrame, *, unshown: in
         query, user_id, hour, news_id, label, shown, part.
     """
     columns = ["query", "user_id", "hour", "news_id", LABEL, SHOWN, PART]
-    candidates = rows.join(recent.select("hour", "news_id"), on=["hour", "news_id"], how="left_semi").select(*columns)
+    candidates = rows.join(recent.select("hour", "news_id"), on=["hour", "news_id"], how="left_semi").select(
+        *columns
+    )
     if unshown:
         pools = recent.groupBy("hour").agg(F.sort_array(F.collect_list("news_id")).alias("pool"))
-        queries = rows.select("query", "user_id", "hour", PART).distinct().join(F.broadcast(pools), on="hour", how="inner")
+        queries = (
+            rows.select("query", "user_id", "hour", PART)
+            .distinct()
+            .join(F.broadcast(pools), on="hour", how="inner")
+        )
         place = F.transform(F.sequence(F.lit(1), F.lit(unshown)), lambda i: _place(seed, i))
-        drawn = queries.select("query", "user_id", "hour", PART, F.explode(F.array_distinct(place)).alias("news_id"))
+        drawn = queries.select(
+            "query", "user_id", "hour", PART, F.explode(F.array_distinct(place)).alias("news_id")
+        )
         drawn = drawn.join(rows.select("query", "news_id"), on=["query", "news_id"], how="left_anti")
         drawn = drawn.select("*", F.lit(0).cast("tinyint").alias(LABEL), F.lit(False).alias(SHOWN))
         candidates = candidates.unionByName(drawn.select(*columns))

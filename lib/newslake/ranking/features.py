@@ -1,7 +1,8 @@
 """The features of a candidate: one definition for training and for the feed, over arrays.
 
-All of them are known strictly before the moment, a whole hour, for which candidates are ranked. What cannot be known (the cosine of a user
-without a history, of an article without a vector) is NaN, which is no number like 0: the trees learn what to make of it.
+All of them are known strictly before the moment, a whole hour, for which candidates are ranked. What cannot
+be known (the cosine of a user without a history, of an article without a vector) is NaN, which is no number
+like 0: the trees learn what to make of it.
 """
 
 from dataclasses import dataclass
@@ -72,9 +73,10 @@ def of_reader(reader: Reader, articles: Articles) -> dict[str, Floats]:
     """The features that depend on who reads, each (c,) float32.
 
     - category_share, subcategory_share: of the history's articles that are of the candidate's.
-    - cosine_mean, _max, _top3, _recent: of the candidate's embedding with those of the history: over all, the highest, the mean of the
-      three highest, and of the RECENT latest.
-    - likeness: the highest cosine with a vector of the profile, each times the root of its weight over that of the heaviest.
+    - cosine_mean, _max, _top3, _recent: of the candidate's embedding with those of the history: over all, the
+      highest, the mean of the three highest, and of the RECENT latest.
+    - likeness: the highest cosine with a vector of the profile, each times the root of its weight over that
+      of the heaviest.
     """
     found = {
         "category_share": _share(articles.categories, reader.categories),

@@ -1,4 +1,5 @@
-"""The newsfeed as functions of frames: candidates, what was read, how candidates are ranked, and feeds for users without vectors."""
+"""The newsfeed as functions of frames: candidates, what was read, how candidates are ranked, and feeds for
+users without vectors."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -33,7 +34,9 @@ class FeedSettings:
 
     def __post_init__(self) -> None:
         if self.size < 1 or self.similarity_weight < 0 or self.age_half_life_hours <= 0:
-            raise UserError("--feed-size must be at least 1, --similarity-weight 0 or more, --age-half-life-hours above 0")
+            raise UserError(
+                "--feed-size must be at least 1, --similarity-weight 0 or more, --age-half-life-hours above 0"
+            )
 
 
 def recent(news: DataFrame, hour: datetime, days: int) -> DataFrame:
@@ -44,15 +47,25 @@ def recent(news: DataFrame, hour: datetime, days: int) -> DataFrame:
 
 
 def read_before(impressions: DataFrame, click_history: DataFrame, hour: datetime) -> DataFrame:
-    """What each user clicked strictly before the hour: user_id, news_id, no pair twice; impressions have clicked_at."""
-    clicked = impressions.where(F.col("clicked") & (F.col("clicked_at") < F.lit(hour))).select("user_id", "news_id")
-    told = click_history.where(F.col("occurred_at") < F.lit(hour)).select("user_id", F.explode("news_ids").alias("news_id"))
+    """What each user clicked strictly before the hour: user_id, news_id, no pair twice; impressions have
+    clicked_at."""
+    clicked = impressions.where(F.col("clicked") & (F.col("clicked_at") < F.lit(hour))).select(
+        "user_id", "news_id"
+    )
+    told = click_history.where(F.col("occurred_at") < F.lit(hour)).select(
+        "user_id", F.explode("news_ids").alias("news_id")
+    )
     return clicked.union(told).distinct()
 
 
 def score(settings: FeedSettings, hour: datetime, cosine: Column | None) -> Column:
     """What the formula ranks a candidate by, of its columns ctr and published_at."""
-    return formula(settings, F.col("ctr"), hours_between(F.col("published_at"), hour), None if cosine is None else cosine.cast("double"))
+    return formula(
+        settings,
+        F.col("ctr"),
+        hours_between(F.col("published_at"), hour),
+        None if cosine is None else cosine.cast("double"),
+    )
 
 
 def formula(settings: FeedSettings, rate: Column, age_hours: Column, likeness: Column | None) -> Column:
@@ -77,20 +90,28 @@ def heaviest_of(users: DataFrame, identity: Mapping[str, str]) -> DataFrame:
 def candidates(found: DataFrame, heaviest: DataFrame, articles: DataFrame, read: DataFrame) -> DataFrame:
     """What users with vectors may be shown: user_id, news_id, cosine, and the columns of `articles`.
 
-    A user's likeness to an article is the highest of the cosines of the user's vectors, each times the root of its weight over that of
-    the heaviest. By the cosine alone a phrase that stands for one stray click would count as much as what the user reads daily.
+    A user's likeness to an article is the highest of the cosines of the user's vectors, each times the root
+    of its weight over that of the heaviest. By the cosine alone a phrase that stands for one stray click
+    would count as much as what the user reads daily.
 
     Args:
-        found: query_id (the user), item_id, score (cosine times the root of the vector's weight): possibly several rows a pair, of
-            which the highest counts.
+        found: query_id (the user), item_id, score (cosine times the root of the vector's weight): possibly
+            several rows a pair, of which the highest counts.
         heaviest: what heaviest_of gives.
-        articles: news_id, category, published_at, ctr of the candidates; where they have a story, a feed has one article of it, the best.
+        articles: news_id, category, published_at, ctr of the candidates; where they have a story, a feed has
+            one article of it, the best.
         read: user_id, news_id: left out.
     """
-    pairs = found.groupBy(F.col("query_id").alias("user_id"), F.col("item_id").alias("news_id")).agg(F.max("score").alias("counted"))
+    pairs = found.groupBy(F.col("query_id").alias("user_id"), F.col("item_id").alias("news_id")).agg(
+        F.max("score").alias("counted")
+    )
     # Weights of 0 all around: then likeness says nothing.
-    likeness = F.coalesce(F.try_divide(F.col("counted").cast("double"), F.sqrt("heaviest")), F.lit(0.0)).cast("float")
-    pairs = pairs.join(heaviest, on="user_id", how="inner").select("user_id", "news_id", likeness.alias("cosine"))
+    likeness = F.coalesce(F.try_divide(F.col("counted").cast("double"), F.sqrt("heaviest")), F.lit(0.0)).cast(
+        "float"
+    )
+    pairs = pairs.join(heaviest, on="user_id", how="inner").select(
+        "user_id", "news_id", likeness.alias("cosine")
+    )
     unread = pairs.join(read, on=["user_id", "news_id"], how="left_anti")
     return unread.join(F.broadcast(articles), on="news_id", how="inner")
 
@@ -106,9 +127,15 @@ def ranked(scored: DataFrame, size: int) -> DataFrame:
 
 
 def without_vectors(
-    users: DataFrame, articles: DataFrame, read: DataFrame, clicked: DataFrame, settings: FeedSettings, hour: datetime
+    users: DataFrame,
+    articles: DataFrame,
+    read: DataFrame,
+    clicked: DataFrame,
+    settings: FeedSettings,
+    hour: datetime,
 ) -> DataFrame:
-    """The feeds of users without vectors: popular in the categories that they click most, then popular with all.
+    """The feeds of users without vectors: popular in the categories that they click most, then popular with
+    all.
 
     Args:
         users: user_id.
@@ -125,7 +152,9 @@ def without_vectors(
     best = [F.col("score").desc(), F.col("news_id")]
     # Enough of each list that what a user has read hardly shortens the feed.
     enough = 3 * settings.size
-    in_category = scored.withColumn("place", F.row_number().over(Window.partitionBy("category").orderBy(*best)))
+    in_category = scored.withColumn(
+        "place", F.row_number().over(Window.partitionBy("category").orderBy(*best))
+    )
     in_category = in_category.where((F.col("place") <= enough) & F.col("category").isNotNull()).drop("place")
     overall = scored.orderBy(*best).limit(enough)
     favourites = favourite_categories(clicked.join(users, on="user_id", how="left_semi"))
@@ -133,7 +162,11 @@ def without_vectors(
     all_users = users.crossJoin(F.broadcast(overall)).withColumn("own", F.lit(False))
     told = [name for name in ("story",) if name in articles.columns]
     columns = ["user_id", "news_id", "ctr", "score", "own", *told]
-    offered = own.select(*columns).union(all_users.select(*columns)).join(read, on=["user_id", "news_id"], how="left_anti")
+    offered = (
+        own.select(*columns)
+        .union(all_users.select(*columns))
+        .join(read, on=["user_id", "news_id"], how="left_anti")
+    )
     once = offered.groupBy("user_id", "news_id").agg(
         F.max("own").alias("own"), *(F.first(name).alias(name) for name in ("ctr", "score", *told))
     )
@@ -144,10 +177,16 @@ def without_vectors(
 
 def favourite_categories(clicked: DataFrame) -> DataFrame:
     """The categories that each user clicks most, at most three, ties by name: user_id, category."""
-    counted = clicked.where(F.col("category").isNotNull()).groupBy("user_id", "category").agg(F.count("*").alias("clicks"))
+    counted = (
+        clicked.where(F.col("category").isNotNull())
+        .groupBy("user_id", "category")
+        .agg(F.count("*").alias("clicks"))
+    )
     order = Window.partitionBy("user_id").orderBy(F.col("clicks").desc(), "category")
     return (
-        counted.withColumn("place", F.row_number().over(order)).where(F.col("place") <= _CATEGORIES_OF_A_USER).select("user_id", "category")
+        counted.withColumn("place", F.row_number().over(order))
+        .where(F.col("place") <= _CATEGORIES_OF_A_USER)
+        .select("user_id", "category")
     )
 
 

@@ -1,4 +1,5 @@
-"""Gathers from the tables what is known of readers and articles at some hours: the same for training and for the feed."""
+"""Gathers from the tables what is known of readers and articles at some hours: the same for training and for
+the feed."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -87,7 +88,9 @@ def gathered(
     users = _map(lake, USERS, {str(day): f"as_of = '{day}'" for day in days}, moments, folder)
     profile_rows = users.index.select("id", F.col("side").cast("date").alias("as_of"), "row", "weight")
     articles = frames.keep(numbered(news, embeddings.index, vectors.index))
-    known = Known(articles, impressions, frames.keep(reading(impressions, history)), rates, profile_rows, days)
+    known = Known(
+        articles, impressions, frames.keep(reading(impressions, history)), rates, profile_rows, days
+    )
     return known, VectorPaths(embeddings.file, vectors.file, users.file)
 
 
@@ -95,8 +98,16 @@ def _profile_days(lake: Lakehouse, moments: Moments) -> list[date]:
     """The days whose user vectors hold at one of the hours."""
     if moments.topic_model is None or not lake.exists(USERS):
         return []
-    rows = lake.read(USERS).where((F.col("encoder_id") == moments.encoder_id) & (F.col("topic_model") == moments.topic_model))
-    known = sorted(row[0] for row in rows.where(F.col("as_of") <= F.lit(moments.hours[-1].date())).select("as_of").distinct().collect())
+    rows = lake.read(USERS).where(
+        (F.col("encoder_id") == moments.encoder_id) & (F.col("topic_model") == moments.topic_model)
+    )
+    known = sorted(
+        row[0]
+        for row in rows.where(F.col("as_of") <= F.lit(moments.hours[-1].date()))
+        .select("as_of")
+        .distinct()
+        .collect()
+    )
     before = [day for day in known if day <= moments.hours[0].date()]
     return [*before[-1:], *(day for day in known if day > moments.hours[0].date())]
 
@@ -109,7 +120,9 @@ def _map(lake: Lakehouse, table: str, slices: dict[str, str], moments: Moments, 
     wanted = slices if lake.exists(table) and (moments.topic_model is not None or not joined) else {}
     weight = "weight" if table == USERS else None
     sides = {
-        name: VectorFiles.of(lake.read(table).where(condition), key, column, where=identity, weight_column=weight)
+        name: VectorFiles.of(
+            lake.read(table).where(condition), key, column, where=identity, weight_column=weight
+        )
         for name, condition in wanted.items()
     }
     return vector_map(lake.spark, sides, folder / table)

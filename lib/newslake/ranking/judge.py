@@ -34,30 +34,43 @@ def scored(rows: DataFrame, scorers: Scorers, settings: FeedSettings) -> DataFra
     def add(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         loaded = [scorer() for scorer in scorers.values()]
         for batch in batches:
-            matrix = np.stack([batch.column(name).to_numpy(zero_copy_only=False) for name in FEATURES], axis=1)
+            matrix = np.stack(
+                [batch.column(name).to_numpy(zero_copy_only=False) for name in FEATURES], axis=1
+            )
             found = [pa.array(score(matrix).astype(np.float64)) for score in loaded]
             kept = [batch.column(field.name) for field in [*others, T.StructField(FORMULA, T.DoubleType())]]
-            yield pa.RecordBatch.from_arrays([*kept, *found], names=[*(field.name for field in others), FORMULA, *scorers])
+            yield pa.RecordBatch.from_arrays(
+                [*kept, *found], names=[*(field.name for field in others), FORMULA, *scorers]
+            )
 
     with_formula = rows.withColumn(FORMULA, by_formula(settings))
-    return with_formula.mapInArrow(add, T.StructType([*others, T.StructField(FORMULA, T.DoubleType()), *fields[len(others) :]]))
+    return with_formula.mapInArrow(
+        add, T.StructType([*others, T.StructField(FORMULA, T.DoubleType()), *fields[len(others) :]])
+    )
 
 
 def by_formula(settings: FeedSettings) -> Column:
     """The formula's score out of the features."""
     likeness = F.nanvl(F.col("likeness"), F.lit(0.0))
-    return formula(settings, F.col("ctr").cast("double"), F.col("age_hours").cast("double"), likeness.cast("double"))
+    return formula(
+        settings, F.col("ctr").cast("double"), F.col("age_hours").cast("double"), likeness.cast("double")
+    )
 
 
-def sums_of(rows: DataFrame, names: Iterable[str], *, resamples: int, seed: int) -> dict[str, npt.NDArray[np.float64]]:
-    """By name of a score: (resamples + 1, 2), the weight and the weighted sum of METRIC in each resample of the queries.
+def sums_of(
+    rows: DataFrame, names: Iterable[str], *, resamples: int, seed: int
+) -> dict[str, npt.NDArray[np.float64]]:
+    """By name of a score: (resamples + 1, 2), the weight and the weighted sum of METRIC in each resample of
+    the queries.
 
     Args:
         rows: query, label, and the scores; queries without both a click and another candidate say nothing.
         names: of the scores.
         resamples, seed: of the bootstrap; row 0 is all queries, once each.
     """
-    scores = F.explode(F.array(*(F.struct(F.lit(name).alias("model"), F.col(name).alias("score")) for name in names))).alias("one")
+    scores = F.explode(
+        F.array(*(F.struct(F.lit(name).alias("model"), F.col(name).alias("score")) for name in names))
+    ).alias("one")
     each = rows.select("query", "news_id", "label", scores).select("query", "news_id", "label", "one.*")
     candidates = F.sort_array(F.collect_list(F.struct("news_id", "score", "label")))
     lists = each.groupBy("model", "query").agg(candidates.alias("candidates"))

@@ -1,9 +1,10 @@
 """Which articles begin a story and which join one, from links between near-identical articles; numpy alone.
 
-Leader clustering (Hartigan, Clustering Algorithms, 1975, ch. 3): in the order of their publication, an article joins the nearest story
-whose first article is near enough, and begins one where there is none. Compared with firsts alone, stories cannot drift: the last copy
-is as near to the first as the second. Here it is done in rounds over all links at once, as for a maximal independent set in a given
-order (Blelloch, Fineman and Shun, SPAA 2012), with the same result as one article after the other.
+Leader clustering (Hartigan, Clustering Algorithms, 1975, ch. 3): in the order of their publication, an
+article joins the nearest story whose first article is near enough, and begins one where there is none.
+Compared with firsts alone, stories cannot drift: the last copy is as near to the first as the second. Here it
+is done in rounds over all links at once, as for a maximal independent set in a given order (Blelloch, Fineman
+and Shun, SPAA 2012), with the same result as one article after the other.
 """
 
 import numpy as np
@@ -18,12 +19,16 @@ def joined(later: Ints, earlier: Ints, cosine: npt.NDArray[np.float32], known: F
     """The first article of each article's story.
 
     Args:
-        later, earlier, cosine: (m,) links, each from an article to one that comes before it (or to a known first): no circles.
-        known: (n,) whether the article began a story that was decided before; such ones have no links of their own.
-        cut: (n,) whether the article may have further links, all to articles that are less near than those given.
+        later, earlier, cosine: (m,) links, each from an article to one that comes before it (or to a known
+            first): no circles.
+        known: (n,) whether the article began a story that was decided before; such ones have no links of
+            their own.
+        cut: (n,) whether the article may have further links, all to articles that are less near than those
+            given.
 
     Returns:
-        (n,) number of the first article, the article itself where it begins a story; -1 where further links would have to be known.
+        (n,) number of the first article, the article itself where it begins a story; -1 where further links
+            would have to be known.
         Of equally near firsts the one of the lowest number.
     """
     count = len(known)

@@ -1,4 +1,5 @@
-"""rank_newsfeed: for an hour, each user's feed: the nearest recent articles, ranked by estimated click-through rate."""
+"""rank_newsfeed: for an hour, each user's feed: the nearest recent articles, ranked by estimated
+click-through rate."""
 
 from contextlib import ExitStack
 from datetime import datetime, timedelta
@@ -25,7 +26,13 @@ from newslake.spark.frames import Frames, frame_of
 from newslake.switches.classes import classed_news
 from newslake.switches.topic_model import asked_or_active
 
-FEED, RATES, ARTICLES, USERS, QUALITY = "newsfeed", "article_ctr", "article_vectors", "user_vectors", "feed_quality"
+FEED, RATES, ARTICLES, USERS, QUALITY = (
+    "newsfeed",
+    "article_ctr",
+    "article_vectors",
+    "user_vectors",
+    "feed_quality",
+)
 
 
 def rank_newsfeed(
@@ -46,21 +53,24 @@ def rank_newsfeed(
     search: SearchOptions = BY_DEFAULT,
     scratch_folder: str | None = None,
 ) -> None:
-    """Write each user's newsfeed for one hour to table newsfeed, and the articles' click-through rates to table article_ctr.
+    """Write each user's newsfeed for one hour to table newsfeed, and the articles' click-through rates to
+    table article_ctr.
 
-    Candidates of a user are the articles of the last --days days that are nearest (by cosine, exactly) to each of the user's vectors of the
-    hour's day, or else of the latest day before it, merged; what the user has clicked is left out. They are ranked by estimated
-    click-through rate: clicks and impressions strictly before the hour, the recent ones counting most, smoothed towards the rate of the
-    category and of all articles (empirical Bayes); less for age, more for likeness: log(ctr) - ln 2 x age / half-life + weight x
-    likeness, ties by news_id. Likeness is the highest of the cosines of the user's vectors, each times the root of the vector's weight
-    over that of the user's heaviest: what stands for one stray click counts less than what the user reads daily. Where a ranker was
-    promoted (see train_ranker), its score ranks instead.
+    Candidates of a user are the articles of the last --days days that are nearest (by cosine, exactly) to
+    each of the user's vectors of the hour's day, or else of the latest day before it, merged; what the user
+    has clicked is left out. They are ranked by estimated click-through rate: clicks and impressions strictly
+    before the hour, the recent ones counting most, smoothed towards the rate of the category and of all
+    articles (empirical Bayes); less for age, more for likeness: log(ctr) - ln 2 x age / half-life + weight x
+    likeness, ties by news_id. Likeness is the highest of the cosines of the user's vectors, each times the
+    root of the vector's weight over that of the user's heaviest: what stands for one stray click counts less
+    than what the user reads daily. Where a ranker was promoted (see train_ranker), its score ranks instead.
 
-    Of near-identical articles (one story_id in table stories, see jobs/find_stories.py) a feed has the one that ranks best.
+    Of near-identical articles (one story_id in table stories, see jobs/find_stories.py) a feed has the one
+    that ranks best.
 
-    Users without vectors who were shown something in the last --active-days days get what is popular in the categories that they click
-    most, then what is popular with all. An article that nobody was shown yet has its category's rate. Before the first click everything has
-    the rate 0, and likeness and age rank.
+    Users without vectors who were shown something in the last --active-days days get what is popular in the
+    categories that they click most, then what is popular with all. An article that nobody was shown yet has
+    its category's rate. Before the first click everything has the rate 0, and likeness and age rank.
 
     Run again for the same hour, the job replaces that hour's rows.
 
@@ -70,13 +80,16 @@ def rank_newsfeed(
         per_vector: Nearest articles to take for each vector of a user.
         feed_size: Articles in a feed.
         active_days: Users without vectors get a feed where they were shown something in so many days.
-        diversity: How much the mix of categories in a feed of a user with vectors is drawn to that of what the user has clicked: 0 (the
-            score alone) to 1 (the mix alone). docs/search.md says what it costs.
+        diversity: How much the mix of categories in a feed of a user with vectors is drawn to that of what
+            the user has clicked: 0 (the score alone) to 1 (the mix alone). docs/search.md says what it costs.
         encoder_id: Whose vectors to use, where the tables hold several encoders'.
-        topic_model: Whose vectors to use (default: the active topic model's; for an hour before it had any, those of the hour's day).
-        ranker: auto (the promoted one, else the formula), formula, or the run of train_ranker whose ranker to use.
+        topic_model: Whose vectors to use (default: the active topic model's; for an hour before it had any,
+            those of the hour's day).
+        ranker: auto (the promoted one, else the formula), formula, or the run of train_ranker whose ranker to
+            use.
         model_folder: Folder with trained rankers (default: _models in the work folder).
-        scratch_folder: Folder for small files between Spark and its workers (default: _scratch in the work folder).
+        scratch_folder: Folder for small files between Spark and its workers (default: _scratch in the work
+            folder).
     """
     if min(days, per_vector, active_days) < 1:
         raise UserError("--days, --per-vector and --active-days must be at least 1")
@@ -90,9 +103,13 @@ def rank_newsfeed(
     history = lake.read_or_empty("click_history")
     known = lake.read(USERS).where(F.col("as_of") <= F.lit(at.date()))
     topic_model = asked_or_active(lake, known, topic_model)
-    users, owner_day = latest_vectors(those_asked_for(known, encoder_id=encoder_id, topic_model=topic_model), at)
+    users, owner_day = latest_vectors(
+        those_asked_for(known, encoder_id=encoder_id, topic_model=topic_model), at
+    )
     identity = {
-        name: the_one(users, name, asked, table=USERS, built_by="build_user_vectors", things="vectors of that day")
+        name: the_one(
+            users, name, asked, table=USERS, built_by="build_user_vectors", things="vectors of that day"
+        )
         for name, asked in (("encoder_id", encoder_id), ("topic_model", topic_model))
     }
     run.fact("user vectors of", owner_day)
@@ -109,7 +126,9 @@ def rank_newsfeed(
         rated = candidates.join(stored.select("news_id", "ctr"), on="news_id", how="inner")
         articles = frames.keep(with_story(rated, stories))
         read = frames.keep(feed.read_before(impressions, history, at))
-        found = frames.keep(find(lake, files, articles, users, identity, days=days, hour=at, k=per_vector, settings=how))
+        found = frames.keep(
+            find(lake, files, articles, users, identity, days=days, hour=at, k=per_vector, settings=how)
+        )
         quarantine(lake, run, found, sources={"query_id": USERS, "item_id": ARTICLES})
         heaviest = frames.keep(feed.heaviest_of(users, identity))
         pairs = feed.candidates(found.where(F.col("problem").isNull()), heaviest, articles, read)
@@ -119,14 +138,23 @@ def rank_newsfeed(
             folder = folders.enter_context(vector_folder(lake, scratch_folder))
             moments = Moments([at], days, identity["encoder_id"], identity["topic_model"])
             scored = apply.scored(lake, frames, folder, learnt, pairs, moments, news=news, rates=stored)
-        clicked = read.join(news.select("news_id", "category"), on="news_id", how="inner").select("user_id", "category")
+        clicked = read.join(news.select("news_id", "category"), on="news_id", how="inner").select(
+            "user_id", "category"
+        )
         mix = mixes(clicked)
         own = feed.ranked(scored, feed_size if diversity == 0.0 else max(feed_size, DEPTH))
         if diversity > 0.0:
             own = calibrated_feeds(own, articles, mix, diversity=diversity, size=feed_size)
         own = frames.keep(own)
-        active = (F.col("occurred_at") < F.lit(at)) & (F.col("occurred_at") >= F.lit(at - timedelta(days=active_days)))
-        others = impressions.where(active).select("user_id").distinct().join(own.select("user_id"), on="user_id", how="left_anti")
+        active = (F.col("occurred_at") < F.lit(at)) & (
+            F.col("occurred_at") >= F.lit(at - timedelta(days=active_days))
+        )
+        others = (
+            impressions.where(active)
+            .select("user_id")
+            .distinct()
+            .join(own.select("user_id"), on="user_id", how="left_anti")
+        )
         popular = feed.without_vectors(others, articles, read, clicked, settings, at)
         by = F.when(F.col("reason") == feed.VECTORS, ranked_by).otherwise(apply.FORMULA).alias("ranker")
         rows = own.union(popular).select(F.lit(at).alias("hour"), "*", by)
@@ -169,16 +197,23 @@ def find(
     same = [F.col(name) == value for name, value in identity.items()]
     if recent.where(same[0] & same[1]).isEmpty():
         wanted = " and ".join(identity.values())
-        raise UserError(f"article_vectors has no vector of {wanted} from {since} to {until}: run jobs/build_article_vectors.py")
+        raise UserError(
+            f"article_vectors has no vector of {wanted} from {since} to {until}: run"
+            " jobs/build_article_vectors.py"
+        )
     only = files.write(articles.select("news_id"), "candidates")
     items = VectorFiles.of(recent, "news_id", "vector", where=identity, only=only, identity=identity)
-    queries = VectorFiles.of(users, "user_id", "vector", where=identity, identity=identity, weight_column="weight")
+    queries = VectorFiles.of(
+        users, "user_id", "vector", where=identity, identity=identity, weight_column="weight"
+    )
     return nearest(lake.spark, queries, items, k=k, settings=settings, by_query_id=True)
 
 
 def _recent_vectors(lake: Lakehouse, days: int, hour: datetime) -> DataFrame:
     since, until = (hour - timedelta(days=days)).date(), hour.date()
-    return lake.read(ARTICLES).where((F.col("news_date") >= F.lit(since)) & (F.col("news_date") <= F.lit(until)))
+    return lake.read(ARTICLES).where(
+        (F.col("news_date") >= F.lit(since)) & (F.col("news_date") <= F.lit(until))
+    )
 
 
 def _judge(
@@ -197,27 +232,39 @@ def _judge(
     feeds = lake.read(FEED).where(F.col("hour") == F.lit(hour)).select("user_id", "news_id")
     rates = lake.read(RATES).where(F.col("as_of") == F.lit(hour)).select("news_id", "impressions")
     shown = files.write(feeds.select("news_id").distinct(), "shown")
-    vectors = VectorFiles.of(_recent_vectors(lake, days, hour), "news_id", "vector", where=identity, only=shown)
+    vectors = VectorFiles.of(
+        _recent_vectors(lake, days, hour), "news_id", "vector", where=identity, only=shown
+    )
     found = quality(feeds, rates, articles, mix, vectors)
     contract = lake.schema(QUALITY)
-    rows = [tuple({"hour": hour, "diversity": diversity, **found}[name] for name in contract.names)] if found else []
-    run.wrote(QUALITY, lake.replace(QUALITY, frame_of(lake.spark, rows, contract), where={"hour": _text(hour)}).rows)
+    rows = (
+        [tuple({"hour": hour, "diversity": diversity, **found}[name] for name in contract.names)]
+        if found
+        else []
+    )
+    run.wrote(
+        QUALITY, lake.replace(QUALITY, frame_of(lake.spark, rows, contract), where={"hour": _text(hour)}).rows
+    )
 
 
 def latest_vectors(users: DataFrame, hour: datetime) -> tuple[DataFrame, str]:
-    """The user vectors of the latest day up to the hour's: what was known then, as a day's hold at its start. The rows, and the day.
+    """The user vectors of the latest day up to the hour's: what was known then, as a day's hold at its start.
+    The rows, and the day.
 
     Raises:
         UserError: there are none.
     """
     row = users.where(F.col("as_of") <= F.lit(hour.date())).agg(F.max("as_of")).head()
     if row is None or row[0] is None:
-        raise UserError(f"user_vectors has no vectors of {hour.date()} or a day before: run jobs/build_user_vectors.py")
+        raise UserError(
+            f"user_vectors has no vectors of {hour.date()} or a day before: run jobs/build_user_vectors.py"
+        )
     return users.where(F.col("as_of") == F.lit(row[0])), str(row[0])
 
 
 def parse_hour(text: str | None) -> datetime:
-    """An hour such as 2019-11-15T08, UTC and without a zone, as Spark takes it in a session in UTC; None: the present hour.
+    """An hour such as 2019-11-15T08, UTC and without a zone, as Spark takes it in a session in UTC; None: the
+    present hour.
 
     Raises:
         UserError: it is none.
@@ -239,5 +286,7 @@ def _text(hour: datetime) -> str:
 def _report(run: JobRun, lake: Lakehouse, hour: datetime, articles: DataFrame) -> None:
     run.rows_in(articles.count())
     rows = lake.read(FEED).where(F.col("hour") == F.lit(hour))
-    for row in rows.groupBy("reason").agg(F.countDistinct("user_id").alias("users")).orderBy("reason").collect():
+    for row in (
+        rows.groupBy("reason").agg(F.countDistinct("user_id").alias("users")).orderBy("reason").collect()
+    ):
         run.fact(f"users with articles by {row['reason']}", int(row["users"]))

@@ -1,4 +1,5 @@
-"""Options of the jobs that rank, each once: the formula, which hours and candidates a ranker learns from, and how it is fitted."""
+"""Options of the jobs that rank, each once: the formula, which hours and candidates a ranker learns from, and
+how it is fitted."""
 
 from datetime import datetime
 
@@ -48,7 +49,8 @@ class HourOptions:
         train_days: Days to learn from.
         valid_hours: Hours after those that choose the number of rounds.
         test_hours: Hours after those to judge by.
-        as_of: The end of the test hours, such as 2019-11-15 or 2019-11-15T08, UTC (default: after the last impression with a label).
+        as_of: The end of the test hours, such as 2019-11-15 or 2019-11-15T08, UTC (default: after the last
+            impression with a label).
     """
 
     train_days: int = Window.train_days
@@ -70,7 +72,10 @@ class HourOptions:
             return moment(self.as_of)
         row = lake.read("impressions").where(F.col("clicked").isNotNull()).agg(F.max("occurred_at")).head()
         if row is None or row[0] is None:
-            raise UserError(f"no impression with a label in {lake}: run jobs/parse_behaviors.py or jobs/stream_behaviors.py first")
+            raise UserError(
+                f"no impression with a label in {lake}: run jobs/parse_behaviors.py or"
+                " jobs/stream_behaviors.py first"
+            )
         return next_hour(row[0])
 
 
@@ -81,7 +86,8 @@ class CandidateOptions:
     Attributes:
         days: Articles published in so many days before an hour are candidates, as for rank_newsfeed.
         unshown: Articles that were not shown to draw for each impression.
-        max_impressions: Impressions of each part at most, by a hash of their ids; what bounds the memory of the driver.
+        max_impressions: Impressions of each part at most, by a hash of their ids; what bounds the memory of
+            the driver.
     """
 
     days: int = 2
@@ -119,7 +125,9 @@ class FitOptions:
         Raises:
             UserError: a value makes no sense.
         """
-        return RankerSettings(self.kind, self.rounds, self.patience, self.depth, self.learning_rate, seed=self.seed)
+        return RankerSettings(
+            self.kind, self.rounds, self.patience, self.depth, self.learning_rate, seed=self.seed
+        )
 
 
 FORMULA, HOURS, CANDIDATES, FIT = FormulaOptions(), HourOptions(), CandidateOptions(), FitOptions()

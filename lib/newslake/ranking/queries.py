@@ -1,4 +1,5 @@
-"""Candidates with all that was known of them at a moment, a row for each reader and moment: what features are computed from."""
+"""Candidates with all that was known of them at a moment, a row for each reader and moment: what features are
+computed from."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,7 +19,8 @@ MAX_HISTORY = 50
 
 @dataclass(frozen=True)
 class Known:
-    """Frames of what is known. Rows of any time may be in them: each candidate sees what was strictly before its hour.
+    """Frames of what is known. Rows of any time may be in them: each candidate sees what was strictly before
+    its hour.
 
     Attributes:
         articles: what `known.numbered` gives.
@@ -38,15 +40,18 @@ class Known:
 
 
 def queries_of(pairs: DataFrame, known: Known, passing: Sequence[str]) -> DataFrame:
-    """A row for each query: query, user_id, hour, candidates, history (oldest first), history_length, profile.
+    """A row for each query: query, user_id, hour, candidates, history (oldest first), history_length,
+    profile.
 
     Args:
-        pairs: query (a reader at a moment), user_id, hour, news_id, and the columns in `passing`; no article twice in a query. Those
-            without a row in news are left out.
+        pairs: query (a reader at a moment), user_id, hour, news_id, and the columns in `passing`; no article
+            twice in a query. Those without a row in news are left out.
         known: see there.
         passing: columns of a candidate to hand on.
     """
-    rows = pairs.join(known.articles, on="news_id", how="inner").join(known.rates, on=["hour", "news_id"], how="left")
+    rows = pairs.join(known.articles, on="news_id", how="inner").join(
+        known.rates, on=["hour", "news_id"], how="left"
+    )
     rows = rows.join(exposures(known.impressions), on=["user_id", "news_id"], how="left")
     before = F.size(F.filter("shown_at", lambda at: at < F.col("hour")))
     own = {"age_hours": _age(), "exposures": F.when(F.col("shown_at").isNull(), F.lit(0)).otherwise(before)}
@@ -62,7 +67,11 @@ def queries_of(pairs: DataFrame, known: Known, passing: Sequence[str]) -> DataFr
     found = found.withColumn("as_of", day_of(F.col("hour"), known.days))
     found = found.join(profiles(known.profile_rows), on=["user_id", "as_of"], how="left")
     return found.withColumn("past", _before_hour("reading")).select(
-        *KEYS, "candidates", _latest("past").alias("history"), F.coalesce(F.size("past"), F.lit(0)).alias("history_length"), "profile"
+        *KEYS,
+        "candidates",
+        _latest("past").alias("history"),
+        F.coalesce(F.size("past"), F.lit(0)).alias("history_length"),
+        "profile",
     )
 
 
@@ -71,7 +80,10 @@ def unread(pairs: DataFrame, read: DataFrame) -> DataFrame:
     since = read.select("user_id", "news_id", "known_at")
     same = ["user_id", "news_id"]
     earlier = (
-        pairs.join(since, on=same, how="inner").where(F.col("known_at") < F.col("hour")).select("user_id", "hour", "news_id").distinct()
+        pairs.join(since, on=same, how="inner")
+        .where(F.col("known_at") < F.col("hour"))
+        .select("user_id", "hour", "news_id")
+        .distinct()
     )
     return pairs.join(earlier, on=["user_id", "hour", "news_id"], how="left_anti")
 
@@ -81,7 +93,9 @@ def _age() -> Column:
 
 
 def _before_hour(reading: str) -> Column:
-    nothing = F.array().cast("array<struct<known_at:timestamp,place:int,news_id:string,embedding:int,category:bigint,subcategory:bigint>>")
+    nothing = F.array().cast(
+        "array<struct<known_at:timestamp,place:int,news_id:string,embedding:int,category:bigint,subcategory:bigint>>"
+    )
     return F.filter(F.coalesce(F.col(reading), nothing), lambda entry: entry["known_at"] < F.col("hour"))
 
 

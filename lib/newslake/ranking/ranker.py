@@ -1,4 +1,5 @@
-"""The learnt ranker: gradient-boosted trees, or a linear score, over the features of candidates; fitted, kept in a folder, applied."""
+"""The learnt ranker: gradient-boosted trees, or a linear score, over the features of candidates; fitted, kept
+in a folder, applied."""
 
 import json
 from collections.abc import Callable
@@ -18,7 +19,17 @@ Kind = Literal["trees", "linear"]
 FORMAT = 1
 _ABOUT, _BOOSTER = "ranker.json", "booster.json"
 # Their effect is by ratio: a linear score takes their logarithm.
-_LOGS = ("ctr", "prior", "clicks", "impressions", "recent_clicks", "recent_impressions", "age_hours", "exposures", "history_length")
+_LOGS = (
+    "ctr",
+    "prior",
+    "clicks",
+    "impressions",
+    "recent_clicks",
+    "recent_impressions",
+    "age_hours",
+    "exposures",
+    "history_length",
+)
 _LEAST = 1e-4
 
 
@@ -27,7 +38,8 @@ class RankerSettings:
     """How a ranker is fitted.
 
     Attributes:
-        kind: trees (LambdaMART: Burges, "From RankNet to LambdaRank to LambdaMART", 2010) or linear (RankNet's pairwise loss).
+        kind: trees (LambdaMART: Burges, "From RankNet to LambdaRank to LambdaMART", 2010) or linear
+            (RankNet's pairwise loss).
         rounds: at most.
         patience: rounds without a better nDCG@10 on the valid hours after which it stops.
         depth: of a tree.
@@ -90,7 +102,9 @@ class Ranker:
 
         def score(features: Matrix) -> Floats:
             inputs = _linear_inputs(features, self.center, self.scale) if self.center else features
-            found: Floats = booster.predict(xgboost.DMatrix(inputs, feature_names=list(FEATURES), nthread=1), output_margin=True)
+            found: Floats = booster.predict(
+                xgboost.DMatrix(inputs, feature_names=list(FEATURES), nthread=1), output_margin=True
+            )
             return found
 
         return score
@@ -104,7 +118,9 @@ def fit(train: Judged, valid: Judged, settings: RankerSettings, *, run_id: str, 
     parts = []
     for part in (train, valid):
         inputs = _linear_inputs(part.features, center, scale) if center else part.features
-        parts.append(xgboost.DMatrix(inputs, label=part.labels, qid=part.queries, feature_names=list(FEATURES)))
+        parts.append(
+            xgboost.DMatrix(inputs, label=part.labels, qid=part.queries, feature_names=list(FEATURES))
+        )
     common = {"eval_metric": "ndcg@10", "seed": settings.seed, "eta": settings.learning_rate}
     trees = {
         "objective": "rank:ndcg",
@@ -114,7 +130,12 @@ def fit(train: Judged, valid: Judged, settings: RankerSettings, *, run_id: str, 
         "max_depth": settings.depth,
         "min_child_weight": settings.least_weight,
     }
-    linear = {"objective": "rank:pairwise", "booster": "gblinear", "updater": "coord_descent", "lambda": 0.001}
+    linear = {
+        "objective": "rank:pairwise",
+        "booster": "gblinear",
+        "updater": "coord_descent",
+        "lambda": 0.001,
+    }
     log: dict[str, Any] = {}
     booster = xgboost.train(
         {**common, **(linear if center else trees)},
@@ -126,14 +147,20 @@ def fit(train: Judged, valid: Judged, settings: RankerSettings, *, run_id: str, 
         verbose_eval=False,
     )
     best = booster.best_iteration
-    kept = booster if center else booster[: best + 1]  # a linear score has no rounds to go back to: it has stopped near its best
-    gains = {} if center else {name: float(gain) for name, gain in kept.get_score(importance_type="total_gain").items()}  # type: ignore[arg-type]
+    # A linear score has no rounds to go back to: it has stopped near its best.
+    kept = booster if center else booster[: best + 1]
+    gains = (
+        {}
+        if center
+        else {name: float(gain) for name, gain in kept.get_score(importance_type="total_gain").items()}
+    )  # type: ignore[arg-type]
     about = {"rounds": best + 1, "valid_ndcg_at_10": float(log["valid"]["ndcg@10"][best]), "gains": gains}
     return Ranker(run_id, encoder_id, settings, bytes(kept.save_raw("json")), center, scale, about)
 
 
 def save(models: Place, ranker: Ranker) -> None:
-    """Keep a ranker, in place of one of the same run: <models>/<run_id>/ranker.json and booster.json. All of it is there, or nothing.
+    """Keep a ranker, in place of one of the same run: <models>/<run_id>/ranker.json and booster.json. All of
+    it is there, or nothing.
 
     Raises:
         UserError: the folder cannot be written.
@@ -161,7 +188,10 @@ def load(models: Place, run_id: str) -> Ranker:
         raise UserError(f"no ranker {run_id} in {models}; {has}")
     about = json.loads((models / run_id / _ABOUT).read_text(encoding="utf-8"))
     if about["format"] != FORMAT or about["features"] != list(FEATURES):
-        raise UserError(f"ranker {run_id} in {models} reads other features than this version computes: run jobs/train_ranker.py again")
+        raise UserError(
+            f"ranker {run_id} in {models} reads other features than this version computes: run"
+            " jobs/train_ranker.py again"
+        )
     booster = (models / run_id / _BOOSTER).read_bytes()
     settings = RankerSettings(**about["settings"])
     moments = tuple(about["center"]), tuple(about["scale"])
@@ -169,7 +199,8 @@ def load(models: Place, run_id: str) -> Ranker:
 
 
 def _linear_inputs(features: Matrix, center: tuple[float, ...], scale: tuple[float, ...]) -> Matrix:
-    """Inputs of a linear score: logarithms where ratios count, mean 0, deviation 1; what is unknown is the mean."""
+    """Inputs of a linear score: logarithms where ratios count, mean 0, deviation 1; what is unknown is the
+    mean."""
     scaled = (_logs(features) - np.array(center)) / np.array(scale)
     inputs: Matrix = np.nan_to_num(scaled, nan=0.0).astype(np.float32)
     return inputs
@@ -179,7 +210,9 @@ def _logs(features: Matrix) -> npt.NDArray[np.float64]:
     found = features.astype(np.float64)
     for place, name in enumerate(FEATURES):
         if name in _LOGS:
-            found[:, place] = np.log(np.maximum(found[:, place], 0.0) + (_LEAST if name in ("ctr", "prior") else 1.0))
+            found[:, place] = np.log(
+                np.maximum(found[:, place], 0.0) + (_LEAST if name in ("ctr", "prior") else 1.0)
+            )
     return found
 
 

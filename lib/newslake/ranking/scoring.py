@@ -1,4 +1,5 @@
-"""Features of the candidates of many readers, in the executors: rows go in by reader and moment, and come out by candidate."""
+"""Features of the candidates of many readers, in the executors: rows go in by reader and moment, and come out
+by candidate."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -21,7 +22,8 @@ Matrix = npt.NDArray[np.float32]
 
 @dataclass(frozen=True)
 class VectorPaths:
-    """Files of vectors (see `VectorMap`) that workers open: by the article embeddings' rows, the joined article vectors', the users'."""
+    """Files of vectors (see `VectorMap`) that workers open: by the article embeddings' rows, the joined
+    article vectors', the users'."""
 
     embeddings: Held | None
     articles: Held | None
@@ -50,7 +52,10 @@ def with_features(queries: DataFrame, paths: VectorPaths, passing: Sequence[str]
 
 
 def with_scores(
-    queries: DataFrame, paths: VectorPaths, passing: Sequence[str], score: Callable[[], Callable[[Matrix], Floats]]
+    queries: DataFrame,
+    paths: VectorPaths,
+    passing: Sequence[str],
+    score: Callable[[], Callable[[Matrix], Floats]],
 ) -> DataFrame:
     """The score of every candidate by a ranker, without its features' ever leaving the worker.
 
@@ -68,7 +73,9 @@ def with_scores(
             found = pa.array(scores(matrix).astype(np.float64))
             yield pa.RecordBatch.from_arrays([*kept.columns, found], names=[*kept.schema.names, SCORE])
 
-    return queries.mapInArrow(add, T.StructType([*_kept(queries, passing), T.StructField(SCORE, T.DoubleType())]))
+    return queries.mapInArrow(
+        add, T.StructType([*_kept(queries, passing), T.StructField(SCORE, T.DoubleType())])
+    )
 
 
 def _kept(queries: DataFrame, passing: Sequence[str]) -> list[T.StructField]:
@@ -76,7 +83,9 @@ def _kept(queries: DataFrame, passing: Sequence[str]) -> list[T.StructField]:
     return [*(queries.schema[name] for name in KEYS), *(candidate.elementType[name] for name in passing)]
 
 
-def _by_candidate(batches: Iterable[pa.RecordBatch], paths: VectorPaths, passing: Sequence[str]) -> Iterator[tuple[pa.RecordBatch, Matrix]]:
+def _by_candidate(
+    batches: Iterable[pa.RecordBatch], paths: VectorPaths, passing: Sequence[str]
+) -> Iterator[tuple[pa.RecordBatch, Matrix]]:
     """For each batch what is handed on, by candidate, and the candidates' (n, features)."""
     embeddings, articles, users = opened(paths.embeddings), opened(paths.articles), opened(paths.users)
     for batch in batches:
@@ -86,24 +95,42 @@ def _by_candidate(batches: Iterable[pa.RecordBatch], paths: VectorPaths, passing
         place = {name: column for column, name in enumerate(FEATURES)}
         for name in (*RATES, "age_hours", "exposures"):
             matrix[:, place[name]] = _numbers(found.rows.field(name))
-        categories = {name: (_numbers(found.rows.field(name)), _numbers(history.rows.field(name))) for name in ("category", "subcategory")}
+        categories = {
+            name: (_numbers(found.rows.field(name)), _numbers(history.rows.field(name)))
+            for name in ("category", "subcategory")
+        }
         of_candidates = {name: _numbers(found.rows.field(name)) for name in ("embedding", "vector")}
-        of_history, of_profile = _numbers(history.rows.field("embedding")), _numbers(profile.rows.field("vector"))
+        of_history, of_profile = (
+            _numbers(history.rows.field("embedding")),
+            _numbers(profile.rows.field("vector")),
+        )
         weights = _numbers(profile.rows.field("weight"))
         for query in range(batch.num_rows):
             here, before, own = found.of(query), history.of(query), profile.of(query)
             read = of_history[before]
             past, profile_rows = _taken(embeddings, read[read >= 0]), _taken(users, of_profile[own])
-            (of_category, category), (of_subcategory, subcategory) = categories["category"], categories["subcategory"]
-            reader = Reader(category[before], subcategory[before], past, int(lengths[query]), profile_rows, weights[own])
+            (of_category, category), (of_subcategory, subcategory) = (
+                categories["category"],
+                categories["subcategory"],
+            )
+            reader = Reader(
+                category[before], subcategory[before], past, int(lengths[query]), profile_rows, weights[own]
+            )
             text, vectors = (
-                _taken(*side) for side in ((embeddings, of_candidates["embedding"][here]), (articles, of_candidates["vector"][here]))
+                _taken(*side)
+                for side in (
+                    (embeddings, of_candidates["embedding"][here]),
+                    (articles, of_candidates["vector"][here]),
+                )
             )
             shown = Articles(of_category[here], of_subcategory[here], text, vectors)
             for name, values in of_reader(reader, shown).items():
                 matrix[here, place[name]] = values
         owner = pa.array(np.repeat(np.arange(batch.num_rows), np.diff(found.offsets)))
-        columns = [*(batch.column(name).take(owner) for name in KEYS), *(found.rows.field(name) for name in passing)]
+        columns = [
+            *(batch.column(name).take(owner) for name in KEYS),
+            *(found.rows.field(name) for name in passing),
+        ]
         yield pa.RecordBatch.from_arrays(columns, names=[*KEYS, *passing]), matrix
 
 

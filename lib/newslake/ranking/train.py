@@ -1,4 +1,5 @@
-"""train_ranker: learns from past impressions to rank candidates, is judged on later ones, and comes into use unless it is worse."""
+"""train_ranker: learns from past impressions to rank candidates, is judged on later ones, and comes into use
+unless it is worse."""
 
 from dataclasses import asdict
 
@@ -15,7 +16,16 @@ from newslake.ranking.decision import JOB, judge_and_decide
 from newslake.ranking.examples import LABEL, PART, PASSING
 from newslake.ranking.features import FEATURES
 from newslake.ranking.gather import USERS, Moments, gathered, impressions_of, vector_folder
-from newslake.ranking.options import CANDIDATES, FIT, FORMULA, HOURS, CandidateOptions, FitOptions, FormulaOptions, HourOptions
+from newslake.ranking.options import (
+    CANDIDATES,
+    FIT,
+    FORMULA,
+    HOURS,
+    CandidateOptions,
+    FitOptions,
+    FormulaOptions,
+    HourOptions,
+)
 from newslake.ranking.queries import queries_of
 from newslake.ranking.ranker import Judged
 from newslake.ranking.scoring import with_features
@@ -32,7 +42,15 @@ from newslake.training.data.time_splits import TEST, TRAIN, VALID
 
 _LAYOUT = 2
 """Part of a run's id: raise it when the same tables and settings would give another ranker."""
-_READ = ("impressions", "click_history", "clicks", "news", "article_embeddings", "article_vectors", "user_vectors")
+_READ = (
+    "impressions",
+    "click_history",
+    "clicks",
+    "news",
+    "article_embeddings",
+    "article_vectors",
+    "user_vectors",
+)
 
 
 def train_ranker(
@@ -51,16 +69,20 @@ def train_ranker(
     scratch_folder: str | None = None,
     force: bool = False,
 ) -> None:
-    """Train a ranker for the newsfeed on past impressions, and bring it into use unless it is worse than what is in use.
+    """Train a ranker for the newsfeed on past impressions, and bring it into use unless it is worse than what
+    is in use.
 
-    Each impression is seen as the feed of its hour would have seen it: features are what was known at the start of the hour in which it was
-    shown (lib/newslake/ranking/features.py), by the function that rank_newsfeed uses. Candidates are the articles shown, and a sample of
-    recent ones that were not, since a feed chooses among all. The last --test-hours are judged by, once; the --valid-hours before them
-    choose the number of rounds; the --train-days before those are learnt from. Users' vectors are those of the latest day up to each hour.
+    Each impression is seen as the feed of its hour would have seen it: features are what was known at the
+    start of the hour in which it was shown (lib/newslake/ranking/features.py), by the function that
+    rank_newsfeed uses. Candidates are the articles shown, and a sample of recent ones that were not, since a
+    feed chooses among all. The last --test-hours are judged by, once; the --valid-hours before them choose
+    the number of rounds; the --train-days before those are learnt from. Users' vectors are those of the
+    latest day up to each hour.
 
-    The ranker is kept in the models folder. It comes into use where nDCG@10 on the test hours is at most --tolerance below that of what is
-    in use (the ranker promoted last, else the formula), with 97.5 % certainty by a paired bootstrap; table promotions has both figures. A
-    run with the same tables and settings is found again, and nothing is done.
+    The ranker is kept in the models folder. It comes into use where nDCG@10 on the test hours is at most
+    --tolerance below that of what is in use (the ranker promoted last, else the formula), with 97.5 %
+    certainty by a paired bootstrap; table promotions has both figures. A run with the same tables and
+    settings is found again, and nothing is done.
 
     Args:
         tolerance: By how much nDCG@10 may be lower than that of what is in use.
@@ -68,7 +90,8 @@ def train_ranker(
         encoder_id: Whose vectors to use, where the tables hold several encoders'.
         topic_model: Whose user vectors to use (default: the active topic model's).
         model_folder: Folder for trained models (default: _models in the work folder).
-        scratch_folder: Folder for vectors and features that driver and executors share (default: _scratch in the work folder).
+        scratch_folder: Folder for vectors and features that driver and executors share (default: _scratch in
+            the work folder).
         force: Train again though the run is there.
     """
     if tolerance < 0 or resamples < 1:
@@ -78,24 +101,48 @@ def train_ranker(
     topic_model = _topic_model(lake, encoder_id, topic_model)
     models = models_folder(lake, model_folder, None)
     tables = {table: lake.bookmark(table) for table in _READ}
-    parts = {"layout": _LAYOUT, "features": FEATURES, "tables": tables, "topics": topic_model, "half_life": formula.ctr_half_life_hours}
-    run_id = combined({**parts, **asdict(settings), **asdict(candidates), **asdict(window), "encoder": encoder_id})
+    parts = {
+        "layout": _LAYOUT,
+        "features": FEATURES,
+        "tables": tables,
+        "topics": topic_model,
+        "half_life": formula.ctr_half_life_hours,
+    }
+    run_id = combined(
+        {**parts, **asdict(settings), **asdict(candidates), **asdict(window), "encoder": encoder_id}
+    )
     run.fact("training run", run_id)
     there = run_id in ranker.saved_rankers(models)
     if there and not force and (decision := decided(lake, "ranker", run_id, JOB)):
-        run.progress(f"ranker {run_id} is there already, {'promoted' if decision.promoted else 'not promoted'} (--force trains it again)")
+        run.progress(
+            f"ranker {run_id} is there already, {'promoted' if decision.promoted else 'not promoted'}"
+            " (--force trains it again)"
+        )
         return
     moments = Moments(examples.hours_of(window), candidates.days, encoder_id, topic_model)
     with vector_folder(lake, scratch_folder) as folder:
-        features = staged(lake, run, folder, moments, window, candidates, half_life=formula.ctr_half_life_hours, seed=fit.seed)
+        features = staged(
+            lake,
+            run,
+            folder,
+            moments,
+            window,
+            candidates,
+            half_life=formula.ctr_half_life_hours,
+            seed=fit.seed,
+        )
         train, valid = (loaded(features / part) for part in (TRAIN, VALID))
         fitted = ranker.fit(train, valid, settings, run_id=run_id, encoder_id=encoder_id)
         run.fact("rounds", fitted.about["rounds"])
         chosen_by = f"valid nDCG@10 {fitted.about['valid_ndcg_at_10']:.4f}"
-        run.progress(f"trained {fitted.about['rounds']} rounds on {len(train.labels):,} candidates, {chosen_by}")
+        run.progress(
+            f"trained {fitted.about['rounds']} rounds on {len(train.labels):,} candidates, {chosen_by}"
+        )
         ranker.save(models, fitted)
         test = read(lake.spark, features / TEST)
-        judge_and_decide(lake, run, test, fitted, models, formula.settings(1), tolerance=tolerance, resamples=resamples)
+        judge_and_decide(
+            lake, run, test, fitted, models, formula.settings(1), tolerance=tolerance, resamples=resamples
+        )
 
 
 def staged(
@@ -109,7 +156,8 @@ def staged(
     half_life: float,
     seed: int,
 ) -> Place:
-    """Write the features of the window's candidates, a folder of Parquet for each part; returns the folder of these.
+    """Write the features of the window's candidates, a folder of Parquet for each part; returns the folder of
+    these.
 
     Raises:
         UserError: a part has no impression with a click.
@@ -118,11 +166,15 @@ def staged(
     impressions = impressions_of(lake).where(F.col("occurred_at") < F.lit(window.as_of))
     with Frames() as frames:
         rows = examples.shown(impressions, window)
-        counted = {row[0]: int(row[1]) for row in rows.where(F.col(LABEL) == 1).groupBy(PART).agg(F.count_distinct("query")).collect()}
+        counted = {
+            row[0]: int(row[1])
+            for row in rows.where(F.col(LABEL) == 1).groupBy(PART).agg(F.count_distinct("query")).collect()
+        }
         for part, (start, until) in window.spans.items():
             if not counted.get(part):
                 raise UserError(
-                    f"no impression with a click from {start} to {until} ({part}) in {lake}: choose --as-of, --train-days and hours"
+                    f"no impression with a click from {start} to {until} ({part}) in {lake}: choose --as-of,"
+                    " --train-days and hours"
                 )
             run.fact(f"{part} impressions with a click", counted[part])
         rows = frames.keep(examples.sampled(rows, candidates.max_impressions, counted, seed))
@@ -145,11 +197,24 @@ def loaded(folder: Place) -> Judged:
     Raises:
         UserError: there is none.
     """
-    table = pq.read_table(parquet_files(folder), columns=["query", "news_id", LABEL, *FEATURES]) if parquet_files(folder) else None
+    table = (
+        pq.read_table(parquet_files(folder), columns=["query", "news_id", LABEL, *FEATURES])
+        if parquet_files(folder)
+        else None
+    )
     if table is None or not table.num_rows:
-        raise UserError("no article of these impressions had been published before their hours, so there is nothing to learn from")
+        raise UserError(
+            "no article of these impressions had been published before their hours, so there is nothing to"
+            " learn from"
+        )
     table = table.sort_by([("query", "ascending"), ("news_id", "ascending")])
-    codes = table["query"].combine_chunks().dictionary_encode().indices.to_numpy(zero_copy_only=False).astype(np.int64)
+    codes = (
+        table["query"]
+        .combine_chunks()
+        .dictionary_encode()
+        .indices.to_numpy(zero_copy_only=False)
+        .astype(np.int64)
+    )
     features = np.empty((table.num_rows, len(FEATURES)), np.float32)
     for place, name in enumerate(FEATURES):
         features[:, place] = table[name].to_numpy()

@@ -1,7 +1,8 @@
-"""Vectors of a table in one file that every worker opens as a memory map: written by the executors, each row group its own slice.
+"""Vectors of a table in one file that every worker opens as a memory map: written by the executors, each row
+group its own slice.
 
-In object storage, where no file is written in slices, each row group is a file of its own, and an executor puts the one file together of
-what it fetches.
+In object storage, where no file is written in slices, each row group is a file of its own, and an executor
+puts the one file together of what it fetches.
 """
 
 import os
@@ -28,7 +29,8 @@ _INDEX = "side string, id string, row int, weight double"
 
 @dataclass(frozen=True)
 class Parts:
-    """A file of vectors in object storage: `folder` has a file (npy) for each row group, named by its first row; `shape` is of all."""
+    """A file of vectors in object storage: `folder` has a file (npy) for each row group, named by its first
+    row; `shape` is of all."""
 
     folder: RemotePath
     shape: tuple[int, int]
@@ -43,7 +45,8 @@ class VectorMap:
 
     Attributes:
         file: float32 (rows, size) that driver and executors see; None where there is no vector.
-        index: side, id, row (int), weight (double; 1 where the side has none): several rows an id are possible.
+        index: side, id, row (int), weight (double; 1 where the side has none): several rows an id are
+            possible.
     """
 
     file: Held | None
@@ -63,7 +66,8 @@ def opened(file: Held | None) -> npt.NDArray[np.float32]:
 
 
 def vector_map(spark: SparkSession, sides: Mapping[str, VectorFiles], folder: Place) -> VectorMap:
-    """Bring sides of a search into one file: vectors that could not be compared (of zero length, not finite) are left out.
+    """Bring sides of a search into one file: vectors that could not be compared (of zero length, not finite)
+    are left out.
 
     Args:
         spark: the session.
@@ -71,7 +75,9 @@ def vector_map(spark: SparkSession, sides: Mapping[str, VectorFiles], folder: Pl
         folder: a new one, that driver and executors see.
     """
     units = [(name, unit) for name, side in sides.items() for unit in side.units()]
-    dimension = next((size for side in sides.values() if (size := side.dimension(side.units())) is not None), None)
+    dimension = next(
+        (size for side in sides.values() if (size := side.dimension(side.units())) is not None), None
+    )
     if dimension is None:
         return VectorMap(None, frame_of(spark, [], _INDEX))
     folder.mkdir(parents=True, exist_ok=True)
@@ -89,10 +95,17 @@ def vector_map(spark: SparkSession, sides: Mapping[str, VectorFiles], folder: Pl
                 with _slice(file, row["start"], unit.rows, dimension) as held:
                     for rows in _written(held, sides[row["side"]], unit, row["start"], dimension):
                         names = pa.array([row["side"]] * rows.num_rows, pa.string())
-                        yield pa.RecordBatch.from_arrays([names, *rows.columns], names=["side", *rows.schema.names])
+                        yield pa.RecordBatch.from_arrays(
+                            [names, *rows.columns], names=["side", *rows.schema.names]
+                        )
 
-    rows = [(name, unit.file, unit.group, unit.rows, int(start)) for (name, unit), start in zip(units, starts, strict=False)]
-    tasks = frame_of(spark, rows, _UNITS).repartition(max(1, min(len(units), spark.sparkContext.defaultParallelism)))
+    rows = [
+        (name, unit.file, unit.group, unit.rows, int(start))
+        for (name, unit), start in zip(units, starts, strict=False)
+    ]
+    tasks = frame_of(spark, rows, _UNITS).repartition(
+        max(1, min(len(units), spark.sparkContext.defaultParallelism))
+    )
     return VectorMap(file, written(tasks.mapInArrow(write, _INDEX), folder / "index"))
 
 
@@ -125,12 +138,17 @@ def _joined(parts: Parts) -> Path:
     return whole
 
 
-def _written(held: npt.NDArray[np.float32], side: VectorFiles, unit: Unit, start: int, dimension: int) -> Iterator[pa.RecordBatch]:
-    """Write a row group's vectors to its slice, which begins at row `start`; a task that is tried again writes the same there."""
+def _written(
+    held: npt.NDArray[np.float32], side: VectorFiles, unit: Unit, start: int, dimension: int
+) -> Iterator[pa.RecordBatch]:
+    """Write a row group's vectors to its slice, which begins at row `start`; a task that is tried again
+    writes the same there."""
     done = 0
     for rows in chunks(side, [unit], dimension=dimension, rows=_CHUNK_ROWS, zero_is_wrong=True):
         lengths = np.sqrt(np.einsum("nd,nd->n", rows.vectors, rows.vectors, dtype=np.float64))
         held[done : done + len(rows.ids)] = (rows.vectors / lengths[:, None]).astype(np.float32)
         places = np.arange(start + done, start + done + len(rows.ids), dtype=np.int32)
-        yield pa.RecordBatch.from_arrays([rows.ids.cast(pa.string()), pa.array(places), pa.array(rows.weights)], ["id", "row", "weight"])
+        yield pa.RecordBatch.from_arrays(
+            [rows.ids.cast(pa.string()), pa.array(places), pa.array(rows.weights)], ["id", "row", "weight"]
+        )
         done += len(rows.ids)

@@ -1,4 +1,5 @@
-"""The hours that a ranker learns from, those by which its rounds are chosen, and those that it is judged by: later ones each."""
+"""The hours that a ranker learns from, those by which its rounds are chosen, and those that it is judged by:
+later ones each."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta

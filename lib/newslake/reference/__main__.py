@@ -10,7 +10,10 @@ def main() -> None:
     """Write what has changed, and say so."""
     docs = Path(sys.argv[1] if len(sys.argv) > 1 else "docs")
     if not (docs / "architecture.md").is_file():
-        print(f"{docs} is no folder of newslake's docs: run this in the repository, or name the folder", file=sys.stderr)
+        print(
+            f"{docs} is no folder of newslake's docs: run this in the repository, or name the folder",
+            file=sys.stderr,
+        )
         sys.exit(2)
     for name, text in pages(docs).items():
         file = docs / name

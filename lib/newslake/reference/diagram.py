@@ -1,4 +1,5 @@
-"""The diagrams of docs/architecture.md (Mermaid): the jobs of each run with the tables between them, from runs and contracts."""
+"""The diagrams of docs/architecture.md (Mermaid): the jobs of each run with the tables between them, from
+runs and contracts."""
 
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -39,12 +40,16 @@ def part() -> list[str]:
         lines += ["", f"### {run}", "", f"{what[0].upper()}{what[1:]}.", ""]
         if graph := flowchart([task.job.__name__ for task in tasks]):
             lines += ["```mermaid", *graph, "```", ""]
-        lines += table(("task", "waits for", "machine"), [(f"`{task.key}`", code(task.after), task.machine) for task in tasks])
+        lines += table(
+            ("task", "waits for", "machine"),
+            [(f"`{task.key}`", code(task.after), task.machine) for task in tasks],
+        )
     return [*lines, ""]
 
 
 def flowchart(jobs: Iterable[str]) -> list[str]:
-    """Mermaid lines: tables that the jobs read, the jobs, and the tables that they write; none where they read whatever is there."""
+    """Mermaid lines: tables that the jobs read, the jobs, and the tables that they write; none where they
+    read whatever is there."""
     drawn = [job for job in dict.fromkeys(jobs) if "*" not in FLOWS[job].reads]
     edges = [edge for job in drawn for edge in _edges(job)]
     if not edges:

@@ -1,4 +1,5 @@
-"""The tables of docs/figures.md, from what the benchmarks wrote with --json: each measure with its command, machine, versions and date."""
+"""The tables of docs/figures.md, from what the benchmarks wrote with --json: each measure with its command,
+machine, versions and date."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -15,8 +16,8 @@ def part(results: Path) -> list[str]:
     """Lines of the tables of all results, file by file.
 
     Args:
-        results: folder with <benchmark>.json: {measure: {ours, peer, ratio, unit, command, machine, versions, date}}; any but the measure
-            may be missing.
+        results: folder with <benchmark>.json: {measure: {ours, peer, ratio, unit, command, machine, versions,
+            date}}; any but the measure may be missing.
     """
     lines: list[str] = []
     for file in sorted(results.glob("*.json")):
@@ -27,7 +28,10 @@ def part(results: Path) -> list[str]:
 def fixed_cost(file: Path) -> list[str]:
     """Lines of the table of counts that benchmarks/fixed_cost.py keeps: {job: {executions, jobs, tasks}}."""
     counts: dict[str, dict[str, int]] = json.loads(file.read_text(encoding="utf-8"))
-    rows = [(f"`{job}`", *(f"{one[name]:,}" for name in ("executions", "jobs", "tasks"))) for job, one in counts.items()]
+    rows = [
+        (f"`{job}`", *(f"{one[name]:,}" for name in ("executions", "jobs", "tasks")))
+        for job, one in counts.items()
+    ]
     total = [f"{sum(one[name] for one in counts.values()):,}" for name in ("executions", "jobs", "tasks")]
     return ["", *table(("job", "executions", "jobs", "tasks"), [*rows, ("all", *total)]), ""]
 

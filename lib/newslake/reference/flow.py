@@ -1,4 +1,5 @@
-"""Which job reads and writes which tables. What a run notes (its lineage) must not go beyond it: tests/pipeline/test_sample.py."""
+"""Which job reads and writes which tables. What a run notes (its lineage) must not go beyond it:
+tests/pipeline/test_sample.py."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -29,7 +30,8 @@ def _flow(reads: str = "", writes: str = "", *, takes: str = "", makes: str = ""
     return Flow(tuple(reads.split()), tuple(writes.split()), takes, makes)
 
 
-_LABELS = "article_class_scores short_text_corpus text_classifiers"  # what an article's class is made of, see classes.py
+# What an article's class is made of, see classes.py.
+_LABELS = "article_class_scores short_text_corpus text_classifiers"
 _SPLIT = "click_history clicks impressions"
 _VECTORS = "article_vectors user_vectors"
 _BROUGHT = "click_history impressions news reads search_queries user_interests"
@@ -37,31 +39,44 @@ _BROUGHT = "click_history impressions news reads search_queries user_interests"
 FLOWS: Mapping[str, Flow] = {
     "activate_topic_model": _flow(f"active_models purges topics {_VECTORS}", "active_models"),
     "assign_topics": _flow("active_models news topic_terms topics", "article_topics"),
-    "build_article_vectors": _flow("active_models article_embeddings article_topics news purges topics", "article_vectors"),
+    "build_article_vectors": _flow(
+        "active_models article_embeddings article_topics news purges topics", "article_vectors"
+    ),
     "build_phrases": _flow("tag_embeddings user_tags", "quarantine tag_embeddings user_phrases"),
     "build_profiles": _flow(
-        f"active_models article_topics {_LABELS} click_history impressions news profile_days search_queries topics user_articles"
-        " user_interests user_tags",
+        f"active_models article_topics {_LABELS} click_history impressions news profile_days search_queries"
+        " topics user_articles user_interests user_tags",
         "profile_days quarantine user_articles user_tags user_topics",
         takes="JSON lines of interests and queries, where they are given",
     ),
-    "build_user_vectors": _flow("active_models tag_phrase_matches tag_phrases topic_terms topics user_phrases user_topics", "user_vectors"),
-    "check_lakehouse": _flow("*", "check_results", takes="the settings file of checks", makes="a POST to a webhook"),
-    "classify_articles": _flow("article_class_scores article_embeddings news text_classifiers", "article_class_scores"),
+    "build_user_vectors": _flow(
+        "active_models tag_phrase_matches tag_phrases topic_terms topics user_phrases user_topics",
+        "user_vectors",
+    ),
+    "check_lakehouse": _flow(
+        "*", "check_results", takes="the settings file of checks", makes="a POST to a webhook"
+    ),
+    "classify_articles": _flow(
+        "article_class_scores article_embeddings news text_classifiers", "article_class_scores"
+    ),
     "compare_models": _flow(
         f"article_embeddings {_LABELS} news {_SPLIT}",
         "model_comparison model_metrics news_embeddings user_embeddings",
         makes="models below `_models`",
     ),
     "encode_articles": _flow("article_embeddings news", "article_embeddings quarantine"),
-    "encode_tag_phrases": _flow("tag_phrase_matches tag_phrases user_phrases", "quarantine tag_phrase_matches tag_phrases"),
+    "encode_tag_phrases": _flow(
+        "tag_phrase_matches tag_phrases user_phrases", "quarantine tag_phrase_matches tag_phrases"
+    ),
     "encode_users": _flow(
-        f"article_embeddings {_LABELS} news news_embeddings promotions user_embeddings click_history impressions",
+        f"article_embeddings {_LABELS} news news_embeddings promotions user_embeddings click_history"
+        " impressions",
         "news_embeddings user_embeddings",
         takes="a trained model",
     ),
     "export_vectors": _flow(
-        f"active_models job_runs news_embeddings promotions purges topics user_embeddings vector_exports {_VECTORS}",
+        "active_models job_runs news_embeddings promotions purges topics user_embeddings vector_exports"
+        f" {_VECTORS}",
         "quarantine vector_exports",
         makes="Milvus; Vespa's feeds and TSV files",
     ),
@@ -93,7 +108,8 @@ FLOWS: Mapping[str, Flow] = {
         takes="a trained ranker, where one is in use",
     ),
     "reclassify_short_text": _flow(
-        "article_class_scores article_embeddings news stories text_classifiers", "quarantine short_text_corpus short_text_votes"
+        "article_class_scores article_embeddings news stories text_classifiers",
+        "quarantine short_text_corpus short_text_votes",
     ),
     "run_pipeline": _flow("*", "*", makes="what its jobs make"),
     "stream_articles": _flow(
@@ -118,7 +134,8 @@ FLOWS: Mapping[str, Flow] = {
         makes="a model below `_models`",
     ),
     "train_text_classifier": _flow(
-        "article_embeddings news short_text_corpus text_classifiers", "article_class_scores text_classifier_classes text_classifiers"
+        "article_embeddings news short_text_corpus text_classifiers",
+        "article_class_scores text_classifier_classes text_classifiers",
     ),
     "write_report": _flow("*", makes="`_report/report.html` in the work folder"),
 }
@@ -130,7 +147,8 @@ def writers(table: str) -> list[str]:
 
 
 def also_writing(table: str) -> list[str]:
-    """The jobs that write the table by what another job is there for: a stream's batch encodes, a comparison trains."""
+    """The jobs that write the table by what another job is there for: a stream's batch encodes, a comparison
+    trains."""
     if table_spec(table).written_by.startswith("every job"):
         return []
     return sorted({job for job, flow in FLOWS.items() if table in flow.writes} - set(writers(table)))

@@ -23,9 +23,18 @@ def page() -> str:
 
 
 _INTRODUCTION = (
-    "Each job is a script, `jobs/NAME.py`, for `python` or `spark-submit`, and a function, `newslake.jobs.NAME(lake, option=value)`",
-    "([from Python](../python.md)). `--help` prints what stands here. Exit status: 0 done, 1 the job failed, 2 your mistake, in one line.",
-    "What an option of several values takes stands behind it: `--fields title body`. Beside what is listed, every job writes its row in",
+    (
+        "Each job is a script, `jobs/NAME.py`, for `python` or `spark-submit`, and a function,"
+        " `newslake.jobs.NAME(lake, option=value)`"
+    ),
+    (
+        "([from Python](../python.md)). `--help` prints what stands here. Exit status: 0 done, 1 the job"
+        " failed, 2 your mistake, in one line."
+    ),
+    (
+        "What an option of several values takes stands behind it: `--fields title body`. Beside what is"
+        " listed, every job writes its row in"
+    ),
     "`job_runs`.",
 )
 
@@ -54,7 +63,9 @@ def _section(name: str) -> list[str]:
 
 def _tables(flow: Flow) -> list[str]:
     def told(tables: Iterable[str], beside: str) -> str:
-        named = ["whatever is there" if name == "*" else f"[`{name}`](tables.md#{name})" for name in sorted(tables)]
+        named = [
+            "whatever is there" if name == "*" else f"[`{name}`](tables.md#{name})" for name in sorted(tables)
+        ]
         return "; ".join(part for part in (", ".join(named), beside) if part) or "nothing"
 
     return [f"- Reads: {told(flow.reads, flow.takes)}.", f"- Writes: {told(flow.writes, flow.makes)}."]

@@ -1,4 +1,5 @@
-"""What the generated pages share: their first line, Markdown's tables, and the parts of a page that are generated."""
+"""What the generated pages share: their first line, Markdown's tables, and the parts of a page that are
+generated."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -34,7 +35,8 @@ def prose(text: str) -> str:
 
 
 def with_part(page: str, name: str, lines: Iterable[str]) -> str:
-    """The page with its generated part `name` (between `<!-- begin name -->` and `<!-- end name -->`) made of these lines.
+    """The page with its generated part `name` (between `<!-- begin name -->` and `<!-- end name -->`) made of
+    these lines.
 
     Raises:
         ValueError: the page has no such part.

@@ -1,4 +1,5 @@
-"""docs/reference/tables.md: each table's columns, key, partitions, who writes and reads it, and how long its rows are kept."""
+"""docs/reference/tables.md: each table's columns, key, partitions, who writes and reads it, and how long its
+rows are kept."""
 
 import re
 from collections.abc import Iterable
@@ -12,9 +13,13 @@ from newslake.pipeline.runs import RETENTION
 from newslake.reference.flow import also_writing, readers
 from newslake.reference.pages import NOTE, code, prose, table
 
-_COLUMN = re.compile(r"^\s*(?P<name>\w+) (?P<type>.+?)(?P<required> NOT NULL)? COMMENT '(?P<comment>.*)',?$", re.MULTILINE)
+_COLUMN = re.compile(
+    r"^\s*(?P<name>\w+) (?P<type>.+?)(?P<required> NOT NULL)? COMMENT '(?P<comment>.*)',?$", re.MULTILINE
+)
 _COMMENT = re.compile(r"^COMMENT '(?P<comment>.*)'$", re.MULTILINE)
-_CONSTRAINT = re.compile(r"^\s*'delta\.constraints\.\w+' = (?P<quote>['\"])(?P<rule>.*)(?P=quote),?$", re.MULTILINE)
+_CONSTRAINT = re.compile(
+    r"^\s*'delta\.constraints\.\w+' = (?P<quote>['\"])(?P<rule>.*)(?P=quote),?$", re.MULTILINE
+)
 
 
 @dataclass(frozen=True)
@@ -34,7 +39,12 @@ def page() -> str:
     lines += table(
         ("table", "one row", "key", "written by"),
         [
-            (f"[`{name}`](#{name})", prose(_row(table_spec(name))), ", ".join(table_spec(name).key), table_spec(name).written_by)
+            (
+                f"[`{name}`](#{name})",
+                prose(_row(table_spec(name))),
+                ", ".join(table_spec(name).key),
+                table_spec(name).written_by,
+            )
             for name in names
         ],
     )
@@ -44,8 +54,14 @@ def page() -> str:
 
 
 _INTRODUCTION = (
-    f"There are {len(table_names())}, all of them Delta. The contract of each is its file in `schemas/`: columns, key, and constraints",
-    "that Delta enforces. A required column is never NULL. Times are UTC. The report, the checks and the views read whatever is there, and",
+    (
+        f"There are {len(table_names())}, all of them Delta. The contract of each is its file in `schemas/`:"
+        " columns, key, and constraints"
+    ),
+    (
+        "that Delta enforces. A required column is never NULL. Times are UTC. The report, the checks and the"
+        " views read whatever is there, and"
+    ),
     "[questions in SQL](../sql.md) shows what to ask.",
 )
 
@@ -53,7 +69,10 @@ _INTRODUCTION = (
 def columns(spec: TableSpec) -> list[Column]:
     """The columns, in the contract's order, without asking Spark's parser."""
     found = _COLUMN.finditer(spec.columns)
-    return [Column(one["name"], one["type"], one["required"] is not None, one["comment"].replace("\\'", "'")) for one in found]
+    return [
+        Column(one["name"], one["type"], one["required"] is not None, one["comment"].replace("\\'", "'"))
+        for one in found
+    ]
 
 
 def _section(spec: TableSpec) -> list[str]:
@@ -67,7 +86,10 @@ def _section(spec: TableSpec) -> list[str]:
     ]
     rules = [one["rule"] for one in _CONSTRAINT.finditer(spec.ddl)]
     facts += [f"Constraints: {'; '.join(f'`{rule}`' for rule in rules)}."] if rules else []
-    rows = [(f"`{one.name}`", f"`{one.type}`", "required" if one.required else "", prose(one.comment)) for one in columns(spec)]
+    rows = [
+        (f"`{one.name}`", f"`{one.type}`", "required" if one.required else "", prose(one.comment))
+        for one in columns(spec)
+    ]
     lines = [f"## {spec.name}", "", f"{_comment(spec)}.", "", *(f"- {fact}" for fact in facts if fact), ""]
     return [*lines, *table(("column", "type", "", "what it holds"), rows)]
 
@@ -84,16 +106,30 @@ def kept(name: str) -> str:
     told = []
     if name in OF_OLD_NEWS:
         used = "" if name == "article_vectors" else ", or has a use that `--keep` names"
-        told.append(f"while its article is not older than `--older-than` ({RETENTION['older_than']} days in the daily run){used}")
+        told.append(
+            f"while its article is not older than `--older-than` ({RETENTION['older_than']} days in the daily"
+            f" run){used}"
+        )
     if name in BY_RUN:
-        told.append(f"rows of the last `--model-runs` ({RETENTION['model_runs']} in the daily run) of each kind, and of what is in use")
+        told.append(
+            f"rows of the last `--model-runs` ({RETENTION['model_runs']} in the daily run) of each kind, and"
+            " of what is in use"
+        )
     for rule in RULES:
         if rule.table == name:
             last = "; the latest ones stay" if rule.latest_stays else ""
-            told.append(f"`--{rule.setting.replace('_', '-')}` after `{rule.column}` ({_days(rule.setting)}){last}")
+            told.append(
+                f"`--{rule.setting.replace('_', '-')}` after `{rule.column}` ({_days(rule.setting)}){last}"
+            )
     if name == PHRASES:
-        told.append(f"`--tag-phrase-days` after `last_used` ({_days('tag_phrase_days')}), and while a day takes its vector from them")
-    return "; ".join([*told, *([_OTHERWISE[name]] if name in _OTHERWISE else [])]) or "no job deletes rows by their age"
+        told.append(
+            f"`--tag-phrase-days` after `last_used` ({_days('tag_phrase_days')}), and while a day takes its"
+            " vector from them"
+        )
+    return (
+        "; ".join([*told, *([_OTHERWISE[name]] if name in _OTHERWISE else [])])
+        or "no job deletes rows by their age"
+    )
 
 
 def _days(setting: str) -> str:

@@ -13,12 +13,16 @@ def pages(docs: Path) -> dict[str, str]:
         docs: the folder with the present ones; of some, only a part is generated.
     """
     benchmarks = docs.parent / "benchmarks"
-    measured = with_part((docs / "figures.md").read_text(encoding="utf-8"), "figures", figures.part(benchmarks / "results"))
+    measured = with_part(
+        (docs / "figures.md").read_text(encoding="utf-8"), "figures", figures.part(benchmarks / "results")
+    )
     return {
         "reference/jobs.md": jobs.page(),
         "reference/tables.md": tables.page(),
         "reference/settings.md": settings.page(docs.parent),
-        "architecture.md": with_part((docs / "architecture.md").read_text(encoding="utf-8"), "runs", diagram.part()),
+        "architecture.md": with_part(
+            (docs / "architecture.md").read_text(encoding="utf-8"), "runs", diagram.part()
+        ),
         "tutorial.md": notebook.page(notebook.load(docs / "tutorial.ipynb")),
         "figures.md": with_part(measured, "fixed cost", figures.fixed_cost(benchmarks / "fixed_cost.json")),
     }

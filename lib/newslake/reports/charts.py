@@ -1,7 +1,9 @@
-"""Geometry of the charts: places in per cent of a plot, which the template draws as inline SVG and CSS decides the colours of.
+"""Geometry of the charts: places in per cent of a plot, which the template draws as inline SVG and CSS
+decides the colours of.
 
-Why no charting library: plotly's code inside the page is 4.5 MB, and its colours are fixed when the page is made. Lines, bars and
-bubbles in per cent are a few kilobytes, stretch to a phone without shrinking their text, and follow the reader's light or dark.
+Why no charting library: plotly's code inside the page is 4.5 MB, and its colours are fixed when the page is
+made. Lines, bars and bubbles in per cent are a few kilobytes, stretch to a phone without shrinking their
+text, and follow the reader's light or dark.
 """
 
 import math
@@ -35,7 +37,9 @@ class Scale:
         step = round_step((self.high - self.low) / most)
         digits = max(0, -math.floor(math.log10(step) + 1e-9))
         first, last = math.ceil(self.low / step - 1e-9), math.floor(self.high / step + 1e-9)
-        return [Tick(self.at(number * step), f"{number * step:,.{digits}f}") for number in range(first, last + 1)]
+        return [
+            Tick(self.at(number * step), f"{number * step:,.{digits}f}") for number in range(first, last + 1)
+        ]
 
 
 def nice_scale(values: Sequence[float], most: int = 5) -> Scale:
@@ -50,7 +54,9 @@ def nice_scale(values: Sequence[float], most: int = 5) -> Scale:
 def round_step(least: float) -> float:
     """The smallest of 1, 2, 2.5 and 5 times a power of ten that is at least this."""
     power = 10.0 ** math.floor(math.log10(least))
-    return next(factor * power for factor in (1.0, 2.0, 2.5, 5.0, 10.0) if factor * power >= least * (1 - 1e-9))
+    return next(
+        factor * power for factor in (1.0, 2.0, 2.5, 5.0, 10.0) if factor * power >= least * (1 - 1e-9)
+    )
 
 
 @dataclass(frozen=True)
@@ -69,7 +75,10 @@ class LogScale:
 
     def ticks(self) -> list[Tick]:
         """0 and the powers of ten."""
-        return [Tick(0.0, "0"), *(Tick(self.at(10**power), short_count(10**power)) for power in range(self.high + 1))]
+        return [
+            Tick(0.0, "0"),
+            *(Tick(self.at(10**power), short_count(10**power)) for power in range(self.high + 1)),
+        ]
 
 
 def log_scale(counts: Sequence[int]) -> LogScale:
@@ -101,10 +110,12 @@ def percent(share: float) -> str:
 
 
 def projected(vectors: np.ndarray) -> tuple[np.ndarray, float]:
-    """Directions of vectors in two dimensions: the first two principal components of the vectors at unit length.
+    """Directions of vectors in two dimensions: the first two principal components of the vectors at unit
+    length.
 
-    Of all flat pictures this one keeps the squared distances best, and for unit vectors those follow from the cosine. The sign of
-    each axis is fixed by its largest entry, so that the same vectors give the same picture.
+    Of all flat pictures this one keeps the squared distances best, and for unit vectors those follow from the
+    cosine. The sign of each axis is fixed by its largest entry, so that the same vectors give the same
+    picture.
 
     Args:
         vectors: shape (n, d), n of 1 or more; a vector of length 0 stays at the origin before centring.
@@ -126,7 +137,9 @@ def projected(vectors: np.ndarray) -> tuple[np.ndarray, float]:
     return points, float((s[:kept] ** 2).sum()) / variance if variance > 1e-12 else 1.0
 
 
-def spread(points: np.ndarray, radii: np.ndarray, width: float, height: float, rounds: int = 200) -> np.ndarray:
+def spread(
+    points: np.ndarray, radii: np.ndarray, width: float, height: float, rounds: int = 200
+) -> np.ndarray:
     """Points stretched to a box, and nudged until their discs no longer overlap (or the rounds are over).
 
     Args:
@@ -140,7 +153,9 @@ def spread(points: np.ndarray, radii: np.ndarray, width: float, height: float, r
     """
     size = np.array([width, height])
     extent = points.max(axis=0) - points.min(axis=0)
-    placed = np.where(extent > 1e-9, (points - points.min(axis=0)) / np.where(extent > 1e-9, extent, 1.0), 0.5)
+    placed = np.where(
+        extent > 1e-9, (points - points.min(axis=0)) / np.where(extent > 1e-9, extent, 1.0), 0.5
+    )
     edge = radii[:, None] + 2.0
     placed = edge + placed * (size - 2 * edge)
     wanted = radii[:, None] + radii[None, :] + 2.0
@@ -148,7 +163,9 @@ def spread(points: np.ndarray, radii: np.ndarray, width: float, height: float, r
         apart = placed[:, None, :] - placed[None, :, :]
         # Discs at one place have no direction to part in: their numbers give one.
         turn = np.arange(len(placed)) * 2.399963
-        apart += (np.stack([np.cos(turn), np.sin(turn)], axis=1)[:, None, :] * 1e-3) * (np.abs(apart).sum(-1, keepdims=True) < 1e-6)
+        apart += (np.stack([np.cos(turn), np.sin(turn)], axis=1)[:, None, :] * 1e-3) * (
+            np.abs(apart).sum(-1, keepdims=True) < 1e-6
+        )
         distance = np.linalg.norm(apart, axis=-1)
         overlap = np.where(distance < wanted, wanted - distance, 0.0)
         np.fill_diagonal(overlap, 0.0)

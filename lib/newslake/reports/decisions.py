@@ -1,4 +1,5 @@
-"""What trained models were judged by on test, beside what was in use then, and what became of each: table promotions."""
+"""What trained models were judged by on test, beside what was in use then, and what became of each: table
+promotions."""
 
 from dataclasses import dataclass
 from typing import get_args
@@ -47,7 +48,10 @@ def verdicts(decisions: list[Decision]) -> list[Verdict]:
     place = max((place for place, one in enumerate(decisions) if one.promoted), default=-1)
     found: list[Verdict] = []
     for one in decisions:
-        name, against = (WITHOUT[one.kind] if run_id == NONE else names.get(run_id, run_id) for run_id in (one.run_id, one.in_use))
+        name, against = (
+            WITHOUT[one.kind] if run_id == NONE else names.get(run_id, run_id)
+            for run_id in (one.run_id, one.in_use)
+        )
         metric = "" if one.comparison is None else _METRICS.get(one.comparison.metric, one.comparison.metric)
         found.append(Verdict(one.kind, name, against, metric, len(found) == place, one))
     return found[: -_LAST - 1 : -1]

@@ -20,7 +20,8 @@ _EPOCH = datetime(1970, 1, 1)
 
 @dataclass(frozen=True)
 class Bar:
-    """One run: where it begins and how long it is, in per cent of the axis; `state` is done, failed or running."""
+    """One run: where it begins and how long it is, in per cent of the axis; `state` is done, failed or
+    running."""
 
     left: float
     width: float
@@ -74,9 +75,11 @@ def time_ticks(since: datetime, until: datetime, most: int = 6) -> list[Tick]:
 
 
 def recent(runs: DataFrame, leave_out: str, hours: float = _HOURS) -> DataFrame:
-    """Runs that went on within the hours before the latest one began: job, variant, outcome, began, ended, latest first.
+    """Runs that went on within the hours before the latest one began: job, variant, outcome, began, ended,
+    latest first.
 
-    A run that has not ended counts to its last sign of life, where it gives any; else to its begin: it may have been killed.
+    A run that has not ended counts to its last sign of life, where it gives any; else to its begin: it may
+    have been killed.
 
     Args:
         runs: see every_run; those that only call or look at others are left out.
@@ -85,11 +88,19 @@ def recent(runs: DataFrame, leave_out: str, hours: float = _HOURS) -> DataFrame:
     """
     sign = F.try_to_timestamp(F.col("facts")[SIGN_OF_LIFE])
     ended = F.coalesce("ended_at", sign, "started_at").alias("ended")
-    others = runs.where((F.col("run_id") != leave_out) & ~F.col("job").isin(*RUNNERS) & (F.col("outcome") != "mistake"))
-    rows = others.select("job", variant().alias("variant"), "outcome", F.col("started_at").alias("began"), ended)
+    others = runs.where(
+        (F.col("run_id") != leave_out) & ~F.col("job").isin(*RUNNERS) & (F.col("outcome") != "mistake")
+    )
+    rows = others.select(
+        "job", variant().alias("variant"), "outcome", F.col("started_at").alias("began"), ended
+    )
     last = rows.agg((F.max("began") - F.make_dt_interval(hours=F.lit(int(hours)))).alias("since"))
     rows = rows.join(F.broadcast(last), on=F.col("ended") >= F.col("since"), how="inner")
-    return rows.withColumn("began", F.greatest("began", "since")).drop("since").orderBy(F.desc("began"), "job", "variant")
+    return (
+        rows.withColumn("began", F.greatest("began", "since"))
+        .drop("since")
+        .orderBy(F.desc("began"), "job", "variant")
+    )
 
 
 def gather_gantt(lake: Lakehouse, leave_out: str) -> Gantt | None:

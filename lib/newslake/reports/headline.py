@@ -46,10 +46,17 @@ def headline(sections: Mapping[str, HasContent]) -> Headline:
         title = f"{_many(rows['news'], 'article')} in the lakehouse"
     else:
         title = "An empty lakehouse"
-    said = [_of_models(sections["models"].content), _of_reuse(sections["reuse"].content), _of_vote(sections["vote"].content)]
+    said = [
+        _of_models(sections["models"].content),
+        _of_reuse(sections["reuse"].content),
+        _of_vote(sections["vote"].content),
+    ]
     sentences = [sentence for sentence in said if sentence]
     if not sentences and not rows.get("news"):
-        sentences = ["Nothing is built yet. Start with jobs/parse_behaviors.py, or run make run for the built-in sample."]
+        sentences = [
+            "Nothing is built yet. Start with jobs/parse_behaviors.py, or run make run for the built-in"
+            " sample."
+        ]
     return Headline(title, sentences)
 
 
@@ -58,7 +65,11 @@ def tiles(sections: Mapping[str, HasContent]) -> list[Tile]:
     rows = {table.name: table.rows for table in sections["tables"].content or []}
     found = []
     if "news" in rows:
-        vectors = f"{short_count(rows['article_embeddings'])} vectors" if "article_embeddings" in rows else "no vectors yet"
+        vectors = (
+            f"{short_count(rows['article_embeddings'])} vectors"
+            if "article_embeddings" in rows
+            else "no vectors yet"
+        )
         found.append(Tile(short_count(rows["news"]), "articles", vectors, "tables"))
     if "impressions" in rows:
         histories = f"{short_count(rows['click_history'])} impressions" if "click_history" in rows else ""
@@ -66,16 +77,39 @@ def tiles(sections: Mapping[str, HasContent]) -> list[Tile]:
     models: Models | None = sections["models"].content
     if models is not None and models.rows[0].judged.get("auc") is not None:
         best = models.rows[0]
-        found.append(Tile(f"{best.judged['auc']:.3f}", f"{best.judged_on} AUC", f"{best.model}, epoch {best.best_epoch}", "models"))
+        found.append(
+            Tile(
+                f"{best.judged['auc']:.3f}",
+                f"{best.judged_on} AUC",
+                f"{best.model}, epoch {best.best_epoch}",
+                "models",
+            )
+        )
     reuse: Reuse | None = sections["reuse"].content
     if reuse is not None:
-        found.append(Tile(percent(reuse.days[-1].share), "phrases reused", f"on {_day(reuse.days[-1].day)}", "reuse"))
+        found.append(
+            Tile(percent(reuse.days[-1].share), "phrases reused", f"on {_day(reuse.days[-1].day)}", "reuse")
+        )
     vote: Vote | None = sections["vote"].content
     if vote is not None:
-        found.append(Tile(short_count(vote.count("changed")), "classes corrected", f"of {short_count(vote.texts)} short texts", "vote"))
+        found.append(
+            Tile(
+                short_count(vote.count("changed")),
+                "classes corrected",
+                f"of {short_count(vote.texts)} short texts",
+                "vote",
+            )
+        )
     if sections["quarantine"].content is not None:
         aside = sections["quarantine"].content
-        found.append(Tile(short_count(aside.rows), "inputs set aside", _many(len(aside.reasons) + aside.others, "reason"), "quarantine"))
+        found.append(
+            Tile(
+                short_count(aside.rows),
+                "inputs set aside",
+                _many(len(aside.reasons) + aside.others, "reason"),
+                "quarantine",
+            )
+        )
     return found
 
 
@@ -84,20 +118,28 @@ def _of_models(models: Models | None) -> str:
         return ""
     best, others = models.rows[0], [row for row in models.rows[1:] if row.judged.get("auc") is not None]
     sentence = f"The {best.model} model ranks news of days it has not seen at AUC {best.judged['auc']:.3f}"
-    return sentence + (f", the {others[-1].model} model at {others[-1].judged['auc']:.3f}." if others else ".")
+    return sentence + (
+        f", the {others[-1].model} model at {others[-1].judged['auc']:.3f}." if others else "."
+    )
 
 
 def _of_reuse(reuse: Reuse | None) -> str:
     if reuse is None:
         return ""
     last = reuse.days[-1]
-    return f"On {_day(last.day)}, {percent(last.share)} of {last.phrases:,} tag phrases took a stored vector instead of a new one."
+    return (
+        f"On {_day(last.day)}, {percent(last.share)} of {last.phrases:,} tag phrases took a stored vector"
+        " instead of a new one."
+    )
 
 
 def _of_vote(vote: Vote | None) -> str:
     if vote is None or not vote.count("changed"):
         return ""
-    return f"Their nearest articles corrected the class of {vote.count('changed'):,} of {_many(vote.texts, 'short text')}."
+    return (
+        f"Their nearest articles corrected the class of {vote.count('changed'):,} of"
+        f" {_many(vote.texts, 'short text')}."
+    )
 
 
 def _many(count: int, thing: str) -> str:

@@ -46,10 +46,13 @@ class Table:
 
 
 def by_reason(quarantine: DataFrame) -> DataFrame:
-    """job, reason, rows, sources, and one example (the smallest quarantine_id): its source and the first bytes of what came."""
+    """job, reason, rows, sources, and one example (the smallest quarantine_id): its source and the first
+    bytes of what came."""
     first = F.min_by(F.struct("source", F.substring("raw", 1, _RAW_BYTES).alias("raw")), "quarantine_id")
     grouped = quarantine.groupBy("job", "reason")
-    counted = grouped.agg(F.count("*").alias("rows"), F.countDistinct("source").alias("sources"), first.alias("example"))
+    counted = grouped.agg(
+        F.count("*").alias("rows"), F.countDistinct("source").alias("sources"), first.alias("example")
+    )
     return counted.orderBy(F.desc("rows"), "job", "reason")
 
 
@@ -80,7 +83,10 @@ def gather_tables(lake: Lakehouse) -> list[Table]:
     there = [name for name in table_names() if lake.exists(name)]
     if not there:
         return []
-    counts = [lake.read(name).agg(F.count("*").alias("rows")).select(F.lit(name).alias("name"), "rows") for name in there]
+    counts = [
+        lake.read(name).agg(F.count("*").alias("rows")).select(F.lit(name).alias("name"), "rows")
+        for name in there
+    ]
     rows = {row["name"]: row["rows"] for row in reduce(DataFrame.unionAll, counts).collect()}
     return [Table(name, rows[name], table_spec(name).written_by) for name in there]
 

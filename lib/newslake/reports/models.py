@@ -43,7 +43,8 @@ class Panel:
 
 @dataclass(frozen=True)
 class ModelRow:
-    """One model's metrics at the epoch that was kept (test where there is one, valid) and at the last (train)."""
+    """One model's metrics at the epoch that was kept (test where there is one, valid) and at the last
+    (train)."""
 
     model: str
     colour: int
@@ -57,7 +58,8 @@ class ModelRow:
 
     @property
     def judged_on(self) -> str:
-        """The split whose metrics are reported: test where there is one, else valid, which chose the epoch."""
+        """The split whose metrics are reported: test where there is one, else valid, which chose the
+        epoch."""
         return "valid" if self.test is None else "test"
 
     @property
@@ -68,7 +70,8 @@ class ModelRow:
 
 @dataclass(frozen=True)
 class Models:
-    """What the report shows of the recommenders; models are sorted by the AUC that is reported, best first."""
+    """What the report shows of the recommenders; models are sorted by the AUC that is reported, best
+    first."""
 
     panels: list[Panel]
     rows: list[ModelRow]
@@ -82,13 +85,22 @@ def latest_of_each_model(metrics: DataFrame) -> DataFrame:
 
 def gather_models(lake: Lakehouse) -> Models | None:
     """What the report shows of model_metrics; None where it is empty."""
-    rows = latest_of_each_model(lake.read("model_metrics")).orderBy("model", "split", "epoch").limit(_ROWS).collect()
+    rows = (
+        latest_of_each_model(lake.read("model_metrics"))
+        .orderBy("model", "split", "epoch")
+        .limit(_ROWS)
+        .collect()
+    )
     if not rows:
         return None
     names = sorted({row["model"] for row in rows}, key=lambda model: (-_best_auc(rows, model), model))
     colours = {model: place for place, model in enumerate(names)}
-    table = [_model_row(model, colours[model], [row for row in rows if row["model"] == model]) for model in names]
-    panels = [panel for name, title in METRICS.items() if (panel := _panel(rows, name, title, colours)) is not None]
+    table = [
+        _model_row(model, colours[model], [row for row in rows if row["model"] == model]) for model in names
+    ]
+    panels = [
+        panel for name, title in METRICS.items() if (panel := _panel(rows, name, title, colours)) is not None
+    ]
     leading = {}
     for name in METRICS:
         known = [(row.judged[name], row.model) for row in table if row.judged.get(name) is not None]
@@ -103,7 +115,8 @@ def _best_auc(rows: list[Row], model: str) -> float:
 
 
 def _known(row: Row, metric: str) -> float | None:
-    """A metric; None where there is none, as of no impressions, or where it is no number, which would break every scale."""
+    """A metric; None where there is none, as of no impressions, or where it is no number, which would break
+    every scale."""
     value: float | None = row[metric]
     return None if value is None or not math.isfinite(value) else value
 
@@ -139,9 +152,14 @@ def _panel(rows: list[Row], metric: str, title: str, colours: dict[str, int]) ->
             if not own:
                 continue
             points = [(x[row["epoch"]], y.at(row[metric]), row["epoch"], row[metric]) for row in own]
-            best = next(((x[row["epoch"]], y.at(row[metric])) for row in own if row["best"] and split == "valid"), None)
+            best = next(
+                ((x[row["epoch"]], y.at(row[metric])) for row in own if row["best"] and split == "valid"),
+                None,
+            )
             line = path([point[:2] for point in points])
-            curves.append(Curve(model, split, colours[model], line, points[:: -(-len(points) // _POINTS)], best))
+            curves.append(
+                Curve(model, split, colours[model], line, points[:: -(-len(points) // _POINTS)], best)
+            )
     shown = y.low < _RANDOM_AUC < y.high
     first, last = min(x), max(x)
     marks = sorted({first, last, *range(_mark_step(last), last, _mark_step(last))})
@@ -157,8 +175,8 @@ def _panel(rows: list[Row], metric: str, title: str, colours: dict[str, int]) ->
 
 
 def _epochs(rows: list[Row]) -> dict[int, float]:
-    """Place of each epoch in per cent: the first (0 where a model was judged before training) at the left edge, the last at the right; one
-    alone in the middle."""
+    """Place of each epoch in per cent: the first (0 where a model was judged before training) at the left
+    edge, the last at the right; one alone in the middle."""
     first, last = min(1, *(row["epoch"] for row in rows)), max(row["epoch"] for row in rows)
     if last == first:
         return {last: 50.0}

@@ -1,4 +1,5 @@
-"""What newsfeeds are like hour by hour; and what readers did with those they were shown, beside what was estimated."""
+"""What newsfeeds are like hour by hour; and what readers did with those they were shown, beside what was
+estimated."""
 
 from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
@@ -41,8 +42,8 @@ class Online:
         without_estimate: of these, such as stand in no newsfeed of that hour and reader.
         ranks, models, hours: rates by each; hours latest first.
         bins: rates by tenths of the estimate, lowest first.
-        error: mean distance between estimated and happened over the bins, by articles (expected calibration error; Naeini et al.,
-            AAAI 2015); None where nothing was estimated.
+        error: mean distance between estimated and happened over the bins, by articles (expected calibration
+            error; Naeini et al., AAAI 2015); None where nothing was estimated.
         highest: the highest rate of all bins and ranks, for the charts.
     """
 
@@ -59,16 +60,26 @@ class Online:
 
 
 def shown_feeds(impressions: DataFrame, newsfeed: DataFrame) -> DataFrame:
-    """What was shown out of newsfeeds: feed_hour, rank (the event's, else the newsfeed's), model, estimated (or NULL), clicked.
+    """What was shown out of newsfeeds: feed_hour, rank (the event's, else the newsfeed's), model, estimated
+    (or NULL), clicked.
 
     Args:
-        impressions: rows of the table; those without a feed_hour, or of which nobody knows whether they were clicked, are left out.
+        impressions: rows of the table; those without a feed_hour, or of which nobody knows whether they were
+            clicked, are left out.
         newsfeed: rows of the table.
     """
-    fed = newsfeed.select(F.col("hour").alias("feed_hour"), "user_id", "news_id", F.col("rank").alias("feed_rank"), "ctr")
+    fed = newsfeed.select(
+        F.col("hour").alias("feed_hour"), "user_id", "news_id", F.col("rank").alias("feed_rank"), "ctr"
+    )
     rows = impressions.where(F.col("feed_hour").isNotNull() & F.col("clicked").isNotNull())
     rows = rows.join(fed, on=["feed_hour", "user_id", "news_id"], how="left")
-    return rows.select("feed_hour", F.coalesce("rank", "feed_rank").alias("rank"), "model", F.col("ctr").alias("estimated"), "clicked")
+    return rows.select(
+        "feed_hour",
+        F.coalesce("rank", "feed_rank").alias("rank"),
+        "model",
+        F.col("ctr").alias("estimated"),
+        "clicked",
+    )
 
 
 def rates(shown: DataFrame, *by: Column) -> DataFrame:
@@ -88,7 +99,11 @@ def rates(shown: DataFrame, *by: Column) -> DataFrame:
 
 def bins(shown: DataFrame, cuts: list[float]) -> DataFrame:
     """Rates of what has an estimate, by `bin`: how many of the cuts lie below it."""
-    below = F.size(F.filter(F.array(*map(F.lit, cuts)), lambda cut: cut < F.col("estimated"))) if cuts else F.lit(0)
+    below = (
+        F.size(F.filter(F.array(*map(F.lit, cuts)), lambda cut: cut < F.col("estimated")))
+        if cuts
+        else F.lit(0)
+    )
     return rates(shown.where(F.col("estimated").isNotNull()), below.alias("bin")).orderBy("bin")
 
 
@@ -102,7 +117,8 @@ def gather_online(lake: Lakehouse) -> Online | None:
     feeds = lake.read("newsfeed").where(F.col("hour") > F.lit(since))
     with Frames() as frames:
         shown = frames.keep(shown_feeds(told.where(F.col("feed_hour") > F.lit(since)), feeds))
-        hours = rates(shown, F.col("feed_hour")).orderBy(F.desc("feed_hour")).collect()  # of _DAYS days at most
+        # Of _DAYS days at most.
+        hours = rates(shown, F.col("feed_hour")).orderBy(F.desc("feed_hour")).collect()
         models = rates(shown, F.col("model")).orderBy(F.desc("shown"), "model").limit(_MODELS).collect()
         place = F.least("rank", F.lit(_FIRST + 1)).alias("rank")
         ranks = rates(shown.where(F.col("rank").isNotNull()), place).orderBy("rank").collect()
@@ -112,7 +128,9 @@ def gather_online(lake: Lakehouse) -> Online | None:
         binned = bins(shown, cuts).collect()
     by_bin = [_rate(f"{100 * row['estimated']:.1f} % estimated", row) for row in binned]
     counted = sum(row["shown"] for row in binned)
-    by_rank = [_rate(f"{row['rank']}" if row["rank"] <= _FIRST else f"{_FIRST + 1} and on", row) for row in ranks]
+    by_rank = [
+        _rate(f"{row['rank']}" if row["rank"] <= _FIRST else f"{_FIRST + 1} and on", row) for row in ranks
+    ]
     return Online(
         since=hours[-1]["feed_hour"],
         until=hours[0]["feed_hour"],
@@ -122,7 +140,9 @@ def gather_online(lake: Lakehouse) -> Online | None:
         models=[_rate(row["model"] or "not told", row) for row in models],
         hours=[_rate(f"{row['feed_hour']:%d %b %H:00}", row) for row in hours[:_HOURS]],
         bins=by_bin,
-        error=sum(abs(row["estimated"] - row["happened"]) * row["shown"] for row in binned) / counted if counted else None,
+        error=sum(abs(row["estimated"] - row["happened"]) * row["shown"] for row in binned) / counted
+        if counted
+        else None,
         highest=max([1e-9, *(max(rate.happened, rate.estimated or 0.0) for rate in (*by_rank, *by_bin))]),
     )
 

@@ -17,8 +17,9 @@ from newslake.reports.topicmap import label_of
 def rendered(**values: Any) -> str:
     """The HTML of the report.
 
-    Whatever comes from tables is text of strangers: it is escaped by the template, and should a slip ever let markup through, the
-    page's own policy (CSP) lets no script run but the one whose hash it names, and nothing be loaded from anywhere.
+    Whatever comes from tables is text of strangers: it is escaped by the template, and should a slip ever let
+    markup through, the page's own policy (CSP) lets no script run but the one whose hash it names, and
+    nothing be loaded from anywhere.
     """
     environment = Environment(
         loader=PackageLoader("newslake.reports", "templates"),
@@ -27,7 +28,15 @@ def rendered(**values: Any) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(clean=clean, short=short_count, day=day, clock=clock, seconds=seconds, percent=percent, label_of=label_of)
+    environment.filters.update(
+        clean=clean,
+        short=short_count,
+        day=day,
+        clock=clock,
+        seconds=seconds,
+        percent=percent,
+        label_of=label_of,
+    )
     style, script = _file("style.css"), _file("page.js")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     page = environment.get_template("report.html.j2")
@@ -35,7 +44,8 @@ def rendered(**values: Any) -> str:
 
 
 def clean(text: object, most: int = 200) -> str:
-    """Text in one line, no longer than so many characters, without what is no character to see: controls and direction marks.
+    """Text in one line, no longer than so many characters, without what is no character to see: controls and
+    direction marks.
 
     None, a value that is not known, is no text.
     """

@@ -1,4 +1,5 @@
-"""The readers' side: reuse of tag phrases over the days, and one reader's newsfeed beside what it is made from."""
+"""The readers' side: reuse of tag phrases over the days, and one reader's newsfeed beside what it is made
+from."""
 
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -75,7 +76,8 @@ class Newsfeed:
 
 
 def reuse_by_day(matches: DataFrame) -> DataFrame:
-    """as_of, encoder_id, encoded, similar, same: phrases by where the vector comes from; the latest days first."""
+    """as_of, encoder_id, encoded, similar, same: phrases by where the vector comes from; the latest days
+    first."""
     reused = F.col("decision") == "reused"
     same = F.col("source_id") == F.col("phrase_id")
     return (
@@ -95,12 +97,17 @@ def gather_reuse(lake: Lakehouse) -> Reuse | None:
     if not rows:
         return None
     encoder = rows[0]["encoder_id"]
-    days = [ReuseDay(row["as_of"], row["encoded"], row["similar"], row["same"]) for row in rows if row["encoder_id"] == encoder][:_DAYS]
+    days = [
+        ReuseDay(row["as_of"], row["encoded"], row["similar"], row["same"])
+        for row in rows
+        if row["encoder_id"] == encoder
+    ][:_DAYS]
     return Reuse(days[::-1], encoder, max(day.phrases for day in days))
 
 
 def example_reader(feed: DataFrame, clicks: DataFrame | None) -> Row | None:
-    """The reader of an hour's feeds with the most articles by own vectors, then the most clicks, then by user_id.
+    """The reader of an hour's feeds with the most articles by own vectors, then the most clicks, then by
+    user_id.
 
     Args:
         feed: rows of newsfeed of one hour.
@@ -127,21 +134,30 @@ def gather_newsfeed(lake: Lakehouse, user: str | None = None) -> Newsfeed | None
         return None
     hour = found[0]
     feed = whole.where(F.col("hour") == F.lit(hour))
-    clicks = lake.read("impressions").where(F.col("clicked")).select("user_id") if lake.exists("impressions") else None
+    clicks = (
+        lake.read("impressions").where(F.col("clicked")).select("user_id")
+        if lake.exists("impressions")
+        else None
+    )
     best = example_reader(feed if user is None else feed.where(F.col("user_id") == user), clicks)
     if best is None:
         raise UserError(f"--user {user}: no newsfeed of {hour:%Y-%m-%dT%H} is for that user")
     reader = best["user_id"]
     titles = lake.read("news").select("news_id", "title", "category")
     own = feed.where(F.col("user_id") == reader)
-    items = own.where(F.col("rank") <= _SHOWN).join(titles, on="news_id", how="left").orderBy("rank").collect()
+    items = (
+        own.where(F.col("rank") <= _SHOWN).join(titles, on="news_id", how="left").orderBy("rank").collect()
+    )
     places = feed.groupBy("reason").agg(F.count("*").alias("n")).orderBy(F.desc("n"), "reason").collect()
     total = sum(row["n"] for row in places)
     return Newsfeed(
         hour=hour,
         user_id=reader,
         chosen=user is not None,
-        items=[FeedItem(r["rank"], _title(r), r["category"] or "", r["cosine"], r["ctr"], r["reason"]) for r in items],
+        items=[
+            FeedItem(r["rank"], _title(r), r["category"] or "", r["cosine"], r["ctr"], r["reason"])
+            for r in items
+        ],
         length=own.count(),
         tags=_tags(lake, reader, hour),
         clicked=_clicked(lake, titles, reader, hour),
@@ -162,13 +178,15 @@ def _tags(lake: Lakehouse, reader: str, hour: datetime) -> list[tuple[str, float
 def _clicked(lake: Lakehouse, titles: DataFrame, reader: str, hour: datetime) -> list[tuple[str, str]]:
     """What the reader clicked last before the hour, latest first; title and category.
 
-    Clicks in impressions have a time. What the latest history that came with the files holds was clicked, in its order, before the
-    first impression with this very history.
+    Clicks in impressions have a time. What the latest history that came with the files holds was clicked, in
+    its order, before the first impression with this very history.
     """
     order: list[Row] = []
     known_at, history = _history(lake, reader, hour)
     if lake.exists("impressions"):
-        shown = lake.read("impressions").where((F.col("user_id") == reader) & F.col("clicked") & (F.col("occurred_at") < F.lit(hour)))
+        shown = lake.read("impressions").where(
+            (F.col("user_id") == reader) & F.col("clicked") & (F.col("occurred_at") < F.lit(hour))
+        )
         last = shown.groupBy("news_id").agg(F.max("occurred_at").alias("at")).orderBy(F.desc("at"), "news_id")
         order = last.limit(2 * _READ).collect()
     since = [row["news_id"] for row in order if known_at is None or row["at"] >= known_at]
@@ -181,10 +199,13 @@ def _clicked(lake: Lakehouse, titles: DataFrame, reader: str, hour: datetime) ->
 
 
 def _history(lake: Lakehouse, reader: str, hour: datetime) -> tuple[datetime | None, list[str]]:
-    """The end of the reader's latest history before the hour, latest first, and when it was first seen; None where there is none."""
+    """The end of the reader's latest history before the hour, latest first, and when it was first seen; None
+    where there is none."""
     if not lake.exists("click_history"):
         return None, []
-    earlier = lake.read("click_history").where((F.col("user_id") == reader) & (F.col("occurred_at") < F.lit(hour)))
+    earlier = lake.read("click_history").where(
+        (F.col("user_id") == reader) & (F.col("occurred_at") < F.lit(hour))
+    )
     times = F.max(F.struct("occurred_at", "impression_id")).alias("last"), F.min("occurred_at").alias("first")
     same = earlier.groupBy("news_ids").agg(*times)
     end = F.slice(F.reverse("news_ids"), 1, 2 * _READ).alias("end")

@@ -39,10 +39,11 @@ class Section:
 def write_report(lake: Lakehouse, run: JobRun, *, out: str | None = None, user: str | None = None) -> None:
     """Write one HTML file that shows what the tables hold, and print its path.
 
-    It shows rows per job, the recommenders' metrics per epoch, which models came into use and why, one reader's newsfeed, what newsfeeds
-    are like and how often they were clicked, a map of the topics, reuse of tag phrases over the days, the vote on short texts, quarantine
-    by reason, when each job ran and how long, and the sizes of the tables. A table that is not there yet leaves a note of the job that
-    builds it. The file needs no network and loads nothing; open it in any browser, or send it.
+    It shows rows per job, the recommenders' metrics per epoch, which models came into use and why, one
+    reader's newsfeed, what newsfeeds are like and how often they were clicked, a map of the topics, reuse of
+    tag phrases over the days, the vote on short texts, quarantine by reason, when each job ran and how long,
+    and the sizes of the tables. A table that is not there yet leaves a note of the job that builds it. The
+    file needs no network and loads nothing; open it in any browser, or send it.
 
     Args:
         out: The file to write (default: _report/report.html in the work folder); a URI of object storage too.
@@ -97,7 +98,9 @@ def _path(lake: Lakehouse, out: str | None) -> Place:
         UserError: nothing says where, or the folder cannot be made.
     """
     if out is None and lake.root is not None and os.path.isabs(lake.root) and not os.path.isdir(lake.root):
-        raise UserError(f"there is no lakehouse in {lake.root}: say where the tables are with --lakehouse FOLDER")
+        raise UserError(
+            f"there is no lakehouse in {lake.root}: say where the tables are with --lakehouse FOLDER"
+        )
     path = place_of(lake, beside(lake, "_report/report.html", "--out", out))
     if isinstance(path, RemotePath):
         try:
@@ -120,7 +123,9 @@ def _write(path: Place, text: str) -> None:
         try:
             path.write_text(text)
         except OSError as error:
-            raise UserError(f"--out {path}: the file cannot be written: {' '.join(str(error).split())}") from None
+            raise UserError(
+                f"--out {path}: the file cannot be written: {' '.join(str(error).split())}"
+            ) from None
         return
     try:
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=".report-", suffix=".html")

@@ -79,15 +79,18 @@ def variant() -> Column:
 
 
 def recent_runs(runs: DataFrame, leave_out: str) -> DataFrame:
-    """Each job's latest runs, numbered: `place` 1 is the latest of any outcome, `done_place` 1 the latest that is done.
+    """Each job's latest runs, numbered: `place` 1 is the latest of any outcome, `done_place` 1 the latest
+    that is done.
 
     Args:
         runs: see every_run.
         leave_out: run_id of the run that makes the report.
 
     Returns:
-        job, variant, began (the job's first run ever), place, done_place, effect_place (1: the latest done run that wrote
-        rows), started_at, seconds, rows_in, rows_out, rows_quarantined, outcome, message. At most a few rows a job.
+        job, variant, began (the job's first run ever), place, done_place, effect_place (1: the latest done
+            run that wrote
+        rows), started_at, seconds, rows_in, rows_out, rows_quarantined, outcome, message. At most a few rows
+            a job.
     """
     rows = runs.where((F.col("run_id") != leave_out) & ~F.col("job").isin(*RUNNERS)).select(
         "job",
@@ -113,7 +116,11 @@ def recent_runs(runs: DataFrame, leave_out: str) -> DataFrame:
         F.sum(F.col("done").cast("int")).over(latest).alias("done_place"),
         F.sum(F.col("effect").cast("int")).over(latest).alias("effect_place"),
     )
-    shown = (F.col("place") == 1) | (F.col("done") & (F.col("done_place") <= _EARLIER)) | (F.col("effect") & (F.col("effect_place") == 1))
+    shown = (
+        (F.col("place") == 1)
+        | (F.col("done") & (F.col("done_place") <= _EARLIER))
+        | (F.col("effect") & (F.col("effect_place") == 1))
+    )
     return placed.where(shown).orderBy("began", "job", "variant", F.desc("started_at"), F.desc("run_id"))
 
 
@@ -128,12 +135,15 @@ def gather_runs(lake: Lakehouse, leave_out: str) -> Runs | None:
         own = [row for row in rows if (row["job"], row["variant"]) == (name, kind)]
         done = [row for row in own if row["done"]]
         if own[0]["outcome"] != "done":
-            troubles.append(Trouble(name, kind, own[0]["outcome"], own[0]["started_at"], own[0]["message"] or ""))
+            troubles.append(
+                Trouble(name, kind, own[0]["outcome"], own[0]["started_at"], own[0]["message"] or "")
+            )
         if done:
             shown = next((row for row in done if row["effect"]), done[0])
             checked = done[0]["started_at"] if done[0] is not shown else None
             flow = (shown["started_at"], shown["rows_in"], dict(shown["rows_out"]), shown["rows_quarantined"])
-            if shown["rows_in"] is not None or shown["rows_out"]:  # else it reads and writes no rows, but files
+            # Else it reads and writes no rows, but files.
+            if shown["rows_in"] is not None or shown["rows_out"]:
                 flows.append(Flow(name, kind, *flow, checked))
             seconds = [float(row["seconds"]) for row in done[:_EARLIER]]
             timings.append(Timing(name, kind, seconds[0], seconds[:0:-1]))

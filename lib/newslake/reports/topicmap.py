@@ -52,7 +52,8 @@ class TopicMap:
 
 
 def sizes_of_topics(assigned: DataFrame, news: DataFrame) -> DataFrame:
-    """topic_id, articles, category: how many articles have the topic as their first, and their most common category (ties by name).
+    """topic_id, articles, category: how many articles have the topic as their first, and their most common
+    category (ties by name).
 
     Args:
         assigned: rows of article_topics of one model.
@@ -60,7 +61,11 @@ def sizes_of_topics(assigned: DataFrame, news: DataFrame) -> DataFrame:
     """
     first = assigned.where((F.col("rank") == 1) & F.col("topic_id").isNotNull()).select("topic_id", "news_id")
     of_news = news.select("news_id", F.coalesce("category", F.lit("")).alias("category"))
-    counted = first.join(of_news, on="news_id", how="left").groupBy("topic_id", "category").agg(F.count("*").alias("n"))
+    counted = (
+        first.join(of_news, on="news_id", how="left")
+        .groupBy("topic_id", "category")
+        .agg(F.count("*").alias("n"))
+    )
     most = F.min(F.struct((-F.col("n")).alias("fewest"), F.coalesce("category", F.lit("")).alias("category")))
     return counted.groupBy("topic_id").agg(F.sum("n").alias("articles"), most["category"].alias("category"))
 
@@ -128,10 +133,24 @@ def labelled(places: np.ndarray, radii: np.ndarray, rows: list[Row], scale: floa
     chosen = set()
     for number, row in enumerate(rows):
         half = (_LETTER * len(label_of(list(row["terms"]))) / 2 + 4) / scale
-        x, y, line = float(places[number, 0]), float(places[number, 1]) + _below(float(radii[number])) / scale, 9.0 / scale
+        x, y, line = (
+            float(places[number, 0]),
+            float(places[number, 1]) + _below(float(radii[number])) / scale,
+            9.0 / scale,
+        )
         box = (x - half, y - line, x + half, y + line)
-        free = all(box[2] <= other[0] or other[2] <= box[0] or box[3] <= other[1] or other[3] <= box[1] for other in taken)
-        if free and box[0] >= 0 and box[2] <= _WIDTH and box[1] >= 0 and box[3] <= _HEIGHT and row["articles"] > 0:
+        free = all(
+            box[2] <= other[0] or other[2] <= box[0] or box[3] <= other[1] or other[3] <= box[1]
+            for other in taken
+        )
+        if (
+            free
+            and box[0] >= 0
+            and box[2] <= _WIDTH
+            and box[1] >= 0
+            and box[3] <= _HEIGHT
+            and row["articles"] > 0
+        ):
             taken.append(box)
             chosen.add(number)
     return chosen
@@ -141,9 +160,13 @@ def _largest(lake: Lakehouse, topics: DataFrame, model: str) -> list[Row]:
     """The topics with the most articles: topic_id, terms, vector, articles, category."""
     if lake.exists("article_topics") and lake.exists("news"):
         assigned = lake.read("article_topics").where(F.col("topic_model") == model)
-        sized = topics.drop("articles").join(sizes_of_topics(assigned, lake.read("news")), on="topic_id", how="left")
+        sized = topics.drop("articles").join(
+            sizes_of_topics(assigned, lake.read("news")), on="topic_id", how="left"
+        )
     else:
-        sized = topics.drop("articles").withColumns({"articles": F.lit(0).cast("bigint"), "category": F.lit("")})
+        sized = topics.drop("articles").withColumns(
+            {"articles": F.lit(0).cast("bigint"), "category": F.lit("")}
+        )
     wanted = sized.select(
         "topic_id",
         F.slice("terms", 1, _TERMS).alias("terms"),
@@ -158,7 +181,8 @@ def _placed(rows: list[Row]) -> tuple[np.ndarray, np.ndarray, float]:
     """Places (n, 2) and radii (n,) in the map's unit, and the share of the variance that the map shows."""
     points, variance = projected(np.array([row["vector"] for row in rows], dtype=np.float64))
     counts = np.array([row["articles"] for row in rows], dtype=np.float64)
-    # Area for articles; many topics get smaller bubbles, so that together they cover about as much of the map.
+    # Area for articles; many topics get smaller bubbles, so that together they cover about as much of the
+    # map.
     largest = _LARGEST / max(1.0, (len(rows) / 40.0) ** 0.5)
     radii = np.maximum(largest * np.sqrt(counts / max(counts.max(), 1.0)), 5.0)
     return spread(points, radii, _WIDTH, _HEIGHT), radii, variance

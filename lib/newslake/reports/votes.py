@@ -56,7 +56,11 @@ class Vote:
 def flips(votes: DataFrame) -> DataFrame:
     """old_class, voted_class, texts: what was changed into what, the commonest first."""
     changed = votes.where(F.col("decision") == "changed")
-    return changed.groupBy("old_class", "voted_class").agg(F.count("*").alias("texts")).orderBy(F.desc("texts"), "old_class", "voted_class")
+    return (
+        changed.groupBy("old_class", "voted_class")
+        .agg(F.count("*").alias("texts"))
+        .orderBy(F.desc("texts"), "old_class", "voted_class")
+    )
 
 
 def gather_vote(lake: Lakehouse) -> Vote | None:
@@ -66,28 +70,43 @@ def gather_vote(lake: Lakehouse) -> Vote | None:
     if found is None or found[0] is None:
         return None
     votes = whole.where(F.col("as_of") == F.lit(found[0]))
-    counted = {row["decision"]: row["n"] for row in votes.groupBy("decision").agg(F.count("*").alias("n")).collect()}
+    counted = {
+        row["decision"]: row["n"] for row in votes.groupBy("decision").agg(F.count("*").alias("n")).collect()
+    }
     total = sum(counted.values())
     shown = flips(votes).limit(_FLIPS + 200).collect()
     return Vote(
         day=found[0],
         texts=total,
         decisions=[(name, counted[name], counted[name] / total) for name in DECISIONS if name in counted],
-        flips=[(row["old_class"] or "none", row["voted_class"], row["texts"], row["texts"] / shown[0]["texts"]) for row in shown[:_FLIPS]],
+        flips=[
+            (row["old_class"] or "none", row["voted_class"], row["texts"], row["texts"] / shown[0]["texts"])
+            for row in shown[:_FLIPS]
+        ],
         more_flips=max(0, len(shown) - _FLIPS),
         examples=_examples(lake, votes),
     )
 
 
 def _examples(lake: Lakehouse, votes: DataFrame) -> list[Example]:
-    """Changed texts of different classes: of each pair of classes the one with the most votes, ties by news_id."""
+    """Changed texts of different classes: of each pair of classes the one with the most votes, ties by
+    news_id."""
     changed = votes.where(F.col("decision") == "changed")
     best = F.min_by(
-        F.struct("news_id", "old_class", "voted_class", "votes", "neighbours"), F.struct((-F.col("votes")).alias("v"), "news_id")
+        F.struct("news_id", "old_class", "voted_class", "votes", "neighbours"),
+        F.struct((-F.col("votes")).alias("v"), "news_id"),
     )
     of_pair = changed.groupBy("old_class", "voted_class").agg(best.alias("best"), F.count("*").alias("texts"))
-    chosen = of_pair.orderBy(F.desc("texts"), "old_class", "voted_class").limit(_EXAMPLES).select("best.*", "texts")
-    titled = chosen.join(lake.read("news").select("news_id", "title"), on="news_id", how="left") if lake.exists("news") else None
+    chosen = (
+        of_pair.orderBy(F.desc("texts"), "old_class", "voted_class")
+        .limit(_EXAMPLES)
+        .select("best.*", "texts")
+    )
+    titled = (
+        chosen.join(lake.read("news").select("news_id", "title"), on="news_id", how="left")
+        if lake.exists("news")
+        else None
+    )
     rows = (chosen.withColumn("title", F.lit(None).cast("string")) if titled is None else titled).collect()
     rows = sorted(rows, key=lambda row: (-row["texts"], row["old_class"] or "", row["voted_class"]))
     return [
@@ -105,14 +124,40 @@ def _examples(lake: Lakehouse, votes: DataFrame) -> list[Example]:
 
 def gather_classifiers(lake: Lakehouse) -> list[Classifier] | None:
     """Each kind of text classifier that was trained: the one on the most texts; None where there is none."""
-    fields = ("trained_on", "network", "texts", F.size("classes").alias("classes"), "accuracy", "calibration_error", "model_run")
-    rows = lake.read("text_classifiers").select(*fields).orderBy("trained_on", "network", F.desc("texts"), "model_run").limit(100).collect()
+    fields = (
+        "trained_on",
+        "network",
+        "texts",
+        F.size("classes").alias("classes"),
+        "accuracy",
+        "calibration_error",
+        "model_run",
+    )
+    rows = (
+        lake.read("text_classifiers")
+        .select(*fields)
+        .orderBy("trained_on", "network", F.desc("texts"), "model_run")
+        .limit(100)
+        .collect()
+    )
     seen: Counter[tuple[str, str]] = Counter()
     found = []
     for row in rows:
         seen[row["trained_on"], row["network"]] += 1
         if seen[row["trained_on"], row["network"]] == 1:
             found.append(
-                Classifier(*(row[name] for name in ("trained_on", "network", "texts", "classes", "accuracy", "calibration_error")))
+                Classifier(
+                    *(
+                        row[name]
+                        for name in (
+                            "trained_on",
+                            "network",
+                            "texts",
+                            "classes",
+                            "accuracy",
+                            "calibration_error",
+                        )
+                    )
+                )
             )
     return found or None

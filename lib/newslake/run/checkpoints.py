@@ -18,17 +18,22 @@ def on_one_machine(spark: SparkSession) -> bool:
 
 @contextmanager
 def checkpoints(lake: Lakehouse) -> Iterator[None]:
-    """Give the session of a cluster a folder for checkpoints: that of spark.checkpoint.dir, else one in _scratch in the work folder.
+    """Give the session of a cluster a folder for checkpoints: that of spark.checkpoint.dir, else one in
+    _scratch in the work folder.
 
-    Without one, frames are cut where only executors hold them, and a lost executor fails the job (it says so). What the job leaves in a
-    folder of ours is removed at its end; purge_news removes that of killed jobs.
+    Without one, frames are cut where only executors hold them, and a lost executor fails the job (it says
+    so). What the job leaves in a folder of ours is removed at its end; purge_news removes that of killed
+    jobs.
     """
     context = lake.spark.sparkContext
     if on_one_machine(lake.spark) or context.getCheckpointDir() is not None:
         yield
         return
     if lake.work is None:
-        log.warning("no folder for checkpoints: an executor that is lost fails the job. Set spark.checkpoint.dir to a shared folder")
+        log.warning(
+            "no folder for checkpoints: an executor that is lost fails the job. Set spark.checkpoint.dir to a"
+            " shared folder"
+        )
         yield
         return
     context.setCheckpointDir(f"{lake.work}/_scratch")

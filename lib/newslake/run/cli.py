@@ -1,4 +1,5 @@
-"""The one way in for every job: its function's signature is its command line; settings, logging and exit status are decided here.
+"""The one way in for every job: its function's signature is its command line; settings, logging and exit
+status are decided here.
 
 Exit status: 0 done, 1 the job failed, 2 the user's mistake (one line on stderr that says what to do).
 """
@@ -33,7 +34,8 @@ LogLevel = Literal["debug", "info", "warning", "error"]
 _WHERE = Group("Where the tables live", sort_key=10)
 _HOW = Group("How the job runs", sort_key=11)
 
-# Options that every job has. Kept as one signature, so that their names, types, defaults and help stand in one place.
+# Options that every job has. Kept as one signature, so that their names, types, defaults and help stand in
+# one place.
 
 
 def _shared(
@@ -52,10 +54,11 @@ def _shared(
         lakehouse: Folder or URI that holds the tables (default: ./lakehouse, unless --schema is given).
         catalog: Catalog of the tables, where they are names in a metastore or Unity Catalog.
         schema: Schema of the tables, where they are names in a metastore or Unity Catalog.
-        work_folder: Folder or URI for what is kept beside the tables: staged examples, models, checkpoints, scratch files, feeds, the
-            report, Milvus Lite's file (default: the lakehouse itself).
+        work_folder: Folder or URI for what is kept beside the tables: staged examples, models, checkpoints,
+            scratch files, feeds, the report, Milvus Lite's file (default: the lakehouse itself).
         config: Settings file in YAML, or the name of one that ships with newslake, such as local.
-        lineage: File or address (http://...) that OpenLineage events go to: which job read and wrote which tables (default: none).
+        lineage: File or address (http://...) that OpenLineage events go to: which job read and wrote which
+            tables (default: none).
         log_level: How much to say on stderr.
     """
 
@@ -81,7 +84,9 @@ def main(job: JobFunction, argv: Sequence[str] | None = None) -> None:
         profile = replace(profile, lineage=checked_place(shared["lineage"]))
         spark = spark_session(f"newslake {name}", extra=profile.spark)
         spark.sparkContext.setLogLevel("ERROR")
-        lake = lakehouse_at(spark, **{part: shared[part] for part in ("lakehouse", "catalog", "schema", "work_folder")})
+        lake = lakehouse_at(
+            spark, **{part: shared[part] for part in ("lakehouse", "catalog", "schema", "work_folder")}
+        )
         run_job(job, lake, own, profile=profile)
     except UserError as error:
         _stop(2, f"{name}: {' '.join(str(error).split())}")
@@ -110,8 +115,8 @@ def run_job(
     Args:
         job: the job's function.
         lake: where the tables live.
-        options: the job's own options by name, those of a group (a dataclass) by their own names or as one value under the group's;
-            those left out take their defaults.
+        options: the job's own options by name, those of a group (a dataclass) by their own names or as one
+            value under the group's; those left out take their defaults.
         facts: what to note in job_runs beside what the job itself notes.
         profile: the settings file that the options came from, for a job that runs other jobs.
     """
@@ -124,7 +129,8 @@ def run_job(
 
 
 def job_options(job: JobFunction, arguments: Sequence[str], profile: Profile | None = None) -> dict[str, Any]:
-    """A job's own options, by name, as its command line and settings file give them; those of a group by their own names.
+    """A job's own options, by name, as its command line and settings file give them; those of a group by
+    their own names.
 
     Raises:
         UserError: an argument is unknown or of the wrong type, or a required one is missing.
@@ -150,7 +156,9 @@ def lakehouse_at(
     """The tables that the shared options name: ./lakehouse where they name none."""
     if lakehouse is None and catalog is None and schema is None:
         lakehouse = "lakehouse"
-    return Lakehouse(spark, _absolute(lakehouse), catalog=catalog, schema=schema, work_folder=_absolute(work_folder))
+    return Lakehouse(
+        spark, _absolute(lakehouse), catalog=catalog, schema=schema, work_folder=_absolute(work_folder)
+    )
 
 
 def _absolute(place: str | None) -> str | None:
@@ -159,7 +167,8 @@ def _absolute(place: str | None) -> str | None:
 
 
 def defaults_of(job: JobFunction) -> dict[str, Any]:
-    """A job's own options with their defaults, those of a group (a dataclass) by their own names; a required one has Parameter.empty."""
+    """A job's own options with their defaults, those of a group (a dataclass) by their own names; a required
+    one has Parameter.empty."""
     return _flat({name: parameter.default for name, parameter in _own_parameters(job).items()})
 
 
@@ -168,16 +177,20 @@ def _all_options(job: JobFunction, options: Mapping[str, Any]) -> dict[str, Any]
 
 
 def _flat(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Options by name, with the fields of a group (a dataclass) in place of the group: as they stand on the command line."""
+    """Options by name, with the fields of a group (a dataclass) in place of the group: as they stand on the
+    command line."""
     found: dict[str, Any] = {}
     for name, value in options.items():
         is_group = is_dataclass(value) and not isinstance(value, type)
-        found.update({field.name: getattr(value, field.name) for field in fields(value)} if is_group else {name: value})
+        found.update(
+            {field.name: getattr(value, field.name) for field in fields(value)} if is_group else {name: value}
+        )
     return found
 
 
 def grouped(job: JobFunction, options: Mapping[str, Any]) -> dict[str, Any]:
-    """Options by name, those of a group (a dataclass) by their own names, as the job's function takes them."""
+    """Options by name, those of a group (a dataclass) by their own names, as the job's function takes
+    them."""
     given = dict(options)
     for name, parameter in _own_parameters(job).items():
         group: Any = parameter.default
@@ -227,7 +240,9 @@ def command_line(job: JobFunction, profile: Profile | None = None) -> App:
     return app
 
 
-def _parse(job: JobFunction, arguments: Sequence[str], profile: Profile) -> tuple[dict[str, Any], dict[str, Any]] | None:
+def _parse(
+    job: JobFunction, arguments: Sequence[str], profile: Profile
+) -> tuple[dict[str, Any], dict[str, Any]] | None:
     """The job's own options and the shared ones, or None where only help was asked for."""
     own = _own_parameters(job)
     shared = dict(inspect.signature(_shared).parameters)
@@ -251,7 +266,11 @@ def _with_shared_help(job: JobFunction) -> str:
     text, _, rest = (inspect.getdoc(job) or "").partition("Args:\n")
     shared = (inspect.getdoc(_shared) or "").partition("Args:\n")[2]
     paragraphs = [" ".join(paragraph.split()) for paragraph in text.split("\n\n") if paragraph.strip()]
-    entries = [line for part in (rest.split("\n\n", 1)[0], shared) for line in re.sub(r"\n {5,}", " ", part).splitlines()]
+    entries = [
+        line
+        for part in (rest.split("\n\n", 1)[0], shared)
+        for line in re.sub(r"\n {5,}", " ", part).splitlines()
+    ]
     return "\n\n".join([*paragraphs, "\n".join(["Args:", *entries])])
 
 

@@ -1,4 +1,5 @@
-"""What goes wrong around a job rather than in it, told in one line: a full disk, a folder that may not be written, a damaged file."""
+"""What goes wrong around a job rather than in it, told in one line: a full disk, a folder that may not be
+written, a damaged file."""
 
 import shutil
 from collections.abc import Sequence
@@ -22,7 +23,8 @@ from newslake.lake.error_texts import (
 
 @dataclass(frozen=True)
 class Fault:
-    """One line that says what happened and what to do, and the exit status that goes with it: 2 where the user has to mend a setting."""
+    """One line that says what happened and what to do, and the exit status that goes with it: 2 where the
+    user has to mend a setting."""
 
     line: str
     status: int = 1
@@ -38,23 +40,41 @@ def explained(error: BaseException, folders: Sequence[str | None] = ()) -> Fault
     said = "\n".join(_texts(error))
     if DISK_FULL.search(said):
         return Fault(
-            f"no space left on the disk ({_free(folders)}): make room and run again; what was written before stays, nothing is lost"
+            f"no space left on the disk ({_free(folders)}): make room and run again; what was written before"
+            " stays, nothing is lost"
         )
     if WRITE_REFUSED.search(said):
         found = next((match for pattern in REFUSED_PATHS if (match := pattern.search(said))), None)
         place = found["path"] if found else next((folder for folder in folders if folder), "the lakehouse")
-        why = "the file system is read-only" if "Read-only file system" in said else "permission denied, or the file system is read-only"
-        return Fault(f"cannot write {place}: {why}; make it writable for this user, or name another folder (--lakehouse)", status=2)
+        why = (
+            "the file system is read-only"
+            if "Read-only file system" in said
+            else "permission denied, or the file system is read-only"
+        )
+        return Fault(
+            f"cannot write {place}: {why}; make it writable for this user, or name another folder"
+            " (--lakehouse)",
+            status=2,
+        )
     if OUT_OF_MEMORY.search(said):
-        return Fault("Spark ran out of memory: give it more, such as spark.driver.memory: 8g under `spark:` of the --config file")
+        return Fault(
+            "Spark ran out of memory: give it more, such as spark.driver.memory: 8g under `spark:` of the"
+            " --config file"
+        )
     if TABLE_BUSY.search(said):
-        return Fault("another run wrote the same rows at the same time, again and again: run again when it has ended; nothing is lost")
+        return Fault(
+            "another run wrote the same rows at the same time, again and again: run again when it has ended;"
+            " nothing is lost"
+        )
     if FILE_GONE.search(said):
         return Fault(f"{_file(said)} is gone, which its table needs: {_MEND}")
     if found := READING_PATH.search(said):
         file = place_of(found["path"])
         if not file.endswith(".parquet") and "/_delta_log/" not in file:
-            return Fault(f"{file} is damaged and cannot be read{_as_named(file)}: bring it again as a whole, and run again")
+            return Fault(
+                f"{file} is damaged and cannot be read{_as_named(file)}: bring it again as a whole, and run"
+                " again"
+            )
     if FILE_DAMAGED.search(said):
         return Fault(f"{_file(said)} is damaged and cannot be read: {_MEND}")
     return None
@@ -90,8 +110,15 @@ def _free(folders: Sequence[str | None]) -> str:
     """The free space where the job writes, the fullest disk first."""
     spaces = {}
     for folder in folders:
-        there = next((path for path in (Path(folder), *Path(folder).parents) if path.exists()), None) if folder else None
+        there = (
+            next((path for path in (Path(folder), *Path(folder).parents) if path.exists()), None)
+            if folder
+            else None
+        )
         if there is not None and "://" not in str(folder):
             spaces[folder] = shutil.disk_usage(there).free
-    said = [f"{space / 2**20:,.0f} MiB free in {folder}" for folder, space in sorted(spaces.items(), key=lambda pair: pair[1])]
+    said = [
+        f"{space / 2**20:,.0f} MiB free in {folder}"
+        for folder, space in sorted(spaces.items(), key=lambda pair: pair[1])
+    ]
     return ", ".join(said) or "of the tables, or Spark's own temporary files"

@@ -1,4 +1,5 @@
-"""What one run of a job reports: progress on stderr, a summary, and its rows in the tables job_starts and job_runs."""
+"""What one run of a job reports: progress on stderr, a summary, and its rows in the tables job_starts and
+job_runs."""
 
 import logging
 import re
@@ -22,20 +23,29 @@ from newslake.spark.frames import frame_of
 log = logging.getLogger("newslake")
 
 SIGN_OF_LIFE, LAG = "last sign of life", "lag in seconds"
-"""Facts of a stream's run: when it last looked for messages (ISO, UTC), and how long the oldest one that waited had waited then."""
+"""Facts of a stream's run: when it last looked for messages (ISO, UTC), and how long the oldest one that
+waited had waited then."""
 
 _BEGUN, _ENDED = "job_starts", "job_runs"
-_SECRET_NAME = re.compile(r"(token|password|passwd|secret|credentials?|key|webhook)$", re.IGNORECASE)  # max_tokens is none
-_SECRET_IN_URI = re.compile(r"(?<=://)[^/@\s]+(?=@)|(?<=[?&])(sig|token|password|secret)=[^&\s]+", re.IGNORECASE)
+# Max_tokens is none.
+_SECRET_NAME = re.compile(r"(token|password|passwd|secret|credentials?|key|webhook)$", re.IGNORECASE)
+_SECRET_IN_URI = re.compile(
+    r"(?<=://)[^/@\s]+(?=@)|(?<=[?&])(sig|token|password|secret)=[^&\s]+", re.IGNORECASE
+)
 
 
 class JobRun:
-    """Counts and facts that a job gathers while it runs. Not thread-safe: a job reports from its driver's main thread."""
+    """Counts and facts that a job gathers while it runs. Not thread-safe: a job reports from its driver's
+    main thread."""
 
-    def __init__(self, job: str, settings: Mapping[str, object] | None = None, profile: Profile | None = None) -> None:
+    def __init__(
+        self, job: str, settings: Mapping[str, object] | None = None, profile: Profile | None = None
+    ) -> None:
         self.job = job
         self.profile = profile or Profile()
-        self.settings = {name: None if value is None else masked(name, value) for name, value in (settings or {}).items()}
+        self.settings = {
+            name: None if value is None else masked(name, value) for name, value in (settings or {}).items()
+        }
         self.started_at = datetime.now(UTC)
         self.run_id = f"{job}-{self.started_at:%Y%m%dT%H%M%S}-{secrets.token_hex(4)}"
         self.rows_read: int | None = None
@@ -66,17 +76,21 @@ class JobRun:
         self.rows_rejected += int(n)
 
     def could_not_use(self, n: int, reasons: Mapping[str, int]) -> None:
-        """Add to the inputs that could not be used, with the most frequent reasons and how often each was found."""
+        """Add to the inputs that could not be used, with the most frequent reasons and how often each was
+        found."""
         self.rows_unusable += int(n)
         self.reasons.update(reasons)
 
     def arrived(self, oldest: datetime | None, newest: datetime | None) -> None:
-        """Note when the first and the last of the inputs that are worked on arrived, UTC without a zone; None where there are none."""
+        """Note when the first and the last of the inputs that are worked on arrived, UTC without a zone; None
+        where there are none."""
         self.oldest, self.newest = oldest, newest
 
     def fact(self, name: str, value: object) -> None:
         """Note what else is worth saying, such as `candidates without an article: 12`."""
-        self.facts[name] = f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
+        self.facts[name] = (
+            f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
+        )
 
     def progress(self, text: str) -> None:
         """Say on stderr how far the job is."""
@@ -93,12 +107,13 @@ class JobRun:
 
 @contextmanager
 def recorded(lake: Lakehouse, run: JobRun) -> Iterator[None]:
-    """Keep the run: a row in job_starts when it begins, one in job_runs when it ends. A killed run has the first alone.
+    """Keep the run: a row in job_starts when it begins, one in job_runs when it ends. A killed run has the
+    first alone.
 
     Both rows are appended, which is 2 executions in Delta; to put the end in place of the start would be 10.
 
-    The first run of a new lakehouse has no row at its start, and none where it ends in a user's mistake: a mistyped
-    --lakehouse then leaves no folder behind.
+    The first run of a new lakehouse has no row at its start, and none where it ends in a user's mistake: a
+    mistyped --lakehouse then leaves no folder behind.
     """
     if known := any(lake.exists(table) for table in (_ENDED, _BEGUN)):
         lake.append(_BEGUN, _begun(lake, run))
@@ -107,18 +122,22 @@ def recorded(lake: Lakehouse, run: JobRun) -> Iterator[None]:
     except BaseException as error:
         mistake = isinstance(error, UserError)
         if known or not mistake:
-            _try_to_record(run, partial(_append_end, lake, run, "mistake" if mistake else "failed", first_line(error)))
+            _try_to_record(
+                run, partial(_append_end, lake, run, "mistake" if mistake else "failed", first_line(error))
+            )
         raise
     _append_end(lake, run, "done", None)
 
 
 def keep_running(lake: Lakehouse, run: JobRun) -> None:
-    """Bring the row of a run that goes on up to date with what it has counted so far; where that fails, the run goes on."""
+    """Bring the row of a run that goes on up to date with what it has counted so far; where that fails, the
+    run goes on."""
     _try_to_record(run, lambda: lake.replace(_BEGUN, _begun(lake, run), where={"run_id": run.run_id}))
 
 
 def every_run(lake: Lakehouse) -> DataFrame:
-    """The runs as job_runs has them, and with outcome `running` those of job_starts that have not ended: they still run, or were killed."""
+    """The runs as job_runs has them, and with outcome `running` those of job_starts that have not ended: they
+    still run, or were killed."""
     ended, begun = lake.read_or_empty(_ENDED), lake.read_or_empty(_BEGUN)
     running = begun.join(ended, on="run_id", how="left_anti").withColumn("outcome", F.lit("running"))
     return ended.unionByName(running, allowMissingColumns=True)
@@ -150,10 +169,21 @@ def _try_to_record(run: JobRun, write: Callable[[], object]) -> None:
 
 def _begun(lake: Lakehouse, run: JobRun) -> DataFrame:
     counted = (run.rows_read, run.rows_written, run.rows_rejected, run.facts)
-    return frame_of(lake.spark, [(run.run_id, run.job, run.settings, run.started_at, *counted)], lake.schema(_BEGUN))
+    return frame_of(
+        lake.spark, [(run.run_id, run.job, run.settings, run.started_at, *counted)], lake.schema(_BEGUN)
+    )
 
 
 def _append_end(lake: Lakehouse, run: JobRun, outcome: str, message: str | None) -> None:
     counted = (run.rows_read, run.rows_written, run.rows_rejected, run.facts)
-    values = (run.run_id, run.job, run.settings, run.started_at, datetime.now(UTC), *counted, outcome, message)
+    values = (
+        run.run_id,
+        run.job,
+        run.settings,
+        run.started_at,
+        datetime.now(UTC),
+        *counted,
+        outcome,
+        message,
+    )
     lake.append(_ENDED, frame_of(lake.spark, [values], lake.schema(_ENDED)))

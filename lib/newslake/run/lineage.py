@@ -1,4 +1,5 @@
-"""Lineage of jobs and tables as OpenLineage events (openlineage.io): which run read and wrote which tables, to a file or a server."""
+"""Lineage of jobs and tables as OpenLineage events (openlineage.io): which run read and wrote which tables,
+to a file or a server."""
 
 from __future__ import annotations
 
@@ -34,16 +35,22 @@ def checked_place(where: str | None) -> str | None:
     if where is None or where.startswith(("http://", "https://")):
         return where
     if "://" in where:
-        raise UserError(f"--lineage {masked('', where)}: takes an address with http:// or https://, or a file on this machine")
+        raise UserError(
+            f"--lineage {masked('', where)}: takes an address with http:// or https://, or a file on this"
+            " machine"
+        )
     folder = os.path.dirname(os.path.abspath(where))
     if os.path.isdir(where) or not os.path.isdir(folder):
-        raise UserError(f"--lineage {where}: give a file in a folder that is there; events are added to it, one a line")
+        raise UserError(
+            f"--lineage {where}: give a file in a folder that is there; events are added to it, one a line"
+        )
     return where
 
 
 @contextmanager
 def traced(lake: Lakehouse, run: JobRun) -> Iterator[None]:
-    """Tell of a run: START before it, COMPLETE or FAIL after it, with the tables that it read and wrote. Off where nothing says where to.
+    """Tell of a run: START before it, COMPLETE or FAIL after it, with the tables that it read and wrote. Off
+    where nothing says where to.
 
     An event that cannot be delivered is told of in one line, and changes nothing else.
     """
@@ -62,20 +69,29 @@ def traced(lake: Lakehouse, run: JobRun) -> Iterator[None]:
     _send(where, lake, run, "COMPLETE", read)
 
 
-def _send(where: str, lake: Lakehouse, run: JobRun, state: str, read: Iterable[str], message: str | None = None) -> None:
+def _send(
+    where: str, lake: Lakehouse, run: JobRun, state: str, read: Iterable[str], message: str | None = None
+) -> None:
     try:
         transport = _transport(where)
         transport.emit(_event(lake, run, state, sorted(read), message))
         transport.close()
     except Exception as error:
         # Whoever reads the lineage misses an event; who waits for the tables must not miss them.
-        log.warning("%s: the %s event did not reach %s: %s", run.job, state, masked("", where), first_line(error))
+        log.warning(
+            "%s: the %s event did not reach %s: %s", run.job, state, masked("", where), first_line(error)
+        )
 
 
 def _transport(where: str) -> Transport:
     # Imported where it is asked for: it takes half a second.
     from openlineage.client.transport.file import FileConfig, FileTransport
-    from openlineage.client.transport.http import ApiKeyTokenProvider, HttpConfig, HttpTransport, TokenProvider
+    from openlineage.client.transport.http import (
+        ApiKeyTokenProvider,
+        HttpConfig,
+        HttpTransport,
+        TokenProvider,
+    )
 
     if not where.startswith(("http://", "https://")):
         return FileTransport(FileConfig(log_file_path=os.path.abspath(where), append=True))
@@ -90,13 +106,19 @@ def _event(lake: Lakehouse, run: JobRun, state: str, read: Iterable[str], messag
 
     facets.set_producer(_PRODUCER)
     counts = {"run_id": run.run_id, "rows_in": run.rows_read, "rows_quarantined": run.rows_rejected}
-    tags = [facets.tags_run.TagsRunFacetFields(name, str(value), "newslake") for name, value in counts.items() if value is not None]
+    tags = [
+        facets.tags_run.TagsRunFacetFields(name, str(value), "newslake")
+        for name, value in counts.items()
+        if value is not None
+    ]
     about: dict[str, facets.RunFacet] = {"tags": facets.tags_run.TagsRunFacet(tags)}
     if message is not None:
         about["errorMessage"] = facets.error_message_run.ErrorMessageRunFacet(message, "Python")
     kind = "STREAMING" if run.job.startswith(_STREAMS) else "BATCH"
     job: dict[str, facets.JobFacet] = {
-        "jobType": facets.job_type_job.JobTypeJobFacet(processingType=kind, integration="NEWSLAKE", jobType="JOB")
+        "jobType": facets.job_type_job.JobTypeJobFacet(
+            processingType=kind, integration="NEWSLAKE", jobType="JOB"
+        )
     }
     known = set(table_names())
     wrote = {table: rows for table, rows in run.rows_written.items() if table in known}
@@ -119,7 +141,9 @@ def _output(lake: Lakehouse, table: str, rows: int) -> ol.OutputDataset:
     from openlineage.client import facet_v2 as facets
 
     fields = [
-        facets.schema_dataset.SchemaDatasetFacetFields(field.name, field.dataType.simpleString(), field.metadata.get("comment"))
+        facets.schema_dataset.SchemaDatasetFacetFields(
+            field.name, field.dataType.simpleString(), field.metadata.get("comment")
+        )
         for field in lake.schema(table)
     ]
     counted = facets.output_statistics_output_dataset.OutputStatisticsOutputDatasetFacet(rowCount=rows)
@@ -131,7 +155,8 @@ def _output(lake: Lakehouse, table: str, rows: int) -> ol.OutputDataset:
 
 
 def dataset_name(lake: Lakehouse, table: str) -> tuple[str, str]:
-    """Namespace and name of a table, as OpenLineage names data sets: what Spark's own integration calls the same folder.
+    """Namespace and name of a table, as OpenLineage names data sets: what Spark's own integration calls the
+    same folder.
 
     Tables that are names in a metastore have `newslake` as their namespace.
     """

@@ -1,4 +1,5 @@
-"""Values of options that more than one room takes: a day, a moment, and which of several encoders or models is meant."""
+"""Values of options that more than one room takes: a day, a moment, and which of several encoders or models
+is meant."""
 
 import re
 from dataclasses import dataclass
@@ -17,9 +18,11 @@ T = TypeVar("T")
 
 @dataclass_transform(frozen_default=True)
 def option_group(group: type[T]) -> type[T]:
-    """A class of options that several jobs take: a frozen dataclass, whose fields stand on a command line as a job's own options do.
+    """A class of options that several jobs take: a frozen dataclass, whose fields stand on a command line as
+    a job's own options do.
 
-    The docstring's Attributes are their help texts; a line that goes on is joined, since a terminal's width wraps them.
+    The docstring's Attributes are their help texts; a line that goes on is joined, since a terminal's width
+    wraps them.
     """
     group.__doc__ = re.sub(r"\n {5,}", " ", cleandoc(group.__doc__ or ""))
     return Parameter(name="*")(dataclass(frozen=True)(group))
@@ -52,7 +55,8 @@ def utc_now() -> datetime:
 
 
 def utc_moment(text: str) -> datetime:
-    """A moment in ISO 8601, as Spark gives timestamps of a session in UTC: without a zone; text without one is UTC.
+    """A moment in ISO 8601, as Spark gives timestamps of a session in UTC: without a zone; text without one
+    is UTC.
 
     Raises:
         ValueError: it is none.
@@ -61,8 +65,11 @@ def utc_moment(text: str) -> datetime:
     return given if given.tzinfo is None else given.astimezone(UTC).replace(tzinfo=None)
 
 
-def the_one(rows: DataFrame, column: str, asked: str | None, *, table: str, built_by: str, things: str = "rows") -> str:
-    """The value of a column that was asked for, or the only one that there is: what two encoders or models made does not mix.
+def the_one(
+    rows: DataFrame, column: str, asked: str | None, *, table: str, built_by: str, things: str = "rows"
+) -> str:
+    """The value of a column that was asked for, or the only one that there is: what two encoders or models
+    made does not mix.
 
     Args:
         rows: rows of `table`; few distinct values.
@@ -80,14 +87,17 @@ def the_one(rows: DataFrame, column: str, asked: str | None, *, table: str, buil
     if not found:
         raise UserError(f"{table} has no {things}: run {built_by} first")
     if asked is None and len(found) > 1:
-        raise UserError(f"{table} has {things} of several, which do not mix: choose with {option} {' or '.join(found)}")
+        raise UserError(
+            f"{table} has {things} of several, which do not mix: choose with {option} {' or '.join(found)}"
+        )
     if asked is not None and asked not in found:
         raise UserError(f"{option} {asked}: {table} has no such {things}; it has {', '.join(found)}")
     return asked or found[0]
 
 
 def those_asked_for(rows: DataFrame, **asked: str | None) -> DataFrame:
-    """The rows of what options ask for: before the latest day is looked for, as another encoder's or model's may be later.
+    """The rows of what options ask for: before the latest day is looked for, as another encoder's or model's
+    may be later.
 
     Args:
         rows: of a table.

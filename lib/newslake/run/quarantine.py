@@ -17,14 +17,17 @@ def rejected(rows: DataFrame, *, job: str) -> DataFrame:
     """Rejected inputs as rows of the table quarantine.
 
     Args:
-        rows: columns source, line_number, record_id, raw (binary), reason, ingested_at; line_number, record_id and raw may be NULL.
+        rows: columns source, line_number, record_id, raw (binary), reason, ingested_at; line_number,
+            record_id and raw may be NULL.
         job: the job that rejects them.
 
     Returns:
-        The columns of schemas/quarantine.sql. quarantine_id is a hash of the rest, ingested_at left out, so that merging
+        The columns of schemas/quarantine.sql. quarantine_id is a hash of the rest, ingested_at left out, so
+            that merging
         the same rejection again adds nothing.
     """
-    # to_json keeps NULL apart from the empty string, and escapes whatever could make two different rows look alike.
+    # to_json keeps NULL apart from the empty string, and escapes whatever could make two different rows look
+    # alike.
     identity = F.to_json(
         F.struct(
             F.lit(job).alias("job"),
@@ -47,7 +50,9 @@ def rejected(rows: DataFrame, *, job: str) -> DataFrame:
     )
 
 
-def rows_of(rows: DataFrame, source: str | Column, *, record_id: Column, raw: Column, reason: Column) -> DataFrame:
+def rows_of(
+    rows: DataFrame, source: str | Column, *, record_id: Column, raw: Column, reason: Column
+) -> DataFrame:
     """Rejected rows of a table (not lines of a file) as `rejected` takes them.
 
     Args:
@@ -69,8 +74,15 @@ def rows_of(rows: DataFrame, source: str | Column, *, record_id: Column, raw: Co
 
 def commonest(rows: DataFrame, reason: str) -> dict[str, int]:
     """The most frequent reasons in a column, and how often each is there; NULLs do not count."""
-    counted = rows.where(F.col(reason).isNotNull()).groupBy(F.col(reason).alias("reason")).agg(F.count("*").alias("times"))
-    return {row["reason"]: row["times"] for row in counted.orderBy(F.desc("times"), "reason").limit(_REASONS).collect()}
+    counted = (
+        rows.where(F.col(reason).isNotNull())
+        .groupBy(F.col(reason).alias("reason"))
+        .agg(F.count("*").alias("times"))
+    )
+    return {
+        row["reason"]: row["times"]
+        for row in counted.orderBy(F.desc("times"), "reason").limit(_REASONS).collect()
+    }
 
 
 def nothing_usable(what: str, lines: int, reasons: Mapping[str, int]) -> str:

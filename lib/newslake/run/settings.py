@@ -15,8 +15,9 @@ from newslake.errors import UserError
 class Profile:
     """Settings of one environment.
 
-    The file's top level holds `options` (for every job that has such an option), `jobs` (by job's name, for that job
-    alone) and `spark` (settings of the session). The command line wins over `jobs`, `jobs` over `options`.
+    The file's top level holds `options` (for every job that has such an option), `jobs` (by job's name, for
+    that job alone) and `spark` (settings of the session). The command line wins over `jobs`, `jobs` over
+    `options`.
     """
 
     source: str = "defaults"
@@ -33,7 +34,9 @@ class Profile:
         """
         own = {_dashed(name): value for name, value in self.jobs.get(job, {}).items()}
         if unknown := sorted(own.keys() - known):
-            raise UserError(f"{self.source}: jobs.{job} sets {', '.join(unknown)}, which {job} does not have (see --help)")
+            raise UserError(
+                f"{self.source}: jobs.{job} sets {', '.join(unknown)}, which {job} does not have (see --help)"
+            )
         common = {_dashed(name): value for name, value in self.common.items()}
         return {name: value for name, value in {**common, **own}.items() if name in known}
 
@@ -52,7 +55,10 @@ def load_profile(name: str | None) -> Profile:
     elif "/" not in name and shipped.is_file():
         text = shipped.read_text(encoding="utf-8")
     else:
-        raise UserError(f"--config {name}: no such file, and no profile of that name ships with newslake ({', '.join(shipped_profiles())})")
+        raise UserError(
+            f"--config {name}: no such file, and no profile of that name ships with newslake"
+            f" ({', '.join(shipped_profiles())})"
+        )
     try:
         content = yaml.safe_load(text) or {}
     except yaml.YAMLError as error:
@@ -71,10 +77,17 @@ def _checked(name: str, content: Any) -> Profile:
         raise UserError(f"--config {name}: the top level takes options, jobs and spark, nothing else")
     sections = {key: content.get(key) or {} for key in ("options", "jobs", "spark")}
     wrong = [key for key, section in sections.items() if not isinstance(section, dict)]
-    wrong += [f"jobs.{job}" for job, own in sections["jobs"].items() if not isinstance(own, dict)] if not wrong else []
+    wrong += (
+        [f"jobs.{job}" for job, own in sections["jobs"].items() if not isinstance(own, dict)]
+        if not wrong
+        else []
+    )
     if wrong:
         raise UserError(f"--config {name}: {', '.join(wrong)} must hold `name: value` lines")
-    spark = {str(key): str(value).lower() if isinstance(value, bool) else str(value) for key, value in sections["spark"].items()}
+    spark = {
+        str(key): str(value).lower() if isinstance(value, bool) else str(value)
+        for key, value in sections["spark"].items()
+    }
     return Profile(source=name, common=sections["options"], jobs=sections["jobs"], spark=spark)
 
 

@@ -1,11 +1,19 @@
-"""Articles as files: lines of news.tsv, messages of the article stream with their bodies, and the truth about both."""
+"""Articles as files: lines of news.tsv, messages of the article stream with their bodies, and the truth about
+both."""
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from newslake.sample.draws import Ints
-from newslake.sample.ids import articles_in_id_order, iso_time, news_ids, timestamps, user_ids, users_in_id_order
+from newslake.sample.ids import (
+    articles_in_id_order,
+    iso_time,
+    news_ids,
+    timestamps,
+    user_ids,
+    users_in_id_order,
+)
 from newslake.sample.labels import classified
 from newslake.sample.ragged import glued
 from newslake.sample.spec import GeneratorSpec
@@ -14,14 +22,16 @@ from newslake.sample.world import DAY, LATE_BODY, Catalogue, catalogue, tastes
 
 
 def of_split(world: Catalogue, split: str, article: Ints) -> Ints:
-    """Those that a split's news.tsv lists: all that it may show, and the earlier weeks' (its histories name them)."""
+    """Those that a split's news.tsv lists: all that it may show, and the earlier weeks' (its histories name
+    them)."""
     if split == "train":
         return article[article < world.before_dev]
     return article[(article < world.earlier) | (article >= world.first_of_dev)]
 
 
 def news_lines(spec: GeneratorSpec, split: str, start: int, stop: int) -> pa.RecordBatch:
-    """One column, `value`: lines of news.tsv, for the articles of the split among the ids start + 1 .. stop."""
+    """One column, `value`: lines of news.tsv, for the articles of the split among the ids start + 1 ..
+    stop."""
     world = catalogue(spec)
     article = of_split(world, split, articles_in_id_order(spec, start, stop))
     title, abstract = titles(world, article), abstracts(world, article)
@@ -38,13 +48,14 @@ def news_lines(spec: GeneratorSpec, split: str, start: int, stop: int) -> pa.Rec
 
 
 MESSAGE_SCHEMA = (
-    "news_id string, category string, subcategory string, title string, abstract string, body string, url string, "
-    "published_at string, updated_at string"
+    "news_id string, category string, subcategory string, title string, abstract string, body string, url"
+    " string, published_at string, updated_at string"
 )
 
 
 def messages(spec: GeneratorSpec, start: int, stop: int) -> pa.RecordBatch:
-    """Messages of the article stream, for the articles with a body among the ids start + 1 .. stop. Times are ISO 8601."""
+    """Messages of the article stream, for the articles with a body among the ids start + 1 .. stop. Times are
+    ISO 8601."""
     world = catalogue(spec)
     article = articles_in_id_order(spec, start, stop)
     article = article[world.body[article] > 0]
@@ -70,7 +81,8 @@ _BODIES = ["none", "plain", "late"]
 
 
 def article_truth(spec: GeneratorSpec, start: int, stop: int) -> pa.RecordBatch:
-    """Topics with the weight of the first, popularity, and what kind of body: none, plain, or late in its subject."""
+    """Topics with the weight of the first, popularity, and what kind of body: none, plain, or late in its
+    subject."""
     world = catalogue(spec)
     article = articles_in_id_order(spec, start, stop)
     category, subcategory = _classes(world, article)
@@ -102,7 +114,9 @@ def copy_truth(spec: GeneratorSpec, start: int, stop: int) -> pa.RecordBatch:
     world = catalogue(spec)
     article = articles_in_id_order(spec, start, stop)
     article = article[world.original[article] != article]
-    return pa.RecordBatch.from_pydict({"news_id": news_ids(spec, article), "original_id": news_ids(spec, world.original[article])})
+    return pa.RecordBatch.from_pydict(
+        {"news_id": news_ids(spec, article), "original_id": news_ids(spec, world.original[article])}
+    )
 
 
 def user_truth(spec: GeneratorSpec, start: int, stop: int) -> pa.RecordBatch:
@@ -125,7 +139,9 @@ def topic_truth(spec: GeneratorSpec, start: int, stop: int) -> pa.RecordBatch:
     topic = np.arange(start, stop)
     names = [words.categories[place] for place in words.category_of[topic]]
     subs = [words.subcategories[place] for place in topic]
-    return pa.RecordBatch.from_pydict({"topic": pa.array(topic, pa.int32()), "category": names, "subcategory": subs})
+    return pa.RecordBatch.from_pydict(
+        {"topic": pa.array(topic, pa.int32()), "category": names, "subcategory": subs}
+    )
 
 
 def _classes(world: Catalogue, article: Ints, second: bool = False) -> tuple[pa.Array, pa.Array]:
@@ -135,7 +151,8 @@ def _classes(world: Catalogue, article: Ints, second: bool = False) -> tuple[pa.
 
 
 def _filed(world: Catalogue, article: Ints) -> tuple[pa.Array, pa.Array]:
-    """Category and subcategory that an article is published under: a copy under another subcategory of the same category."""
+    """Category and subcategory that an article is published under: a copy under another subcategory of the
+    same category."""
     category, _ = _classes(world, article)
     words, topic = world.words, world.first_topic[article]
     # The topics of a category are one run.
@@ -148,4 +165,10 @@ def _filed(world: Catalogue, article: Ints) -> tuple[pa.Array, pa.Array]:
 
 def _urls(world: Catalogue, article: Ints) -> pa.Array:
     host = pa.array(["https://news.example/articles/", "https://wire.example/"], pa.string())
-    return glued([host.take(pa.array(np.int64(world.original[article] != article))), news_ids(world.spec, article), ".html"])
+    return glued(
+        [
+            host.take(pa.array(np.int64(world.original[article] != article))),
+            news_ids(world.spec, article),
+            ".html",
+        ]
+    )

@@ -1,7 +1,8 @@
 """Random numbers that depend on nothing but seed, stream and row: the generator's only source of chance.
 
-A draw is a hash of its place, not the next number of a sequence, so that any worker can make any row, in any order, and
-gets the same. The mixing function is the finaliser of SplitMix64 (Steele, Lea and Flood, OOPSLA 2014).
+A draw is a hash of its place, not the next number of a sequence, so that any worker can make any row, in any
+order, and gets the same. The mixing function is the finaliser of SplitMix64 (Steele, Lea and Flood, OOPSLA
+2014).
 """
 
 import hashlib
@@ -30,7 +31,8 @@ def _mix(bits: Bits) -> Bits:
 
 
 class Draws:
-    """The streams of one seed. A stream is a name; a draw is (stream, key, key ...), keys being arrays that broadcast."""
+    """The streams of one seed. A stream is a name; a draw is (stream, key, key ...), keys being arrays that
+    broadcast."""
 
     def __init__(self, seed: int) -> None:
         self.seed = seed
@@ -67,7 +69,8 @@ def choose(cumulative: Floats, uniform: Floats) -> Ints:
 
 
 def scatter(index: npt.ArrayLike, size: int) -> Ints:
-    """A fixed permutation of 0 .. size-1 (affine), so that an id's number tells nothing of its row's place in time."""
+    """A fixed permutation of 0 .. size-1 (affine), so that an id's number tells nothing of its row's place in
+    time."""
     step = _coprime_step(size)
     return (np.asarray(index, dtype=np.int64) * step + size // 3) % size
 

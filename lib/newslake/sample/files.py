@@ -1,8 +1,9 @@
-"""Files whose names and bytes depend on nothing but the settings: a Spark task makes a file from its range of rows.
+"""Files whose names and bytes depend on nothing but the settings: a Spark task makes a file from its range of
+rows.
 
-Text is written by Spark, one partition a file, and renamed; paths are those of Hadoop's file systems: a folder of this machine
-or any URI that Spark writes to. Parquet is written by the workers through pyarrow, for Spark's writer lists a column's
-encodings in an order that changes from one JVM to the next.
+Text is written by Spark, one partition a file, and renamed; paths are those of Hadoop's file systems: a
+folder of this machine or any URI that Spark writes to. Parquet is written by the workers through pyarrow, for
+Spark's writer lists a column's encodings in an order that changes from one JVM to the next.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -25,7 +26,8 @@ _PARTS = "_parts"
 
 @dataclass(frozen=True)
 class Files:
-    """One data set: `<name>.<extension>`, or `<name>-00000.<extension>` and so on where it takes several files.
+    """One data set: `<name>.<extension>`, or `<name>-00000.<extension>` and so on where it takes several
+    files.
 
     Attributes:
         name: path below the output folder, without the extension.
@@ -76,7 +78,9 @@ def write(spark: SparkSession, out: str, files: Files) -> None:
         _write_text(spark, out, files)
 
 
-def _tasks(spark: SparkSession, files: Files, run: Callable[[int], Iterable[pa.RecordBatch]], schema: str) -> DataFrame:
+def _tasks(
+    spark: SparkSession, files: Files, run: Callable[[int], Iterable[pa.RecordBatch]], schema: str
+) -> DataFrame:
     """What `run` gives for each file, one partition a file."""
 
     def run_all(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -94,7 +98,9 @@ def _write_text(spark: SparkSession, out: str, files: Files) -> None:
     # One file a partition, and no codec, whatever the session's settings say.
     options = {"maxRecordsPerFile": "0", "compression": "none", "lineSep": "\n"}
     lines.write.mode("overwrite").options(**options).text(parts)
-    written = {int(name.split("-")[1]): name for name in Folder(spark, parts).names() if name.startswith("part-")}
+    written = {
+        int(name.split("-")[1]): name for name in Folder(spark, parts).names() if name.startswith("part-")
+    }
     if not written.keys() <= set(range(files.number)):
         raise JobFailed(f"{files.name}: Spark wrote the parts {sorted(written)}, expected {files.number}")
     for number, name in enumerate(files.names()):
@@ -126,7 +132,11 @@ def _write_parquet(spark: SparkSession, out: str, files: Files) -> None:
         system.move(unfinished, path)
         yield pa.RecordBatch.from_pydict({"files": pa.array([1], pa.int64())})
 
-    total = _tasks(spark, files, write_file, "files long").agg(F.sum("files").alias("files")).collect()[0]["files"]
+    total = (
+        _tasks(spark, files, write_file, "files long")
+        .agg(F.sum("files").alias("files"))
+        .collect()[0]["files"]
+    )
     if total != files.number:
         raise JobFailed(f"{files.name}: {total} files were written, expected {files.number}")
 
@@ -142,5 +152,7 @@ def _file_system(uri: str) -> tuple[pa.fs.FileSystem, str]:
     try:
         system, path = pa.fs.FileSystem.from_uri(uri)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as error:
-        raise UserError(f"--out {uri}: the truth cannot be written there ({error}); use --no-truth or a folder") from None
+        raise UserError(
+            f"--out {uri}: the truth cannot be written there ({error}); use --no-truth or a folder"
+        ) from None
     return system, path

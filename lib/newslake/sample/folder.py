@@ -55,10 +55,13 @@ class Folder:
         self._forget_checksum(target)
 
     def _forget_checksum(self, name: str) -> None:
-        """Hadoop keeps `.name.crc` beside each local file; whoever edits the file would then find it unreadable."""
+        """Hadoop keeps `.name.crc` beside each local file; whoever edits the file would then find it
+        unreadable."""
         if self._checksums:
             folder, _, base = name.rpartition("/")
-            self._fs.getRawFileSystem().delete(self._at(f"{folder}/.{base}.crc" if folder else f".{base}.crc"), False)
+            self._fs.getRawFileSystem().delete(
+                self._at(f"{folder}/.{base}.crc" if folder else f".{base}.crc"), False
+            )
 
     def read_text(self, name: str) -> str:
         stream = self._fs.open(self._at(name))

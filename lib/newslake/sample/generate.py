@@ -65,11 +65,14 @@ def _truth(spec: GeneratorSpec) -> list[Files]:
     return made
 
 
-def generate(spark: SparkSession, out: str, spec: GeneratorSpec, progress: Callable[[str], None] | None = None) -> bool:
-    """Write a data set below the folder `out`. The same settings give the same names and bytes, on any cluster.
+def generate(
+    spark: SparkSession, out: str, spec: GeneratorSpec, progress: Callable[[str], None] | None = None
+) -> bool:
+    """Write a data set below the folder `out`. The same settings give the same names and bytes, on any
+    cluster.
 
-    A folder that is complete with these settings is left as it is; an unfinished one, or one of other settings, is made
-    anew.
+    A folder that is complete with these settings is left as it is; an unfinished one, or one of other
+    settings, is made anew.
 
     Args:
         spark: the session to work with.
@@ -106,10 +109,17 @@ def _clear(folder: Folder) -> None:
     ours = MARK in present or UNFINISHED in present
     own = ("train", "dev", "truth", "_parts", MARK, UNFINISHED)
     data = ("articles", "class_scores", "short_texts", "user_interests", "search_queries")
-    foreign = [name for name in present if name not in own and not (name.endswith(".jsonl") and name.startswith(data))]
+    foreign = [
+        name
+        for name in present
+        if name not in own and not (name.endswith(".jsonl") and name.startswith(data))
+    ]
     if foreign or not ours:
         what = ", ".join((foreign or present)[:3])
-        raise UserError(f"--out {folder.path} holds something else than generated data ({what}): name an empty or a new folder")
+        raise UserError(
+            f"--out {folder.path} holds something else than generated data ({what}): name an empty or a new"
+            " folder"
+        )
     # The mark goes first: what is half deleted must not look complete.
     folder.write_text(UNFINISHED, "This folder is being cleared.\n")
     folder.delete(MARK)
@@ -125,7 +135,8 @@ def generate_mind(
     out: str,
     spec: GeneratorSpec = SAMPLE,
 ) -> None:
-    """Generate news and reading behaviour in MIND's format, with bodies, labelled short texts and the truth behind them.
+    """Generate news and reading behaviour in MIND's format, with bodies, labelled short texts and the truth
+    behind them.
 
     The defaults make the built-in sample. Run again with the same options, it does nothing.
 

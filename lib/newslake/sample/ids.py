@@ -18,7 +18,9 @@ def _news_texts(spec: GeneratorSpec) -> tuple[pa.Array, pa.Array]:
     """By article: its id; and as a candidate, N1-0 at 2 x article and N1-1 at 2 x article + 1."""
     index = np.arange(spec.articles)
     ids = glued(["N", pa.array(scatter(index, spec.articles) + 1).cast(pa.string())])
-    return ids, glued([ids.take(pa.array(np.repeat(index, 2))), pa.array(["-0", "-1"] * spec.articles, pa.string())])
+    return ids, glued(
+        [ids.take(pa.array(np.repeat(index, 2))), pa.array(["-0", "-1"] * spec.articles, pa.string())]
+    )
 
 
 def news_ids(spec: GeneratorSpec, article: Ints) -> pa.Array:

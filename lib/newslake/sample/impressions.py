@@ -1,4 +1,5 @@
-"""Impressions: who saw which candidates when, and which were clicked. Any range of rows can be made by itself."""
+"""Impressions: who saw which candidates when, and which were clicked. Any range of rows can be made by
+itself."""
 
 from dataclasses import dataclass
 
@@ -10,7 +11,17 @@ from newslake.sample.draws import Floats, Ints, choose
 from newslake.sample.ids import labelled_news_ids, mind_time, news_ids, timestamps, user_ids
 from newslake.sample.ragged import joined, offsets, owners, positions
 from newslake.sample.spec import TRAIN_DAYS, GeneratorSpec
-from newslake.sample.world import DAY, MEAN_AGE, WINDOW, Catalogue, affinities, catalogue, histories, tastes, utilities
+from newslake.sample.world import (
+    DAY,
+    MEAN_AGE,
+    WINDOW,
+    Catalogue,
+    affinities,
+    catalogue,
+    histories,
+    tastes,
+    utilities,
+)
 
 BLOCK = 5_000
 """Impressions made at once: bounds the memory of a worker, and changes no row."""
@@ -61,7 +72,9 @@ def impressions(spec: GeneratorSpec, split: str, start: int, stop: int) -> Shown
 def _who(world: Catalogue, split: str, key: Ints) -> Ints:
     """Regulars make most of the impressions; in dev a share of the users is new."""
     known, draws = world.spec.known_users, world.draws
-    place = np.interp(draws.uniform("impression/user", key), [0.0, REGULARS_IMPRESSIONS, 1.0], [0.0, REGULARS, 1.0])
+    place = np.interp(
+        draws.uniform("impression/user", key), [0.0, REGULARS_IMPRESSIONS, 1.0], [0.0, REGULARS, 1.0]
+    )
     user = (place * known).astype(np.int64)
     if split == "train" or known == world.spec.users:
         return user
@@ -72,7 +85,9 @@ def _who(world: Catalogue, split: str, key: Ints) -> Ints:
 def _when(world: Catalogue, split: str, key: Ints) -> Ints:
     """Seconds since 1970: days alike, hours by the daily rhythm of readers."""
     draws = world.draws
-    day = draws.below("impression/day", TRAIN_DAYS, key) if split == "train" else np.full(len(key), TRAIN_DAYS)
+    day = (
+        draws.below("impression/day", TRAIN_DAYS, key) if split == "train" else np.full(len(key), TRAIN_DAYS)
+    )
     hour = choose(np.cumsum(_HOURS / _HOURS.sum()), draws.uniform("impression/hour", key))
     return world.spec.start + day * DAY + hour * 3_600 + draws.below("impression/second", 3_600, key)
 
@@ -90,7 +105,9 @@ def _how_many_clicks(world: Catalogue, key: Ints) -> Ints:
     again = 1.0 - 1.0 / world.spec.clicks
     if again == 0.0:
         return np.ones(len(key), dtype=np.int64)
-    return 1 + np.floor(np.log(world.draws.uniform("impression/clicks", key)) / np.log(again)).astype(np.int64)
+    return 1 + np.floor(np.log(world.draws.uniform("impression/clicks", key)) / np.log(again)).astype(
+        np.int64
+    )
 
 
 def _candidates(world: Catalogue, key: Ints, time: Ints, counts: Ints) -> Ints:
@@ -98,13 +115,15 @@ def _candidates(world: Catalogue, key: Ints, time: Ints, counts: Ints) -> Ints:
     draws = world.draws
     owner, place = owners(counts), positions(counts)
     flat = np.repeat(key, counts) * 512 + place
-    # One draw from each of `counts` equal slices of the ages' distribution: rising ages, hardly an article twice.
+    # One draw from each of `counts` equal slices of the ages' distribution: rising ages, hardly an article
+    # twice.
     slices = (place + draws.uniform("candidate/age", flat)) / counts[owner]
     age = -MEAN_AGE * np.log1p(-slices * (1.0 - np.exp(-WINDOW / MEAN_AGE)))
     newest = world.published_by(time.astype(np.float64))[owner] - 1
     rank = newest - (world.published_by(time[owner] - age) - 1)
-    # Where two are the same, the later one and all that then collide move on to older articles: the running maximum of
-    # rank - place makes ranks strictly rise. A large step from row to row lets one pass serve all rows.
+    # Where two are the same, the later one and all that then collide move on to older articles: the running
+    # maximum of rank - place makes ranks strictly rise. A large step from row to row lets one pass serve all
+    # rows.
     step = owner * np.int64(4 * world.spec.articles)
     rank = np.maximum.accumulate(rank - place + step) - step + place
     article = newest - rank
@@ -141,7 +160,8 @@ def behavior_lines(spec: GeneratorSpec, split: str, start: int, stop: int) -> pa
 
 
 def impression_truth(spec: GeneratorSpec, split: str, start: int, stop: int) -> pa.RecordBatch:
-    """What no reader of the files can know: affinity and utility of each candidate, by position in the list shown."""
+    """What no reader of the files can know: affinity and utility of each candidate, by position in the list
+    shown."""
     shown = impressions(spec, split, start, stop)
     ends = pa.array(offsets(shown.counts), pa.int32())
     columns = {

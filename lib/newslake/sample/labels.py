@@ -1,4 +1,5 @@
-"""Labelled data for the vote: a long-text classifier's scores, and short texts of which some are labelled wrongly."""
+"""Labelled data for the vote: a long-text classifier's scores, and short texts of which some are labelled
+wrongly."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -33,9 +34,11 @@ class Classified:
 
 
 def classified(world: Catalogue, article: Ints) -> Classified:
-    """Scores between 0.3 and 1, higher for articles of one topic; a class is right about as often as its score says.
+    """Scores between 0.3 and 1, higher for articles of one topic; a class is right about as often as its
+    score says.
 
-    Where it is wrong it is mostly the class of the article's second topic: what a real classifier would mix it up with.
+    Where it is wrong it is mostly the class of the article's second topic: what a real classifier would mix
+    it up with.
     """
     draws = world.draws
     article = article[world.body[article] > 0]
@@ -96,11 +99,14 @@ SCORES_SCHEMA = "news_id string, class string, score double"
 
 
 def class_score_rows(spec: GeneratorSpec, start: int, stop: int) -> pa.RecordBatch:
-    """Rows of class_scores.jsonl for the articles with a body among those whose id has a number start + 1 .. stop."""
+    """Rows of class_scores.jsonl for the articles with a body among those whose id has a number start + 1 ..
+    stop."""
     world = catalogue(spec)
     result = classified(world, articles_in_id_order(spec, start, stop))
     given = _names(world.words.categories, result.given)
-    return pa.RecordBatch.from_pydict({"news_id": news_ids(spec, result.article), "class": given, "score": result.score})
+    return pa.RecordBatch.from_pydict(
+        {"news_id": news_ids(spec, result.article), "class": given, "score": result.score}
+    )
 
 
 SHORT_SCHEMA = "news_id string, title string, class string"

@@ -1,4 +1,5 @@
-"""Rows of unequal length as flat arrays: the counts of each row, and the items of all rows one after another."""
+"""Rows of unequal length as flat arrays: the counts of each row, and the items of all rows one after
+another."""
 
 from collections.abc import Sequence
 
@@ -30,11 +31,13 @@ def counts_of(rows: Ints, size: int) -> Ints:
 
 
 def joined(items: pa.Array, counts: Ints, separator: str) -> pa.Array:
-    """One string per row: its items (strings, flat) with the separator between them; empty for a row without items."""
+    """One string per row: its items (strings, flat) with the separator between them; empty for a row without
+    items."""
     rows = pa.ListArray.from_arrays(pa.array(offsets(counts), pa.int32()), items)
     return pc.binary_join(rows, separator)
 
 
 def glued(parts: Sequence[pa.Array | str]) -> pa.Array:
-    """The parts of each row (arrays of one length, or a text that all rows share) put together without a separator."""
+    """The parts of each row (arrays of one length, or a text that all rows share) put together without a
+    separator."""
     return pc.binary_join_element_wise(*parts, "")

@@ -30,8 +30,8 @@ class GeneratorSpec:
         new_users: Share of dev's users who never occur in train.
         body_share: Share of the articles that have a body.
         late_share: Share of the bodies that are long (800 to 3,000 words) and come to their subject late.
-        copies: Share of the articles that are near-copies of an earlier one (a few words changed, another subcategory and source);
-            truth/copies says of which.
+        copies: Share of the articles that are near-copies of an earlier one (a few words changed, another
+            subcategory and source); truth/copies says of which.
         short_texts: Number of short texts.
         mislabelled: Share of the short texts with a wrong label.
         first_day: First day of train, UTC, such as 2019-11-09.
@@ -62,7 +62,14 @@ class GeneratorSpec:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        least = {"articles": 200, "users": 10, "impressions": 10, "rows_per_file": 20, "short_texts": 0, "seed": 0}
+        least = {
+            "articles": 200,
+            "users": 10,
+            "impressions": 10,
+            "rows_per_file": 20,
+            "short_texts": 0,
+            "seed": 0,
+        }
         for name, bound in least.items():
             if getattr(self, name) < bound:
                 raise UserError(f"{name} must be at least {bound}, not {getattr(self, name)}")
@@ -77,7 +84,8 @@ class GeneratorSpec:
             raise UserError(f"history must lie between 0 and 150, not {self.history}")
         if self.candidates > self.articles / 20:
             raise UserError(
-                f"{self.candidates} candidates an impression need at least {int(self.candidates * 20)} articles, not {self.articles}"
+                f"{self.candidates} candidates an impression need at least {int(self.candidates * 20)}"
+                f" articles, not {self.articles}"
             )
         try:
             datetime.strptime(self.first_day, "%Y-%m-%d")

@@ -12,7 +12,8 @@ from newslake.sample.world import LATE_BODY, Catalogue
 
 EMPTY_ABSTRACT_SHARE = 0.05
 EDITED_SHARE = 0.2
-"""Share of a copy's sentences, titles among them, with other words in the same frame, about the same entity."""
+"""Share of a copy's sentences, titles among them, with other words in the same frame, about the same
+entity."""
 ADDED_SHARE = 0.3
 """Share of the copies whose abstract has a sentence more: updates."""
 VAGUE_TITLE_SHARE = 0.6
@@ -28,8 +29,8 @@ _CONFIDENCES = pa.array([str(round(1.0 - step / 1_000, 3)) for step in range(301
 class Sentences:
     """Sentences of many texts, flat and in order.
 
-    text: which text each belongs to; kind: names a set of frames; bits choose the frame and the words in it, or, where words is given,
-    the frame alone.
+    text: which text each belongs to; kind: names a set of frames; bits choose the frame and the words in it,
+    or, where words is given, the frame alone.
     """
 
     text: Ints
@@ -67,13 +68,17 @@ def put_together(words: Vocabulary, sentences: Sentences, texts: int) -> Pieces:
     for number, kind in enumerate(KINDS):
         rows = np.flatnonzero(sentences.kind == number)
         if len(rows):
-            filled = words.fill(kind, frame[rows], sentences.topic[rows], sentences.entity[rows], chosen[rows])
+            filled = words.fill(
+                kind, frame[rows], sentences.topic[rows], sentences.entity[rows], chosen[rows]
+            )
             pieces[rows[:, None], np.arange(1, filled.shape[1] + 1)] = filled
     follows = np.flatnonzero(sentences.text[1:] == sentences.text[:-1]) + 1
     pieces[follows, 0] = words.space
     used = pieces >= 0
     lengths = used.sum(axis=1)
-    return Pieces(pieces[used], np.bincount(sentences.text, weights=lengths, minlength=texts).astype(np.int64))
+    return Pieces(
+        pieces[used], np.bincount(sentences.text, weights=lengths, minlength=texts).astype(np.int64)
+    )
 
 
 def entity_of(world: Catalogue, article: Ints, topic: Ints, bits: Bits) -> Ints:
@@ -92,13 +97,18 @@ def topic_of(world: Catalogue, stream: str, article: Ints, key: Ints) -> Ints:
 
 def is_vague(world: Catalogue, article: Ints) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
     """Which articles hide their subject from title and abstract."""
-    return (world.body[article] == LATE_BODY) & (world.draws.uniform("article/vague", world.original[article]) < VAGUE_TITLE_SHARE)
+    return (world.body[article] == LATE_BODY) & (
+        world.draws.uniform("article/vague", world.original[article]) < VAGUE_TITLE_SHARE
+    )
 
 
 def _words(world: Catalogue, stream: str, article: Ints, place: Ints, bits: Bits) -> Bits:
-    """What chooses the words of sentences: as in the original, but in some of a copy's sentences other things, roles, days and numbers."""
+    """What chooses the words of sentences: as in the original, but in some of a copy's sentences other
+    things, roles, days and numbers."""
     key = article * _KEYS + place
-    edited = (world.original[article] != article) & (world.draws.uniform(f"{stream}/edited", key) < EDITED_SHARE)
+    edited = (world.original[article] != article) & (
+        world.draws.uniform(f"{stream}/edited", key) < EDITED_SHARE
+    )
     return np.where(edited, world.draws.bits(f"{stream}/edit", key), bits)
 
 
@@ -110,7 +120,11 @@ def titles(world: Catalogue, article: Ints) -> Pieces:
     kind = np.where(is_vague(world, article), VAGUE_TITLE, TITLE)
     rows = np.arange(len(article))
     words = _words(world, "title", article, np.zeros_like(article), bits)
-    return put_together(world.words, Sentences(rows, kind, topic, entity_of(world, source, topic, bits), bits, words), len(rows))
+    return put_together(
+        world.words,
+        Sentences(rows, kind, topic, entity_of(world, source, topic, bits), bits, words),
+        len(rows),
+    )
 
 
 def abstracts(world: Catalogue, article: Ints) -> Pieces:
@@ -123,14 +137,17 @@ def abstracts(world: Catalogue, article: Ints) -> Pieces:
     owner = article[text]
     key = source[text] * _KEYS + positions(number)
     says_nothing = (draws.uniform("abstract/noise", key) < 0.25) | is_vague(world, owner)
-    return _sentences(world, "abstract", text, owner, key, np.where(says_nothing, NOISE, SENTENCE), len(article))
+    return _sentences(
+        world, "abstract", text, owner, key, np.where(says_nothing, NOISE, SENTENCE), len(article)
+    )
 
 
 def bodies(world: Catalogue, article: Ints) -> tuple[Pieces, Ints]:
     """Bodies, empty where an article has none, and the number of sentences before each one's subject starts.
 
-    A plain body has 60 to 400 words. A late one has 800 to 3,000: more than 500 of them are an opening without a subject
-    (or, here and there, with another's), so that an encoder that reads 512 tokens sees nothing of what the article is about.
+    A plain body has 60 to 400 words. A late one has 800 to 3,000: more than 500 of them are an opening
+    without a subject (or, here and there, with another's), so that an encoder that reads 512 tokens sees
+    nothing of what the article is about.
     """
     draws, kind, source = world.draws, world.body[article], world.original[article]
     share = draws.uniform("body/length", source)
@@ -150,7 +167,14 @@ def bodies(world: Catalogue, article: Ints) -> tuple[Pieces, Ints]:
 
 
 def _sentences(
-    world: Catalogue, name: str, text: Ints, owner: Ints, key: Ints, kind: Ints, texts: int, elsewhere: Ints | None = None
+    world: Catalogue,
+    name: str,
+    text: Ints,
+    owner: Ints,
+    key: Ints,
+    kind: Ints,
+    texts: int,
+    elsewhere: Ints | None = None,
 ) -> Pieces:
     """key: of the original's sentence, owner * _KEYS + its place."""
     bits = world.draws.bits(name, key)
@@ -163,7 +187,8 @@ def _sentences(
 
 
 def entities_json(world: Catalogue, stream: str, article: Ints, pieces: Pieces) -> pa.Array:
-    """MIND's list of linked entities of each text, as JSON: each entity once, with all its places in characters."""
+    """MIND's list of linked entities of each text, as JSON: each entity once, with all its places in
+    characters."""
     words, texts = world.words, len(pieces.counts)
     length = words.characters[pieces.flat]
     start = np.cumsum(length) - length

@@ -1,7 +1,8 @@
-"""The words of the generated news: subjects and frames from the YAML files beside this module, and invented entities.
+"""The words of the generated news: subjects and frames from the YAML files beside this module, and invented
+entities.
 
-All pieces of text lie in one string array, `pool`; a text is a list of indices into it, so that millions of texts are put
-together by Arrow and none by a Python loop.
+All pieces of text lie in one string array, `pool`; a text is a list of indices into it, so that millions of
+texts are put together by Arrow and none by a Python loop.
 """
 
 import json
@@ -26,7 +27,8 @@ _SLOT = re.compile(r"\{(\w)\}")
 
 @dataclass(frozen=True)
 class Frames:
-    """Sentence frames as matrices [frames, pieces]: the slot of each piece (-1: none), and its text where it is literal."""
+    """Sentence frames as matrices [frames, pieces]: the slot of each piece (-1: none), and its text where it
+    is literal."""
 
     slot: Ints
     literal: Ints
@@ -37,7 +39,8 @@ class Frames:
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """Topics are 0 .. S-1, categories 0 .. C-1, entities 0 .. S * ENTITIES_PER_TOPIC - 1 (those of topic s in one run)."""
+    """Topics are 0 .. S-1, categories 0 .. C-1, entities 0 .. S * ENTITIES_PER_TOPIC - 1 (those of topic s in
+    one run)."""
 
     categories: list[str]
     subcategories: list[str]
@@ -58,7 +61,8 @@ class Vocabulary:
         return len(self.subcategories)
 
     def fill(self, kind: str, frame: Ints, topic: Ints, entity: Ints, bits: Bits) -> Ints:
-        """Indices into the pool for each piece of each sentence, [sentences, pieces], -1 where a frame has fewer.
+        """Indices into the pool for each piece of each sentence, [sentences, pieces], -1 where a frame has
+        fewer.
 
         kind: the set of frames. bits: 64 random bits a sentence; they choose the words.
         """
@@ -67,7 +71,8 @@ class Vocabulary:
         piece = np.arange(slot.shape[1], dtype=np.uint64)
         topics = np.broadcast_to(topic[:, None], slot.shape)
         number = self.number[np.maximum(slot, 0), topics]
-        # Steps of 1, 3, 7 or 9 are coprime to the 10 things of a topic: a sentence with several slots names different ones.
+        # Steps of 1, 3, 7 or 9 are coprime to the 10 things of a topic: a sentence with several slots names
+        # different ones.
         step = _STEPS[(bits >> np.uint64(6)) % np.uint64(len(_STEPS))]
         start = bits[:, None] >> (np.uint64(8) + np.uint64(4) * np.maximum(slot, 0).astype(np.uint64))
         offset = (start % np.uint64(1 << 16) + step[:, None] * piece) % number.astype(np.uint64)
@@ -114,11 +119,14 @@ def _frames(texts: list[str], pool: _Pool) -> Frames:
 
 
 def _entities(subjects: dict[str, Any], phrases: dict[str, Any]) -> tuple[list[str], list[str]]:
-    """Labels and types of all entities: invented people, organisations and places, ENTITIES_PER_TOPIC a topic.
+    """Labels and types of all entities: invented people, organisations and places, ENTITIES_PER_TOPIC a
+    topic.
 
     Strides through the lists of name parts make them; a name that has been given already is passed over.
     """
-    given, starts, ends, places = (phrases[part] for part in ("given_names", "surname_starts", "surname_ends", "place_ends"))
+    given, starts, ends, places = (
+        phrases[part] for part in ("given_names", "surname_starts", "surname_ends", "place_ends")
+    )
     labels: list[str] = []
     types: list[str] = []
     number = 0
@@ -131,7 +139,11 @@ def _entities(subjects: dict[str, Any], phrases: dict[str, Any]) -> tuple[list[s
                 if kind == "P":
                     label = f"{given[number % len(given)]} {stem}"
                 else:
-                    label = f"{stem} {orgs[place % len(orgs)]}" if kind == "O" else stem + places[number % len(places)]
+                    label = (
+                        f"{stem} {orgs[place % len(orgs)]}"
+                        if kind == "O"
+                        else stem + places[number % len(places)]
+                    )
                 number += 1
             labels.append(label)
             types.append(kind)
@@ -164,12 +176,17 @@ def vocabulary() -> Vocabulary:
         runs[slot] = [pool.add(phrases[part])] * len(topics)
     openings = [f"{start}, {end}." for start in phrases["opening_starts"] for end in phrases["opening_ends"]]
     openings += [_capital(end) + "." for end in phrases["opening_ends"] if not end.startswith("{")]
-    frames = {kind: _frames(phrases[kind], pool) for kind in ("titles", "vague_titles", "sentences", "noise_sentences")}
+    frames = {
+        kind: _frames(phrases[kind], pool)
+        for kind in ("titles", "vague_titles", "sentences", "noise_sentences")
+    }
     frames["openings"] = _frames(openings, pool)
     space = pool.literal(" ")
     names = list(subjects)
     category_of = np.array([names.index(category) for category, _, _ in topics])
-    share = np.array([subjects[category]["share"] / len(subjects[category]["topics"]) for category, _, _ in topics])
+    share = np.array(
+        [subjects[category]["share"] / len(subjects[category]["topics"]) for category, _, _ in topics]
+    )
     return Vocabulary(
         categories=names,
         subcategories=[sub for _, sub, _ in topics],
@@ -184,10 +201,13 @@ def vocabulary() -> Vocabulary:
         entity_label=pa.array(labels, pa.string()),
         entity_json=pa.array(
             [
-                f'{{"Label": {json.dumps(label)}, "Type": "{kind}", "WikidataId": "Q9{number:08d}", "Confidence": '
+                f'{{"Label": {json.dumps(label)}, "Type": "{kind}", "WikidataId": "Q9{number:08d}",'
+                ' "Confidence": '
                 for number, (label, kind) in enumerate(zip(labels, types, strict=True))
             ],
             pa.string(),
         ),
-        entity_surface_json=pa.array([f'"SurfaceForms": [{json.dumps(label)}]}}' for label in labels], pa.string()),
+        entity_surface_json=pa.array(
+            [f'"SurfaceForms": [{json.dumps(label)}]}}' for label in labels], pa.string()
+        ),
     )

@@ -19,7 +19,8 @@ QUERIES_SCHEMA = "query_id string, user_id string, query string, searched_at str
 
 
 def interest_rows(spec: GeneratorSpec, start: int, stop: int) -> pa.RecordBatch:
-    """Up to three interests (names of categories or subcategories) of the users whose ids have the numbers start + 1 .. stop."""
+    """Up to three interests (names of categories or subcategories) of the users whose ids have the numbers
+    start + 1 .. stop."""
     world = catalogue(spec)
     users = users_in_id_order(spec, start, stop)
     counts = world.draws.below("interest/number", 4, users)
@@ -43,10 +44,15 @@ def interest_rows(spec: GeneratorSpec, start: int, stop: int) -> pa.RecordBatch:
 
 
 def query_rows(spec: GeneratorSpec, start: int, stop: int) -> pa.RecordBatch:
-    """Search queries of the users whose ids have the numbers start + 1 .. stop, over train's days and dev's: two in the mean."""
+    """Search queries of the users whose ids have the numbers start + 1 .. stop, over train's days and dev's:
+    two in the mean."""
     world = catalogue(spec)
     users = users_in_id_order(spec, start, stop)
-    counts = np.floor(-2.5 * np.log(world.draws.uniform("query/number", users))).astype(np.int64).clip(max=_KEYS - 1)
+    counts = (
+        np.floor(-2.5 * np.log(world.draws.uniform("query/number", users)))
+        .astype(np.int64)
+        .clip(max=_KEYS - 1)
+    )
     owner = np.repeat(users, counts)
     key = owner * _KEYS + positions(counts)
     topic = _topics(world, "query", users, owners(counts), key)

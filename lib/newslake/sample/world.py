@@ -1,9 +1,10 @@
 """The latent truth behind the generated data: what articles are about, what users like, how they click.
 
-Articles are mixtures of one or two topics; a user likes two to four categories, and within them some subcategories more
-than others. A candidate's utility is the user's affinity to its topics, its popularity (which no text tells) and its
-freshness; clicks go to the candidates with the largest utility plus Gumbel noise, which is a draw without replacement from
-the softmax of the utilities (a multinomial logit, McFadden 1974).
+Articles are mixtures of one or two topics; a user likes two to four categories, and within them some
+subcategories more than others. A candidate's utility is the user's affinity to its topics, its popularity
+(which no text tells) and its freshness; clicks go to the candidates with the largest utility plus Gumbel
+noise, which is a draw without replacement from the softmax of the utilities (a multinomial logit, McFadden
+1974).
 """
 
 from dataclasses import dataclass
@@ -36,8 +37,9 @@ COPY_WINDOW = 2 * DAY
 class Catalogue:
     """All articles by index, in the order of their publication. Arrays of length `spec.articles`.
 
-    first_topic has `weight` of the article (above a half), second_topic the rest; a single-topic article has both the same
-    and weight 1. published is in seconds since 1970. original is the article that one is a near-copy of, or the article itself.
+    first_topic has `weight` of the article (above a half), second_topic the rest; a single-topic article has
+    both the same and weight 1. published is in seconds since 1970. original is the article that one is a
+    near-copy of, or the article itself.
     """
 
     spec: GeneratorSpec
@@ -56,7 +58,8 @@ class Catalogue:
     topic_start: Ints
 
     def published_by(self, time: Floats) -> Ints:
-        """How many articles were out at a time (seconds since 1970); never one too many, at most one too few."""
+        """How many articles were out at a time (seconds since 1970); never one too many, at most one too
+        few."""
         days = np.array([-HISTORY_DAYS, 0, TRAIN_DAYS, TRAIN_DAYS + 1]) * DAY
         counts = np.array([0, self.earlier, self.before_dev, self.spec.articles])
         return np.interp(time - self.spec.start, days, counts).astype(np.int64)
@@ -117,12 +120,18 @@ def catalogue(spec: GeneratorSpec) -> Catalogue:
 
 
 def _originals(spec: GeneratorSpec, draws: Draws, published: Floats) -> Ints:
-    """What each article is a copy of, or itself: one of the last COPY_WINDOW that is no copy; popular ones are copied no more often."""
+    """What each article is a copy of, or itself: one of the last COPY_WINDOW that is no copy; popular ones
+    are copied no more often."""
     index = np.arange(spec.articles)
     copied = draws.uniform("article/copy", index) < spec.copies
     delay = np.minimum(-np.log(draws.uniform("article/copy/delay", index)) * COPY_DELAY, COPY_WINDOW)
     whole = np.flatnonzero(~copied)
-    place = np.searchsorted(whole, np.minimum(np.searchsorted(published, published - delay), index - 1), side="right") - 1
+    place = (
+        np.searchsorted(
+            whole, np.minimum(np.searchsorted(published, published - delay), index - 1), side="right"
+        )
+        - 1
+    )
     found = whole[np.maximum(place, 0)] if len(whole) else index
     possible = copied & (place >= 0) & (published - published[found] <= COPY_WINDOW)
     original: Ints = np.where(possible, found, index)
@@ -132,8 +141,8 @@ def _originals(spec: GeneratorSpec, draws: Draws, published: Floats) -> Ints:
 def tastes(world: Catalogue, users: Ints) -> Floats:
     """What users like: [users, topics], each between 0 and 1.
 
-    Two to four categories are liked (0.6 to 1), the others hardly (up to 0.15); in every category about half of the
-    subcategories count in full, the others by half.
+    Two to four categories are liked (0.6 to 1), the others hardly (up to 0.15); in every category about half
+    of the subcategories count in full, the others by half.
     """
     draws, words = world.draws, world.words
     rows, categories = users[:, None], np.arange(len(words.categories))[None, :]
@@ -154,9 +163,13 @@ def _appeal(world: Catalogue) -> Floats:
 
 
 def affinities(world: Catalogue, taste: Floats, row: Ints, article: Ints) -> Floats:
-    """How well articles fit users: the taste for both topics by their weights. row: whose taste, by row of `taste`."""
+    """How well articles fit users: the taste for both topics by their weights. row: whose taste, by row of
+    `taste`."""
     weight = world.weight[article]
-    return weight * taste[row, world.first_topic[article]] + (1.0 - weight) * taste[row, world.second_topic[article]]
+    return (
+        weight * taste[row, world.first_topic[article]]
+        + (1.0 - weight) * taste[row, world.second_topic[article]]
+    )
 
 
 def utilities(world: Catalogue, affinity: Floats, article: Ints, time: Floats) -> Floats:
@@ -167,12 +180,15 @@ def utilities(world: Catalogue, affinity: Floats, article: Ints, time: Floats) -
 
 
 def histories(world: Catalogue, users: Ints, taste: Floats) -> tuple[Ints, Ints]:
-    """Earlier clicks of users, by their taste, from the weeks before train: (articles flat, oldest first; number of each).
+    """Earlier clicks of users, by their taste, from the weeks before train: (articles flat, oldest first;
+    number of each).
 
     A user's history is the same in train and dev, as MIND's is. About one user in 25 has none.
     """
     draws, words = world.draws, world.words
-    wanted = np.exp(np.log(max(world.spec.history, 0.5)) - 0.4 + 0.9 * draws.normal("user/history", users)).astype(np.int64)
+    wanted = np.exp(
+        np.log(max(world.spec.history, 0.5)) - 0.4 + 0.9 * draws.normal("user/history", users)
+    ).astype(np.int64)
     wanted = np.minimum(wanted, min(300, world.earlier // 2)) * (draws.uniform("user/newcomer", users) > 0.04)
     chance = words.topic_share * np.exp(TASTE_STRENGTH * taste)
     cumulative = np.cumsum(chance / chance.sum(axis=1, keepdims=True), axis=1)
@@ -181,7 +197,9 @@ def histories(world: Catalogue, users: Ints, taste: Floats) -> tuple[Ints, Ints]
     key = users[row] * 512 + slot
     # One search for all rows: row r's cumulative shares lie between r and r + 1.
     shifted = (np.minimum(cumulative, 1.0 - 1e-9) + np.arange(len(users))[:, None]).ravel()
-    topic = np.searchsorted(shifted, row + draws.uniform("history/topic", key), side="right") - row * words.topics
+    topic = (
+        np.searchsorted(shifted, row + draws.uniform("history/topic", key), side="right") - row * words.topics
+    )
     topic = np.minimum(topic, words.topics - 1)
     start, end = world.topic_start[topic], world.topic_start[topic + 1]
     place = draws.uniform("history/article", key) ** 1.3  # leans towards the popular ones, which come first

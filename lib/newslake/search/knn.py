@@ -1,11 +1,14 @@
-"""Exact top-k by inner product or cosine, without Spark: blocks of items, tiles of queries, only the running k best kept.
+"""Exact top-k by inner product or cosine, without Spark: blocks of items, tiles of queries, only the running
+k best kept.
 
-For each tile and block: a fast product with an error bound (see product.py); the maxima of groups of columns, compared with what the
-k-th best so far leaves possible; only in groups that pass are single scores looked at; only these candidates, a few per query, are
-scored exactly. An item is left out only where its score is certainly below the k-th best, so that the result is that of brute force:
-the k best by (score descending, id ascending), whatever the sizes of blocks and tiles and whatever the product's precision.
+For each tile and block: a fast product with an error bound (see product.py); the maxima of groups of columns,
+compared with what the k-th best so far leaves possible; only in groups that pass are single scores looked at;
+only these candidates, a few per query, are scored exactly. An item is left out only where its score is
+certainly below the k-th best, so that the result is that of brute force: the k best by (score descending, id
+ascending), whatever the sizes of blocks and tiles and whatever the product's precision.
 
-The idea of bounding a cheap score and checking few in full is that of the VA-file (Weber, Schek and Blott, VLDB 1998).
+The idea of bounding a cheap score and checking few in full is that of the VA-file (Weber, Schek and Blott,
+VLDB 1998).
 """
 
 import os
@@ -44,7 +47,11 @@ class Items:
         order = pc.sort_indices(ids)
         self.ids = ids.take(order)
         places = order.to_numpy().astype(np.int64)
-        self.vectors = unit_rows(vectors, places) if settings.metric == "cosine" else np.ascontiguousarray(vectors[places], np.float32)
+        self.vectors = (
+            unit_rows(vectors, places)
+            if settings.metric == "cosine"
+            else np.ascontiguousarray(vectors[places], np.float32)
+        )
         device = search_device(settings.device)
         precision = resolved(settings.precision, device)
         self.blocks: list[tuple[int, int, Block]] = []  # first row, group width, block
@@ -74,7 +81,8 @@ class TopK:
         self._k, self._settings = k, settings
         queries = unit_rows(queries) if settings.metric == "cosine" else queries
         self._queries = np.ascontiguousarray(queries, dtype=np.float32)
-        self._scores = np.full((len(queries), k), -np.inf, np.float32)  # the k best of all chunks, for the bound
+        # The k best of all chunks, for the bound.
+        self._scores = np.full((len(queries), k), -np.inf, np.float32)
         self._ids: list[pa.Array] = []
         self._found: list[Keys] = []
 
@@ -90,7 +98,9 @@ class TopK:
             part = slice(start, start + tile_rows)
             near, bounds = rounded(self._queries[part], precision)
             with torch.inference_mode():
-                _search_tile(self._queries[part], near.to(device), bounds, items, self._scores[part, -1], found[part])
+                _search_tile(
+                    self._queries[part], near.to(device), bounds, items, self._scores[part, -1], found[part]
+                )
 
         with _one_torch_thread(device):
             if self._settings.threads == 1 or len(starts) == 1:
@@ -132,7 +142,8 @@ class TopK:
 def top_k(
     queries: Floats, item_ids: pa.Array, items: Floats, k: int, settings: KnnSettings | None = None
 ) -> tuple[npt.NDArray[np.int64], pa.Array, Floats]:
-    """The k best items of every query, by (score descending, id ascending); fewer where there are fewer items.
+    """The k best items of every query, by (score descending, id ascending); fewer where there are fewer
+    items.
 
     Args:
         queries: (q, d) float32.
@@ -148,8 +159,15 @@ def top_k(
         ValueError: sizes differ, or a vector is not finite or, for cosine, of zero length.
     """
     settings = settings or KnnSettings()
-    if queries.ndim != 2 or items.ndim != 2 or queries.shape[1] != items.shape[1] or len(items) != len(item_ids):
-        raise ValueError(f"queries {queries.shape}, items {items.shape} and {len(item_ids)} ids do not fit together")
+    if (
+        queries.ndim != 2
+        or items.ndim != 2
+        or queries.shape[1] != items.shape[1]
+        or len(items) != len(item_ids)
+    ):
+        raise ValueError(
+            f"queries {queries.shape}, items {items.shape} and {len(item_ids)} ids do not fit together"
+        )
     for name, side in (("query", queries), ("item", items)):
         norms = np.einsum("ij,ij->i", side, side, dtype=np.float64)
         if not np.isfinite(norms).all() or (settings.metric == "cosine" and (norms == 0.0).any()):
@@ -161,8 +179,11 @@ def top_k(
     return found.result()
 
 
-def _search_tile(queries: Floats, near: Tensor, bounds: Bounds, items: Items, floor: Floats, best: Keys) -> None:
-    """Search one tile in one chunk. floor: (q,) score that a result must reach; best: (q, k) keys, written here."""
+def _search_tile(
+    queries: Floats, near: Tensor, bounds: Bounds, items: Items, floor: Floats, best: Keys
+) -> None:
+    """Search one tile in one chunk. floor: (q,) score that a result must reach; best: (q, k) keys, written
+    here."""
     floor = floor.copy()
     for first, width, block in items.blocks:
         scores = block.scores(near)

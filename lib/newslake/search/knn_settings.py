@@ -8,7 +8,8 @@ from newslake.run.options import option_group
 
 Metric = Literal["cosine", "ip"]
 Precision = Literal["auto", "fp32", "bf16"]
-# Queries of a tile and items of a block. On an H200 these take 3 to 5 times less time than the CPU's (benchmarks/gpu.py).
+# Queries of a tile and items of a block. On an H200 these take 3 to 5 times less time than the CPU's
+# (benchmarks/gpu.py).
 _SIZES = {"cpu": (512, 4096), "cuda": (2048, 65536)}
 
 
@@ -18,11 +19,13 @@ class KnnSettings:
 
     Attributes:
         metric: cosine (vectors are brought to unit length first) or ip, the inner product.
-        precision: of the product that finds the candidates; auto takes bf16 where the CPU or GPU multiplies it natively.
+        precision: of the product that finds the candidates; auto takes bf16 where the CPU or GPU multiplies
+            it natively.
         device: auto (a GPU where there is one), cpu or cuda.
         threads: query tiles searched at once, each by one thread.
-        tile_rows: queries of a tile; None: what suits the device. On a CPU a tile's scores for a block should fit the last-level cache;
-            on a GPU each tile and block costs some waiting, whatever its size, so that few and large ones are faster.
+        tile_rows: queries of a tile; None: what suits the device. On a CPU a tile's scores for a block should
+            fit the last-level cache; on a GPU each tile and block costs some waiting, whatever its size, so
+            that few and large ones are faster.
         block_rows: items of a block; None: what suits the device.
         chunk_rows: items read and held at a time: about 10 bytes a number for a moment, then 6.
         query_rows: queries held at a time.

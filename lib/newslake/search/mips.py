@@ -1,9 +1,10 @@
-"""Maximum inner product as nearest neighbour: one more dimension makes Euclidean distance rank as the inner product does.
+"""Maximum inner product as nearest neighbour: one more dimension makes Euclidean distance rank as the inner
+product does.
 
-Bachrach et al., "Speeding up the Xbox recommender system using a Euclidean transformation for inner-product spaces", RecSys 2014. With
-M the largest length of an item vector, an item x becomes (x, sqrt(M^2 - |x|^2)) and a query q becomes (q, 0). Then
-|q' - x'|^2 = |q|^2 + M^2 - 2 q.x, in which only q.x depends on the item. All items come to lie on one sphere, so that cosine ranks
-them as well: what an index made for either can use.
+Bachrach et al., "Speeding up the Xbox recommender system using a Euclidean transformation for inner-product
+spaces", RecSys 2014. With M the largest length of an item vector, an item x becomes (x, sqrt(M^2 - |x|^2))
+and a query q becomes (q, 0). Then |q' - x'|^2 = |q|^2 + M^2 - 2 q.x, in which only q.x depends on the item.
+All items come to lie on one sphere, so that cosine ranks them as well: what an index made for either can use.
 """
 
 import math

@@ -1,8 +1,10 @@
-"""Exact top-k in Spark: tasks over row groups of items and queries, which read their vectors' files themselves.
+"""Exact top-k in Spark: tasks over row groups of items and queries, which read their vectors' files
+themselves.
 
-Where the items are few beside the queries, every worker holds them all and the tasks share the queries: the newsfeed. Else the tasks
-share the items, each keeps the k best of its share for one bounded group of queries after the other, and Spark merges the shares: the
-vote. Memory is bounded by KnnSettings either way, whatever the number of items and of queries.
+Where the items are few beside the queries, every worker holds them all and the tasks share the queries: the
+newsfeed. Else the tasks share the items, each keeps the k best of its share for one bounded group of queries
+after the other, and Spark merges the shares: the vote. Memory is bounded by KnnSettings either way, whatever
+the number of items and of queries.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -28,7 +30,13 @@ if TYPE_CHECKING:  # torch is for the workers
 
 SCHEMA = "query_id string, item_id string, score float, rank int, problem string"
 _ARROW = pa.schema(
-    [("query_id", pa.string()), ("item_id", pa.string()), ("score", pa.float32()), ("rank", pa.int32()), ("problem", pa.string())]
+    [
+        ("query_id", pa.string()),
+        ("item_id", pa.string()),
+        ("score", pa.float32()),
+        ("rank", pa.int32()),
+        ("problem", pa.string()),
+    ]
 )
 _OUTPUT_ROWS = 100_000
 # What a held item costs beside its vector: bfloat16 blocks, and the copy that sorting makes for a moment.
@@ -47,7 +55,8 @@ class Share:
 
 @dataclass(frozen=True)
 class Plan:
-    """The tasks of one search. `merge`: several tasks have the same queries, so that Spark must merge what they find."""
+    """The tasks of one search. `merge`: several tasks have the same queries, so that Spark must merge what
+    they find."""
 
     shares: tuple[Share, ...]
     hold_items: bool
@@ -73,21 +82,28 @@ def nearest(
         k: results of each query.
         settings: how to search; `threads` is of a task (spark.task.cpus).
         tasks: how many (default: the cluster's cores).
-        held_mb: items that take no more than this in a worker, and are fewer than the queries, are held by every worker.
-        by_query_id: several queries may have one id (a user's vectors): each keeps its k nearest, an item that several of them find
-            counts once, with its highest score, and rank is NULL. Where the queries have weights, a score is multiplied by the root
-            of its query's weight first. The tasks then always share the queries; one id may be in two tasks, so that the caller still
-            has to take the highest score of each (query_id, item_id).
+        held_mb: items that take no more than this in a worker, and are fewer than the queries, are held by
+            every worker.
+        by_query_id: several queries may have one id (a user's vectors): each keeps its k nearest, an item
+            that several of them find counts once, with its highest score, and rank is NULL. Where the queries
+            have weights, a score is multiplied by the root of its query's weight first. The tasks then always
+            share the queries; one id may be in two tasks, so that the caller still has to take the highest
+            score of each (query_id, item_id).
 
     Returns:
-        query_id, item_id, score, rank (from 1, ties by item_id) and problem. Where problem is not NULL, the row is a query (item_id is
-        NULL) or an item (query_id is NULL) that was left out, and why. Evaluated each time that it is used: persist it.
+        query_id, item_id, score, rank (from 1, ties by item_id) and problem. Where problem is not NULL, the
+            row is a query (item_id is
+        NULL) or an item (query_id is NULL) that was left out, and why. Evaluated each time that it is used:
+            persist it.
 
     Raises:
         UserError: the sides' identities differ, or k is less than 1.
     """
     if dict(queries.identity) != dict(items.identity):
-        raise UserError(f"vectors of {_identity(queries)} cannot be compared with vectors of {_identity(items)}: choose one for both")
+        raise UserError(
+            f"vectors of {_identity(queries)} cannot be compared with vectors of {_identity(items)}: choose"
+            " one for both"
+        )
     if k < 1:
         raise UserError(f"k must be at least 1, not {k}")
     settings = settings or KnnSettings()
@@ -96,7 +112,9 @@ def nearest(
     if dimension is None or not query_units:
         return frame_of(spark, [], SCHEMA)
     wanted = tasks or spark.sparkContext.defaultParallelism
-    plan = plan_tasks(item_units, query_units, dimension=dimension, tasks=wanted, held_mb=held_mb, queries_only=by_query_id)
+    plan = plan_tasks(
+        item_units, query_units, dimension=dimension, tasks=wanted, held_mb=held_mb, queries_only=by_query_id
+    )
     search = _Search(queries, items, plan, k, dimension, settings, by_query_id, uuid4().hex)
     count = len(plan.shares)
     found = map_with_torch(spark.range(0, count, 1, count), partial(_run, search), SCHEMA)
@@ -104,13 +122,22 @@ def nearest(
 
 
 def plan_tasks(
-    items: Sequence[Unit], queries: Sequence[Unit], *, dimension: int, tasks: int, held_mb: int, queries_only: bool = False
+    items: Sequence[Unit],
+    queries: Sequence[Unit],
+    *,
+    dimension: int,
+    tasks: int,
+    held_mb: int,
+    queries_only: bool = False,
 ) -> Plan:
     """Which task searches what: shares of queries with all items, or shares of items with all queries."""
     item_rows, query_rows = _rows(items), _rows(queries)
     fit = item_rows * (4 * dimension + _HELD_BYTES + 2 * dimension) <= held_mb * 2**20
     if queries_only or (fit and item_rows <= query_rows):
-        shares = tuple(Share(tuple(items), part, number == 0, True) for number, part in enumerate(split_units(queries, tasks)))
+        shares = tuple(
+            Share(tuple(items), part, number == 0, True)
+            for number, part in enumerate(split_units(queries, tasks))
+        )
         return Plan(shares, fit, False)
     of_items = split_units(items, tasks)
     # Too few row groups of items for all tasks: the queries are shared too.
@@ -141,7 +168,9 @@ def _rows(units: Sequence[Unit]) -> int:
 def _merged(found: DataFrame, k: int) -> DataFrame:
     """The k best of what the shares found, in one pass: whoever reads `found` twice searches twice."""
     wrong = F.col("problem").isNotNull()
-    best = Window.partitionBy("query_id", F.when(wrong, F.col("item_id"))).orderBy(F.col("score").desc(), "item_id")
+    best = Window.partitionBy("query_id", F.when(wrong, F.col("item_id"))).orderBy(
+        F.col("score").desc(), "item_id"
+    )
     ranked = found.withColumn("rank", F.when(~wrong, F.row_number().over(best)))
     return ranked.where(wrong | (F.col("rank") <= k))
 
@@ -186,9 +215,12 @@ def _share(search: _Search, share: Share, settings: KnnSettings) -> Iterator[pa.
 
     held = _held(search.token, read_items, bad_items) if search.plan.hold_items else None
     seen = held is not None
-    for part in chunks(search.queries, share.queries, rows=settings.query_rows, rejects=bad_queries, **common):
+    for part in chunks(
+        search.queries, share.queries, rows=settings.query_rows, rejects=bad_queries, **common
+    ):
         best = TopK(part.vectors, k=search.k, settings=settings)
-        bad_items = bad_items if held is not None else []  # each chunk of queries reads the items again, and meets the same
+        # Each chunk of queries reads the items again, and meets the same.
+        bad_items = bad_items if held is not None else []
         for found in read_items() if held is None else held:
             best.add(found)
         seen = True
@@ -206,7 +238,8 @@ _cache: "dict[str, tuple[list[Items], list[Rejects]]]" = {}
 
 
 def _held(token: str, read: "Callable[[], Iterator[Items]]", rejects: list[Rejects]) -> "list[Items]":
-    """The items of this search, read once by each Python worker; those of the search before make room. `rejects` is filled."""
+    """The items of this search, read once by each Python worker; those of the search before make room.
+    `rejects` is filled."""
     if token not in _cache:
         _cache.clear()
         found = list(read())
@@ -223,13 +256,17 @@ def _results(part: Rows, best: "TopK", *, by_query_id: bool) -> Iterator[pa.Reco
         rows, item_ids, scores = _highest(part.ids, rows, item_ids, counted)
         ranks = pa.nulls(len(rows), pa.int32())
     else:
-        ranks = pa.array((np.arange(len(rows)) - np.searchsorted(rows, rows, side="left") + 1).astype(np.int32))
+        ranks = pa.array(
+            (np.arange(len(rows)) - np.searchsorted(rows, rows, side="left") + 1).astype(np.int32)
+        )
     query_ids = part.ids.take(pa.array(rows))
     columns = [query_ids, item_ids, pa.array(scores), ranks, pa.nulls(len(rows), pa.string())]
     yield from pa.Table.from_arrays(columns, schema=_ARROW).to_batches(max_chunksize=_OUTPUT_ROWS)
 
 
-def _highest(ids: pa.Array, rows: np.ndarray, item_ids: pa.Array, scores: np.ndarray) -> tuple[np.ndarray, pa.Array, np.ndarray]:
+def _highest(
+    ids: pa.Array, rows: np.ndarray, item_ids: pa.Array, scores: np.ndarray
+) -> tuple[np.ndarray, pa.Array, np.ndarray]:
     """One result for each query id and item: that of the highest score."""
     owner = ids.dictionary_encode().indices.to_numpy()[rows].astype(np.int64)
     item = item_ids.dictionary_encode().indices.to_numpy().astype(np.int64)
@@ -241,6 +278,8 @@ def _highest(ids: pa.Array, rows: np.ndarray, item_ids: pa.Array, scores: np.nda
 
 def _rejected(rejects: Sequence[Rejects], side: str) -> Iterator[pa.RecordBatch]:
     for part in rejects:
-        columns = {name: pa.nulls(len(part.ids), kind) for name, kind in zip(_ARROW.names, _ARROW.types, strict=True)}
+        columns = {
+            name: pa.nulls(len(part.ids), kind) for name, kind in zip(_ARROW.names, _ARROW.types, strict=True)
+        }
         columns[side], columns["problem"] = part.ids.cast(pa.string()), part.reasons
         yield pa.RecordBatch.from_arrays(list(columns.values()), schema=_ARROW)

@@ -1,4 +1,5 @@
-"""Rows of articles that tell one story: which of them counts. Stories come as rows of table stories, of one encoder."""
+"""Rows of articles that tell one story: which of them counts. Stories come as rows of table stories, of one
+encoder."""
 
 from collections.abc import Sequence
 
@@ -9,7 +10,8 @@ from newslake.lake.lakehouse import Lakehouse
 
 
 def stories_of(lake: Lakehouse, encoder_id: str) -> DataFrame | None:
-    """news_id and story_id by one encoder; None where the table is not there, or holds nothing of that encoder."""
+    """news_id and story_id by one encoder; None where the table is not there, or holds nothing of that
+    encoder."""
     if not lake.exists("stories"):
         return None
     rows = lake.read("stories").where(F.col("encoder_id") == encoder_id).select("news_id", "story_id")
@@ -17,7 +19,8 @@ def stories_of(lake: Lakehouse, encoder_id: str) -> DataFrame | None:
 
 
 def with_story(rows: DataFrame, stories: DataFrame | None, *, news_id: str = "news_id") -> DataFrame:
-    """The rows with `story`: the article's story, else the article itself. As they were where there are no stories.
+    """The rows with `story`: the article's story, else the article itself. As they were where there are no
+    stories.
 
     Args:
         rows: articles, by column `news_id`.
@@ -27,7 +30,9 @@ def with_story(rows: DataFrame, stories: DataFrame | None, *, news_id: str = "ne
     if stories is None:
         return rows
     named = stories.select(F.col("news_id").alias(news_id), "story_id")
-    return rows.join(named, on=news_id, how="left").select(*rows.columns, F.coalesce("story_id", news_id).alias("story"))
+    return rows.join(named, on=news_id, how="left").select(
+        *rows.columns, F.coalesce("story_id", news_id).alias("story")
+    )
 
 
 def one_of_each(rows: DataFrame, of: str, order: Sequence[Column]) -> DataFrame:

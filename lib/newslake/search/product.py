@@ -1,13 +1,15 @@
 """Inner products of a query tile with an item block, fast and a little wrong, with a bound on how wrong.
 
-The search needs the product only to find out which items may be among the k best: these few are scored again by `exact`. So the
-product may use whatever is fastest, as long as its error is bounded. Two kinds:
+The search needs the product only to find out which items may be among the k best: these few are scored again
+by `exact`. So the product may use whatever is fastest, as long as its error is bounded. Two kinds:
 
-- fp32: rounding alone, at most (d + 8) 2^-24 |q| |i| (Higham, Accuracy and Stability of Numerical Algorithms, 3.1).
-- bf16: twice as fast where the CPU or GPU multiplies bfloat16. The bound adds what rounding the vectors costs, by Cauchy-Schwarz from
-  the norms of what is left over: |q.i - q'.i'| <= |q - q'| |i| + |q'| |i - i'|.
+- fp32: rounding alone, at most (d + 8) 2^-24 |q| |i| (Higham, Accuracy and Stability of Numerical Algorithms,
+  3.1).
+- bf16: twice as fast where the CPU or GPU multiplies bfloat16. The bound adds what rounding the vectors
+  costs, by Cauchy-Schwarz from the norms of what is left over: |q.i - q'.i'| <= |q - q'| |i| + |q'| |i - i'|.
 
-On a CPU the product is oneDNN's, with the block laid out once: it uses AVX-512 where torch's default library does not.
+On a CPU the product is oneDNN's, with the block laid out once: it uses AVX-512 where torch's default library
+does not.
 """
 
 from dataclasses import dataclass
@@ -33,7 +35,8 @@ _UNIT_ROUNDOFF = 2.0**-24
 def exact(queries: Floats, items: Floats, rows: Rows, columns: Rows) -> Floats:
     """The score of each pair (rows[i], columns[i]): the float32 inner product, summed in one fixed order.
 
-    It depends on the two vectors alone, never on tile, file, partition or library: equal vectors get equal scores.
+    It depends on the two vectors alone, never on tile, file, partition or library: equal vectors get equal
+    scores.
 
     Args:
         queries: (q, d) C-contiguous.
@@ -149,8 +152,13 @@ class Block:
         return found
 
     def errors(self, queries: Bounds) -> Floats:
-        """(q,) how far an approximate score (before it is rounded to its type) and the exact one may lie apart, at most."""
+        """(q,) how far an approximate score (before it is rounded to its type) and the exact one may lie
+        apart, at most."""
         norm, rounded_norm, rest = self._largest
-        sums = (self._dimension + 8) * _UNIT_ROUNDOFF * (queries.rounded_norm * rounded_norm + queries.norm * norm)
+        sums = (
+            (self._dimension + 8)
+            * _UNIT_ROUNDOFF
+            * (queries.rounded_norm * rounded_norm + queries.norm * norm)
+        )
         bound = queries.rest * norm + queries.rounded_norm * rest + sums
         return np.nextafter((bound * (1.0 + 1e-6)).astype(np.float32), np.float32(np.inf))

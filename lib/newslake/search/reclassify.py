@@ -41,37 +41,46 @@ def reclassify_short_text(
 ) -> None:
     """Correct the class of short texts by the vote of their nearest long articles.
 
-    Short texts are articles in table news: those whose title, abstract and body together have at most --short-chars characters; their
-    class is news.category. Bring them as any other article, or with jobs/import_labels.py. The voters are the longer articles whose
-    class table article_class_scores gives with a score above --min-score; scores come from jobs/train_text_classifier.py, or are
-    brought with jobs/import_labels.py. Both need vectors: run jobs/encode_articles.py first.
+    Short texts are articles in table news: those whose title, abstract and body together have at most
+    --short-chars characters; their class is news.category. Bring them as any other article, or with
+    jobs/import_labels.py. The voters are the longer articles whose class table article_class_scores gives
+    with a score above --min-score; scores come from jobs/train_text_classifier.py, or are brought with
+    jobs/import_labels.py. Both need vectors: run jobs/encode_articles.py first.
 
-    Where enough of a text's nearest long articles (by cosine, of whitened vectors: see --whiten) are of one class other than its own,
-    its class changes. Of near-identical articles (one story_id in table stories, see jobs/find_stories.py) only the nearest votes; should
-    the nearest 2 x --neighbours tell fewer stories than --neighbours, fewer vote. Table short_text_votes keeps the vote on every short
-    text, changed or not, with its old class; table short_text_corpus holds the texts with their corrected classes. Table news is not
-    changed. Run again on the same day, the job replaces that day's votes.
+    Where enough of a text's nearest long articles (by cosine, of whitened vectors: see --whiten) are of one
+    class other than its own, its class changes. Of near-identical articles (one story_id in table stories,
+    see jobs/find_stories.py) only the nearest votes; should the nearest 2 x --neighbours tell fewer stories
+    than --neighbours, fewer vote. Table short_text_votes keeps the vote on every short text, changed or not,
+    with its old class; table short_text_corpus holds the texts with their corrected classes. Table news is
+    not changed. Run again on the same day, the job replaces that day's votes.
 
-    What raises precision: more votes out of as many neighbours, --own-votes 0, --whiten, and an index with many articles of every class:
-    most wrong changes are of texts that speak of two subjects, their own and another, of which the other one's articles are the
-    nearer. What finds more of the wrong labels: more long articles near each text, and fewer votes. docs/search.md has a table of what
-    each rule reached.
+    What raises precision: more votes out of as many neighbours, --own-votes 0, --whiten, and an index with
+    many articles of every class: most wrong changes are of texts that speak of two subjects, their own and
+    another, of which the other one's articles are the nearer. What finds more of the wrong labels: more long
+    articles near each text, and fewer votes. docs/search.md has a table of what each rule reached.
 
     Args:
         min_score: Long articles vote whose classifier score is above this.
         neighbours: Nearest long articles that vote on a text.
         votes: Of these, how many must agree on one class.
-        own_votes: A text keeps its class where more than so many of its neighbours have it too; --neighbours or more: however many do.
-        whiten: How much less than in the plain cosine counts what all voters' vectors have in common: 0 (nothing less) to 1.
+        own_votes: A text keeps its class where more than so many of its neighbours have it too; --neighbours
+            or more: however many do.
+        whiten: How much less than in the plain cosine counts what all voters' vectors have in common: 0
+            (nothing less) to 1.
         short_chars: A text with at most this many characters is short; longer ones may vote.
         encoder_id: Whose vectors to compare, where table article_embeddings holds several encoders'.
-        model_run: Whose scores to use (default: those that were brought, or of the classifier that train_text_classifier trained last on
-            long articles; where table article_class_scores holds both, say which).
+        model_run: Whose scores to use (default: those that were brought, or of the classifier that
+            train_text_classifier trained last on long articles; where table article_class_scores holds both,
+            say which).
         as_of: Day of the vote, such as 2019-11-15 (default: today, UTC).
-        scratch_folder: Folder for small files between Spark and its workers (default: _scratch in the work folder).
+        scratch_folder: Folder for small files between Spark and its workers (default: _scratch in the work
+            folder).
     """
     if not 1 <= votes <= neighbours:
-        raise UserError(f"--votes {votes} of --neighbours {neighbours}: take at least 1, and no more votes than neighbours")
+        raise UserError(
+            f"--votes {votes} of --neighbours {neighbours}: take at least 1, and no more votes than"
+            " neighbours"
+        )
     if 2 * votes <= neighbours:
         raise UserError(f"--votes {votes} of --neighbours {neighbours} is no majority: two classes could win")
     if own_votes < 0:
@@ -83,11 +92,17 @@ def reclassify_short_text(
     settings = search.settings()
     today = today_or(as_of)
     news, scores, embeddings = lake.read("news"), lake.read(SCORES), lake.read(EMBEDDINGS)
-    encoder = the_one(embeddings, "encoder_id", encoder_id, table=EMBEDDINGS, built_by="encode_articles", things="vectors")
+    encoder = the_one(
+        embeddings, "encoder_id", encoder_id, table=EMBEDDINGS, built_by="encode_articles", things="vectors"
+    )
     eligible = _current(lake, scores) if model_run is None else scores
-    classifier = the_one(eligible, "model_run", model_run, table=SCORES, built_by="train_text_classifier", things="scores")
+    classifier = the_one(
+        eligible, "model_run", model_run, table=SCORES, built_by="train_text_classifier", things="scores"
+    )
     vectors = embeddings.where(F.col("encoder_id") == encoder)
-    sure = vote.confident_long(news, scores.where(F.col("model_run") == classifier), min_score=min_score, short_chars=short_chars)
+    sure = vote.confident_long(
+        news, scores.where(F.col("model_run") == classifier), min_score=min_score, short_chars=short_chars
+    )
     with Frames() as frames, scratch(lake, scratch_folder) as files:
         texts = frames.keep(vote.short_texts(news, short_chars))
         index = frames.keep(with_vector(sure, vectors))
@@ -98,9 +113,18 @@ def reclassify_short_text(
         found = frames.keep(_search(lake, files, index, searched, encoder, looked_at, whiten, settings))
         quarantine(lake, run, found, sources={"query_id": EMBEDDINGS, "item_id": EMBEDDINGS})
         wrong = found.where(F.col("problem").isNotNull()).select(F.col("query_id").alias("news_id"))
-        cast = vote.ballots(vote.once_a_story(found.where(F.col("problem").isNull()), stories, neighbours), index)
-        rows = vote.decided(texts, searched.join(wrong, on="news_id", how="left_anti"), cast, votes, own_votes)
-        rows = rows.select("*", F.lit(today).alias("as_of"), F.lit(encoder).alias("encoder_id"), F.lit(classifier).alias("model_run"))
+        cast = vote.ballots(
+            vote.once_a_story(found.where(F.col("problem").isNull()), stories, neighbours), index
+        )
+        rows = vote.decided(
+            texts, searched.join(wrong, on="news_id", how="left_anti"), cast, votes, own_votes
+        )
+        rows = rows.select(
+            "*",
+            F.lit(today).alias("as_of"),
+            F.lit(encoder).alias("encoder_id"),
+            F.lit(classifier).alias("model_run"),
+        )
         _write(lake, run, frames.keep(rows), str(today))
 
 
@@ -130,7 +154,9 @@ def _search(
     return nearest(lake.spark, short, long, k=neighbours, settings=settings)
 
 
-def _report(run: JobRun, texts: DataFrame, index: DataFrame, searched: DataFrame, encoder: str, classifier: str) -> None:
+def _report(
+    run: JobRun, texts: DataFrame, index: DataFrame, searched: DataFrame, encoder: str, classifier: str
+) -> None:
     """Say what there is, and refuse where there is nothing to do.
 
     Raises:
@@ -146,11 +172,15 @@ def _report(run: JobRun, texts: DataFrame, index: DataFrame, searched: DataFrame
     if short == 0:
         raise UserError("table news holds no short text: see --short-chars")
     if long == 0:
-        raise UserError("no long article has both a vector and a score above --min-score: lower it, or run jobs/encode_articles.py")
+        raise UserError(
+            "no long article has both a vector and a score above --min-score: lower it, or run"
+            " jobs/encode_articles.py"
+        )
 
 
 def _write(lake: Lakehouse, run: JobRun, rows: DataFrame, today: str) -> None:
-    """The votes first, then the corpus that follows from them: a run killed in between is completed by its rerun."""
+    """The votes first, then the corpus that follows from them: a run killed in between is completed by its
+    rerun."""
     for row in rows.groupBy("decision").count().collect():
         run.fact(str(row["decision"]), int(row["count"]))
     names = lake.schema(VOTES).names

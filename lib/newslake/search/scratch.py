@@ -26,7 +26,8 @@ class Scratch:
 
 @contextmanager
 def scratch(lake: Lakehouse, folder: str | None) -> Iterator[Scratch]:
-    """A new folder below `folder`, or below _scratch in the work folder; removed at the end. A killed run leaves its own behind.
+    """A new folder below `folder`, or below _scratch in the work folder; removed at the end. A killed run
+    leaves its own behind.
 
     Raises:
         UserError: nothing says where.

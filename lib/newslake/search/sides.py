@@ -21,7 +21,9 @@ def embedding_side(lake: Lakehouse, encoder_id: str, only: tuple[str, ...]) -> V
 
 def with_vector(rows: DataFrame, embeddings: DataFrame) -> DataFrame:
     """Of rows with news_id and content_hash, those whose present text has a vector."""
-    return rows.join(embeddings.select("news_id", "content_hash"), on=["news_id", "content_hash"], how="left_semi")
+    return rows.join(
+        embeddings.select("news_id", "content_hash"), on=["news_id", "content_hash"], how="left_semi"
+    )
 
 
 def quarantine(lake: Lakehouse, run: JobRun, found: DataFrame, *, sources: Mapping[str, str]) -> None:
@@ -34,7 +36,9 @@ def quarantine(lake: Lakehouse, run: JobRun, found: DataFrame, *, sources: Mappi
     wrong = found.where(F.col("problem").isNotNull())
     if wrong.isEmpty():
         return
-    source = F.when(F.col("query_id").isNotNull(), F.lit(sources["query_id"])).otherwise(F.lit(sources["item_id"]))
+    source = F.when(F.col("query_id").isNotNull(), F.lit(sources["query_id"])).otherwise(
+        F.lit(sources["item_id"])
+    )
     record = F.coalesce("query_id", "item_id")
     rows = rows_of(wrong, source, record_id=record, raw=F.lit(None), reason=F.col("problem"))
     send(lake, run, rows.dropDuplicates(["source", "record_id", "reason"]), job=run.job)

@@ -10,7 +10,8 @@ _SAFE = (1e-24, 1e30)
 
 
 def unit_rows(vectors: Floats, order: npt.NDArray[np.int64] | None = None) -> Floats:
-    """Each row at length 1, in float32, in the given order of rows; a row depends on itself alone. Rows of zero length become NaN."""
+    """Each row at length 1, in float32, in the given order of rows; a row depends on itself alone. Rows of
+    zero length become NaN."""
     rows = np.arange(len(vectors)) if order is None else order
     found = np.empty((len(rows), vectors.shape[1]), np.float32)
     with np.errstate(invalid="ignore", divide="ignore", over="ignore"):

@@ -1,4 +1,5 @@
-"""Vectors read from Parquet files by whoever needs them, past the JVM: moving rows into Python costs more than reading them there."""
+"""Vectors read from Parquet files by whoever needs them, past the JVM: moving rows into Python costs more
+than reading them there."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -48,7 +49,8 @@ class Projection:
     matrix: npt.NDArray[np.float64]
 
     def __call__(self, vectors: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """(n, d) projected. In double precision, so that a row comes out the same whatever rows stand beside it."""
+        """(n, d) projected. In double precision, so that a row comes out the same whatever rows stand beside
+        it."""
         found: npt.NDArray[np.float32] = (vectors.astype(np.float64) @ self.matrix).astype(np.float32)
         return found
 
@@ -61,10 +63,12 @@ class VectorFiles:
         files: URIs.
         id_column: name of the id (string).
         vector_column: name of the vector (array<float>).
-        weight_column: name of a number from 0 on that says how much the vector counts; None: all count the same.
+        weight_column: name of a number from 0 on that says how much the vector counts; None: all count the
+            same.
         where: other columns of the files, and the one value that a row must have in each.
         only: files with a column of that id: only these ids take part. None: all.
-        identity: what must be the same on both sides, such as encoder_id; vectors of different ones cannot be compared.
+        identity: what must be the same on both sides, such as encoder_id; vectors of different ones cannot be
+            compared.
         projection: what the vectors that can be searched go through as they are read; None: nothing.
         storage: by which settings the files are opened, see `storage_of`; those of local files need none.
     """
@@ -81,7 +85,8 @@ class VectorFiles:
 
     @classmethod
     def of(cls, rows: DataFrame, id_column: str, vector_column: str, **further: Any) -> "VectorFiles":
-        """The files behind a frame (see `table_files`), wherever they lie: by what its session's settings say of the places.
+        """The files behind a frame (see `table_files`), wherever they lie: by what its session's settings say
+        of the places.
 
         Args:
             rows: filter a Delta table by its partitions alone.
@@ -94,12 +99,16 @@ class VectorFiles:
     def units(self) -> list[Unit]:
         """The row groups of all files, from their footers."""
         with ThreadPoolExecutor(8) as pool:
-            return [unit for found in pool.map(partial(_row_groups, self.storage), self.files) for unit in found]
+            return [
+                unit for found in pool.map(partial(_row_groups, self.storage), self.files) for unit in found
+            ]
 
     def dimension(self, units: Sequence[Unit]) -> int | None:
-        """The most frequent size among the side's first vectors; None where it has none. All others are rejected.
+        """The most frequent size among the side's first vectors; None where it has none. All others are
+        rejected.
 
-        Vectors of rows that `where` leaves out may be another encoder's, of another size: they say nothing here.
+        Vectors of rows that `where` leaves out may be another encoder's, of another size: they say nothing
+        here.
         """
         for unit in units:
             for batch in _batches(self, unit, rows=_LOOK_AT):
@@ -136,7 +145,13 @@ class Rejects:
 
 
 def chunks(
-    side: VectorFiles, units: Sequence[Unit], *, dimension: int, rows: int, zero_is_wrong: bool, rejects: list[Rejects] | None = None
+    side: VectorFiles,
+    units: Sequence[Unit],
+    *,
+    dimension: int,
+    rows: int,
+    zero_is_wrong: bool,
+    rejects: list[Rejects] | None = None,
 ) -> Iterator[Rows]:
     """The side's vectors in chunks of `rows` or fewer, in the order of the units.
 
@@ -160,8 +175,14 @@ def chunks(
                 if filled == len(held):
                     if filled:
                         yield Rows(_joined(ids), held, weights)
-                    # Filled in place, and handed on whole: joining batches afterwards would hold everything twice.
-                    ids, held, weights, filled = [], np.empty((rows, dimension), np.float32), np.empty(rows), 0
+                    # Filled in place, and handed on whole: joining batches afterwards would hold everything
+                    # twice.
+                    ids, held, weights, filled = (
+                        [],
+                        np.empty((rows, dimension), np.float32),
+                        np.empty(rows),
+                        0,
+                    )
                 stop = min(len(good.ids), start + len(held) - filled)
                 held[filled : filled + stop - start] = vectors[start:stop]
                 weights[filled : filled + stop - start] = good.weights[start:stop]
@@ -185,7 +206,9 @@ def _batches(side: VectorFiles, unit: Unit, rows: int = _BATCH_ROWS) -> Iterator
     """The rows of a row group that `where` lets through: the one way in which files are read."""
     weight = [] if side.weight_column is None else [side.weight_column]
     columns = [side.id_column, side.vector_column, *weight, *side.where]
-    for batch in _open(side.storage, unit.file).iter_batches(rows, row_groups=[unit.group], columns=columns, use_threads=False):
+    for batch in _open(side.storage, unit.file).iter_batches(
+        rows, row_groups=[unit.group], columns=columns, use_threads=False
+    ):
         for name, value in side.where.items():
             batch = batch.filter(pc.equal(batch.column(batch.schema.names.index(name)), pa.scalar(value)))
         yield batch
@@ -197,7 +220,13 @@ def _among(side: VectorFiles, batch: pa.RecordBatch, only: pa.Array | None) -> p
     return batch.filter(pc.is_in(batch.column(batch.schema.names.index(side.id_column)), value_set=only))
 
 
-def _checked(batch: pa.RecordBatch, side: VectorFiles, dimension: int, zero_is_wrong: bool, rejects: list[Rejects] | None) -> Rows:
+def _checked(
+    batch: pa.RecordBatch,
+    side: VectorFiles,
+    dimension: int,
+    zero_is_wrong: bool,
+    rejects: list[Rejects] | None,
+) -> Rows:
     """The usable rows of a batch; the others go to `rejects` with their reasons."""
     ids = batch.column(batch.schema.names.index(side.id_column))
     lists = batch.column(batch.schema.names.index(side.vector_column))
@@ -220,11 +249,17 @@ def _checked(batch: pa.RecordBatch, side: VectorFiles, dimension: int, zero_is_w
     weights = _weights(side, batch)
     weighed = (weights[fits] >= 0.0) & (weights[fits] < np.inf)  # False of a NaN too
     good &= weighed
-    reasons[fits] = np.select([~whole, ~finite, ~long_enough, ~weighed], [NULL_VECTOR, NOT_FINITE, NO_LENGTH, NO_WEIGHT], "")
+    reasons[fits] = np.select(
+        [~whole, ~finite, ~long_enough, ~weighed], [NULL_VECTOR, NOT_FINITE, NO_LENGTH, NO_WEIGHT], ""
+    )
     bad = reasons != ""
     if rejects is not None and bad.any():
         rejects.append(Rejects(ids.filter(pa.array(bad)), pa.array(reasons[bad].tolist(), pa.string())))
-    return Rows(ids.filter(pa.array(~bad)) if bad.any() else ids, vectors if good.all() else vectors[good], weights[~bad])
+    return Rows(
+        ids.filter(pa.array(~bad)) if bad.any() else ids,
+        vectors if good.all() else vectors[good],
+        weights[~bad],
+    )
 
 
 def _weights(side: VectorFiles, batch: pa.RecordBatch) -> npt.NDArray[np.float64]:
@@ -241,7 +276,9 @@ def _ids(storage: Storage, files: Sequence[str], column: str) -> pa.Array:
 
 
 def _joined(parts: Sequence[pa.Array]) -> pa.Array:
-    return pa.concat_arrays([part.cast(pa.string()) for part in parts]) if parts else pa.array([], pa.string())
+    return (
+        pa.concat_arrays([part.cast(pa.string()) for part in parts]) if parts else pa.array([], pa.string())
+    )
 
 
 def _row_groups(storage: Storage, file: str) -> list[Unit]:

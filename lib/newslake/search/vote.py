@@ -12,11 +12,14 @@ CHANGED, CONFIRMED, KEPT, NO_VECTOR = "changed", "confirmed", "kept", "no vector
 def short_texts(news: DataFrame, short_chars: int) -> DataFrame:
     """Texts of at most `short_chars` characters, and not none: news_id, content_hash, text, old_class."""
     texts = news.where(is_short(short_chars))
-    return texts.select("news_id", "content_hash", whole_text().alias("text"), F.col("category").alias("old_class"))
+    return texts.select(
+        "news_id", "content_hash", whole_text().alias("text"), F.col("category").alias("old_class")
+    )
 
 
 def confident_long(news: DataFrame, scores: DataFrame, *, min_score: float, short_chars: int) -> DataFrame:
-    """Long articles that the classifier is sure of: news_id, content_hash, class. A score of another version of the text does not count.
+    """Long articles that the classifier is sure of: news_id, content_hash, class. A score of another version
+    of the text does not count.
 
     Args:
         news: the table.
@@ -25,13 +28,18 @@ def confident_long(news: DataFrame, scores: DataFrame, *, min_score: float, shor
         short_chars: an article must be longer.
     """
     long = news.where(is_long(short_chars)).select("news_id", "content_hash")
-    sure = scores.where(F.col("score") > min_score).select("news_id", "class", F.col("content_hash").alias("scored_hash"))
+    sure = scores.where(F.col("score") > min_score).select(
+        "news_id", "class", F.col("content_hash").alias("scored_hash")
+    )
     joined = long.join(sure, on="news_id", how="inner")
-    return joined.where(F.coalesce(F.col("scored_hash") == F.col("content_hash"), F.lit(True))).select("news_id", "content_hash", "class")
+    return joined.where(F.coalesce(F.col("scored_hash") == F.col("content_hash"), F.lit(True))).select(
+        "news_id", "content_hash", "class"
+    )
 
 
 def once_a_story(nearest: DataFrame, stories: DataFrame | None, neighbours: int) -> DataFrame:
-    """The nearest neighbours of each text, of several that tell one story only the nearest; rank counts them anew.
+    """The nearest neighbours of each text, of several that tell one story only the nearest; rank counts them
+    anew.
 
     Args:
         nearest: query_id, item_id, score, rank.
@@ -46,7 +54,8 @@ def once_a_story(nearest: DataFrame, stories: DataFrame | None, neighbours: int)
 
 
 def ballots(nearest: DataFrame, index: DataFrame) -> DataFrame:
-    """The vote of each text's neighbours: news_id, neighbours (nearest first), voted_class (ties by name), votes.
+    """The vote of each text's neighbours: news_id, neighbours (nearest first), voted_class (ties by name),
+    votes.
 
     Args:
         nearest: query_id, item_id, score, rank.
@@ -55,20 +64,26 @@ def ballots(nearest: DataFrame, index: DataFrame) -> DataFrame:
     classes = index.select(F.col("news_id").alias("item_id"), "class")
     named = nearest.select("query_id", "item_id", "score", "rank").join(classes, on="item_id", how="inner")
     neighbour = F.struct("rank", F.col("item_id").alias("news_id"), "class", F.col("score").alias("cosine"))
-    by_class = named.groupBy("query_id", "class").agg(F.count("*").alias("votes"), F.collect_list(neighbour).alias("neighbours"))
+    by_class = named.groupBy("query_id", "class").agg(
+        F.count("*").alias("votes"), F.collect_list(neighbour).alias("neighbours")
+    )
     found = by_class.groupBy("query_id").agg(
         F.min(F.struct((-F.col("votes")).alias("votes"), "class")).alias("best"),
         F.array_sort(F.flatten(F.collect_list("neighbours"))).alias("neighbours"),
     )
     return found.select(
         F.col("query_id").alias("news_id"),
-        F.transform("neighbours", lambda n: F.struct(n["news_id"], n["class"], n["cosine"])).alias("neighbours"),
+        F.transform("neighbours", lambda n: F.struct(n["news_id"], n["class"], n["cosine"])).alias(
+            "neighbours"
+        ),
         F.col("best.class").alias("voted_class"),
         (-F.col("best.votes")).cast("int").alias("votes"),
     )
 
 
-def decided(texts: DataFrame, with_vector: DataFrame, cast: DataFrame, needed: int, own_votes: int) -> DataFrame:
+def decided(
+    texts: DataFrame, with_vector: DataFrame, cast: DataFrame, needed: int, own_votes: int
+) -> DataFrame:
     """Every short text with its vote and what follows from it.
 
     Args:
@@ -101,5 +116,7 @@ def decided(texts: DataFrame, with_vector: DataFrame, cast: DataFrame, needed: i
 def corpus(votes: DataFrame) -> DataFrame:
     """Texts with their class after the vote; those that still have none are left out."""
     after = F.when(F.col("decision") == CHANGED, F.col("voted_class")).otherwise(F.col("old_class"))
-    rows = votes.select("news_id", "text", after.alias("class"), "old_class", "decision", "as_of", "content_hash")
+    rows = votes.select(
+        "news_id", "text", after.alias("class"), "old_class", "decision", "as_of", "content_hash"
+    )
     return rows.where(F.col("class").isNotNull())

@@ -1,10 +1,12 @@
-"""Whitening: what all vectors have in common counts less in their cosines, so that what tells subjects apart decides who is near.
+"""Whitening: what all vectors have in common counts less in their cosines, so that what tells subjects apart
+decides who is near.
 
-Sentence vectors lie in a narrow cone: a few directions that say little of the subject hold most of their variance, and two texts
-can be near for their tone alone. Scaling every principal direction by a negative power of its variance evens that out (Su et al.,
-"Whitening Sentence Representations for Better Semantics and Faster Retrieval", arXiv:2103.15316, 2021, who take the full power). Here
-the power is a setting, vectors are not centred (so that none loses its direction), and the scaling is followed by the rotation back
-(ZCA, Bell and Sejnowski 1997), so that it depends on no choice of signs and varies smoothly with the data.
+Sentence vectors lie in a narrow cone: a few directions that say little of the subject hold most of their
+variance, and two texts can be near for their tone alone. Scaling every principal direction by a negative
+power of its variance evens that out (Su et al., "Whitening Sentence Representations for Better Semantics and
+Faster Retrieval", arXiv:2103.15316, 2021, who take the full power). Here the power is a setting, vectors are
+not centred (so that none loses its direction), and the scaling is followed by the rotation back (ZCA, Bell
+and Sejnowski 1997), so that it depends on no choice of signs and varies smoothly with the data.
 """
 
 from collections.abc import Iterable, Iterator
@@ -22,11 +24,20 @@ from newslake.search.vector_files import Projection, Unit, VectorFiles, chunks
 _CHUNK_ROWS = 8192
 _TASKS = 16  # each sends d x d sums to the driver: 1 MB at 384-d, 7 MB at 968-d
 _SCHEMA = "share int, rows bigint, sums array<double>, products array<double>"
-_ARROW = pa.schema([("share", pa.int32()), ("rows", pa.int64()), ("sums", pa.list_(pa.float64())), ("products", pa.list_(pa.float64()))])
+_ARROW = pa.schema(
+    [
+        ("share", pa.int32()),
+        ("rows", pa.int64()),
+        ("sums", pa.list_(pa.float64())),
+        ("products", pa.list_(pa.float64())),
+    ]
+)
 Doubles = npt.NDArray[np.float64]
 
 
-def whitened(spark: SparkSession, items: VectorFiles, queries: VectorFiles, *, power: float) -> tuple[VectorFiles, VectorFiles]:
+def whitened(
+    spark: SparkSession, items: VectorFiles, queries: VectorFiles, *, power: float
+) -> tuple[VectorFiles, VectorFiles]:
     """Both sides of a search, projected as they are read by what the items' vectors have in common.
 
     Args:
@@ -54,8 +65,8 @@ def whitening(covariance: Doubles, count: int, power: float) -> Doubles:
 
     Args:
         covariance: (d, d).
-        count: vectors that it was taken from. Of few, its small variances are too small by chance: it is drawn towards their mean
-            by d / (count + d).
+        count: vectors that it was taken from. Of few, its small variances are too small by chance: it is
+            drawn towards their mean by d / (count + d).
         power: 0 to 1.
 
     Returns:
@@ -74,7 +85,8 @@ def whitening(covariance: Doubles, count: int, power: float) -> Doubles:
 
 
 def moments(spark: SparkSession, side: VectorFiles, units: list[Unit], dimension: int) -> tuple[int, Doubles]:
-    """Number and covariance (d, d) of the side's vectors at unit length; one pass, summed in double precision."""
+    """Number and covariance (d, d) of the side's vectors at unit length; one pass, summed in double
+    precision."""
     shares = split_units(units, min(_TASKS, spark.sparkContext.defaultParallelism))
 
     def run(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -99,5 +111,9 @@ def _sums(side: VectorFiles, units: tuple[Unit, ...], dimension: int) -> tuple[i
     count, sums, products = 0, np.zeros(dimension), np.zeros((dimension, dimension))
     for part in chunks(side, units, dimension=dimension, rows=_CHUNK_ROWS, zero_is_wrong=True):
         vectors = unit_rows(part.vectors).astype(np.float64)
-        count, sums, products = count + len(vectors), sums + vectors.sum(axis=0), products + vectors.T @ vectors
+        count, sums, products = (
+            count + len(vectors),
+            sums + vectors.sum(axis=0),
+            products + vectors.T @ vectors,
+        )
     return count, sums, products

@@ -9,13 +9,16 @@ _PACKED = "batch"
 
 
 def arrow_batches(rows: DataFrame, *, count: int, batch_rows: int, by: str) -> Iterator[pa.Table]:
-    """The rows, at most `batch_rows` at a time; the driver holds about one batch, and the executors make the next.
+    """The rows, at most `batch_rows` at a time; the driver holds about one batch, and the executors make the
+    next.
 
-    Spark's own iterator goes row by row through Python; here a task packs its rows as Arrow's bytes, and each batch is one row.
+    Spark's own iterator goes row by row through Python; here a task packs its rows as Arrow's bytes, and each
+    batch is one row.
 
     Args:
         rows: the frame.
-        count: about how many rows it has: decides into how many tasks it is split, since a task's rows come at once.
+        count: about how many rows it has: decides into how many tasks it is split, since a task's rows come
+            at once.
         batch_rows: rows of a batch at most.
         by: the column whose hash splits the rows.
     """
@@ -24,7 +27,9 @@ def arrow_batches(rows: DataFrame, *, count: int, batch_rows: int, by: str) -> I
     def pack(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
             for start in range(0, batch.num_rows, batch_rows):
-                yield pa.RecordBatch.from_arrays([pa.array([_bytes(batch.slice(start, batch_rows))], pa.binary())], [_PACKED])
+                yield pa.RecordBatch.from_arrays(
+                    [pa.array([_bytes(batch.slice(start, batch_rows))], pa.binary())], [_PACKED]
+                )
 
     for row in rows.repartition(parts, by).mapInArrow(pack, f"{_PACKED} binary").toLocalIterator():
         yield pa.ipc.open_stream(row[0]).read_all()

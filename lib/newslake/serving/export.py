@@ -14,7 +14,16 @@ from newslake.run.jobrun import JobRun
 from newslake.run.options import the_one, those_asked_for
 from newslake.serving.stores.names import switch_all
 from newslake.serving.stores.opening import open_store
-from newslake.serving.stores.store import ARTICLES, DEFAULT_PREFIX, HASH, ITEM, USERS, VECTOR, Collection, Kind
+from newslake.serving.stores.store import (
+    ARTICLES,
+    DEFAULT_PREFIX,
+    HASH,
+    ITEM,
+    USERS,
+    VECTOR,
+    Collection,
+    Kind,
+)
 from newslake.serving.stores.sync import Limits, Synced, sync
 from newslake.switches.horizon import horizon, served
 from newslake.switches.topic_model import asked_or_active
@@ -35,15 +44,18 @@ def export_articles(
     limits: Limits | None = None,
     rebuild: bool = False,
 ) -> Synced:
-    """Bring the collection of articles up to date with table article_vectors: send what is new or changed, remove what is gone.
+    """Bring the collection of articles up to date with table article_vectors: send what is new or changed,
+    remove what is gone.
 
-    Then have it read by the alias, where it holds the active topic model's vectors, and no other alias stays behind with another model.
+    Then have it read by the alias, where it holds the active topic model's vectors, and no other alias stays
+    behind with another model.
 
     Args:
         lake: where the tables are.
         run: what to report to.
         uri: a Milvus server's address, or a local file that ends in .db.
-        encoder_id, topic_model: whose vectors; None: the active topic model's, and of the only encoder that there is.
+        encoder_id, topic_model: whose vectors; None: the active topic model's, and of the only encoder that
+            there is.
         token: of the server.
         prefix: of the collection's name.
         only: news_id: look at these articles only, such as those of a micro-batch.
@@ -55,11 +67,22 @@ def export_articles(
         JobFailed: in the end the counts differ.
     """
     vectors = lake.read(ARTICLE_VECTORS)
-    rows, identity = _chosen(vectors, ARTICLE_VECTORS, encoder_id, asked_or_active(lake, vectors, topic_model))
+    rows, identity = _chosen(
+        vectors, ARTICLE_VECTORS, encoder_id, asked_or_active(lake, vectors, topic_model)
+    )
     rows = served(rows, "news_date", horizon(lake))
     few = None if only is None else only.select(F.col("news_id").alias(ITEM))
     return _export(
-        lake, run, ARTICLES, article_items(rows), identity, ARTICLE_VECTORS, _Target(uri, token, prefix, rebuild), few, limits, ()
+        lake,
+        run,
+        ARTICLES,
+        article_items(rows),
+        identity,
+        ARTICLE_VECTORS,
+        _Target(uri, token, prefix, rebuild),
+        few,
+        limits,
+        (),
     )
 
 
@@ -77,7 +100,8 @@ def export_users(
     rebuild: bool = False,
     beside: Sequence[Collection] = (),
 ) -> Synced:
-    """Bring the collection of users up to date with one day of table user_vectors; those without vectors on that day leave.
+    """Bring the collection of users up to date with one day of table user_vectors; those without vectors on
+    that day leave.
 
     Args:
         as_of: the day (default: the latest).
@@ -95,17 +119,35 @@ def export_users(
     latest = None if row is None else row[0]
     rows = vectors.where(F.col("as_of") == F.lit(as_of or latest))
     if latest is None or rows.isEmpty():
-        raise UserError(f"table {USER_VECTORS} has nothing for {f'--as-of {as_of}' if as_of else 'any day'}: run build_user_vectors first")
+        raise UserError(
+            f"table {USER_VECTORS} has nothing for {f'--as-of {as_of}' if as_of else 'any day'}: run"
+            " build_user_vectors first"
+        )
     run.fact("user vectors of", as_of or latest)
     rows, identity = _chosen(rows, USER_VECTORS, encoder_id, topic_model)
-    return _export(lake, run, USERS, user_items(rows), identity, USER_VECTORS, _Target(uri, token, prefix, rebuild), None, limits, beside)
+    return _export(
+        lake,
+        run,
+        USERS,
+        user_items(rows),
+        identity,
+        USER_VECTORS,
+        _Target(uri, token, prefix, rebuild),
+        None,
+        limits,
+        beside,
+    )
 
 
 def article_items(rows: DataFrame) -> DataFrame:
-    """Rows of article_vectors, of one encoder and topic model, as items: item_id, inputs_hash, news_date (20191115), vector."""
+    """Rows of article_vectors, of one encoder and topic model, as items: item_id, inputs_hash, news_date
+    (20191115), vector."""
     day = F.date_format("news_date", "yyyyMMdd").cast("int")
     return rows.select(
-        F.col("news_id").alias(ITEM), F.concat_ws(" ", HASH, "news_date").alias(HASH), day.alias("news_date"), F.col("vector").alias(VECTOR)
+        F.col("news_id").alias(ITEM),
+        F.concat_ws(" ", HASH, "news_date").alias(HASH),
+        day.alias("news_date"),
+        F.col("vector").alias(VECTOR),
     )
 
 
@@ -124,14 +166,22 @@ def user_items(rows: DataFrame) -> DataFrame:
     )
 
 
-def _chosen(rows: DataFrame, table: str, encoder_id: str | None, topic_model: str | None) -> tuple[DataFrame, dict[str, str]]:
+def _chosen(
+    rows: DataFrame, table: str, encoder_id: str | None, topic_model: str | None
+) -> tuple[DataFrame, dict[str, str]]:
     """The rows of one encoder and topic model, and which."""
     built_by = "build_article_vectors" if table == ARTICLE_VECTORS else "build_user_vectors"
     identity = {
         name: the_one(rows, name, asked, table=table, built_by=built_by, things="vectors")
         for name, asked in (("encoder_id", encoder_id), ("topic_model", topic_model))
     }
-    return rows.where((F.col("encoder_id") == identity["encoder_id"]) & (F.col("topic_model") == identity["topic_model"])), identity
+    return (
+        rows.where(
+            (F.col("encoder_id") == identity["encoder_id"])
+            & (F.col("topic_model") == identity["topic_model"])
+        ),
+        identity,
+    )
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,15 @@ from newslake.run.jobrun import JobRun, masked
 from newslake.run.options import day_of
 from newslake.serving.export import ARTICLE_VECTORS, USER_VECTORS, export_articles, export_users
 from newslake.serving.feeds.files import Folder, new_folder
-from newslake.serving.feeds.vespa import SUFFIX, FeedForm, as_array, news_feed, tsv, user_feed, write_application
+from newslake.serving.feeds.vespa import (
+    SUFFIX,
+    FeedForm,
+    as_array,
+    news_feed,
+    tsv,
+    user_feed,
+    write_application,
+)
 from newslake.serving.stores.opening import place_to_export_to
 from newslake.serving.stores.store import DEFAULT_PREFIX
 from newslake.serving.stores.sync import Limits
@@ -45,33 +53,41 @@ def export_vectors(
     feed: tuple[FeedForm, ...] = ("lines",),
     files: int = 1,
 ) -> None:
-    """Bring Milvus up to date with article_vectors and user_vectors, and write a training run's vectors as Vespa's feed or as TSV.
+    """Bring Milvus up to date with article_vectors and user_vectors, and write a training run's vectors as
+    Vespa's feed or as TSV.
 
-    Milvus gets only what is new or changed since the last export, and what is gone from the tables leaves; counts are compared at
-    the end. Table vector_exports says what a collection holds, so that a killed run is taken up where it was. A collection holds one topic
-    model's vectors; the names that --prefix begins are aliases, which move to another model's collections together, once both are filled.
+    Milvus gets only what is new or changed since the last export, and what is gone from the tables leaves;
+    counts are compared at the end. Table vector_exports says what a collection holds, so that a killed run is
+    taken up where it was. A collection holds one topic model's vectors; the names that --prefix begins are
+    aliases, which move to another model's collections together, once both are filled.
 
-    Files go to a folder named after the model and the training run, which appears once it is complete. Vespa's vectors carry one
-    more dimension, in which Euclidean distance ranks as the inner product does (Bachrach et al., RecSys 2014); the application's
-    schemas lie beside the feeds. Users are put, news are updated: feed the news themselves first.
+    Files go to a folder named after the model and the training run, which appears once it is complete.
+    Vespa's vectors carry one more dimension, in which Euclidean distance ranks as the inner product does
+    (Bachrach et al., RecSys 2014); the application's schemas lie beside the feeds. Users are put, news are
+    updated: feed the news themselves first.
 
     Args:
-        to: Where to: milvus, vespa (feed files and schemas), tsv (user_embeddings.tsv and news_embeddings.tsv).
+        to: Where to: milvus, vespa (feed files and schemas), tsv (user_embeddings.tsv and
+            news_embeddings.tsv).
         which: Which collections of Milvus: articles, users.
-        uri: Milvus: a server's address, or a local file that ends in .db (default: _milvus/newslake.db in the work folder; where that is no
-            local one, in ~/.newslake of the driver).
-        token: Of the Milvus server, such as user:password (default: MILVUS_TOKEN of the environment, which no list of processes shows).
+        uri: Milvus: a server's address, or a local file that ends in .db (default: _milvus/newslake.db in the
+            work folder; where that is no local one, in ~/.newslake of the driver).
+        token: Of the Milvus server, such as user:password (default: MILVUS_TOKEN of the environment, which no
+            list of processes shows).
         prefix: What the names of the collections begin with.
         encoder_id: Whose vectors go to Milvus, where the tables hold several encoders'.
-        topic_model: Whose vectors go to Milvus (default: the active topic model's). Another's go to collections of their own, which no
-            alias names; `candidate` stands for the model that is to become active, and does nothing where there is none.
+        topic_model: Whose vectors go to Milvus (default: the active topic model's). Another's go to
+            collections of their own, which no alias names; `candidate` stands for the model that is to become
+            active, and does nothing where there is none.
         as_of: The day whose user vectors go to Milvus (default: the latest).
         rebuild: Drop the collections first, and export all anew.
         batch_rows: Vectors in one request to Milvus.
         slice_rows: Vectors between two entries in vector_exports: what a killed run sends again at most.
-        model: Whose vectors the files hold, such as content (default: the run's, or the recommender in use, by table promotions, and no
-            files are written where none of those judged is; where none was judged, the only model there is).
-        run_id: The training run that the files are of (default: the one in use, or the latest of another --model).
+        model: Whose vectors the files hold, such as content (default: the run's, or the recommender in use,
+            by table promotions, and no files are written where none of those judged is; where none was
+            judged, the only model there is).
+        run_id: The training run that the files are of (default: the one in use, or the latest of another
+            --model).
         out: Folder for the files (default: _feeds in the work folder).
         feed: Form of Vespa's feed: one operation a line (lines, .jsonl), or one JSON array (array, .json).
         files: Files that each feed is split into, written in parallel.
@@ -81,7 +97,19 @@ def export_vectors(
     day = None if as_of is None else day_of(as_of)
     if "milvus" in to:
         limits = Limits(min(batch_rows, slice_rows), slice_rows)
-        _to_milvus(lake, run, which, place_to_export_to(lake, uri), token, prefix, encoder_id, topic_model, day, rebuild, limits)
+        _to_milvus(
+            lake,
+            run,
+            which,
+            place_to_export_to(lake, uri),
+            token,
+            prefix,
+            encoder_id,
+            topic_model,
+            day,
+            rebuild,
+            limits,
+        )
     if "vespa" in to or "tsv" in to:
         place = beside(lake, "_feeds", "--out", out).rstrip("/")
         trained = trained_vectors(lake, model=model, run_id=run_id)
@@ -98,7 +126,9 @@ def export_vectors(
                 folder.write_lines(tsv(trained.users.rows), "user_embeddings.tsv", files=files)
                 folder.write_lines(tsv(trained.news.rows), "news_embeddings.tsv", files=files)
         run.fact("files", path)
-        run.fact("vectors of users and of news in the files", f"{trained.users.count:,} and {trained.news.count:,}")
+        run.fact(
+            "vectors of users and of news in the files", f"{trained.users.count:,} and {trained.news.count:,}"
+        )
 
 
 def _to_milvus(
@@ -130,11 +160,14 @@ def _to_milvus(
 
 
 def _candidate(lake: Lakehouse, day: date | None) -> str | None:
-    """The topic model that is to become active, once there are vectors by it on both sides: until then it cannot."""
+    """The topic model that is to become active, once there are vectors by it on both sides: until then it
+    cannot."""
     candidate = candidate_topic_model(lake)
     if candidate is None or not all(lake.exists(table) for table in (ARTICLE_VECTORS, USER_VECTORS)):
         return None
-    articles, users = (lake.read(table).where(F.col("topic_model") == candidate) for table in (ARTICLE_VECTORS, USER_VECTORS))
+    articles, users = (
+        lake.read(table).where(F.col("topic_model") == candidate) for table in (ARTICLE_VECTORS, USER_VECTORS)
+    )
     of_day = users if day is None else users.where(F.col("as_of") == F.lit(day))
     return None if articles.isEmpty() or of_day.isEmpty() else candidate
 
@@ -142,8 +175,12 @@ def _candidate(lake: Lakehouse, day: date | None) -> str | None:
 def _to_vespa(folder: Folder, trained: TrainedVectors, forms: tuple[FeedForm, ...], files: int) -> None:
     for form in forms:
         shape = as_array if form == "array" else None
-        folder.write_lines(user_feed(trained), f"vespa_user_embeddings.{SUFFIX[form]}", files=files, form=shape)
-        folder.write_lines(news_feed(trained), f"vespa_news_embeddings.{SUFFIX[form]}", files=files, form=shape)
+        folder.write_lines(
+            user_feed(trained), f"vespa_user_embeddings.{SUFFIX[form]}", files=files, form=shape
+        )
+        folder.write_lines(
+            news_feed(trained), f"vespa_news_embeddings.{SUFFIX[form]}", files=files, form=shape
+        )
     folder.write_tree("application", lambda at: write_application(at, trained.size))
 
 

@@ -1,4 +1,5 @@
-"""The vectors of a training run, checked before they leave: one run for both sides, one size, finite, ids that a line can hold."""
+"""The vectors of a training run, checked before they leave: one run for both sides, one size, finite, ids
+that a line can hold."""
 
 from dataclasses import dataclass
 
@@ -32,7 +33,8 @@ class TrainedVectors:
         model, run_id: which.
         users, news: the sides.
         size: entries of every vector.
-        largest: the largest length of a vector of news, what turns inner product into distance (see search.mips).
+        largest: the largest length of a vector of news, what turns inner product into distance (see
+            search.mips).
     """
 
     model: str
@@ -44,12 +46,15 @@ class TrainedVectors:
 
 
 def trained_vectors(lake: Lakehouse, *, model: str | None, run_id: str | None) -> TrainedVectors | None:
-    """The vectors of one training run; None where recommenders were judged, none of them is in use, and no other was asked for.
+    """The vectors of one training run; None where recommenders were judged, none of them is in use, and no
+    other was asked for.
 
     Args:
         lake: where user_embeddings and news_embeddings are.
-        model: such as content; None: that of the run or of the recommender in use, or the only one there is where none was judged.
-        run_id: of the training; None takes the one in use, where it is of that model, or else the model's latest that model_metrics knows.
+        model: such as content; None: that of the run or of the recommender in use, or the only one there is
+            where none was judged.
+        run_id: of the training; None takes the one in use, where it is of that model, or else the model's
+            latest that model_metrics knows.
 
     Raises:
         UserError: there is no such run, or several and no telling which is meant.
@@ -62,21 +67,45 @@ def trained_vectors(lake: Lakehouse, *, model: str | None, run_id: str | None) -
     if known is not None and known.run_id != NONE and model in (None, known.name):
         model, run_id = known.name, known.run_id
         if news.where(F.col("run_id") == run_id).isEmpty():
-            raise UserError(f"news_embeddings has no vectors of {run_id}, the recommender in use: run jobs/encode_users.py first")
-    model = the_one(those_asked_for(news, run_id=run_id), "model", model, table="news_embeddings", built_by=_BUILT_BY, things="vectors")
+            raise UserError(
+                f"news_embeddings has no vectors of {run_id}, the recommender in use: run"
+                " jobs/encode_users.py first"
+            )
+    model = the_one(
+        those_asked_for(news, run_id=run_id),
+        "model",
+        model,
+        table="news_embeddings",
+        built_by=_BUILT_BY,
+        things="vectors",
+    )
     users, news = (rows.where(F.col("model") == model) for rows in (users, news))
-    run_id = the_one(news, "run_id", run_id or _latest(lake, model, news), table="news_embeddings", built_by=_BUILT_BY, things="vectors")
+    run_id = the_one(
+        news,
+        "run_id",
+        run_id or _latest(lake, model, news),
+        table="news_embeddings",
+        built_by=_BUILT_BY,
+        things="vectors",
+    )
     the_one(users, "run_id", run_id, table="user_embeddings", built_by=_BUILT_BY, things="vectors")
     users, news = (rows.where(F.col("run_id") == run_id) for rows in (users, news))
-    user_side, user_size = _checked(users.select(F.col("user_id").alias("id"), "embedding"), f"user_embeddings of run {run_id}")
-    news_side, news_size = _checked(news.select(F.col("news_id").alias("id"), "embedding"), f"news_embeddings of run {run_id}")
+    user_side, user_size = _checked(
+        users.select(F.col("user_id").alias("id"), "embedding"), f"user_embeddings of run {run_id}"
+    )
+    news_side, news_size = _checked(
+        news.select(F.col("news_id").alias("id"), "embedding"), f"news_embeddings of run {run_id}"
+    )
     if user_size != news_size:
         raise JobFailed(f"run {run_id}: vectors of users have {user_size} entries, those of news {news_size}")
-    return TrainedVectors(model, run_id, user_side, news_side, news_size, largest_norm(news_side.rows, "embedding"))
+    return TrainedVectors(
+        model, run_id, user_side, news_side, news_size, largest_norm(news_side.rows, "embedding")
+    )
 
 
 def _latest(lake: Lakehouse, model: str, news: DataFrame) -> str | None:
-    """The run that was trained last of those whose vectors are there; None where model_metrics does not say."""
+    """The run that was trained last of those whose vectors are there; None where model_metrics does not
+    say."""
     if not lake.exists("model_metrics"):
         return None
     metrics = lake.read("model_metrics").where(F.col("model") == model)
@@ -85,7 +114,8 @@ def _latest(lake: Lakehouse, model: str, news: DataFrame) -> str | None:
 
 
 def _checked(rows: DataFrame, what: str) -> tuple[Side, int]:
-    """The side, and the size of its vectors. A tensor with too few values would be taken by Vespa without a word."""
+    """The side, and the size of its vectors. A tensor with too few values would be taken by Vespa without a
+    word."""
     length = norm(F.col("embedding"))
     found = rows.agg(
         F.count("*"),
@@ -97,9 +127,15 @@ def _checked(rows: DataFrame, what: str) -> tuple[Side, int]:
     assert found is not None
     count, smallest, largest, broken, unusable = found
     if smallest != largest:
-        raise JobFailed(f"{what}: vectors of {smallest} and of {largest} entries are mixed: nothing was written")
+        raise JobFailed(
+            f"{what}: vectors of {smallest} and of {largest} entries are mixed: nothing was written"
+        )
     if broken:
-        raise JobFailed(f"{what}: {broken:,} vectors hold an entry that is no finite number: nothing was written")
+        raise JobFailed(
+            f"{what}: {broken:,} vectors hold an entry that is no finite number: nothing was written"
+        )
     if unusable:
-        raise JobFailed(f"{what}: {unusable:,} ids are empty or hold a tab, a line break or the like: nothing was written")
+        raise JobFailed(
+            f"{what}: {unusable:,} ids are empty or hold a tab, a line break or the like: nothing was written"
+        )
     return Side(rows, int(count)), int(smallest)

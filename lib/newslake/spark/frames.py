@@ -17,7 +17,8 @@ from newslake.spark.versions import arrow_schema
 def frame_of(spark: SparkSession, rows: Iterable[Sequence[Any]], schema: T.StructType | str) -> DataFrame:
     """Rows that the driver has, as a frame that is part of the plan.
 
-    What `createDataFrame` makes of a list is read by a Python worker each time that the frame is: some 0.2 s for a single row.
+    What `createDataFrame` makes of a list is read by a Python worker each time that the frame is: some 0.2 s
+    for a single row.
 
     Args:
         spark: the session.
@@ -25,7 +26,8 @@ def frame_of(spark: SparkSession, rows: Iterable[Sequence[Any]], schema: T.Struc
         schema: the columns, or their DDL.
 
     Raises:
-        ValueError: a row is too short or long, a column that takes no NULL has one, or one of whole numbers another value.
+        ValueError: a row is too short or long, a column that takes no NULL has one, or one of whole numbers
+            another value.
         pyarrow.ArrowException: a value is not of its column's type.
     """
     contract = T.StructType.fromDDL(schema) if isinstance(schema, str) else schema
@@ -44,7 +46,8 @@ def _arrow(value: Any, kind: T.DataType) -> Any:
         if lacking := [field.name for field in kind if not field.nullable and made[field.name] is None]:
             raise ValueError(f"no value for {', '.join(lacking)}, which must have one")
         return made
-    if isinstance(kind, T.ArrayType) and not isinstance(kind.elementType, T.FractionalType):  # vectors are long
+    # Vectors are long.
+    if isinstance(kind, T.ArrayType) and not isinstance(kind.elementType, T.FractionalType):
         return [_arrow(element, kind.elementType) for element in value]
     if isinstance(kind, T.IntegralType) and not isinstance(value, Integral):
         raise ValueError(f"{value!r} is no whole number")  # pyarrow would cut it to one
@@ -56,14 +59,16 @@ def _arrow(value: Any, kind: T.DataType) -> Any:
 def once(rows: DataFrame, name: str, value: Column) -> DataFrame:
     """Add a column that is computed once per row.
 
-    The optimizer copies the expression of an ordinary column into every filter and column that reads it, so that a line
-    would be split, or its time parsed, as often as something looks at it. What a generator gives is never copied.
+    The optimizer copies the expression of an ordinary column into every filter and column that reads it, so
+    that a line would be split, or its time parsed, as often as something looks at it. What a generator gives
+    is never copied.
     """
     return rows.select("*", F.explode(F.array(value)).alias(name))
 
 
 class Frames:
-    """Keeps intermediate frames for several uses, and lets them go at the end of the `with` block, whatever ends it."""
+    """Keeps intermediate frames for several uses, and lets them go at the end of the `with` block, whatever
+    ends it."""
 
     def __init__(self) -> None:
         self._kept: list[DataFrame] = []
@@ -75,13 +80,15 @@ class Frames:
         return kept
 
     def cut(self, rows: DataFrame) -> DataFrame:
-        """Compute the rows now and forget where they came from: for a narrow result that many further steps build on.
+        """Compute the rows now and forget where they came from: for a narrow result that many further steps
+        build on.
 
-        A kept frame carries the plans of those that it is made from, several times over once they nest, so that Spark's
-        own description of the plan doubles with each step. Partitions by a key are forgotten too.
+        A kept frame carries the plans of those that it is made from, several times over once they nest, so
+        that Spark's own description of the plan doubles with each step. Partitions by a key are forgotten
+        too.
 
-        Where the session has a folder for checkpoints (see checkpoints.py) the rows go there, since what only executors hold is lost
-        with one of them.
+        Where the session has a folder for checkpoints (see checkpoints.py) the rows go there, since what only
+        executors hold is lost with one of them.
         """
         if rows.sparkSession.sparkContext.getCheckpointDir() is None:
             return rows.localCheckpoint(eager=True)
@@ -90,6 +97,8 @@ class Frames:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         for rows in self._kept:
             rows.unpersist()

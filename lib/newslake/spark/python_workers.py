@@ -1,11 +1,13 @@
 """Spark's Python workers, forked from a daemon that has imported once what they need.
 
-Spark starts a worker for each task that runs Python at the same time, and ends one that had nothing to do for a minute. Each imports for
-itself, and PyTorch with transformers takes longer than a small job's work. Here the daemon that forks them imports first: a worker then
-begins in milliseconds, and all of a machine share the memory. Work that needs no PyTorch has a daemon of its own, without it.
+Spark starts a worker for each task that runs Python at the same time, and ends one that had nothing to do for
+a minute. Each imports for itself, and PyTorch with transformers takes longer than a small job's work. Here
+the daemon that forks them imports first: a worker then begins in milliseconds, and all of a machine share the
+memory. Work that needs no PyTorch has a daemon of its own, without it.
 
-One setting asks for it, which conf/spark/local.conf has: spark.python.daemon.module. Without it, as on a cluster that does not set it,
-workers come from Spark's own daemon and import for themselves; results are the same.
+One setting asks for it, which conf/spark/local.conf has: spark.python.daemon.module. Without it, as on a
+cluster that does not set it, workers come from Spark's own daemon and import for themselves; results are the
+same.
 """
 
 import contextlib
@@ -28,9 +30,12 @@ _TORCH = ("torch", "transformers.models.auto.modeling_auto", "transformers.model
 Batches = Iterable[pa.RecordBatch]
 
 
-def map_with_torch(rows: DataFrame, function: Callable[[Batches], Iterator[pa.RecordBatch]], schema: T.StructType | str) -> DataFrame:
+def map_with_torch(
+    rows: DataFrame, function: Callable[[Batches], Iterator[pa.RecordBatch]], schema: T.StructType | str
+) -> DataFrame:
     """`rows.mapInArrow(function, schema)`, by workers that have imported PyTorch and transformers already."""
-    environment = rows.sparkSession.sparkContext.environment  # of the workers; a function takes it along as it is now
+    # Of the workers; a function takes it along as it is now.
+    environment = rows.sparkSession.sparkContext.environment
     environment[_WITH_TORCH] = "1"
     try:
         return rows.mapInArrow(function, schema)

@@ -7,31 +7,35 @@ from importlib import resources
 
 from pyspark.sql import SparkSession
 
-# What every session needs wherever it runs; everything else is a matter of the machine and lives in conf/spark/*.conf.
+# What every session needs wherever it runs; everything else is a matter of the machine and lives in
+# conf/spark/*.conf.
 _ALWAYS = {
     "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
     "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
     "spark.sql.session.timeZone": "UTC",
     "spark.sql.ansi.enabled": "true",
-    # 8-byte timestamps: the old 12-byte ones, still the default, are slow to write and odd to every other reader.
+    # 8-byte timestamps: the old 12-byte ones, still the default, are slow to write and odd to every other
+    # reader.
     "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
-    # A task may keep this many partitions' files open; by default it sorts all its rows by partition first, even where all
-    # go to one.
+    # A task may keep this many partitions' files open; by default it sorts all its rows by partition first,
+    # even where all go to one.
     "spark.sql.maxConcurrentOutputFileWriters": "8",
-    # MERGE reads its source twice: once evaluated and kept, a model is not run over the same text again, and a source
-    # that is not quite deterministic cannot differ between the two.
+    # MERGE reads its source twice: once evaluated and kept, a model is not run over the same text again, and
+    # a source that is not quite deterministic cannot differ between the two.
     "spark.databricks.delta.merge.materializeSource": "all",
     # What goes to a Python worker at once is bounded in rows by default, and long articles are not.
     "spark.sql.execution.arrow.maxBytesPerBatch": str(16 * 2**20),
     # Checkpoints of a cluster's frames go once nothing refers to them: a stream makes some with every batch.
     "spark.cleaner.referenceTracking.cleanCheckpoints": "true",
-    # Python tells the JVM the line of every column function, four calls over a socket for one; a message that quotes it helps who
-    # writes a job, not who runs it.
+    # Python tells the JVM the line of every column function, four calls over a socket for one; a message that
+    # quotes it helps who writes a job, not who runs it.
     "spark.python.sql.dataFrameDebugging.enabled": "false",
 }
 
 
-def spark_session(app_name: str, master: str | None = None, extra: Mapping[str, str] | None = None) -> SparkSession:
+def spark_session(
+    app_name: str, master: str | None = None, extra: Mapping[str, str] | None = None
+) -> SparkSession:
     """The running session, or a new one with Delta on.
 
     Args:

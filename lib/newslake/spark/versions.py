@@ -13,12 +13,15 @@ from pyspark.sql.pandas import types as conversion
 def arrow_schema(schema: T.StructType) -> pa.Schema:
     """The schema in Arrow; timestamps are UTC."""
     # Since 4.1 it is told the time zone, without which it refuses timestamps; before, UTC was the default.
-    options: dict[str, Any] = {"timezone": "UTC"} if "timezone" in conversion.to_arrow_schema.__code__.co_varnames else {}
+    options: dict[str, Any] = (
+        {"timezone": "UTC"} if "timezone" in conversion.to_arrow_schema.__code__.co_varnames else {}
+    )
     return conversion.to_arrow_schema(schema, **options)
 
 
 def text_udf(function: Callable[[pa.Array], pa.Array]) -> Callable[[Column], Column]:
-    """A function of text in Arrow arrays as one of columns: an Arrow UDF, and before 4.1, which has none, a pandas one."""
+    """A function of text in Arrow arrays as one of columns: an Arrow UDF, and before 4.1, which has none, a
+    pandas one."""
     if hasattr(F, "arrow_udf"):
 
         def by_arrow(text: pa.Array) -> pa.Array:

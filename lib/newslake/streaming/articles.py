@@ -1,4 +1,5 @@
-"""stream_articles: articles as they appear, from Kafka or files, into news and everything that follows from it."""
+"""stream_articles: articles as they appear, from Kafka or files, into news and everything that follows from
+it."""
 
 from functools import partial
 
@@ -38,21 +39,28 @@ def stream_articles(
     batch_tokens: int | None = None,
     topic_model: str | None = None,
 ) -> None:
-    """Read articles from a Kafka topic or a folder of JSON lines into news, encode them, assign topics and join the vectors.
+    """Read articles from a Kafka topic or a folder of JSON lines into news, encode them, assign topics and
+    join the vectors.
 
-    A message is one JSON object (docs/messages/article.schema.json). Of an article's versions the newest stays, by updated_at, then by
-    the hash of its text, however often and in whatever order they arrive. What cannot be used goes to table quarantine, and the
-    stream goes on. A killed run is taken up where it was: nothing is lost, and nothing is there twice.
+    A message is one JSON object (docs/messages/article.schema.json). Of an article's versions the newest
+    stays, by updated_at, then by the hash of its text, however often and in whatever order they arrive. What
+    cannot be used goes to table quarantine, and the stream goes on. A killed run is taken up where it was:
+    nothing is lost, and nothing is there twice.
 
-    Topics and joined vectors are made where a topic model is fitted; else the articles wait for fit_topics and assign_topics.
+    Topics and joined vectors are made where a topic model is fitted; else the articles wait for fit_topics
+    and assign_topics.
 
     Args:
-        older_than: Refuse articles published more than so many days ago. Those before the horizon of the latest purge_news always are.
-        milvus: Also bring Milvus up to date after each batch: a server's address, or a local file that ends in .db.
-        milvus_token: Of the Milvus server, such as user:password (default: MILVUS_TOKEN of the environment). It is not logged.
+        older_than: Refuse articles published more than so many days ago. Those before the horizon of the
+            latest purge_news always are.
+        milvus: Also bring Milvus up to date after each batch: a server's address, or a local file that ends
+            in .db.
+        milvus_token: Of the Milvus server, such as user:password (default: MILVUS_TOKEN of the environment).
+            It is not logged.
         device: As of encode_articles.
         batch_tokens: As of encode_articles.
-        topic_model: The fitted version (default: the active one, also where it is fitted while the stream runs, and the candidate).
+        topic_model: The fitted version (default: the active one, also where it is fitted while the stream
+            runs, and the candidate).
     """
     if older_than is not None and older_than < 1:
         raise UserError("--older-than takes 1 day or more")
@@ -64,7 +72,10 @@ def stream_articles(
     source.check(lake.spark)
     source.tell_changed(lake.spark, run, remembered)
     run.fact("encoder_id", found.encoder_id)
-    run.fact("topic_model", known[-1] if known else "none fitted yet: article_topics and article_vectors wait for fit_topics")
+    run.fact(
+        "topic_model",
+        known[-1] if known else "none fitted yet: article_topics and article_vectors wait for fit_topics",
+    )
     run.progress(f"reading {source}; topic model: {run.facts['topic_model']}")
     for table in _TABLES:
         lake.create(table)
@@ -74,12 +85,18 @@ def stream_articles(
 
 
 def take_articles(
-    lake: Lakehouse, batch: DataFrame, *, run: JobRun, models: Models, milvus: str | None = None, milvus_token: str | None = None
+    lake: Lakehouse,
+    batch: DataFrame,
+    *,
+    run: JobRun,
+    models: Models,
+    milvus: str | None = None,
+    milvus_token: str | None = None,
 ) -> str:
     """One micro-batch into the tables; the same batch again changes nothing.
 
-    Each step looks at what the tables lack for the batch's articles, not at what the step before it wrote: a batch that was cut off
-    anywhere is completed when it comes again.
+    Each step looks at what the tables lack for the batch's articles, not at what the step before it wrote: a
+    batch that was cut off anywhere is completed when it comes again.
 
     Args:
         lake: the tables, by the batch's session.
@@ -108,7 +125,9 @@ def take_articles(
         arrived = frames.keep(newest(batch.where(F.col("problem").isNull())))
         written = lake.merge("news", settled(arrived, lake.read("news"))).rows
         run.wrote("news", written)
-        now = frames.keep(lake.read("news").join(F.broadcast(arrived.select("news_id")), on="news_id", how="left_semi"))
+        now = frames.keep(
+            lake.read("news").join(F.broadcast(arrived.select("news_id")), on="news_id", how="left_semi")
+        )
         said += f", {written:,} rows to news, {enrich(lake, run, now, models)}"
         if milvus is not None and (known := models.topic_models(lake)):
             export_articles(

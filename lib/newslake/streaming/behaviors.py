@@ -1,4 +1,5 @@
-"""stream_behaviors: impressions, clicks, searches and interests as they happen, from Kafka or files, into their tables."""
+"""stream_behaviors: impressions, clicks, searches and interests as they happen, from Kafka or files, into
+their tables."""
 
 from collections.abc import Mapping
 from functools import partial, reduce
@@ -43,18 +44,23 @@ def stream_behaviors(
     stream: StreamOptions = STREAM,
     split: str = "live",
 ) -> None:
-    """Read live events from a Kafka topic or a folder of JSON lines: impressions, clicks, search queries, stated interests.
+    """Read live events from a Kafka topic or a folder of JSON lines: impressions, clicks, search queries,
+    stated interests.
 
-    A message is one JSON object (docs/messages/event.schema.json), named by its event_id; of two with one id the first that arrived
-    stands. Clicks go to table clicks, and mark their impression whenever the two meet, whichever comes first and however late. What
-    cannot be used goes to table quarantine, and the stream goes on. A killed run is taken up where it was: nothing is lost, and
-    nothing is there twice. Give an impression's click the same message key as the impression: they then arrive in order.
+    A message is one JSON object (docs/messages/event.schema.json), named by its event_id; of two with one id
+    the first that arrived stands. Clicks go to table clicks, and mark their impression whenever the two meet,
+    whichever comes first and however late. What cannot be used goes to table quarantine, and the stream goes
+    on. A killed run is taken up where it was: nothing is lost, and nothing is there twice. Give an
+    impression's click the same message key as the impression: they then arrive in order.
 
     Args:
         split: Which split of table impressions takes the live events.
     """
     if not split or split in _FROM_FILES:
-        raise UserError(f"--split {split}: choose a name of its own for live events; {', '.join(_FROM_FILES)} are read from files")
+        raise UserError(
+            f"--split {split}: choose a name of its own for live events; {', '.join(_FROM_FILES)} are read"
+            " from files"
+        )
     source, trigger, watch = stream.source(messages=20_000), stream.trigger(), stream.watch(run)
     remembered = source.checkpoint(lake, run.job, stream.checkpoint)
     source.check(lake.spark)
@@ -63,7 +69,15 @@ def stream_behaviors(
     for table in (*TABLE_OF.values(), "quarantine"):
         lake.create(table)
     messages = read_events(source.messages(lake.spark))
-    run_stream(lake, run, messages, partial(take_events, run=run, split=split), checkpoint=remembered, trigger=trigger, watch=watch)
+    run_stream(
+        lake,
+        run,
+        messages,
+        partial(take_events, run=run, split=split),
+        checkpoint=remembered,
+        trigger=trigger,
+        watch=watch,
+    )
 
 
 def take_events(lake: Lakehouse, batch: DataFrame, *, run: JobRun, split: str) -> str:
@@ -82,7 +96,10 @@ def take_events(lake: Lakehouse, batch: DataFrame, *, run: JobRun, split: str) -
         batch = frames.keep(batch)
         tally = _tally(batch).collect()
         counts = {row["type"]: row["count"] for row in tally}
-        run.arrived(min((row["oldest"] for row in tally), default=None), max((row["newest"] for row in tally), default=None))
+        run.arrived(
+            min((row["oldest"] for row in tally), default=None),
+            max((row["newest"] for row in tally), default=None),
+        )
         total, bad = sum(counts.values()), counts.pop(None, 0)
         run.rows_in(total)
         wrong = batch.where(F.col("problem").isNotNull())
@@ -96,7 +113,11 @@ def take_events(lake: Lakehouse, batch: DataFrame, *, run: JobRun, split: str) -
                 table = TABLE_OF[kind]
                 rows = events.where(F.col("outcome") == USE).select(*lake.schema(table).names)
                 run.wrote(table, lake.merge(table, rows, update=False).rows)
-            rejects.append(as_rejected(events.where(F.col("outcome") == CONFLICT), F.col("event_id"), F.lit(CONFLICT_REASON)))
+            rejects.append(
+                as_rejected(
+                    events.where(F.col("outcome") == CONFLICT), F.col("event_id"), F.lit(CONFLICT_REASON)
+                )
+            )
         if CLICK in judged or IMPRESSION in judged:
             run.wrote("impressions", _write_impressions(lake, judged, split, frames))
         rejected = send(lake, run, reduce(DataFrame.unionByName, rejects), job=run.job) if rejects else 0
@@ -105,9 +126,12 @@ def take_events(lake: Lakehouse, batch: DataFrame, *, run: JobRun, split: str) -
 
 
 def _tally(batch: DataFrame) -> DataFrame:
-    """How many messages there are of each type, and when the first and the last arrived; type NULL for those that cannot be used."""
+    """How many messages there are of each type, and when the first and the last arrived; type NULL for those
+    that cannot be used."""
     arrived = F.min("arrived_at").alias("oldest"), F.max("arrived_at").alias("newest")
-    return batch.groupBy(F.when(F.col("problem").isNull(), F.col("type")).alias("type")).agg(F.count("*").alias("count"), *arrived)
+    return batch.groupBy(F.when(F.col("problem").isNull(), F.col("type")).alias("type")).agg(
+        F.count("*").alias("count"), *arrived
+    )
 
 
 def _judged(lake: Lakehouse, usable: DataFrame, kind: str, split: str) -> DataFrame:
@@ -121,9 +145,11 @@ def _judged(lake: Lakehouse, usable: DataFrame, kind: str, split: str) -> DataFr
 
 
 def _write_impressions(lake: Lakehouse, judged: Mapping[str, DataFrame], split: str, frames: Frames) -> int:
-    """New impressions with the clicks that wait for them, and those there that the batch's clicks belong to; returns rows written.
+    """New impressions with the clicks that wait for them, and those there that the batch's clicks belong to;
+    returns rows written.
 
-    Every click of the batch counts, also one that table clicks had before: the batch may have been cut off after it was written.
+    Every click of the batch counts, also one that table clicks had before: the batch may have been cut off
+    after it was written.
     """
     live = lake.read("impressions").where(F.col("split") == split)
     rows = live.limit(0)
@@ -133,5 +159,7 @@ def _write_impressions(lake: Lakehouse, judged: Mapping[str, DataFrame], split: 
         clicked = judged[CLICK].select("impression_id").distinct()
         rows = rows.unionByName(live.join(F.broadcast(clicked), on="impression_id", how="left_semi"))
     rows = frames.keep(rows)
-    clicks = lake.read("clicks").join(F.broadcast(rows.select("impression_id").distinct()), on="impression_id", how="left_semi")
+    clicks = lake.read("clicks").join(
+        F.broadcast(rows.select("impression_id").distinct()), on="impression_id", how="left_semi"
+    )
     return lake.merge("impressions", with_clicks(rows, clicks)).rows

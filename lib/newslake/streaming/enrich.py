@@ -1,7 +1,9 @@
-"""What follows from articles that are new or changed, for a few of them at a time: embedding, topics, joined vector.
+"""What follows from articles that are new or changed, for a few of them at a time: embedding, topics, joined
+vector.
 
-The functions are those of encode_articles, assign_topics and build_article_vectors; here they look only at the articles of one
-micro-batch, so that a batch costs by its own size, and by the narrow columns of what is there.
+The functions are those of encode_articles, assign_topics and build_article_vectors; here they look only at
+the articles of one micro-batch, so that a batch costs by its own size, and by the narrow columns of what is
+there.
 """
 
 from dataclasses import dataclass, field
@@ -29,12 +31,14 @@ _TEXTS_PER_TASK = 32
 
 @dataclass
 class Models:
-    """The encoder, and the topic models where one is there; a model that is fitted, or made active, while the stream runs is taken up.
+    """The encoder, and the topic models where one is there; a model that is fitted, or made active, while the
+    stream runs is taken up.
 
     Attributes:
         encoder: from text.spec.resolve.
         settings: how the workers run it.
-        wanted: the topic model that was asked for; None: the active one, and the candidate where there is one.
+        wanted: the topic model that was asked for; None: the active one, and the candidate where there is
+            one.
     """
 
     encoder: ResolvedEncoder
@@ -73,18 +77,25 @@ def enrich(lake: Lakehouse, run: JobRun, news: DataFrame, models: Models) -> str
         if not known:
             return f"{written:,} vectors"
         assigned = sum(_assign(lake, run, news, model) for model in known)
-        joined = sum(_join(lake, run, news, models.encoder.encoder_id, model.topic_model, fresh) for model in known)
+        joined = sum(
+            _join(lake, run, news, models.encoder.encoder_id, model.topic_model, fresh) for model in known
+        )
         return f"{written:,} vectors, {assigned:,} rows of topics, {joined:,} joined vectors"
 
 
-def _embed(lake: Lakehouse, run: JobRun, news: DataFrame, models: Models, frames: Frames) -> tuple[int, DataFrame]:
-    """Encode; gives the number of rows written, and the rows that were encoded just now, whose vectors need not be read again."""
+def _embed(
+    lake: Lakehouse, run: JobRun, news: DataFrame, models: Models, frames: Frames
+) -> tuple[int, DataFrame]:
+    """Encode; gives the number of rows written, and the rows that were encoded just now, whose vectors need
+    not be read again."""
     encoder = models.encoder
     lake.create(text.TABLE)
     stored = text.vectors_of(lake, encoder)
     # Whoever has one of these texts, under whatever id: narrow columns, of few rows.
     hashes = F.broadcast(news.select("content_hash").distinct())
-    known = frames.keep(stored.select("news_id", "content_hash").join(hashes, on="content_hash", how="left_semi"))
+    known = frames.keep(
+        stored.select("news_id", "content_hash").join(hashes, on="content_hash", how="left_semi")
+    )
     todo = frames.keep(text.pending(news, known))
     texts = known.select("content_hash").distinct()
     copied = 0
@@ -94,8 +105,12 @@ def _embed(lake: Lakehouse, run: JobRun, news: DataFrame, models: Models, frames
     count = todo.count()
     tasks = max(1, min(2 * lake.spark.sparkContext.defaultParallelism, -(-count // _TEXTS_PER_TASK)))
     first, second = text.segments(encoder.spec.fields)
-    given = text.one_of_each_text(todo, tasks).select("content_hash", "news_ids", first.alias("first"), second.alias("second"))
-    encoded = embed_column(given, "first", "second", encoder, settings=models.settings).select("content_hash", "news_ids", "embedded.*")
+    given = text.one_of_each_text(todo, tasks).select(
+        "content_hash", "news_ids", first.alias("first"), second.alias("second")
+    )
+    encoded = embed_column(given, "first", "second", encoder, settings=models.settings).select(
+        "content_hash", "news_ids", "embedded.*"
+    )
     encoded = frames.keep(encoded)
     rows = text.vector_rows(encoded, encoder)
     written = copied
@@ -104,7 +119,12 @@ def _embed(lake: Lakehouse, run: JobRun, news: DataFrame, models: Models, frames
         failures = encoded.where(F.col("error").isNotNull()).select("content_hash", "error")
         raw = F.to_json(F.struct("title", "abstract", "body"))
         failed = todo.join(failures, on="content_hash", how="inner")
-        send(lake, run, rows_of(failed, "news", record_id=F.col("news_id"), raw=raw, reason=F.col("error")), job=run.job)
+        send(
+            lake,
+            run,
+            rows_of(failed, "news", record_id=F.col("news_id"), raw=raw, reason=F.col("error")),
+            job=run.job,
+        )
     run.wrote(text.TABLE, written)
     return written, rows
 
@@ -114,12 +134,18 @@ def _assign(lake: Lakehouse, run: JobRun, news: DataFrame, model: TopicModel) ->
     stored = _of(topics.topics_of(lake, model.topic_model), news)
     with Frames() as frames:
         assigned = frames.keep(topics.assign(topics.pending(news, stored), model))
-        written = 0 if assigned.isEmpty() else lake.merge(topics.TABLE, topics.topic_rows(assigned, model.topic_model)).rows
+        written = (
+            0
+            if assigned.isEmpty()
+            else lake.merge(topics.TABLE, topics.topic_rows(assigned, model.topic_model)).rows
+        )
     run.wrote(topics.TABLE, written)
     return written
 
 
-def _join(lake: Lakehouse, run: JobRun, news: DataFrame, encoder: str, topic_model: str, fresh: DataFrame) -> int:
+def _join(
+    lake: Lakehouse, run: JobRun, news: DataFrame, encoder: str, topic_model: str, fresh: DataFrame
+) -> int:
     lake.create(joint.TABLE)
     one_encoder, one_model = F.col("encoder_id") == encoder, F.col("topic_model") == topic_model
     embeddings = lake.read(text.TABLE).where(one_encoder)
@@ -137,7 +163,9 @@ def _join(lake: Lakehouse, run: JobRun, news: DataFrame, encoder: str, topic_mod
         have = fresh.select("news_id", "content_hash")
         if not todo.join(have, on=["news_id", "content_hash"], how="left_anti").isEmpty():
             fresh = embeddings  # copied, or encoded before a kill: only then is the wide column read
-        rows = joint.vector_rows(todo, fresh, places, encoder=encoder, topic_model=topic_model, topic_size=size)
+        rows = joint.vector_rows(
+            todo, fresh, places, encoder=encoder, topic_model=topic_model, topic_size=size
+        )
         gone = joint.moved(wanted, stored).select("news_date", "news_id", "encoder_id", "topic_model")
         written = lake.merge(joint.TABLE, rows, gone=gone).rows
     run.wrote(joint.TABLE, written)

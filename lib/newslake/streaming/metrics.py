@@ -54,7 +54,10 @@ class MetricsFile:
             return
         folder = os.path.dirname(os.path.abspath(path))
         if not path.endswith(".prom") or not os.path.isdir(folder) or not os.access(folder, os.W_OK):
-            raise UserError(f"--metrics-file {path}: give a file that ends in .prom, in a folder that is there and may be written")
+            raise UserError(
+                f"--metrics-file {path}: give a file that ends in .prom, in a folder that is there and may be"
+                " written"
+            )
         self._registry.register(self)  # a Collector by its one method
 
     def write(self) -> None:
@@ -66,24 +69,43 @@ class MetricsFile:
             self._failed = False
         except OSError as error:
             if not self._failed:
-                log.warning("%s: the metrics could not be written to %s: %s", self._run.job, self._path, first_line(error))
+                log.warning(
+                    "%s: the metrics could not be written to %s: %s",
+                    self._run.job,
+                    self._path,
+                    first_line(error),
+                )
             self._failed = True
 
     def collect(self) -> Iterable[Metric]:
-        """The metrics, as prometheus_client asks for them. Times are seconds since 1970: ages are for the one who asks (time() - ...)."""
+        """The metrics, as prometheus_client asks for them. Times are seconds since 1970: ages are for the one
+        who asks (time() - ...)."""
         seen, run = self._seen, self._run
-        yield self._one(CounterMetricFamily, "messages", "Messages read since the stream was started", run.rows_read or 0)
-        yield self._one(CounterMetricFamily, "quarantined", "Inputs that went to quarantine since then", run.rows_rejected)
+        yield self._one(
+            CounterMetricFamily, "messages", "Messages read since the stream was started", run.rows_read or 0
+        )
+        yield self._one(
+            CounterMetricFamily, "quarantined", "Inputs that went to quarantine since then", run.rows_rejected
+        )
         yield self._one(CounterMetricFamily, "batches", "Micro-batches done since then", seen.batches)
-        rows = CounterMetricFamily("newslake_stream_rows", "Rows written since then, by table", labels=[*_LABELS, "table"])
+        rows = CounterMetricFamily(
+            "newslake_stream_rows", "Rows written since then, by table", labels=[*_LABELS, "table"]
+        )
         for table, count in list(run.rows_written.items()):
             rows.add_metric([*self._labels, table], count)
         yield rows
         yield self._one(
-            GaugeMetricFamily, "lag_seconds", "How long the oldest message that waits has waited; 0 where none waits", seen.lag_s
+            GaugeMetricFamily,
+            "lag_seconds",
+            "How long the oldest message that waits has waited; 0 where none waits",
+            seen.lag_s,
         )
         for name, about, when in (
-            ("newest_message_timestamp_seconds", "When the newest message that was taken had arrived", seen.newest),
+            (
+                "newest_message_timestamp_seconds",
+                "When the newest message that was taken had arrived",
+                seen.newest,
+            ),
             ("last_look_timestamp_seconds", "When the stream last looked for messages", seen.looked_at),
         ):
             if when is not None:

@@ -14,16 +14,20 @@ class StreamOptions:
     Attributes:
         topic: Kafka topic to read.
         bootstrap_servers: HOST:PORT of some of Kafka's brokers, parted by commas.
-        files: Folder (with those in it) or glob pattern of files with JSON lines, instead of a topic. Move files in when they are
-            complete, under names that are new.
+        files: Folder (with those in it) or glob pattern of files with JSON lines, instead of a topic. Move
+            files in when they are complete, under names that are new.
         once: Read what is there now, and stop; else run until stopped (SIGTERM or Ctrl-C).
-        starting_offsets: Where to begin in a topic that was never read: earliest, latest, or JSON with an offset for each partition.
-        kafka_config: File with further properties of the Kafka client, name=value a line: for TLS and passwords.
-        checkpoint: Folder that remembers what has been read (default: _checkpoints beside the tables, one for each topic or folder).
-        max_per_batch: Messages of a topic, or files of a folder, in a micro-batch at most (default: 1000 articles or 20000 events of a
-            topic, 10 files).
+        starting_offsets: Where to begin in a topic that was never read: earliest, latest, or JSON with an
+            offset for each partition.
+        kafka_config: File with further properties of the Kafka client, name=value a line: for TLS and
+            passwords.
+        checkpoint: Folder that remembers what has been read (default: _checkpoints beside the tables, one for
+            each topic or folder).
+        max_per_batch: Messages of a topic, or files of a folder, in a micro-batch at most (default: 1000
+            articles or 20000 events of a topic, 10 files).
         every_seconds: How often to look for new messages, without --once.
-        metrics_file: File for Prometheus (its textfile collector), such as /var/lib/node_exporter/articles.prom, written after each batch.
+        metrics_file: File for Prometheus (its textfile collector), such as
+            /var/lib/node_exporter/articles.prom, written after each batch.
     """
 
     topic: str | None = None
@@ -46,8 +50,21 @@ class StreamOptions:
         Raises:
             UserError: neither or both are given, or a value makes no sense.
         """
-        per_batch = self.max_per_batch if self.max_per_batch is not None else messages if self.topic is not None else 10
-        return Source(self.topic, self.bootstrap_servers, self.starting_offsets, self.kafka_config, self.files, per_batch)
+        per_batch = (
+            self.max_per_batch
+            if self.max_per_batch is not None
+            else messages
+            if self.topic is not None
+            else 10
+        )
+        return Source(
+            self.topic,
+            self.bootstrap_servers,
+            self.starting_offsets,
+            self.kafka_config,
+            self.files,
+            per_batch,
+        )
 
     def trigger(self) -> Trigger:
         """How often it looks.

@@ -21,7 +21,8 @@ from newslake.streaming.watch import Watch
 
 _POLL_S = 1
 Work = Callable[[Lakehouse, DataFrame], str]
-"""What to do with one micro-batch; says in a few words what was done. Spark calls it again with the same messages where it was cut off."""
+"""What to do with one micro-batch; says in a few words what was done. Spark calls it again with the same
+messages where it was cut off."""
 
 
 @dataclass
@@ -42,14 +43,28 @@ class Trigger:
 
     def options(self) -> dict[str, Any]:
         """What DataStreamWriter.trigger takes."""
-        return {"availableNow": True} if self.once else {"processingTime": f"{round(self.every_seconds * 1000)} milliseconds"}
+        return (
+            {"availableNow": True}
+            if self.once
+            else {"processingTime": f"{round(self.every_seconds * 1000)} milliseconds"}
+        )
 
 
-def run_stream(lake: Lakehouse, run: JobRun, messages: DataFrame, work: Work, *, checkpoint: str, trigger: Trigger, watch: Watch) -> None:
-    """Hand the messages to `work`, batch by batch, until they are all read (`once`) or the process is asked to stop.
+def run_stream(
+    lake: Lakehouse,
+    run: JobRun,
+    messages: DataFrame,
+    work: Work,
+    *,
+    checkpoint: str,
+    trigger: Trigger,
+    watch: Watch,
+) -> None:
+    """Hand the messages to `work`, batch by batch, until they are all read (`once`) or the process is asked
+    to stop.
 
-    SIGTERM and Ctrl-C stop it between two looks at the clock; the batch under way is done again by the next run. Each batch is
-    handed on at least once: `work` must leave the same tables however often it gets one.
+    SIGTERM and Ctrl-C stop it between two looks at the clock; the batch under way is done again by the next
+    run. Each batch is handed on at least once: `work` must leave the same tables however often it gets one.
 
     Args:
         lake: where the tables live.
@@ -61,7 +76,8 @@ def run_stream(lake: Lakehouse, run: JobRun, messages: DataFrame, work: Work, *,
         watch: told of each batch, and looked at while there is none.
 
     Raises:
-        JobFailed: the source or the checkpoint failed, or (`once`) there were messages and none could be used.
+        JobFailed: the source or the checkpoint failed, or (`once`) there were messages and none could be
+            used.
         Exception: what `work` raised.
     """
     failures: list[Exception] = []
@@ -78,7 +94,12 @@ def run_stream(lake: Lakehouse, run: JobRun, messages: DataFrame, work: Work, *,
         run.fact("batches", watch.seen.batches)
         run.progress(f"batch {number}: {said}; {time.monotonic() - began:.1f} s")
 
-    query = messages.writeStream.foreachBatch(handle).option("checkpointLocation", checkpoint).trigger(**trigger.options()).start()
+    query = (
+        messages.writeStream.foreachBatch(handle)
+        .option("checkpointLocation", checkpoint)
+        .trigger(**trigger.options())
+        .start()
+    )
     with _stop_signals() as stopping:
         try:
             while not stopping.is_set() and not query.awaitTermination(_POLL_S):
@@ -112,23 +133,29 @@ def _reason(error: StreamingQueryException, failures: list[Exception], checkpoin
         return JobFailed(f"another run of this stream uses the checkpoint {checkpoint}")
     if "data may be lost" in text.lower() or "KAFKA_DATA_LOSS" in text:
         return JobFailed(
-            f"Kafka deleted messages before they were read, or the topic was made anew. To go on with what is there, remove {checkpoint}: "
-            "what is read twice is written once"
+            "Kafka deleted messages before they were read, or the topic was made anew. To go on with what is"
+            f" there, remove {checkpoint}: what is read twice is written once"
         )
     if kafka := KAFKA_FAILED.search(text):
-        return JobFailed(f"Kafka failed while the stream ran ({kafka['what']}): run it again when Kafka answers, nothing is lost")
+        return JobFailed(
+            f"Kafka failed while the stream ran ({kafka['what']}): run it again when Kafka answers, nothing"
+            " is lost"
+        )
     return error  # a full disk and the like, which cli explains
 
 
 @contextmanager
 def _stop_signals() -> Iterator[threading.Event]:
-    """An event that SIGTERM and SIGINT set while the block runs; only where this is the main thread, which alone may ask for them."""
+    """An event that SIGTERM and SIGINT set while the block runs; only where this is the main thread, which
+    alone may ask for them."""
     stopping = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield stopping
         return
     # Spark's own handler of SIGINT cancels the running jobs: the batch would fail rather than stop.
-    old = {which: signal.signal(which, lambda *_: stopping.set()) for which in (signal.SIGTERM, signal.SIGINT)}
+    old = {
+        which: signal.signal(which, lambda *_: stopping.set()) for which in (signal.SIGTERM, signal.SIGINT)
+    }
     try:
         yield stopping
     finally:

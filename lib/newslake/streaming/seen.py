@@ -10,7 +10,8 @@ _TOLD = 10
 
 
 def changed_files(spark: SparkSession, place: str, checkpoint: str) -> tuple[int, list[str]]:
-    """Files whose time is another than it was when the stream took a file of that name: how many, and some of them.
+    """Files whose time is another than it was when the stream took a file of that name: how many, and some of
+    them.
 
     Args:
         spark: reads both.
@@ -34,11 +35,16 @@ def changed(taken: DataFrame, files: DataFrame) -> DataFrame:
     """
     time = F.unix_millis(F.col("_metadata.file_modification_time")).alias("modified_at")
     now = files.select(_one_slash(F.col("_metadata.file_path")).alias("path"), time)
-    return now.join(taken, on="path", how="inner").where(F.col("modified_at") != F.col("taken_at")).select("path")
+    return (
+        now.join(taken, on="path", how="inner")
+        .where(F.col("modified_at") != F.col("taken_at"))
+        .select("path")
+    )
 
 
 def _taken(log: DataFrame) -> DataFrame:
-    """The entries of Spark's log: a line of JSON for each file, several where it has been compacted; other lines are no entries."""
+    """The entries of Spark's log: a line of JSON for each file, several where it has been compacted; other
+    lines are no entries."""
     entry = F.from_json("value", "path STRING, timestamp BIGINT").alias("entry")
     entries = log.where(F.col("value").startswith("{")).select(entry).select("entry.*")
     return entries.groupBy(_one_slash(F.col("path")).alias("path")).agg(F.max("timestamp").alias("taken_at"))

@@ -1,4 +1,5 @@
-"""Where messages come from: a Kafka topic, or a folder that JSON lines are put into. Checked before the stream starts."""
+"""Where messages come from: a Kafka topic, or a folder that JSON lines are put into. Checked before the
+stream starts."""
 
 import hashlib
 import json
@@ -32,8 +33,10 @@ class Source:
     Attributes:
         topic: the Kafka topic; None: read `files`.
         servers: host:port,host:port of some of Kafka's brokers.
-        starting_offsets: earliest, latest, or JSON with an offset for each partition; counts for a new checkpoint only.
-        client_config: a file with further properties of the Kafka client, such as security.protocol: passwords belong there.
+        starting_offsets: earliest, latest, or JSON with an offset for each partition; counts for a new
+            checkpoint only.
+        client_config: a file with further properties of the Kafka client, such as security.protocol:
+            passwords belong there.
         files: folder (with those in it) or glob pattern of JSON lines.
         per_batch: messages (topic) or files (folder) in a micro-batch at most.
     """
@@ -61,7 +64,8 @@ class Source:
     def checkpoint(self, lake: Lakehouse, job: str, given: str | None) -> str:
         """The folder that remembers what has been read: one for each job and source, inside the lakehouse.
 
-        Inside, so that whoever deletes or copies the tables deletes or copies with them what is known to be in them.
+        Inside, so that whoever deletes or copies the tables deletes or copies with them what is known to be
+        in them.
 
         Raises:
             UserError: the tables are names, so that there is no folder to put it in.
@@ -69,9 +73,13 @@ class Source:
         if given is not None:
             return given
         if (root := lake.root or lake.work) is None:
-            raise UserError("--checkpoint: say which folder (of a volume, or a URI) remembers what has been read")
+            raise UserError(
+                "--checkpoint: say which folder (of a volume, or a URI) remembers what has been read"
+            )
         digest = hashlib.sha256(str(self.files).encode()).hexdigest()[:12]
-        return f"{root}/_checkpoints/{job}/" + (f"kafka-{self.topic}" if self.topic is not None else f"files-{digest}")
+        return f"{root}/_checkpoints/{job}/" + (
+            f"kafka-{self.topic}" if self.topic is not None else f"files-{digest}"
+        )
 
     def check(self, spark: SparkSession) -> None:
         """Look whether the topic or the folder is there.
@@ -86,15 +94,16 @@ class Source:
             _check_topic(spark, self.topic, self.servers, self._properties())
 
     def tell_changed(self, spark: SparkSession, run: JobRun, checkpoint: str) -> None:
-        """Name the files that changed after they were read: a stream reads each name once, so what is in them now is not read."""
+        """Name the files that changed after they were read: a stream reads each name once, so what is in them
+        now is not read."""
         if self.files is None:
             return
         count, some = changed_files(spark, readable(spark, self.files), checkpoint)
         if count:
             run.fact("files that changed after they were read", count)
             log.warning(
-                "%s: %s file%s changed after a stream had read a file of that name, and will not be read again: %s. Give what is to be "
-                "read a new name",
+                "%s: %s file%s changed after a stream had read a file of that name, and will not be read"
+                " again: %s. Give what is to be read a new name",
                 run.job,
                 f"{count:,}",
                 "s" if count > 1 else "",
@@ -105,7 +114,8 @@ class Source:
         """The stream of messages.
 
         Returns:
-            source (file, or topic and partition), place (offset in the partition; NULL for files), raw (binary: the message, byte
+            source (file, or topic and partition), place (offset in the partition; NULL for files), raw
+                (binary: the message, byte
             for byte), arrived_at (Kafka's timestamp of the message; modification time of the file).
         """
         return self._from_files(spark) if self.topic is None else self._from_kafka(spark)
@@ -127,15 +137,21 @@ class Source:
         options.setdefault("kafka.isolation.level", "read_committed")
         options |= {"kafka.bootstrap.servers": self.servers, "subscribe": str(self.topic)}
         options |= {"startingOffsets": self.starting_offsets, "maxOffsetsPerTrigger": str(self.per_batch)}
-        # failOnDataLoss stays on: messages that Kafka deleted before they were read are a loss that somebody must hear of.
+        # failOnDataLoss stays on: messages that Kafka deleted before they were read are a loss that somebody
+        # must hear of.
         try:
             read = spark.readStream.format("kafka").options(**options).load()
         except AnalysisException as error:
             if "Failed to find data source" not in str(error) and "DATA_SOURCE_NOT_FOUND" not in str(error):
                 raise
-            raise UserError("Spark's Kafka connector is missing: run the set-up (make setup), or give its jars to spark-submit") from None
+            raise UserError(
+                "Spark's Kafka connector is missing: run the set-up (make setup), or give its jars to"
+                " spark-submit"
+            ) from None
         return read.select(
-            F.concat(F.lit("kafka topic "), "topic", F.lit(", partition "), F.col("partition").cast("string")).alias("source"),
+            F.concat(
+                F.lit("kafka topic "), "topic", F.lit(", partition "), F.col("partition").cast("string")
+            ).alias("source"),
             F.col("offset").alias("place"),
             F.col("value").alias("raw"),
             F.col("timestamp").alias("arrived_at"),
@@ -147,12 +163,16 @@ class Source:
         try:
             text = Path(self.client_config).read_text(encoding="utf-8")
         except OSError as error:
-            raise UserError(f"--kafka-config {self.client_config}: cannot be read: {error.strerror}") from None
+            raise UserError(
+                f"--kafka-config {self.client_config}: cannot be read: {error.strerror}"
+            ) from None
         lines = [line.strip() for line in text.splitlines()]
         pairs = [line.partition("=") for line in lines if line and not line.startswith(("#", "!"))]
         if wrong := [name for name, equals, _ in pairs if not equals]:
             # Not the line itself: what follows may be a password.
-            raise UserError(f"--kafka-config {self.client_config}: wants lines of name=value; {len(wrong)} are none")
+            raise UserError(
+                f"--kafka-config {self.client_config}: wants lines of name=value; {len(wrong)} are none"
+            )
         return {name.strip(): value.strip() for name, _, value in pairs}
 
 
@@ -162,8 +182,13 @@ def _check_offsets(text: str, topic: str | None) -> None:
     except ValueError:
         given = None
     numbers = given.get(topic) if isinstance(given, dict) and len(given) == 1 else None
-    if not isinstance(numbers, dict) or not all(key.isdigit() and isinstance(value, int) for key, value in numbers.items()):
-        raise UserError(f'--starting-offsets takes earliest, latest, or JSON such as {{"{topic}": {{"0": 1200, "1": -2}}}} (-2: earliest)')
+    if not isinstance(numbers, dict) or not all(
+        key.isdigit() and isinstance(value, int) for key, value in numbers.items()
+    ):
+        raise UserError(
+            f'--starting-offsets takes earliest, latest, or JSON such as {{"{topic}": {{"0": 1200, "1":'
+            " -2}} (-2: earliest)"
+        )
 
 
 def _check_topic(spark: SparkSession, topic: str, servers: str, properties: dict[str, str]) -> None:
@@ -176,12 +201,16 @@ def _check_topic(spark: SparkSession, topic: str, servers: str, properties: dict
         admin = jvm.org.apache.kafka.clients.admin.AdminClient.create(settings)
     except Py4JJavaError as error:
         raise UserError(f"--bootstrap-servers {servers}: {_cause(error)}") from None
-    except (TypeError, Py4JError):  # the client's classes go by other names here (Databricks shades them): the stream itself will tell
+    # The client's classes go by other names here (Databricks shades them): the stream itself will tell.
+    except (TypeError, Py4JError):
         return
     try:
         there = sorted(admin.listTopics().names().get())
     except Py4JJavaError as error:
-        raise JobFailed(f"Kafka at {servers} does not answer ({_cause(error)}): is it up, and is --bootstrap-servers right?") from None
+        raise JobFailed(
+            f"Kafka at {servers} does not answer ({_cause(error)}): is it up, and is --bootstrap-servers"
+            " right?"
+        ) from None
     finally:
         admin.close()
     if topic not in there:

@@ -18,8 +18,8 @@ METRICS_S = 15.0
 
 
 class Watch:
-    """How far a stream is behind: what the oldest message of the last batch had waited when the batch was done, or longer, while the next
-    one is under way; nothing, once no message waits.
+    """How far a stream is behind: what the oldest message of the last batch had waited when the batch was
+    done, or longer, while the next one is under way; nothing, once no message waits.
 
     Args:
         run: of the stream; its batches tell it when their messages arrived.

@@ -1,4 +1,5 @@
-"""The purge horizon: the day before which articles are not served any more. purge_news sets it; whoever makes vectors keeps to it."""
+"""The purge horizon: the day before which articles are not served any more. purge_news sets it; whoever makes
+vectors keeps to it."""
 
 from datetime import date
 
@@ -22,11 +23,15 @@ def horizon(lake: Lakehouse) -> date | None:
 
 def set_horizon(lake: Lakehouse, day: date) -> None:
     """Make `day` the horizon."""
-    lake.merge(TABLE, lake.spark.range(1).select(F.lit(day).alias("horizon"), F.current_timestamp().alias("purged_at")))
+    lake.merge(
+        TABLE,
+        lake.spark.range(1).select(F.lit(day).alias("horizon"), F.current_timestamp().alias("purged_at")),
+    )
 
 
 def is_old(day: Column, before: date) -> Column:
-    """Whether an article of that day (or time) lies before the horizon; false where it has none, or UNDATED."""
+    """Whether an article of that day (or time) lies before the horizon; false where it has none, or
+    UNDATED."""
     return F.coalesce((day < F.lit(before)) & (day.cast("date") != F.lit(UNDATED).cast("date")), F.lit(False))
 
 

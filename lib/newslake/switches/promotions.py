@@ -1,4 +1,5 @@
-"""Which trained model of a kind is in use: table promotions keeps every decision, and the latest promoted one counts."""
+"""Which trained model of a kind is in use: table promotions keeps every decision, and the latest promoted one
+counts."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
@@ -41,7 +42,8 @@ class Comparison:
     impressions: int
 
     def is_not_worse(self, tolerance: float) -> bool:
-        """Whether the run is worse by at most the tolerance, with the certainty of the interval: too few impressions tell nothing."""
+        """Whether the run is worse by at most the tolerance, with the certainty of the interval: too few
+        impressions tell nothing."""
         return self.low >= -tolerance
 
 
@@ -64,18 +66,23 @@ _FIGURES = tuple(field.name for field in fields(Comparison))
 _HEAD = tuple(field.name for field in fields(Decision) if field.name != "comparison")
 
 
-def compared(metric: str, sums: npt.NDArray[np.float64], in_use_sums: npt.NDArray[np.float64], impressions: int) -> Comparison:
+def compared(
+    metric: str, sums: npt.NDArray[np.float64], in_use_sums: npt.NDArray[np.float64], impressions: int
+) -> Comparison:
     """Means and the interval of their difference out of the sums of paired resamples.
 
     Args:
         metric: its name.
-        sums, in_use_sums: (resamples + 1, 2): weight and weighted sum of the metric; row 0 is all impressions, once each.
+        sums, in_use_sums: (resamples + 1, 2): weight and weighted sum of the metric; row 0 is all
+            impressions, once each.
         impressions: how many those are.
     """
     full = sums[:, 0] > 0  # a resample of few impressions may come out empty: it says nothing
     own, other = sums[full, 1] / sums[full, 0], in_use_sums[full, 1] / in_use_sums[full, 0]
     low, high = (float(x) for x in np.percentile((own - other)[1:], (2.5, 97.5)))
-    return Comparison(metric, float(own[0]), float(other[0]), float(own[0] - other[0]), low, high, impressions)
+    return Comparison(
+        metric, float(own[0]), float(other[0]), float(own[0] - other[0]), low, high, impressions
+    )
 
 
 @dataclass(frozen=True)
@@ -111,9 +118,18 @@ def kept(lake: Lakehouse, kind: Kind) -> set[str]:
 
 
 def decide(
-    lake: Lakehouse, kind: Kind, run_id: str, name: str, by: str, comparison: Comparison, tolerance: float, *, note: str = ""
+    lake: Lakehouse,
+    kind: Kind,
+    run_id: str,
+    name: str,
+    by: str,
+    comparison: Comparison,
+    tolerance: float,
+    *,
+    note: str = "",
 ) -> Decision:
-    """Promote a run unless it is worse than what is in use, and write the decision in place of that job's earlier ones on the run.
+    """Promote a run unless it is worse than what is in use, and write the decision in place of that job's
+    earlier ones on the run.
 
     Args:
         lake: where the tables live.
@@ -126,18 +142,32 @@ def decide(
     """
     better = comparison.is_not_worse(tolerance)
     interval = f"{comparison.difference:+.4f} [{comparison.low:+.4f}, {comparison.high:+.4f}]"
-    told = f"{comparison.metric} on test {interval}, where {-tolerance:+.4f} would do" if tolerance else f"{comparison.metric} {interval}"
+    told = (
+        f"{comparison.metric} on test {interval}, where {-tolerance:+.4f} would do"
+        if tolerance
+        else f"{comparison.metric} {interval}"
+    )
     reason = f"not worse: {told}" if better else f"worse, or too few impressions to tell: {told}"
-    return _decision(lake, kind, run_id, name, by, better, f"{reason}; {note}" if note else reason, comparison)
+    return _decision(
+        lake, kind, run_id, name, by, better, f"{reason}; {note}" if note else reason, comparison
+    )
 
 
 def decline(lake: Lakehouse, kind: Kind, run_id: str, name: str, by: str, reason: str) -> Decision:
-    """Write that a run could not be compared with what is in use, which stays, in place of that job's earlier decisions on the run."""
+    """Write that a run could not be compared with what is in use, which stays, in place of that job's earlier
+    decisions on the run."""
     return _decision(lake, kind, run_id, name, by, False, f"not compared: {reason}", None)
 
 
 def _decision(
-    lake: Lakehouse, kind: Kind, run_id: str, name: str, by: str, promoted: bool, reason: str, comparison: Comparison | None
+    lake: Lakehouse,
+    kind: Kind,
+    run_id: str,
+    name: str,
+    by: str,
+    promoted: bool,
+    reason: str,
+    comparison: Comparison | None,
 ) -> Decision:
     before = in_use(lake, kind, without=(run_id, by)) or NONE
     decision = Decision(kind, run_id, by, _now(lake, kind), promoted, name, reason, before, comparison)
@@ -147,13 +177,19 @@ def _decision(
 
 def decided(lake: Lakehouse, kind: Kind, run_id: str, by: str) -> Decision | None:
     """The job's latest decision on a run."""
-    return next((one for one in reversed(history(lake, kind)) if (one.run_id, one.decided_by) == (run_id, by)), None)
+    return next(
+        (one for one in reversed(history(lake, kind)) if (one.run_id, one.decided_by) == (run_id, by)), None
+    )
 
 
-def promote(lake: Lakehouse, run: JobRun, *, kind: Kind, run_id: str | None = None, previous: bool = False) -> None:
-    """Bring a trained model into use by hand, such as the one before, where the present one has turned out bad.
+def promote(
+    lake: Lakehouse, run: JobRun, *, kind: Kind, run_id: str | None = None, previous: bool = False
+) -> None:
+    """Bring a trained model into use by hand, such as the one before, where the present one has turned out
+    bad.
 
-    One row of table promotions, where all decisions stay. Nothing is written where the model is in use already.
+    One row of table promotions, where all decisions stay. Nothing is written where the model is in use
+    already.
 
     Args:
         kind: Of model.
@@ -175,7 +211,9 @@ def promote(lake: Lakehouse, run: JobRun, *, kind: Kind, run_id: str | None = No
     if wanted == now:
         run.progress(f"{kind} {wanted} is in use already")
         return
-    _write(lake, Decision(kind, wanted, _BY_HAND, _now(lake, kind), True, known.get(wanted), "asked for", now))
+    _write(
+        lake, Decision(kind, wanted, _BY_HAND, _now(lake, kind), True, known.get(wanted), "asked for", now)
+    )
     run.wrote(TABLE, 1)
     run.progress(f"{kind} {wanted} is in use now, in place of {now}")
 
@@ -189,7 +227,8 @@ def _before(decisions: Sequence[Decision], kind: str) -> str:
 
 
 def _stack(decisions: Sequence[Decision]) -> list[str]:
-    """The run in use last, before it what each step back leads to: one further each time, not to and fro; NONE is the first."""
+    """The run in use last, before it what each step back leads to: one further each time, not to and fro;
+    NONE is the first."""
     stack = [NONE]
     for one in decisions:
         if one.promoted:
@@ -198,7 +237,8 @@ def _stack(decisions: Sequence[Decision]) -> list[str]:
 
 
 def _now(lake: Lakehouse, kind: Kind) -> datetime:
-    """The present time, and later than all decisions: a clock that was put back must not make one of the past."""
+    """The present time, and later than all decisions: a clock that was put back must not make one of the
+    past."""
     now = utc_now()
     latest = max((one.decided_at for one in history(lake, kind)), default=now)
     return max(now, latest + timedelta(microseconds=1))

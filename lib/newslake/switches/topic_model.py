@@ -1,7 +1,9 @@
-"""The active topic model: the one whose vectors are served. A model that is fitted later is a candidate until both sides have its vectors.
+"""The active topic model: the one whose vectors are served. A model that is fitted later is a candidate until
+both sides have its vectors.
 
-Table active_models keeps every switch; each is one commit. Jobs that make vectors make them by the candidate first and by the active
-model second: what has a vector by the active model then has one by the candidate, whatever arrives while the switch is made.
+Table active_models keeps every switch; each is one commit. Jobs that make vectors make them by the candidate
+first and by the active model second: what has a vector by the active model then has one by the candidate,
+whatever arrives while the switch is made.
 """
 
 from datetime import datetime
@@ -34,15 +36,16 @@ def active_topic_model(lake: Lakehouse) -> str | None:
 def served_topic_model(lake: Lakehouse) -> str | None:
     """The same, for those who only look: nothing is written.
 
-    Where none was made active yet, it is the one that the newest user vectors and the article vectors are of (tables that an older
-    version filled), else the one fitted last.
+    Where none was made active yet, it is the one that the newest user vectors and the article vectors are of
+    (tables that an older version filled), else the one fitted last.
     """
     switches = _switches(lake)
     return switches[-1][1] if switches else _first(lake)
 
 
 def candidate_topic_model(lake: Lakehouse) -> str | None:
-    """The model fitted last, where it was never active; None otherwise. One that was switched away from is no candidate again."""
+    """The model fitted last, where it was never active; None otherwise. One that was switched away from is no
+    candidate again."""
     models = known_topic_models(lake)
     return models[0] if len(models) > 1 else None
 
@@ -58,7 +61,8 @@ def known_topic_models(lake: Lakehouse) -> list[str]:
 
 
 def topic_models(lake: Lakehouse, asked: str | None = None) -> list[str]:
-    """The models by which vectors are to be made: the one asked for, or else the candidate, where there is one, and the active one.
+    """The models by which vectors are to be made: the one asked for, or else the candidate, where there is
+    one, and the active one.
 
     Raises:
         UserError: none is fitted yet.
@@ -73,7 +77,8 @@ def topic_models(lake: Lakehouse, asked: str | None = None) -> list[str]:
 
 
 def asked_or_active(lake: Lakehouse, rows: DataFrame, asked: str | None) -> str | None:
-    """The model asked for, or else the active one where `rows` (with a column topic_model) has it; None where it has not."""
+    """The model asked for, or else the active one where `rows` (with a column topic_model) has it; None where
+    it has not."""
     if asked is not None:
         return asked
     active = active_topic_model(lake)
@@ -84,7 +89,9 @@ def fitted_topic_models(lake: Lakehouse) -> dict[str, datetime]:
     """Every fitted model, and when it was fitted."""
     if not lake.exists(TOPICS):
         return {}
-    return {row[0]: row[1] for row in lake.read(TOPICS).groupBy("topic_model").agg(F.max("fitted_at")).collect()}
+    return {
+        row[0]: row[1] for row in lake.read(TOPICS).groupBy("topic_model").agg(F.max("fitted_at")).collect()
+    }
 
 
 def activate(lake: Lakehouse, model: str) -> None:
@@ -93,7 +100,9 @@ def activate(lake: Lakehouse, model: str) -> None:
     if switches := _switches(lake):
         # A clock that was put back must not make the switch one of the past.
         now = F.greatest(now, F.lit(switches[-1][0]) + F.expr("INTERVAL 1 MICROSECOND"))
-    switch = lake.spark.range(1).select(F.lit(KIND).alias("kind"), now.alias("activated_at"), F.lit(model).alias("model"))
+    switch = lake.spark.range(1).select(
+        F.lit(KIND).alias("kind"), now.alias("activated_at"), F.lit(model).alias("model")
+    )
     lake.merge(TABLE, switch)
 
 

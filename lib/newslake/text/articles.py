@@ -30,8 +30,9 @@ def encode_articles(
 ) -> None:
     """Encode the articles of table news that have no vector yet into table article_embeddings.
 
-    An article whose text has changed gets a new vector in place of the old one; equal texts are encoded once. What cannot
-    be encoded goes to quarantine with its reason, and is tried again by the next run. A killed run loses at most a slice.
+    An article whose text has changed gets a new vector in place of the old one; equal texts are encoded once.
+    What cannot be encoded goes to quarantine with its reason, and is tried again by the next run. A killed
+    run loses at most a slice.
 
     Args:
         device: Where to encode; auto takes a GPU where there is one.
@@ -54,7 +55,9 @@ def encode_articles(
     run.progress(f"{articles:,} articles without a vector by {found.encoder_id}: {told}")
     copied = _copy(lake, work, found) if work.copyable else 0
     tasks = partitions or 2 * lake.spark.sparkContext.defaultParallelism
-    settled = copied + _encode(lake, run, news, found, settings, work, slices=-(-work.texts // slice_rows), tasks=tasks)
+    settled = copied + _encode(
+        lake, run, news, found, settings, work, slices=-(-work.texts // slice_rows), tasks=tasks
+    )
     run.wrote(TABLE, copied)
     run.fact("vectors copied from an earlier article", copied)
     if settled < articles:  # another job wrote news, or encoded, meanwhile
@@ -67,7 +70,8 @@ def vectors_of(lake: Lakehouse, encoder: ResolvedEncoder) -> DataFrame:
 
 
 def pending(news: DataFrame, vectors: DataFrame) -> DataFrame:
-    """Articles without a vector for their present text: those of `news` that `vectors` (one encoder's) lacks."""
+    """Articles without a vector for their present text: those of `news` that `vectors` (one encoder's)
+    lacks."""
     return news.select("news_id", "title", "abstract", "body", "content_hash").join(
         vectors.select("news_id", "content_hash"), on=["news_id", "content_hash"], how="left_anti"
     )
@@ -83,16 +87,17 @@ def segments(fields: tuple[Field, ...]) -> tuple[Column, Column]:
 
 
 def one_of_each_text(articles: DataFrame, tasks: int) -> DataFrame:
-    """Distinct texts, spread evenly over `tasks` partitions: content_hash, news_ids (array), title, abstract, body.
+    """Distinct texts, spread evenly over `tasks` partitions: content_hash, news_ids (array), title, abstract,
+    body.
 
-    The hash of the content decides where a text goes, so that lengths mix and every task has about as many tokens as the
-    others, whether the articles come from one file or a thousand.
+    The hash of the content decides where a text goes, so that lengths mix and every task has about as many
+    tokens as the others, whether the articles come from one file or a thousand.
     """
     text = F.struct("title", "abstract", "body")
     spread = articles.repartition(tasks, "content_hash").groupBy("content_hash")
-    return spread.agg(F.min_by(text, "news_id").alias("text"), F.collect_list("news_id").alias("news_ids")).select(
-        "content_hash", "news_ids", "text.*"
-    )
+    return spread.agg(
+        F.min_by(text, "news_id").alias("text"), F.collect_list("news_id").alias("news_ids")
+    ).select("content_hash", "news_ids", "text.*")
 
 
 def copies(todo: DataFrame, vectors: DataFrame) -> DataFrame:
@@ -105,7 +110,9 @@ def copies(todo: DataFrame, vectors: DataFrame) -> DataFrame:
         .groupBy("content_hash")
         .agg(F.min("source_id").alias("source_id"))
     )
-    stored = vectors.select(F.col("news_id").alias("source_id"), "content_hash", "encoder_id", "token_count", "embedding")
+    stored = vectors.select(
+        F.col("news_id").alias("source_id"), "content_hash", "encoder_id", "token_count", "embedding"
+    )
     return (
         wanted.join(source, on="content_hash", how="inner")
         .join(stored, on=["source_id", "content_hash"], how="inner")
@@ -132,7 +139,8 @@ class _Work:
     texts: int
 
     def to_encode(self) -> DataFrame:
-        """news_id, content_hash, outdated of what is not copied; sent to every task where it is small beside table news."""
+        """news_id, content_hash, outdated of what is not copied; sent to every task where it is small beside
+        table news."""
         ids = self.ids.where(~F.col("copyable")).select("news_id", "content_hash", "outdated")
         return F.broadcast(ids) if self.outdated + self.new <= _BROADCAST_IDS else ids
 
@@ -148,7 +156,12 @@ def _work(news: DataFrame, vectors: DataFrame) -> _Work:
     ids = Frames().cut(rows.select("news_id", "content_hash", known.alias("copyable"), old.alias("outdated")))
     copyable, outdated = F.col("copyable"), F.col("outdated")
     texts_to_encode = F.countDistinct(F.when(~copyable, F.col("content_hash")))
-    row = ids.agg(F.count_if(copyable), F.count_if(~copyable & outdated), F.count_if(~copyable & ~outdated), texts_to_encode).head()
+    row = ids.agg(
+        F.count_if(copyable),
+        F.count_if(~copyable & outdated),
+        F.count_if(~copyable & ~outdated),
+        texts_to_encode,
+    ).head()
     assert row is not None
     return _Work(ids, *(int(count) for count in row))
 
@@ -168,10 +181,11 @@ def _encode(
     slices: int,
     tasks: int,
 ) -> int:
-    """Encode and commit slice by slice; returns the number of articles that got a vector or went to quarantine.
+    """Encode and commit slice by slice; returns the number of articles that got a vector or went to
+    quarantine.
 
-    A slice is chosen by a hash of the content, so that it is the same whatever earlier slices did, and a text that fails
-    is met once in a run.
+    A slice is chosen by a hash of the content, so that it is the same whatever earlier slices did, and a text
+    that fails is met once in a run.
     """
     first, second = segments(encoder.spec.fields)
     texts = news.select("news_id", "title", "abstract", "body", "content_hash")
@@ -179,8 +193,12 @@ def _encode(
     began, settled, done, failed, tokens = run.seconds, 0, 0, 0, 0
     for number in range(slices):
         articles = todo.where(F.pmod(F.xxhash64("content_hash"), F.lit(slices)) == number)
-        given = one_of_each_text(articles, tasks).select("content_hash", "news_ids", first.alias("first"), second.alias("second"))
-        encoded = embed_column(given, "first", "second", encoder, settings=settings).select("content_hash", "news_ids", "embedded.*")
+        given = one_of_each_text(articles, tasks).select(
+            "content_hash", "news_ids", first.alias("first"), second.alias("second")
+        )
+        encoded = embed_column(given, "first", "second", encoder, settings=settings).select(
+            "content_hash", "news_ids", "embedded.*"
+        )
         with Frames() as frames:
             encoded = frames.keep(encoded)
             counted = encoded.agg(F.count("*"), F.count("error"), F.sum("token_count")).head()
@@ -193,7 +211,10 @@ def _encode(
         done, failed, tokens = done + counted[0], failed + counted[1], tokens + int(counted[2] or 0)
         rate = done / max(run.seconds - began, 1e-9)
         to_go = max(work.texts - done, 0) / rate if rate else 0.0
-        run.progress(f"slice {number + 1} of {slices}: {done:,} of {work.texts:,} texts, {rate:,.0f} a second, about {to_go:,.0f} s to go")
+        run.progress(
+            f"slice {number + 1} of {slices}: {done:,} of {work.texts:,} texts, {rate:,.0f} a second, about"
+            f" {to_go:,.0f} s to go"
+        )
     run.fact("texts encoded", done - failed)
     run.fact("tokens", tokens)
     return settled
@@ -202,7 +223,8 @@ def _encode(
 def _write(lake: Lakehouse, rows: DataFrame, work: _Work) -> int:
     """Write vectors, all of which are new or differ; returns how many there were.
 
-    What replaces an older vector and what is new go apart: each is about half the work of a merge that has to expect both.
+    What replaces an older vector and what is new go apart: each is about half the work of a merge that has to
+    expect both.
     """
     if not work.outdated:
         return lake.merge(TABLE, rows, update=False).rows
@@ -228,4 +250,9 @@ def _reject(lake: Lakehouse, run: JobRun, articles: DataFrame, failures: DataFra
     """Send every article whose text failed to quarantine; returns how many there are."""
     rows = articles.join(failures.select("content_hash", "error"), on="content_hash", how="inner")
     raw = F.to_json(F.struct("title", "abstract", "body"))
-    return send(lake, run, rows_of(rows, "news", record_id=F.col("news_id"), raw=raw, reason=F.col("error")), job="encode_articles")
+    return send(
+        lake,
+        run,
+        rows_of(rows, "news", record_id=F.col("news_id"), raw=raw, reason=F.col("error")),
+        job="encode_articles",
+    )

@@ -1,7 +1,8 @@
 """BERT over texts laid end to end: no padding, no mask, one matrix product for query, key and value.
 
-The architecture is that of Devlin et al. (NAACL 2019), RoBERTa's (Liu et al. 2019) where positions are offset. Loading it
-here instead of through transformers also saves each Python worker several seconds of imports.
+The architecture is that of Devlin et al. (NAACL 2019), RoBERTa's (Liu et al. 2019) where positions are
+offset. Loading it here instead of through transformers also saves each Python worker several seconds of
+imports.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,7 +18,14 @@ from newslake.text.onednn import has_onednn
 from newslake.text.weights import OFFSET_POSITIONS, PACKED_FAMILIES, model_config, weight_files
 
 # Parts of a checkpoint that play no role in the last hidden layer.
-_UNUSED = ("pooler.", "cls.", "lm_head.", "classifier.", "embeddings.position_ids", "embeddings.token_type_ids")
+_UNUSED = (
+    "pooler.",
+    "cls.",
+    "lm_head.",
+    "classifier.",
+    "embeddings.position_ids",
+    "embeddings.token_type_ids",
+)
 Groups = Sequence[tuple[int, int]]
 Linear = Callable[[Tensor], Tensor]
 
@@ -25,19 +33,25 @@ Linear = Callable[[Tensor], Tensor]
 class PackedBert:
     """The encoder's last hidden layer.
 
-    A batch is the tokens of its texts one after another, texts of equal length side by side: `groups` are (length, how
-    many) in that order. Every layer but attention works on single tokens, so that nothing is padded; attention takes one
-    group at a time.
+    A batch is the tokens of its texts one after another, texts of equal length side by side: `groups` are
+    (length, how many) in that order. Every layer but attention works on single tokens, so that nothing is
+    padded; attention takes one group at a time.
     """
 
-    def __init__(self, config: dict[str, Any], weights: dict[str, Tensor], dtype: torch.dtype, device: torch.device) -> None:
+    def __init__(
+        self, config: dict[str, Any], weights: dict[str, Tensor], dtype: torch.dtype, device: torch.device
+    ) -> None:
         """Take the weights by their names in transformers' checkpoints, without the family's prefix."""
 
         def take(name: str) -> Tensor:
             return weights.pop(name).to(device=device, dtype=dtype).contiguous()
 
         def linear(*names: str, gelu: bool = False) -> Linear:
-            return _linear(torch.cat([take(f"{n}.weight") for n in names]), torch.cat([take(f"{n}.bias") for n in names]), gelu)
+            return _linear(
+                torch.cat([take(f"{n}.weight") for n in names]),
+                torch.cat([take(f"{n}.bias") for n in names]),
+                gelu,
+            )
 
         def norm(name: str) -> tuple[Tensor, Tensor]:
             return take(f"{name}.weight"), take(f"{name}.bias")
@@ -45,7 +59,9 @@ class PackedBert:
         self.hidden_size = int(config["hidden_size"])
         self._heads = int(config["num_attention_heads"])
         self._eps = float(config.get("layer_norm_eps", 1e-12))
-        self._first_position = int(config.get("pad_token_id", 1)) + 1 if config["model_type"] in OFFSET_POSITIONS else 0
+        self._first_position = (
+            int(config.get("pad_token_id", 1)) + 1 if config["model_type"] in OFFSET_POSITIONS else 0
+        )
         self._device = device
         tables = ("word_embeddings", "position_embeddings", "token_type_embeddings")
         self._words, self._positions, self._segments = (take(f"embeddings.{name}.weight") for name in tables)
@@ -60,14 +76,17 @@ class PackedBert:
         if weights:
             raise KeyError(f"weights without a place: {', '.join(sorted(weights))}")
 
-    def __call__(self, ids: Tensor, segments: Tensor, groups: Groups, *, wanted: Tensor | None = None) -> Tensor:
+    def __call__(
+        self, ids: Tensor, segments: Tensor, groups: Groups, *, wanted: Tensor | None = None
+    ) -> Tensor:
         """The last hidden layer.
 
         Args:
             ids: token ids, int64, of all texts end to end.
             segments: segment ids, int64, likewise.
             groups: (length, how many texts) in order.
-            wanted: the only tokens whose vectors are wanted, int64, so that the last layer works on nothing else; None: all.
+            wanted: the only tokens whose vectors are wanted, int64, so that the last layer works on nothing
+                else; None: all.
 
         Returns:
             (tokens, hidden size), or (wanted, hidden size).
@@ -76,11 +95,20 @@ class PackedBert:
             IndexError: a token or segment id that the model has no embedding for.
         """
         check_ids(ids, segments, len(self._words), len(self._segments))
-        positions = torch.cat([torch.arange(length).repeat(count) for length, count in groups]) + self._first_position
-        if self._device.type == "cuda":  # only from pinned memory does a copy go on beside the work of the device
+        positions = (
+            torch.cat([torch.arange(length).repeat(count) for length, count in groups]) + self._first_position
+        )
+        # Only from pinned memory does a copy go on beside the work of the device.
+        if self._device.type == "cuda":
             ids, segments, positions = (part.pin_memory() for part in (ids, segments, positions))
-        ids, segments, positions = (part.to(self._device, non_blocking=True) for part in (ids, segments, positions))
-        x = F.embedding(ids, self._words) + F.embedding(segments, self._segments) + F.embedding(positions, self._positions)
+        ids, segments, positions = (
+            part.to(self._device, non_blocking=True) for part in (ids, segments, positions)
+        )
+        x = (
+            F.embedding(ids, self._words)
+            + F.embedding(segments, self._segments)
+            + F.embedding(positions, self._positions)
+        )
         x = self._norm(x, self._embedding_norm)
         for number, (qkv, out, norm_1, up, down, norm_2) in enumerate(self._layers):
             with attention_of_any_shape(self._device):
@@ -117,13 +145,19 @@ def load_packed(folder: Path, dtype: torch.dtype, device: torch.device) -> Packe
         "is_decoder": (False, None),
         "add_cross_attention": (False, None),
     }
-    if config.get("model_type") not in PACKED_FAMILIES or any(config.get(name, values[0]) not in values for name, values in plain.items()):
+    if config.get("model_type") not in PACKED_FAMILIES or any(
+        config.get(name, values[0]) not in values for name, values in plain.items()
+    ):
         return None
     prefix = config["model_type"].replace("xlm-", "") + "."
     weights = {}
     for name, weight in _load_weights(folder).items():
         # Checkpoints made from TensorFlow's call the two parts of a layer norm gamma and beta.
-        name = name.removeprefix(prefix).replace("LayerNorm.gamma", "LayerNorm.weight").replace("LayerNorm.beta", "LayerNorm.bias")
+        name = (
+            name.removeprefix(prefix)
+            .replace("LayerNorm.gamma", "LayerNorm.weight")
+            .replace("LayerNorm.beta", "LayerNorm.bias")
+        )
         if not name.startswith(_UNUSED):
             weights[name] = weight
     try:
@@ -142,7 +176,8 @@ def _load_weights(folder: Path) -> dict[str, Tensor]:
 
 
 def check_ids(ids: Tensor, segments: Tensor | None, words: int, kinds: int) -> None:
-    """Refuse ids that a model with so many embeddings of words and of segments lacks: on a GPU the look-up would end the process.
+    """Refuse ids that a model with so many embeddings of words and of segments lacks: on a GPU the look-up
+    would end the process.
 
     Raises:
         IndexError: there is one.
@@ -150,14 +185,16 @@ def check_ids(ids: Tensor, segments: Tensor | None, words: int, kinds: int) -> N
     if int(ids.max()) >= words:
         raise IndexError(f"token id {int(ids.max())}, but the model has {words} embeddings")
     if segments is not None and int(segments.max()) >= kinds:
-        raise IndexError(f"segment id {int(segments.max())}, but the model has {kinds} embeddings of segments")
+        raise IndexError(
+            f"segment id {int(segments.max())}, but the model has {kinds} embeddings of segments"
+        )
 
 
 def _linear(weight: Tensor, bias: Tensor, gelu: bool) -> Linear:
     """x -> x W' + b, then GELU where asked for (the exact one, by erf).
 
-    On a CPU by oneDNN with weights laid out once and GELU in the same pass: on CPUs whose AVX-512 the default library
-    leaves unused it is more than twice as fast, elsewhere about equal.
+    On a CPU by oneDNN with weights laid out once and GELU in the same pass: on CPUs whose AVX-512 the default
+    library leaves unused it is more than twice as fast, elsewhere about equal.
     """
     if weight.device.type == "cpu" and has_onednn(weight.dtype):
         packed = torch.ops.mkldnn._reorder_linear_weight(weight)

@@ -1,4 +1,5 @@
-"""The encoder inside Spark: a column of vectors, by an iterator over Arrow batches that loads the model once per Python worker."""
+"""The encoder inside Spark: a column of vectors, by an iterator over Arrow batches that loads the model once
+per Python worker."""
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -43,10 +44,11 @@ class EmbedSettings:
     """How a worker runs the encoder. Nothing here changes a vector.
 
     Attributes:
-        device: `auto` takes the GPU that Spark gave the task, else one that the worker sees, else the CPU; `cuda` fails
-            where there is none.
+        device: `auto` takes the GPU that Spark gave the task, else one that the worker sees, else the CPU;
+            `cuda` fails where there is none.
         batch_tokens: tokens in a batch; None: what suits the device.
-        chunk_rows, chunk_bytes: texts, and bytes of input, that a worker sorts by length at once: what bounds its memory.
+        chunk_rows, chunk_bytes: texts, and bytes of input, that a worker sorts by length at once: what bounds
+            its memory.
         max_chars: a text with more characters in one segment gets an error instead of a vector.
     """
 
@@ -75,8 +77,8 @@ def embed_column(
 ) -> DataFrame:
     """Encode a text column, or a pair of them, of every row.
 
-    The encoder is a step of the plan and not an expression, so that it runs once per row however its output is used. It
-    works on whole partitions: repartition before it so that each task has its share.
+    The encoder is a step of the plan and not an expression, so that it runs once per row however its output
+    is used. It works on whole partitions: repartition before it so that each task has its share.
 
     Args:
         rows: any columns besides the text.
@@ -88,8 +90,10 @@ def embed_column(
         settings: how the workers run it.
 
     Returns:
-        The columns of `rows` but the text, in their order, rows in theirs, and `output`: struct<vector: array<float>,
-        token_count: int, error: string>. Where error is not NULL it says why there is no vector: nothing to encode, too
+        The columns of `rows` but the text, in their order, rows in theirs, and `output`: struct<vector:
+            array<float>,
+        token_count: int, error: string>. Where error is not NULL it says why there is no vector: nothing to
+            encode, too
         long, or what the tokenizer or the model raised.
     """
     settings = settings or EmbedSettings()
@@ -123,14 +127,24 @@ def _embed(
     def prepared(chunk: pa.Table) -> "tuple[pa.Table, list[int], Pieces]":
         first = chunk.column(_FIRST).to_pylist()
         second = chunk.column(_SECOND).to_pylist() if _SECOND in chunk.schema.names else [""] * len(first)
-        readable = [i for i, (a, b) in enumerate(zip(first, second, strict=True)) if a is not None and b is not None]
+        readable = [
+            i for i, (a, b) in enumerate(zip(first, second, strict=True)) if a is not None and b is not None
+        ]
         return chunk, readable, encoder.prepare([first[i] for i in readable], [second[i] for i in readable])
 
     # A GPU would wait while the CPU tokenises; where the model runs on the CPU, both want the same cores.
-    work = map(prepared, _chunks(batches, settings)) if device == "cpu" else ahead(prepared, _chunks(batches, settings))
+    work = (
+        map(prepared, _chunks(batches, settings))
+        if device == "cpu"
+        else ahead(prepared, _chunks(batches, settings))
+    )
     for chunk, readable, pieces in work:
         column = _as_arrow(encoder.encode_pieces(pieces), readable, chunk.num_rows, settings)
-        others = [chunk.column(name).combine_chunks() for name in chunk.schema.names if name not in (_FIRST, _SECOND)]
+        others = [
+            chunk.column(name).combine_chunks()
+            for name in chunk.schema.names
+            if name not in (_FIRST, _SECOND)
+        ]
         table = pa.Table.from_arrays([*others, column], names=schema.names).cast(schema_in_arrow)
         yield from table.to_batches()
 
@@ -179,11 +193,15 @@ def _as_arrow(encoded: "Encoded", readable: list[int], rows: int, settings: Embe
     # A list starts at its offset; a NULL offset makes it NULL.
     offsets = pa.array(ends, mask=np.concatenate([~good, [False]]))
     vectors = pa.ListArray.from_arrays(offsets, pa.array(kept.reshape(-1), type=pa.float32()))
-    return pa.StructArray.from_arrays([vectors, pa.array(counts), pa.array(errors, type=pa.string())], names=EMBEDDED.names)
+    return pa.StructArray.from_arrays(
+        [vectors, pa.array(counts), pa.array(errors, type=pa.string())], names=EMBEDDED.names
+    )
 
 
 @lru_cache(maxsize=1)
-def _encoder(resolved: ResolvedEncoder, kind: Kind, device: str, threads: int, batch_tokens: int | None) -> "Encoder":
+def _encoder(
+    resolved: ResolvedEncoder, kind: Kind, device: str, threads: int, batch_tokens: int | None
+) -> "Encoder":
     """The model of this Python worker: Spark keeps workers for later tasks, and the model with them."""
     # Tokenising may use as many threads as encoding does.
     os.environ["RAYON_NUM_THREADS"] = str(threads)
@@ -201,7 +219,8 @@ def _place(settings: EmbedSettings) -> tuple[str, int]:
 
 
 def device_of(wanted: Device, resources: Mapping[str, list[str]]) -> str:
-    """Name the device for torch: the first GPU address among the task's resources, where one is wanted and there.
+    """Name the device for torch: the first GPU address among the task's resources, where one is wanted and
+    there.
 
     Raises:
         JobFailed: `cuda` was asked for and this worker has none.
@@ -213,19 +232,23 @@ def device_of(wanted: Device, resources: Mapping[str, list[str]]) -> str:
     if torch.cuda.is_available():
         return f"cuda:{_index(resources['gpu'][0])}" if resources.get("gpu") else "cuda:0"
     if wanted == "cuda":
-        raise JobFailed("--device cuda, but torch sees no GPU on this worker: use --device auto to fall back to the CPU")
+        raise JobFailed(
+            "--device cuda, but torch sees no GPU on this worker: use --device auto to fall back to the CPU"
+        )
     return "cpu"
 
 
 def _index(address: str) -> int:
-    """The number by which torch knows a GPU: it counts those in CUDA_VISIBLE_DEVICES only, where that is set."""
+    """The number by which torch knows a GPU: it counts those in CUDA_VISIBLE_DEVICES only, where that is
+    set."""
     visible = [name.strip() for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name.strip()]
     if address in visible:
         return visible.index(address)
     if address.isdecimal():
         return int(address)
     raise JobFailed(
-        f"Spark gave this task the GPU {address!r}: the discovery script must print device numbers, or names in CUDA_VISIBLE_DEVICES"
+        f"Spark gave this task the GPU {address!r}: the discovery script must print device numbers, or names"
+        " in CUDA_VISIBLE_DEVICES"
     )
 
 

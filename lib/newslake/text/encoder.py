@@ -43,8 +43,8 @@ class Encoded:
 class Encoder:
     """A model with its tokenizer, pooling and precision on one device.
 
-    Batches run beside each other in `threads` threads, each with one thread of torch's own: without the barriers of
-    torch's parallel loops, two threads do twice the work of one also on a busy machine.
+    Batches run beside each other in `threads` threads, each with one thread of torch's own: without the
+    barriers of torch's parallel loops, two threads do twice the work of one also on a busy machine.
     """
 
     def __init__(
@@ -80,7 +80,9 @@ class Encoder:
         self._skip = 0 if self._recipe.include_prompt else self.tokenizer.prompt_tokens
         dtype = _DTYPES[self._spec.precision]
         self._model: PackedBert | PaddedModel
-        self._model = load_packed(folder, dtype, self._device) or PaddedModel(folder, dtype, self._device, self.tokenizer)
+        self._model = load_packed(folder, dtype, self._device) or PaddedModel(
+            folder, dtype, self._device, self.tokenizer
+        )
         self._head = Head(root, settings, self._recipe, self._model.hidden_size).to(self._device)
         self.dimension = self._head.size
         self.is_packed = isinstance(self._model, PackedBert)
@@ -88,22 +90,28 @@ class Encoder:
     def encode(self, first: Sequence[str], second: Sequence[str] | None = None) -> Encoded:
         """Encode texts, each a pair of segments, or single where its second one is empty or there is none.
 
-        A text at which the tokenizer or the model raises, or whose vector is not finite, gets its error and costs no
-        other text its vector.
+        A text at which the tokenizer or the model raises, or whose vector is not finite, gets its error and
+        costs no other text its vector.
         """
         return self.encode_pieces(self.prepare(first, second))
 
     def prepare(self, first: Sequence[str], second: Sequence[str] | None = None) -> Pieces:
-        """Tokenise texts, and bring long ones within the limit: work for the CPU, which may go on beside `encode_pieces`."""
+        """Tokenise texts, and bring long ones within the limit: work for the CPU, which may go on beside
+        `encode_pieces`."""
         return pieces(self.tokenizer, self._spec.long_text, first, second)
 
     def encode_pieces(self, given: Pieces) -> Encoded:
-        """Encode what `prepare` gave. The vector of a text in several pieces is their mean, each by its number of tokens."""
-        errors = [f"tokenizer: {_line(piece)}" if isinstance(piece, Exception) else None for piece in given.tokens]
+        """Encode what `prepare` gave. The vector of a text in several pieces is their mean, each by its
+        number of tokens."""
+        errors = [
+            f"tokenizer: {_line(piece)}" if isinstance(piece, Exception) else None for piece in given.tokens
+        ]
         tokens = {i: piece for i, piece in enumerate(given.tokens) if isinstance(piece, TokenisedText)}
         vectors = np.full((len(errors), self.dimension), np.nan, dtype=np.float32)
         self._fill(tokens, vectors, errors)
-        counts = np.array([len(tokens[i].ids) if i in tokens else 0 for i in range(len(errors))], dtype=np.int32)
+        counts = np.array(
+            [len(tokens[i].ids) if i in tokens else 0 for i in range(len(errors))], dtype=np.int32
+        )
         if len(errors) > len(given.is_empty):
             vectors, counts, errors = self._means(given.text, len(given.is_empty), vectors, counts, errors)
         return Encoded(vectors, counts, given.is_empty, errors)
@@ -151,7 +159,13 @@ class Encoder:
             torch.set_num_threads(before)
 
     @torch.inference_mode()
-    def _fill_ahead(self, batches: list[list[int]], texts: dict[int, TokenisedText], vectors: np.ndarray, errors: list[str | None]) -> None:
+    def _fill_ahead(
+        self,
+        batches: list[list[int]],
+        texts: dict[int, TokenisedText],
+        vectors: np.ndarray,
+        errors: list[str | None],
+    ) -> None:
         """The next batch is on its way to the device before the last one's vectors are waited for."""
         waiting: list[tuple[list[int], Tensor]] = []
         for batch in batches:
@@ -164,7 +178,14 @@ class Encoder:
         for last in waiting:
             self._take(*last, texts, vectors, errors)
 
-    def _take(self, batch: list[int], made: Tensor, texts: dict[int, TokenisedText], vectors: np.ndarray, errors: list[str | None]) -> None:
+    def _take(
+        self,
+        batch: list[int],
+        made: Tensor,
+        texts: dict[int, TokenisedText],
+        vectors: np.ndarray,
+        errors: list[str | None],
+    ) -> None:
         try:
             pooled = self._on_host(made)
         except Exception:  # a device tells of a failure when it is asked for the result
@@ -173,14 +194,18 @@ class Encoder:
         self._store(batch, pooled, vectors, errors)
 
     def _batches(self, order: Sequence[int], texts: dict[int, TokenisedText]) -> Iterator[list[int]]:
-        """Cut texts sorted by length, longest first, where the tokens (padding counted) would exceed the budget."""
+        """Cut texts sorted by length, longest first, where the tokens (padding counted) would exceed the
+        budget."""
         batch: list[int] = []
         tokens = 0
         for i in order:
             length = len(texts[i].ids)
             longest = len(texts[batch[0]].ids) if batch else length
             cost = length if self.is_packed else longest
-            if batch and (tokens + cost > self._batch_tokens or (not self.is_packed and length < longest * (1 - _PADDING))):
+            if batch and (
+                tokens + cost > self._batch_tokens
+                or (not self.is_packed and length < longest * (1 - _PADDING))
+            ):
                 yield batch
                 batch, tokens, cost = [], 0, length
             batch.append(i)
@@ -188,7 +213,9 @@ class Encoder:
         if batch:
             yield batch
 
-    def _run(self, batch: list[int], texts: dict[int, TokenisedText], vectors: np.ndarray, errors: list[str | None]) -> None:
+    def _run(
+        self, batch: list[int], texts: dict[int, TokenisedText], vectors: np.ndarray, errors: list[str | None]
+    ) -> None:
         try:
             pooled = self._pooled([texts[i] for i in batch])
         except Exception as error:
@@ -200,7 +227,9 @@ class Encoder:
             return
         self._store(batch, pooled, vectors, errors)
 
-    def _store(self, batch: list[int], pooled: np.ndarray, vectors: np.ndarray, errors: list[str | None]) -> None:
+    def _store(
+        self, batch: list[int], pooled: np.ndarray, vectors: np.ndarray, errors: list[str | None]
+    ) -> None:
         vectors[batch] = pooled
         for i in (batch[row] for row in np.flatnonzero(~np.isfinite(pooled).all(axis=1))):
             vectors[i] = np.nan
@@ -227,7 +256,9 @@ class Encoder:
         hidden = self._model(ids, segments, groups)
         found, start = [], 0
         for length, count in groups:
-            found.append(pooled(hidden[start : start + length * count].view(count, length, -1), None, pooling, skip))
+            found.append(
+                pooled(hidden[start : start + length * count].view(count, length, -1), None, pooling, skip)
+            )
             start += length * count
         return torch.cat(found)
 

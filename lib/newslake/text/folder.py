@@ -1,8 +1,8 @@
 """What a sentence-transformers folder says of its model: modules, pooling, prompts and length. No torch here.
 
-Such a folder lists its modules in modules.json, in the order in which they work: the transformer, the pooling of its token vectors
-into one, and what that vector goes through (Reimers and Gurevych, EMNLP 2019, and the library of that name). A folder without
-modules.json is a plain transformer: all here are defaults then.
+Such a folder lists its modules in modules.json, in the order in which they work: the transformer, the pooling
+of its token vectors into one, and what that vector goes through (Reimers and Gurevych, EMNLP 2019, and the
+library of that name). A folder without modules.json is a plain transformer: all here are defaults then.
 """
 
 import json
@@ -17,7 +17,10 @@ Pooling = Literal["mean", "cls", "last", "max", "weightedmean"]
 UNIT_STEP = "unit"
 """Among the steps after pooling: scale to length 1. The other steps are names of Dense modules' folders."""
 
-_POOLINGS: Mapping[str, str] = {"lasttoken": "last", **{name: name for name in get_args(Pooling) if name != "last"}}
+_POOLINGS: Mapping[str, str] = {
+    "lasttoken": "last",
+    **{name: name for name in get_args(Pooling) if name != "last"},
+}
 # How pooling was written before it was one word, with the word.
 _OLD_POOLINGS = {
     "pooling_mode_cls_token": "cls",
@@ -32,11 +35,19 @@ ACTIVATIONS = ("Identity", "Tanh", "ReLU", "GELU", "Sigmoid", "SiLU", "LeakyReLU
 _ARTICLE_PROMPTS = ("document", "passage", "corpus")
 _QUERY_PROMPTS = ("query",)
 # What a transformer's settings may say, and what is no other way of reading texts than ours.
-_HARMLESS = ("max_seq_length", "do_lower_case", "modality_config", "module_output_name", "unpad_inputs", "transformer_task")
+_HARMLESS = (
+    "max_seq_length",
+    "do_lower_case",
+    "modality_config",
+    "module_output_name",
+    "unpad_inputs",
+    "transformer_task",
+)
 # How weights are kept and run is ours to say; code that a folder brings is never run.
 _OURS_TO_SAY = ("trust_remote_code", "torch_dtype", "dtype", "attn_implementation")
 _SETTINGS_FILES = tuple(
-    f"sentence_{family}_config.json" for family in ("bert", "roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet")
+    f"sentence_{family}_config.json"
+    for family in ("bert", "roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet")
 )
 ROOT_FILES = ("modules.json", "config_sentence_transformers.json", *_SETTINGS_FILES)
 
@@ -105,13 +116,26 @@ def read_settings(folder: Path) -> FolderSettings:
     paths = [str(one.get("path", "")) for one in modules]
     if any(Path(path).is_absolute() or ".." in Path(path).parts for path in paths):
         raise UserError(f"modules.json in {folder} names a path outside the folder")
-    strange = [str(one.get("type")) for one, kind in zip(modules, kinds, strict=True) if not _is_known(str(one.get("type", "")), kind)]
+    strange = [
+        str(one.get("type"))
+        for one, kind in zip(modules, kinds, strict=True)
+        if not _is_known(str(one.get("type", "")), kind)
+    ]
     if strange:
-        raise UserError(f"modules.json in {folder} names {', '.join(strange)}, which newslake does not know: {_KNOWN}")
+        raise UserError(
+            f"modules.json in {folder} names {', '.join(strange)}, which newslake does not know: {_KNOWN}"
+        )
     if kinds[0] != "Transformer" or kinds[1:2] != ["Pooling"] or {"Transformer", "Pooling"} & set(kinds[2:]):
-        raise UserError(f"modules.json in {folder} lists {', '.join(kinds)}: newslake takes a Transformer, a Pooling, then {_AFTER}")
+        raise UserError(
+            f"modules.json in {folder} lists {', '.join(kinds)}: newslake takes a Transformer, a Pooling,"
+            f" then {_AFTER}"
+        )
     pooling, problem, include_prompt = _pooling(folder / paths[1])
-    steps = [_step(folder, kind, path) for kind, path in zip(kinds[2:], paths[2:], strict=True) if kind != "Dropout"]
+    steps = [
+        _step(folder, kind, path)
+        for kind, path in zip(kinds[2:], paths[2:], strict=True)
+        if kind != "Dropout"
+    ]
     about = _transformer_settings(folder / paths[0])
     prompts, default = _prompts(folder)
     length = about.get("max_seq_length")
@@ -135,7 +159,11 @@ def module_paths(folder: Path) -> list[str]:
     if not (folder / "modules.json").is_file():
         return []
     modules = _json(folder / "modules.json")
-    return [one["path"] for one in modules if isinstance(one, dict) and one.get("path")] if isinstance(modules, list) else []
+    return (
+        [one["path"] for one in modules if isinstance(one, dict) and one.get("path")]
+        if isinstance(modules, list)
+        else []
+    )
 
 
 _AFTER = "Dense, Normalize or Dropout"
@@ -143,7 +171,13 @@ _KNOWN = f"it takes Transformer, Pooling, {_AFTER} of sentence-transformers"
 
 
 def _is_known(name: str, kind: str) -> bool:
-    return name.startswith("sentence_transformers.") and kind in ("Transformer", "Pooling", "Dense", "Normalize", "Dropout")
+    return name.startswith("sentence_transformers.") and kind in (
+        "Transformer",
+        "Pooling",
+        "Dense",
+        "Normalize",
+        "Dropout",
+    )
 
 
 def _pooling(folder: Path) -> tuple[Pooling | None, str | None, bool]:
@@ -164,16 +198,25 @@ def _step(folder: Path, kind: str, path: str) -> str:
     config = _settings(folder / path / "config.json", needed=kind == "Dense")
     names = {config.get(name) or "sentence_embedding" for name in ("module_input_name", "module_output_name")}
     if names != {"sentence_embedding"} or config.get("use_residual"):
-        raise UserError(f"{path}/config.json in {folder}: newslake takes a {kind} from one vector of a text to the next, nothing beside it")
+        raise UserError(
+            f"{path}/config.json in {folder}: newslake takes a {kind} from one vector of a text to the next,"
+            " nothing beside it"
+        )
     if kind == "Normalize":
         return UNIT_STEP
-    module, _, activation = str(config.get("activation_function", "torch.nn.modules.activation.Tanh")).rpartition(".")
+    module, _, activation = str(
+        config.get("activation_function", "torch.nn.modules.activation.Tanh")
+    ).rpartition(".")
     if not module.startswith("torch.nn") or activation not in ACTIVATIONS:
         raise UserError(
-            f"{path}/config.json in {folder}: activation_function {config['activation_function']}: newslake does {', '.join(ACTIVATIONS)}"
+            f"{path}/config.json in {folder}: activation_function {config['activation_function']}: newslake"
+            f" does {', '.join(ACTIVATIONS)}"
         )
     if not (folder / path / "model.safetensors").is_file():
-        raise UserError(f"{path} in {folder} holds no model.safetensors; a pytorch_model.bin is a pickle, which is never loaded here")
+        raise UserError(
+            f"{path} in {folder} holds no model.safetensors; a pytorch_model.bin is a pickle, which is never"
+            " loaded here"
+        )
     return path
 
 
@@ -183,9 +226,15 @@ def _transformer_settings(folder: Path) -> dict[str, Any]:
     task = about.get("transformer_task", "feature-extraction")
     strange = [name for name, value in about.items() if name not in _HARMLESS and _asks(value)]
     if found is not None and (strange or task != "feature-extraction"):
-        raise UserError(f"{found.name} in {folder}: newslake does not do {', '.join(strange) or f'transformer_task {task}'}")
+        raise UserError(
+            f"{found.name} in {folder}: newslake does not do"
+            f" {', '.join(strange) or f'transformer_task {task}'}"
+        )
     if found is not None and about.get("module_output_name", "token_embeddings") != "token_embeddings":
-        raise UserError(f"{found.name} in {folder}: newslake reads a transformer's token_embeddings, not {about['module_output_name']}")
+        raise UserError(
+            f"{found.name} in {folder}: newslake reads a transformer's token_embeddings, not"
+            f" {about['module_output_name']}"
+        )
     return about
 
 
@@ -198,7 +247,10 @@ def _prompts(folder: Path) -> tuple[dict[str, str], str | None]:
     prompts = {str(name): str(text or "") for name, text in (about.get("prompts") or {}).items()}
     default = about.get("default_prompt_name")
     if default is not None and default not in prompts:
-        raise UserError(f"config_sentence_transformers.json in {folder}: default_prompt_name {default} is not among its prompts")
+        raise UserError(
+            f"config_sentence_transformers.json in {folder}: default_prompt_name {default} is not among its"
+            " prompts"
+        )
     return prompts, default
 
 

@@ -1,4 +1,5 @@
-"""An article's text as a whole, and when it counts as short: one rule for all that tell short texts from long articles."""
+"""An article's text as a whole, and when it counts as short: one rule for all that tell short texts from long
+articles."""
 
 from pyspark.sql import Column
 from pyspark.sql import functions as F
@@ -9,7 +10,9 @@ SHORT_CHARS = 180
 
 def whole_text() -> Column:
     """Title, abstract and body of a row of news, joined by a blank; what is empty or NULL left out."""
-    return F.concat_ws(" ", *(F.when(F.col(name) != "", F.col(name)) for name in ("title", "abstract", "body")))
+    return F.concat_ws(
+        " ", *(F.when(F.col(name) != "", F.col(name)) for name in ("title", "abstract", "body"))
+    )
 
 
 def is_short(short_chars: int) -> Column:

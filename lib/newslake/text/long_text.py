@@ -18,7 +18,8 @@ class Pieces:
 
     Attributes:
         tokens: of every piece, or what the tokenizer raised at it.
-        text: int64 (pieces,), ascending: which text each is of; every text has one piece, or several where it is read in chunks.
+        text: int64 (pieces,), ascending: which text each is of; every text has one piece, or several where it
+            is read in chunks.
         is_empty: bool (n,): the text has no token of its own.
     """
 
@@ -27,13 +28,16 @@ class Pieces:
     is_empty: np.ndarray
 
 
-def pieces(tokenizer: Tokenizer, how: LongText, first: Sequence[str], second: Sequence[str] | None = None) -> Pieces:
+def pieces(
+    tokenizer: Tokenizer, how: LongText, first: Sequence[str], second: Sequence[str] | None = None
+) -> Pieces:
     """Tokenise texts, and bring those over the tokenizer's limit within it.
 
     Args:
         tokenizer: cuts what is too long at the end of the longer segment.
-        how: `truncate` leaves it at that; `summarize` keeps the first segment (the title) and of the second the most central
-            sentences that fit, in their order; `mean-of-chunks` makes as many pieces as it takes, the first segment in each.
+        how: `truncate` leaves it at that; `summarize` keeps the first segment (the title) and of the second
+            the most central sentences that fit, in their order; `mean-of-chunks` makes as many pieces as it
+            takes, the first segment in each.
         first: the first segments.
         second: the second ones, or None; empty: a single text.
     """
@@ -52,7 +56,8 @@ def pieces(tokenizer: Tokenizer, how: LongText, first: Sequence[str], second: Se
 
 
 def _shorter(tokenizer: Tokenizer, how: LongText, pairs: list[Pair]) -> list[list[TokenisedText | Exception]]:
-    """The pieces of long texts, all at once; where that raises, each alone, so that one costs no other its pieces."""
+    """The pieces of long texts, all at once; where that raises, each alone, so that one costs no other its
+    pieces."""
     if not pairs:
         return []
     try:
@@ -78,11 +83,15 @@ class _Sentences:
     def of(cls, tokenizer: Tokenizer, segments: Sequence[str]) -> "_Sentences":
         parts = [sentences(segment) for segment in segments]
         flat = [part for one in parts for part in one]
-        return cls(flat, tokenizer.own_tokens(flat), np.repeat(np.arange(len(segments)), [len(one) for one in parts]))
+        return cls(
+            flat, tokenizer.own_tokens(flat), np.repeat(np.arange(len(segments)), [len(one) for one in parts])
+        )
 
     def lengths(self, texts: int) -> np.ndarray:
         """Tokens of each text's segment."""
-        return np.bincount(self.text, weights=[len(one) for one in self.tokens], minlength=texts).astype(np.int64)
+        return np.bincount(self.text, weights=[len(one) for one in self.tokens], minlength=texts).astype(
+            np.int64
+        )
 
     def of_one(self, text: int) -> list[tuple[str, int]]:
         """The sentences of one text, each with its number of tokens."""
@@ -101,7 +110,8 @@ def _summaries(tokenizer: Tokenizer, pairs: list[Pair]) -> list[list[Pair]]:
     heads, rests = (_Sentences.of(tokenizer, [pair[side] for pair in pairs]) for side in (0, 1))
     room = np.array([tokenizer.max_tokens - tokenizer.special_tokens(pair=bool(b)) for _, b in pairs])
     head, rest = heads.lengths(len(pairs)), rests.lengths(len(pairs))
-    # A first segment as long as a title stays whole; one that would crowd the second out is summarised itself.
+    # A first segment as long as a title stays whole; one that would crowd the second out is summarised
+    # itself.
     head_room = np.minimum(head, np.maximum(room // 2, room - rest))
     shortened = heads.summaries(head_room)
     first = [b if cut else a for (a, _), b, cut in zip(pairs, shortened, head > head_room, strict=True)]
@@ -119,7 +129,9 @@ def _chunks(tokenizer: Tokenizer, pairs: list[Pair]) -> list[list[Pair]]:
         # A first segment that would leave no room beside it is read in chunks like the rest.
         sides = [rests] if fits else [heads, rests]
         mine = [part for side in sides for part in side.of_one(number)]
-        groups = _grouped(mine, room - head[number] if fits else tokenizer.max_tokens - tokenizer.special_tokens(pair=False))
+        groups = _grouped(
+            mine, room - head[number] if fits else tokenizer.max_tokens - tokenizer.special_tokens(pair=False)
+        )
         made.append([(a, group) if fits else (group, "") for group in groups] or [(a, b)])
     return made
 

@@ -24,7 +24,9 @@ class PaddedModel:
         from transformers.utils import logging
 
         logging.disable_progress_bar()
-        model = AutoModel.from_pretrained(str(folder), dtype=dtype, trust_remote_code=False, use_safetensors=True)
+        model = AutoModel.from_pretrained(
+            str(folder), dtype=dtype, trust_remote_code=False, use_safetensors=True
+        )
         self._model = (model.get_encoder() if model.config.is_encoder_decoder else model).to(device).eval()
         self._device = device
         self._tokenizer = tokenizer
@@ -43,11 +45,18 @@ class PaddedModel:
         """
         longest = max(len(text.ids) for text in texts)
         ids = torch.from_numpy(np.concatenate([text.ids for text in texts]))
-        segments = torch.from_numpy(np.concatenate([text.segments for text in texts])) if self._has_segments else None
+        segments = (
+            torch.from_numpy(np.concatenate([text.segments for text in texts]))
+            if self._has_segments
+            else None
+        )
         check_ids(ids, segments, self._words, self._kinds)
         lengths = torch.tensor([len(text.ids) for text in texts])
         mask = (torch.arange(longest)[None, :] < lengths[:, None]).long().to(self._device)
-        inputs = {"input_ids": self._padded([text.ids for text in texts], longest, self._tokenizer.pad_id), "attention_mask": mask}
+        inputs = {
+            "input_ids": self._padded([text.ids for text in texts], longest, self._tokenizer.pad_id),
+            "attention_mask": mask,
+        }
         if self._has_segments:
             inputs["token_type_ids"] = self._padded([text.segments for text in texts], longest, 0)
         with attention_of_any_shape(self._device):

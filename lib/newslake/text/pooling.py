@@ -1,4 +1,5 @@
-"""From token vectors to one vector: pooling, and what follows it, as sentence-transformers' modules have it."""
+"""From token vectors to one vector: pooling, and what follows it, as sentence-transformers' modules have
+it."""
 
 import json
 from pathlib import Path
@@ -17,8 +18,10 @@ def pooled(hidden: Tensor, mask: Tensor | None, pooling: Pooling, skip: int = 0)
     Args:
         hidden: (texts, tokens, size), padded at the end.
         mask: (texts, tokens) bool: which tokens are the texts'; None: all.
-        pooling: see EncoderSpec. With `weightedmean` the n-th token weighs n (Muennighoff, SGPT, 2022), the skipped ones counted.
-        skip: the first tokens of each text that do not count; where a text has no others, its first does for `cls`.
+        pooling: see EncoderSpec. With `weightedmean` the n-th token weighs n (Muennighoff, SGPT, 2022), the
+            skipped ones counted.
+        skip: the first tokens of each text that do not count; where a text has no others, its first does for
+            `cls`.
     """
     texts, tokens, _ = hidden.shape
     if pooling in ("cls", "last"):
@@ -26,7 +29,9 @@ def pooled(hidden: Tensor, mask: Tensor | None, pooling: Pooling, skip: int = 0)
         return hidden[torch.arange(texts, device=hidden.device), place_of(lengths, pooling, skip)].float()
     if mask is None and pooling == "mean" and not skip:
         return hidden.mean(1, dtype=torch.float32)
-    counts = torch.ones(texts, tokens, dtype=torch.bool, device=hidden.device) if mask is None else mask.clone()
+    counts = (
+        torch.ones(texts, tokens, dtype=torch.bool, device=hidden.device) if mask is None else mask.clone()
+    )
     counts[:, :skip] = False
     if pooling == "max":
         return hidden.float().masked_fill(~counts[:, :, None], -torch.inf).amax(1)
@@ -42,7 +47,8 @@ def place_of(lengths: Tensor, pooling: Pooling, skip: int = 0) -> Tensor:
 
 
 class Head(nn.Module):
-    """What the pooled vectors go through: Dense modules and what lies between them, the cut to fewer numbers, length 1.
+    """What the pooled vectors go through: Dense modules and what lies between them, the cut to fewer numbers,
+    length 1.
 
     Nothing of it learns.
     """
@@ -57,7 +63,8 @@ class Head(nn.Module):
             size: of the pooled vectors.
 
         Raises:
-            JobFailed: a module takes vectors of another size, or more dimensions are asked for than there are.
+            JobFailed: a module takes vectors of another size, or more dimensions are asked for than there
+                are.
         """
         super().__init__()
         # Whether the last step is taken is the recipe's to say.
@@ -69,7 +76,9 @@ class Head(nn.Module):
                 continue
             linear, activation = _dense(folder / name)
             if linear.in_features != size:
-                raise JobFailed(f"{name} in {folder} takes vectors of {linear.in_features} numbers, not of {size}")
+                raise JobFailed(
+                    f"{name} in {folder} takes vectors of {linear.in_features} numbers, not of {size}"
+                )
             size = linear.out_features
             steps += [linear, activation]
         self.steps = nn.ModuleList(steps)
@@ -97,9 +106,13 @@ def _dense(folder: Path) -> tuple[nn.Linear, nn.Module]:
     from safetensors.torch import load_file
 
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    linear = nn.Linear(int(config["in_features"]), int(config["out_features"]), bias=bool(config.get("bias", True)))
+    linear = nn.Linear(
+        int(config["in_features"]), int(config["out_features"]), bias=bool(config.get("bias", True))
+    )
     weights = load_file(folder / "model.safetensors")
     linear.load_state_dict({name.removeprefix("linear."): weight.float() for name, weight in weights.items()})
     # The driver has checked that torch has it.
-    activation: nn.Module = getattr(nn, str(config.get("activation_function", "torch.nn.Tanh")).rpartition(".")[2])()
+    activation: nn.Module = getattr(
+        nn, str(config.get("activation_function", "torch.nn.Tanh")).rpartition(".")[2]
+    )()
     return linear, activation

@@ -1,4 +1,5 @@
-"""What an encoder is: which weights, and every setting that changes its vectors. No torch here: the driver resolves, workers load."""
+"""What an encoder is: which weights, and every setting that changes its vectors. No torch here: the driver
+resolves, workers load."""
 
 import hashlib
 import json
@@ -10,13 +11,22 @@ from typing import Literal, get_args
 
 from newslake.errors import UserError
 from newslake.text.folder import PLAIN, UNIT_STEP, FolderSettings, Pooling
-from newslake.text.weights import find_model, local_copy, model_digest, model_limit, token_limit, tokens_of, vector_length
+from newslake.text.weights import (
+    find_model,
+    local_copy,
+    model_digest,
+    model_limit,
+    token_limit,
+    tokens_of,
+    vector_length,
+)
 
 Precision = Literal["fp32", "fp16", "bf16"]
 Field = Literal["title", "abstract", "body"]
 LongText = Literal["summarize", "truncate", "mean-of-chunks"]
 Kind = Literal["article", "tag"]
-"""What is encoded: an article, which is searched, or a tag, a set of tags or a query, which searches. Each has its prompt."""
+"""What is encoded: an article, which is searched, or a tag, a set of tags or a query, which searches. Each
+has its prompt."""
 
 DEFAULT_MODEL = "all-MiniLM-L6-v2"
 DEFAULT_MAX_TOKENS = 512
@@ -30,22 +40,26 @@ class EncoderSpec:
     """An encoder as its user names it.
 
     Attributes:
-        model: `all-MiniLM-L6-v2` (comes with newslake), a folder that holds a Hugging Face model, or a model id on a hub.
-        pooling: how the last hidden layer's token vectors become one: their `mean`, that of the first token (`cls`) or the `last`,
-            the `max` of each number, or a mean in which the n-th token counts n times (`weightedmean`); None: what the folder says
-            as sentence-transformers has it (see `read_settings`), else the mean.
-        max_tokens: tokens that the model sees of a text, special tokens counted; None: what the folder says, else 512, or the model's
-            limit where that is lower.
+        model: `all-MiniLM-L6-v2` (comes with newslake), a folder that holds a Hugging Face model, or a model
+            id on a hub.
+        pooling: how the last hidden layer's token vectors become one: their `mean`, that of the first token
+            (`cls`) or the `last`, the `max` of each number, or a mean in which the n-th token counts n times
+            (`weightedmean`); None: what the folder says as sentence-transformers has it (see
+            `read_settings`), else the mean.
+        max_tokens: tokens that the model sees of a text, special tokens counted; None: what the folder says,
+            else 512, or the model's limit where that is lower.
         precision: of weights and activations. Vectors come out in single precision whichever it is.
         unit: scale vectors to length 1; None: what the folder says, else no.
-        fields: what of an article is encoded: the first is the first segment, the others joined are the second.
-        long_text: what happens to a text over max_tokens: `summarize` keeps the first segment and the most central sentences of
-            the second, `truncate` drops tokens from the end of the longer segment, `mean-of-chunks` takes the mean of as many
-            vectors as it takes to read it all.
-        prompt, prompt_name: text before each article, or the name of one of the folder's prompts; None: the folder's for documents.
+        fields: what of an article is encoded: the first is the first segment, the others joined are the
+            second.
+        long_text: what happens to a text over max_tokens: `summarize` keeps the first segment and the most
+            central sentences of the second, `truncate` drops tokens from the end of the longer segment,
+            `mean-of-chunks` takes the mean of as many vectors as it takes to read it all.
+        prompt, prompt_name: text before each article, or the name of one of the folder's prompts; None: the
+            folder's for documents.
         tag_prompt, tag_prompt_name: likewise before each tag, set of tags and query.
-        dimensions: keep the first so many numbers of a vector and scale to length 1, for models trained to be cut (Kusupati et al.,
-            Matryoshka Representation Learning, NeurIPS 2022).
+        dimensions: keep the first so many numbers of a vector and scale to length 1, for models trained to be
+            cut (Kusupati et al., Matryoshka Representation Learning, NeurIPS 2022).
 
     Raises:
         UserError: a setting is none of its choices.
@@ -67,10 +81,23 @@ class EncoderSpec:
     def __post_init__(self) -> None:
         for name, choices in (("pooling", Pooling), ("precision", Precision), ("long_text", LongText)):
             if getattr(self, name) not in (*get_args(choices), *([None] if name == "pooling" else [])):
-                raise UserError(f"--{name.replace('_', '-')} {getattr(self, name)}: choose one of {', '.join(get_args(choices))}")
-        if not self.fields or len(set(self.fields)) < len(self.fields) or not set(self.fields) <= set(get_args(Field)):
-            raise UserError(f"--fields {' '.join(self.fields)}: name each of {', '.join(get_args(Field))} at most once, and at least one")
-        prompts = (("prompt", self.prompt, self.prompt_name), ("tag-prompt", self.tag_prompt, self.tag_prompt_name))
+                raise UserError(
+                    f"--{name.replace('_', '-')} {getattr(self, name)}: choose one of"
+                    f" {', '.join(get_args(choices))}"
+                )
+        if (
+            not self.fields
+            or len(set(self.fields)) < len(self.fields)
+            or not set(self.fields) <= set(get_args(Field))
+        ):
+            raise UserError(
+                f"--fields {' '.join(self.fields)}: name each of {', '.join(get_args(Field))} at most once,"
+                " and at least one"
+            )
+        prompts = (
+            ("prompt", self.prompt, self.prompt_name),
+            ("tag-prompt", self.tag_prompt, self.tag_prompt_name),
+        )
         for option, text, named in prompts:
             if text is not None and named is not None:
                 raise UserError(f"--{option} and --{option}-name: give one of them")
@@ -82,7 +109,8 @@ class EncoderSpec:
 
 @dataclass(frozen=True)
 class Recipe:
-    """How the last hidden layer becomes a vector: what was asked for, else what the folder says, else the default.
+    """How the last hidden layer becomes a vector: what was asked for, else what the folder says, else the
+    default.
 
     Attributes:
         pooling: see EncoderSpec.
@@ -128,7 +156,8 @@ class ResolvedEncoder:
         digest: SHA-256 over configuration, vocabulary and weights.
         max_tokens: tokens that the model sees of a text.
         recipe: how its last hidden layer becomes a vector.
-        settings: what the folder says: where the transformer lies, and what a vector goes through after pooling.
+        settings: what the folder says: where the transformer lies, and what a vector goes through after
+            pooling.
     """
 
     spec: EncoderSpec
@@ -149,13 +178,21 @@ class ResolvedEncoder:
 
     @property
     def encoder_id(self) -> str:
-        """Names weights, pooling, length, fields and long-text setting; letters, digits, dots and dashes only.
+        """Names weights, pooling, length, fields and long-text setting; letters, digits, dots and dashes
+        only.
 
-        Such as `all-MiniLM-L6-v2.1a2b3c4d.mean.512.title-abstract-body.summarize`; where set, `.unit`, `.256d` (dimensions),
-        `.prompt-1a2b3c4d` (both prompts, hashed), `.fp16` and `.bf16` follow.
+        Such as `all-MiniLM-L6-v2.1a2b3c4d.mean.512.title-abstract-body.summarize`; where set, `.unit`,
+        `.256d` (dimensions), `.prompt-1a2b3c4d` (both prompts, hashed), `.fp16` and `.bf16` follow.
         """
         spec = self.spec
-        parts = [self.model_id, self.recipe.pooling, str(self.max_tokens), "-".join(spec.fields), spec.long_text, *self.recipe.extras]
+        parts = [
+            self.model_id,
+            self.recipe.pooling,
+            str(self.max_tokens),
+            "-".join(spec.fields),
+            spec.long_text,
+            *self.recipe.extras,
+        ]
         parts += [spec.precision] if spec.precision != "fp32" else []
         return ".".join(parts)
 
@@ -165,7 +202,9 @@ class ResolvedEncoder:
         Raises:
             JobFailed: they are not there, or differ.
         """
-        return local_copy(self.spec.model, self.folder, self.hub_id, self.revision, self.digest, self.settings)
+        return local_copy(
+            self.spec.model, self.folder, self.hub_id, self.revision, self.digest, self.settings
+        )
 
     @property
     def model_folder(self) -> Path:
@@ -177,8 +216,8 @@ def resolve(spec: EncoderSpec) -> ResolvedEncoder:
     """Find the encoder's files, once, on the driver.
 
     Raises:
-        UserError: there is no such model, no hub to ask for it, its folder asks for what newslake does not do, or the model cannot do
-            what the options say.
+        UserError: there is no such model, no hub to ask for it, its folder asks for what newslake does not
+            do, or the model cannot do what the options say.
     """
     found = find_model(spec.model)
     settings = found.settings
@@ -187,16 +226,21 @@ def resolve(spec: EncoderSpec) -> ResolvedEncoder:
     recipe = _recipe(spec, settings)
     for option, prompt in (("prompt", recipe.prompt), ("tag-prompt", recipe.tag_prompt)):
         if prompt and ((length := tokens_of(folder, prompt)) or 0) + _FEWEST_TOKENS > wanted:
-            raise UserError(f"--{option}: its {length} tokens leave no room for a text in the {wanted} of --max-tokens")
+            raise UserError(
+                f"--{option}: its {length} tokens leave no room for a text in the {wanted} of --max-tokens"
+            )
     size = vector_length(found.folder, settings)
     if recipe.dimensions is not None and size is not None and recipe.dimensions > size:
         raise UserError(f"--dimensions {recipe.dimensions}: {found.name} gives {size}")
     digest = model_digest(found.folder, settings)
-    return ResolvedEncoder(spec, found.name, str(found.folder), found.hub_id, found.revision, digest, wanted, recipe, settings)
+    return ResolvedEncoder(
+        spec, found.name, str(found.folder), found.hub_id, found.revision, digest, wanted, recipe, settings
+    )
 
 
 def _max_tokens(spec: EncoderSpec, settings: FolderSettings, folder: Path, name: str) -> int:
-    """What was asked for; else all that the model takes, where it is of sentence-transformers, as there; else up to 512."""
+    """What was asked for; else all that the model takes, where it is of sentence-transformers, as there; else
+    up to 512."""
     limit, positions = token_limit(folder), model_limit(folder)
     says = (settings.max_tokens or limit) if settings.modules else None
     most = (positions or says) if settings.modules else limit
@@ -212,11 +256,19 @@ def _max_tokens(spec: EncoderSpec, settings: FolderSettings, folder: Path, name:
 
 
 def _recipe(spec: EncoderSpec, settings: FolderSettings) -> Recipe:
-    """What was asked for, else what the folder says, else the default; where the first two differ, a line says so."""
+    """What was asked for, else what the folder says, else the default; where the first two differ, a line
+    says so."""
     if spec.pooling is None and settings.pooling_problem is not None:
-        raise UserError(f"--encoder {spec.model}: {settings.pooling_problem}: choose with --pooling {' or '.join(get_args(Pooling))}")
+        raise UserError(
+            f"--encoder {spec.model}: {settings.pooling_problem}: choose with --pooling"
+            f" {' or '.join(get_args(Pooling))}"
+        )
     if settings.modules and spec.pooling not in (None, settings.pooling):
-        log.info("%s: you asked for %s", settings.pooling_problem or f"{settings.pooling_folder} says {settings.pooling}", spec.pooling)
+        log.info(
+            "%s: you asked for %s",
+            settings.pooling_problem or f"{settings.pooling_folder} says {settings.pooling}",
+            spec.pooling,
+        )
     says_unit = settings.steps[-1:] == (UNIT_STEP,)
     if spec.unit is False and says_unit:
         log.info("modules.json ends with Normalize: you asked for --no-unit")
@@ -225,7 +277,9 @@ def _recipe(spec: EncoderSpec, settings: FolderSettings) -> Recipe:
         unit=bool(spec.unit if spec.unit is not None else says_unit) or spec.dimensions is not None,
         dimensions=spec.dimensions,
         prompt=_prompt("prompt", spec.prompt, spec.prompt_name, settings.article_prompt, settings),
-        tag_prompt=_prompt("tag-prompt", spec.tag_prompt, spec.tag_prompt_name, settings.tag_prompt, settings),
+        tag_prompt=_prompt(
+            "tag-prompt", spec.tag_prompt, spec.tag_prompt_name, settings.tag_prompt, settings
+        ),
         include_prompt=settings.include_prompt,
     )
 
@@ -233,5 +287,7 @@ def _recipe(spec: EncoderSpec, settings: FolderSettings) -> Recipe:
 def _prompt(option: str, text: str | None, name: str | None, default: str, settings: FolderSettings) -> str:
     prompts = dict(settings.prompts)
     if name is not None and name not in prompts:
-        raise UserError(f"--{option}-name {name}: the encoder's folder has {', '.join(sorted(prompts)) or 'no prompts'}")
+        raise UserError(
+            f"--{option}-name {name}: the encoder's folder has {', '.join(sorted(prompts)) or 'no prompts'}"
+        )
     return prompts[name] if name is not None else default if text is None else text

@@ -1,4 +1,5 @@
-"""Extractive summaries: the sentences most central to a text, in their order. Plain numpy over many texts at once."""
+"""Extractive summaries: the sentences most central to a text, in their order. Plain numpy over many texts at
+once."""
 
 import re
 from collections.abc import Sequence
@@ -8,7 +9,8 @@ import numpy as np
 MAX_SENTENCE = 400
 """Characters; what has no sentence end for longer is cut at a blank, so that no choice is all or nothing."""
 
-# Chinese ends need no blank after them; English ones do, and closing quotes and brackets belong to the sentence.
+# Chinese ends need no blank after them; English ones do, and closing quotes and brackets belong to the
+# sentence.
 _END = re.compile(r"[。！？；…]+[\"'”’」』）)\]]*|[.!?]+[\"'”’)\]]*(?=\s)|\n+")  # noqa: RUF001
 _ABBREVIATION = re.compile(
     r"(?:^|[\s(\"'“‘])(?:[A-Z]|(?:[A-Za-z]\.)+[A-Za-z]|Mr|Mrs|Ms|Dr|Prof|St|Jr|Sr|Gen|Sen|Rep|Gov|Capt|Lt|Col|Sgt|Rev|Hon|vs|etc|No|Inc|Ltd|Co|Corp"  # noqa: RUF001
@@ -18,28 +20,34 @@ _LONG = re.compile(rf"\S.{{0,{MAX_SENTENCE - 2}}}(?=\s|$)|\S{{{MAX_SENTENCE}}}",
 
 
 def sentences(text: str) -> list[str]:
-    """The sentences of an English or Chinese text, in order, without the blanks between them; none where there is no text.
+    """The sentences of an English or Chinese text, in order, without the blanks between them; none where
+    there is no text.
 
     A full stop after an initial or a common abbreviation ends no sentence.
     """
     found, start = [], 0
     for end in _END.finditer(text):
-        if end.group()[0] == "." and _ABBREVIATION.search(text, max(start, end.start() - 12), end.start() + 1):
+        if end.group()[0] == "." and _ABBREVIATION.search(
+            text, max(start, end.start() - 12), end.start() + 1
+        ):
             continue
         found.append(text[start : end.end()].strip())
         start = end.end()
     found.append(text[start:].strip())
-    return [part for one in found if one for part in ([one] if len(one) <= MAX_SENTENCE else _LONG.findall(one))]
+    return [
+        part for one in found if one for part in ([one] if len(one) <= MAX_SENTENCE else _LONG.findall(one))
+    ]
 
 
 def centrality(tokens: Sequence[Sequence[int]], text: np.ndarray) -> np.ndarray:
     """How central each sentence is to its text, float64, at most 1 within a text.
 
-    The sentences of a text are the nodes of a graph, joined by the cosine of their token vectors (Mihalcea and Tarau, TextRank,
-    EMNLP 2004; Erkan and Radev, LexRank, JAIR 2004), a token weighted by how few of the text's sentences hold it. A sentence's
-    centrality is the sum of its cosines to the others: where a walk on the graph with all its edges ends up, without damping
-    or threshold. The graph is never built, its sums are those of the sparse token vectors: linear in the length of the text.
-    Following the graph's first eigenvector instead was worse on generated articles: it ends in one manner of speaking.
+    The sentences of a text are the nodes of a graph, joined by the cosine of their token vectors (Mihalcea
+    and Tarau, TextRank, EMNLP 2004; Erkan and Radev, LexRank, JAIR 2004), a token weighted by how few of the
+    text's sentences hold it. A sentence's centrality is the sum of its cosines to the others: where a walk on
+    the graph with all its edges ends up, without damping or threshold. The graph is never built, its sums are
+    those of the sparse token vectors: linear in the length of the text. Following the graph's first
+    eigenvector instead was worse on generated articles: it ends in one manner of speaking.
 
     Args:
         tokens: token ids of each sentence, of all texts one after another.
@@ -48,7 +56,8 @@ def centrality(tokens: Sequence[Sequence[int]], text: np.ndarray) -> np.ndarray:
     lengths = np.array([len(one) for one in tokens], dtype=np.int64)
     if not lengths.sum():
         return np.ones(len(tokens))
-    # A token of one text and the same token of another are two terms: the texts stand side by side in one sparse matrix.
+    # A token of one text and the same token of another are two terms: the texts stand side by side in one
+    # sparse matrix.
     flat = np.concatenate([np.asarray(one, dtype=np.int64) for one in tokens])
     width = int(flat.max()) + 1
     owner = np.repeat(np.arange(len(tokens)), lengths)
@@ -63,7 +72,9 @@ def centrality(tokens: Sequence[Sequence[int]], text: np.ndarray) -> np.ndarray:
     weight /= np.sqrt(np.bincount(row, weights=weight * weight, minlength=len(tokens)))[row]
     summed = np.bincount(column, weights=weight, minlength=terms)
     itself = np.bincount(row, weights=weight * weight, minlength=len(tokens))
-    scores = np.maximum(np.bincount(row, weights=weight * summed[column], minlength=len(tokens)) - itself, 0.0)
+    scores = np.maximum(
+        np.bincount(row, weights=weight * summed[column], minlength=len(tokens)) - itself, 0.0
+    )
     starts = np.flatnonzero(np.diff(text, prepend=text[0] - 1))
     place = np.cumsum(np.diff(text, prepend=text[0]) != 0)
     most = np.maximum.reduceat(scores, starts)[place]
@@ -71,12 +82,14 @@ def centrality(tokens: Sequence[Sequence[int]], text: np.ndarray) -> np.ndarray:
 
 
 def chosen(tokens: Sequence[Sequence[int]], text: np.ndarray, room: np.ndarray) -> np.ndarray:
-    """Which sentences make the summaries: the most central ones that fit, bool (sentences,). A repeated sentence counts once.
+    """Which sentences make the summaries: the most central ones that fit, bool (sentences,). A repeated
+    sentence counts once.
 
     Args:
         tokens: token ids of each sentence, of all texts one after another.
         text: (sentences,) int, ascending, 0 .. texts - 1: which text each belongs to.
-        room: (texts,): tokens that a summary may have. Where not even the most central sentence fits, it is taken alone.
+        room: (texts,): tokens that a summary may have. Where not even the most central sentence fits, it is
+            taken alone.
     """
     seen: set[tuple[int, bytes]] = set()
     first = np.zeros(len(tokens), dtype=bool)

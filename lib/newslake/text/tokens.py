@@ -1,4 +1,5 @@
-"""Tokenising many texts in one call, with the token ids that transformers' own tokenizer gives for each alone."""
+"""Tokenising many texts in one call, with the token ids that transformers' own tokenizer gives for each
+alone."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -18,7 +19,8 @@ _FEWEST_TOKENS = 8
 
 @dataclass(frozen=True)
 class TokenisedText:
-    """One text: token ids and segment ids, both int64 of the same length, special tokens in them; is_cut: it has more."""
+    """One text: token ids and segment ids, both int64 of the same length, special tokens in them; is_cut: it
+    has more."""
 
     ids: np.ndarray
     segments: np.ndarray
@@ -27,7 +29,8 @@ class TokenisedText:
 
 @dataclass(frozen=True)
 class _Layout:
-    """Where special tokens go: before, between and after the segments (single texts: before and after), as (id, segment)."""
+    """Where special tokens go: before, between and after the segments (single texts: before and after), as
+    (id, segment)."""
 
     before: list[tuple[int, int]]
     between: list[tuple[int, int]]
@@ -40,7 +43,8 @@ class _Layout:
 
 
 class Tokenizer:
-    """A model's tokenizer at one length limit. Texts are pairs of segments, or single where their second one is empty."""
+    """A model's tokenizer at one length limit. Texts are pairs of segments, or single where their second one
+    is empty."""
 
     def __init__(self, folder: Path, max_tokens: int, *, prompt: str = "", lower_case: bool = False) -> None:
         """Load the tokenizer of the model in `folder`.
@@ -63,8 +67,9 @@ class Tokenizer:
         self._prompt, self._lower = prompt, lower_case
         self._fast: FastTokenizer | None = None
         if getattr(self._own, "backend_tokenizer", None) is not None and self._own.truncation_side == "right":
-            # A copy that neither truncates nor pads. Truncating here instead of there is not only about speed: the
-            # library keeps what it cuts off, and for a pair of long segments every combination of both remainders.
+            # A copy that neither truncates nor pads. Truncating here instead of there is not only about
+            # speed: the library keeps what it cuts off, and for a pair of long segments every combination of
+            # both remainders.
             self._fast = FastTokenizer.from_str(self._own.backend_tokenizer.to_str())
             self._fast.no_truncation()
             self._fast.no_padding()
@@ -72,13 +77,21 @@ class Tokenizer:
         self._joint = " " if self._is_glued() else ""
         prompt_alone = [int(i) for i in self.one("").ids] if prompt else []
         # As sentence-transformers counts: with what stands before a text, without what ends it.
-        self.prompt_tokens = len(prompt_alone) - (bool(prompt_alone) and prompt_alone[-1] in self._own.all_special_ids)
-        self._prompt_own = len(prompt_alone) - int(self._own.num_special_tokens_to_add(pair=False)) if prompt else 0
+        self.prompt_tokens = len(prompt_alone) - (
+            bool(prompt_alone) and prompt_alone[-1] in self._own.all_special_ids
+        )
+        self._prompt_own = (
+            len(prompt_alone) - int(self._own.num_special_tokens_to_add(pair=False)) if prompt else 0
+        )
         if prompt and self._prompt_own + _FEWEST_TOKENS > max_tokens:
-            raise JobFailed(f"a prompt of {self._prompt_own} tokens leaves no room for a text in {max_tokens}: raise --max-tokens")
+            raise JobFailed(
+                f"a prompt of {self._prompt_own} tokens leaves no room for a text in {max_tokens}: raise"
+                " --max-tokens"
+            )
 
     def _is_glued(self) -> bool:
-        """Whether the tokenizer's pair would make one word of the first text's last and the second's first."""
+        """Whether the tokenizer's pair would make one word of the first text's last and the second's
+        first."""
         pair = list(self._own("a", "a")["input_ids"])
         alone, apart = self.own_tokens(["a", "a a"])
         doubled = alone + alone
@@ -90,7 +103,11 @@ class Tokenizer:
 
     def are_empty(self, counts: Sequence[int], first: Sequence[str], second: Sequence[str]) -> list[bool]:
         """Whether texts of so many tokens have none of their own."""
-        few = [i for i, (count, b) in enumerate(zip(counts, second, strict=True)) if count <= self.special_tokens(pair=bool(b))]
+        few = [
+            i
+            for i, (count, b) in enumerate(zip(counts, second, strict=True))
+            if count <= self.special_tokens(pair=bool(b))
+        ]
         if not self._prompt:
             return [i in set(few) for i in range(len(counts))]
         # The prompt's last token may have become one with the text's first.
@@ -102,8 +119,11 @@ class Tokenizer:
         first, second = self._written(first, second)
         found = self._own(first, second or None, truncation="longest_first", max_length=self.max_tokens)
         ids = np.asarray(found["input_ids"], dtype=np.int64)
-        segments = np.asarray(found["token_type_ids"], dtype=np.int64) if self.has_segments else np.zeros_like(ids)
-        return TokenisedText(ids, segments, len(ids) >= self.max_tokens)  # of a text that just fits too: no harm in that
+        segments = (
+            np.asarray(found["token_type_ids"], dtype=np.int64) if self.has_segments else np.zeros_like(ids)
+        )
+        # Of a text that just fits too: no harm in that.
+        return TokenisedText(ids, segments, len(ids) >= self.max_tokens)
 
     def _written(self, first: str, second: str) -> tuple[str, str]:
         """The pair as the tokenizer is given it."""
@@ -126,7 +146,9 @@ class Tokenizer:
             return _ids(self._fast, texts)
         return [list(self._own(text, add_special_tokens=False)["input_ids"]) for text in texts]
 
-    def many(self, first: Sequence[str], second: Sequence[str] | None = None) -> list[TokenisedText | Exception]:
+    def many(
+        self, first: Sequence[str], second: Sequence[str] | None = None
+    ) -> list[TokenisedText | Exception]:
         """All texts, in their order; a text at which the tokenizer raises has the exception in its place."""
         pairs = list(zip(first, second if second is not None else [""] * len(first), strict=True))
         if self._fast is not None:
@@ -148,7 +170,9 @@ class Tokenizer:
         found = list(zip(_ids(fast, (a for a, _ in heads)), _ids(fast, (b for _, b in heads)), strict=True))
         texts = [self._joined(pair, head, ids) for pair, head, ids in zip(pairs, heads, found, strict=True)]
         again = [i for i, text in enumerate(texts) if text is None]
-        whole = zip(_ids(fast, (pairs[i][0] for i in again)), _ids(fast, (pairs[i][1] for i in again)), strict=True)
+        whole = zip(
+            _ids(fast, (pairs[i][0] for i in again)), _ids(fast, (pairs[i][1] for i in again)), strict=True
+        )
         for i, ids in zip(again, whole, strict=True):
             texts[i] = self._joined(pairs[i], pairs[i], ids)
         return [text for text in texts if text is not None]
@@ -164,8 +188,11 @@ class Tokenizer:
         parts = text.split(None, words)
         return text if len(parts) <= words else text[: len(text) - len(parts[-1])]
 
-    def _joined(self, pair: tuple[str, str], head: tuple[str, str], ids: tuple[list[int], list[int]]) -> TokenisedText | None:
-        """Truncate and put the special tokens in; None where the heads do not tell what the whole text gives."""
+    def _joined(
+        self, pair: tuple[str, str], head: tuple[str, str], ids: tuple[list[int], list[int]]
+    ) -> TokenisedText | None:
+        """Truncate and put the special tokens in; None where the heads do not tell what the whole text
+        gives."""
         layout = self._pair if pair[1] else self._single
         room = self.max_tokens - layout.special_tokens
         is_cut = [given != whole for given, whole in zip(head, pair, strict=True)]
@@ -176,7 +203,13 @@ class Tokenizer:
             if is_cut[this] and (is_cut[other] or len(ids[this]) < max(kept[this], len(ids[other]))):
                 return None
         a, b = ids[0][: kept[0]], ids[1][: kept[1]]
-        tokens = [*(i for i, _ in layout.before), *a, *(i for i, _ in layout.between), *b, *(i for i, _ in layout.after)]
+        tokens = [
+            *(i for i, _ in layout.before),
+            *a,
+            *(i for i, _ in layout.between),
+            *b,
+            *(i for i, _ in layout.after),
+        ]
         segments = np.zeros(len(tokens), dtype=np.int64)
         if not self.has_segments:  # the model was not made for them, whatever the template says
             return TokenisedText(np.asarray(tokens, dtype=np.int64), segments, lengths[0] + lengths[1] > room)
@@ -210,11 +243,14 @@ def _layout(encoding: Encoding) -> _Layout:
             seen, segments[sequence] = sequence, segment
     before, between, after = parts
     single = seen == 0
-    return _Layout(before, [] if single else between, between if single else after, (segments[0], segments[1]))
+    return _Layout(
+        before, [] if single else between, between if single else after, (segments[0], segments[1])
+    )
 
 
 def _longest_first(first: int, second: int, room: int) -> tuple[int, int]:
-    """How many tokens of each segment stay when the longer one gives way: the rule of the tokenizers library."""
+    """How many tokens of each segment stay when the longer one gives way: the rule of the tokenizers
+    library."""
     if first + second <= room:
         return first, second
     short, long = sorted((first, second))

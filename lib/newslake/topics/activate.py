@@ -1,4 +1,5 @@
-"""activate_topic_model: the switch to a newly fitted topic model, once articles and users have vectors by it."""
+"""activate_topic_model: the switch to a newly fitted topic model, once articles and users have vectors by
+it."""
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
@@ -7,17 +8,26 @@ from newslake.errors import UserError
 from newslake.lake.lakehouse import Lakehouse
 from newslake.run.jobrun import JobRun
 from newslake.switches.horizon import horizon, served
-from newslake.switches.topic_model import activate, active_topic_model, candidate_topic_model, fitted_topic_models
+from newslake.switches.topic_model import (
+    activate,
+    active_topic_model,
+    candidate_topic_model,
+    fitted_topic_models,
+)
 
 _ARTICLES, _USERS = "article_vectors", "user_vectors"
 
 
-def activate_topic_model(lake: Lakehouse, run: JobRun, *, topic_model: str | None = None, if_ready: bool = False) -> None:
-    """Make a fitted topic model the active one, by which articles and users are given vectors, feeds are made and vectors exported.
+def activate_topic_model(
+    lake: Lakehouse, run: JobRun, *, topic_model: str | None = None, if_ready: bool = False
+) -> None:
+    """Make a fitted topic model the active one, by which articles and users are given vectors, feeds are made
+    and vectors exported.
 
-    The model must have a vector of every article that may be served and of every user of the latest day that have one by the active
-    model; else the job refuses. The switch is one row of table active_models, where all earlier ones stay. Where the model is the
-    active one already, or no newer one was fitted, nothing is done.
+    The model must have a vector of every article that may be served and of every user of the latest day that
+    have one by the active model; else the job refuses. The switch is one row of table active_models, where
+    all earlier ones stay. Where the model is the active one already, or no newer one was fitted, nothing is
+    done.
 
     Args:
         topic_model: The fitted version (default: the one fitted last, if it was never active).
@@ -38,7 +48,10 @@ def activate_topic_model(lake: Lakehouse, run: JobRun, *, topic_model: str | Non
         said = f"topic model {model} is not ready: {missing} by {active} have none by it"
         if not if_ready:
             how = "(the daily run does)" if topic_model is None else f"with --topic-model {model}"
-            raise UserError(f"{said}: run assign_topics, build_article_vectors, build_profiles and build_user_vectors {how}")
+            raise UserError(
+                f"{said}: run assign_topics, build_article_vectors, build_profiles and build_user_vectors"
+                f" {how}"
+            )
         run.fact("not activated", said)
         run.progress(said)
         return
@@ -50,17 +63,21 @@ def activate_topic_model(lake: Lakehouse, run: JobRun, *, topic_model: str | Non
 
 
 def lacking(lake: Lakehouse, active: str, model: str) -> str:
-    """What has a vector by the active model and none by the other, in words: "3 of 400 articles' and 2 of 50 users' vectors"; or nothing.
+    """What has a vector by the active model and none by the other, in words: "3 of 400 articles' and 2 of 50
+    users' vectors"; or nothing.
 
-    Articles are those that may be served, users those of the latest day that has vectors by the active model, each with the encoders
-    that this day's vectors are of.
+    Articles are those that may be served, users those of the latest day that has vectors by the active model,
+    each with the encoders that this day's vectors are of.
     """
     users, encoders = None, None
     if lake.exists(_USERS):
         rows = lake.read(_USERS).select("as_of", "user_id", "encoder_id", "topic_model")
         latest = rows.where(F.col("topic_model") == active).agg(F.max("as_of")).head()
         users = rows.where(F.col("as_of") == F.lit(None if latest is None else latest[0]))
-        encoders = [row[0] for row in users.where(F.col("topic_model") == active).select("encoder_id").distinct().collect()]
+        encoders = [
+            row[0]
+            for row in users.where(F.col("topic_model") == active).select("encoder_id").distinct().collect()
+        ]
     said = []
     if lake.exists(_ARTICLES):
         articles = served(lake.read(_ARTICLES), "news_date", horizon(lake))
@@ -75,6 +92,12 @@ def lacking(lake: Lakehouse, active: str, model: str) -> str:
 
 def _lack(rows: DataFrame, key: str, active: str, model: str, things: str) -> str:
     both = rows.where(F.col("topic_model").isin(active, model)).groupBy(key, "encoder_id")
-    held = both.agg(*(F.max(F.col("topic_model") == name).alias(side) for side, name in (("old", active), ("new", model))))
-    counted = held.where("old").agg(F.count_distinct(key), F.count_distinct(F.when(~F.col("new"), F.col(key)))).head()
+    held = both.agg(
+        *(F.max(F.col("topic_model") == name).alias(side) for side, name in (("old", active), ("new", model)))
+    )
+    counted = (
+        held.where("old")
+        .agg(F.count_distinct(key), F.count_distinct(F.when(~F.col("new"), F.col(key))))
+        .head()
+    )
     return f"{counted[1]:,} of {counted[0]:,} {things}" if counted is not None and counted[1] else ""

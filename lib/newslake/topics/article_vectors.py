@@ -1,11 +1,20 @@
-"""build_article_vectors: each article's embedding joined with the vector of its two topics, as the newsfeed searches it."""
+"""build_article_vectors: each article's embedding joined with the vector of its two topics, as the newsfeed
+searches it."""
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from newslake.errors import UserError
 from newslake.lake.lakehouse import Lakehouse
-from newslake.lake.vector_columns import TOPIC_SHARE, joined, joined_with_nothing, norm, unit, vector_size, weighted_mean
+from newslake.lake.vector_columns import (
+    TOPIC_SHARE,
+    joined,
+    joined_with_nothing,
+    norm,
+    unit,
+    vector_size,
+    weighted_mean,
+)
 from newslake.run.jobrun import JobRun
 from newslake.run.options import the_one
 from newslake.switches.horizon import UNDATED, horizon, served
@@ -27,23 +36,36 @@ def build_article_vectors(
     topic_model: str | None = None,
     slice_rows: int = 200_000,
 ) -> None:
-    """Join the embedding of every article with the weighted mean of its two topics' vectors, into table article_vectors.
+    """Join the embedding of every article with the weighted mean of its two topics' vectors, into table
+    article_vectors.
 
-    Only what is new or has changed is computed: text, topics, or the day of publication, which moves an article to another
-    partition. An article waits until both encode_articles and assign_topics have seen its present text.
+    Only what is new or has changed is computed: text, topics, or the day of publication, which moves an
+    article to another partition. An article waits until both encode_articles and assign_topics have seen its
+    present text.
 
     Args:
         encoder_id: Which article embeddings to use; needed only where the table holds several encoders'.
-        topic_model: The fitted version (default: the active one, and the one fitted last where it is still to become active).
+        topic_model: The fitted version (default: the active one, and the one fitted last where it is still to
+            become active).
         slice_rows: Articles that are joined and written at a time.
     """
     if slice_rows < 1:
         raise UserError("--slice-rows takes 1 or more")
     news, embeddings = lake.read("news"), lake.read("article_embeddings")
-    encoder = the_one(embeddings, "encoder_id", encoder_id, table="article_embeddings", built_by="encode_articles", things="vectors")
+    encoder = the_one(
+        embeddings,
+        "encoder_id",
+        encoder_id,
+        table="article_embeddings",
+        built_by="encode_articles",
+        things="vectors",
+    )
     models = topic_models(lake, topic_model)
     if topic_model is not None and topics_of(lake, topic_model).isEmpty():
-        raise UserError(f"--topic-model {topic_model}: no article has topics by it: run assign_topics --topic-model {topic_model}")
+        raise UserError(
+            f"--topic-model {topic_model}: no article has topics by it: run assign_topics --topic-model"
+            f" {topic_model}"
+        )
     lake.read("article_topics")  # says what builds it
     run.fact("encoder_id", encoder)
     lake.create(TABLE)
@@ -56,7 +78,15 @@ def build_article_vectors(
         _join(lake, run, news, embeddings, encoder, model, slice_rows)
 
 
-def _join(lake: Lakehouse, run: JobRun, news: DataFrame, embeddings: DataFrame, encoder: str, model: str, slice_rows: int) -> None:
+def _join(
+    lake: Lakehouse,
+    run: JobRun,
+    news: DataFrame,
+    embeddings: DataFrame,
+    encoder: str,
+    model: str,
+    slice_rows: int,
+) -> None:
     """Bring the vectors of one topic model up to date."""
     topics = lake.read(TOPICS).where(F.col("topic_model") == model)
     size = vector_size(topics, "vector", f"topic model {model}")
@@ -74,7 +104,9 @@ def _join(lake: Lakehouse, run: JobRun, news: DataFrame, embeddings: DataFrame, 
         mine = F.pmod(F.xxhash64("news_id"), F.lit(slices)) == number
         todo = stale(wanted.where(mine), stored.where(mine))
         rows = vector_rows(todo, embeddings, topics, encoder=encoder, topic_model=model, topic_size=size)
-        written += lake.merge(TABLE, rows, gone=moved(wanted.where(mine), stored.where(mine)).select(*_KEY)).rows
+        written += lake.merge(
+            TABLE, rows, gone=moved(wanted.where(mine), stored.where(mine)).select(*_KEY)
+        ).rows
         run.progress(f"slice {number + 1} of {slices}: {written:,} of {count:,}")
     run.wrote(TABLE, written)
     if written < count:
@@ -90,22 +122,30 @@ def inputs(news: DataFrame, embeddings: DataFrame, assigned: DataFrame) -> DataF
         assigned: one model's rows of article_topics.
 
     Returns:
-        news_id, news_date, content_hash, topics: array<struct<topic_id, weight>> by rank, and inputs_hash over all but news_date.
+        news_id, news_date, content_hash, topics: array<struct<topic_id, weight>> by rank, and inputs_hash
+            over all but news_date.
     """
     pairs = assigned.groupBy("news_id", "content_hash").agg(
         F.sort_array(F.collect_list(F.struct("rank", "topic_id", "weight"))).alias("topics")
     )
-    # Two rows that a writer changed between belong to different texts: such an article has too few topics here, and waits.
+    # Two rows that a writer changed between belong to different texts: such an article has too few topics
+    # here, and waits.
     pairs = pairs.where(F.size("topics") == PER_ARTICLE)
     dated = news.select("news_id", "content_hash", news_date(F.col("published_at")).alias("news_date"))
     texts = embeddings.select("news_id", "content_hash")
-    rows = dated.join(texts, on=["news_id", "content_hash"], how="inner").join(pairs, on=["news_id", "content_hash"], how="inner")
+    rows = dated.join(texts, on=["news_id", "content_hash"], how="inner").join(
+        pairs, on=["news_id", "content_hash"], how="inner"
+    )
     return rows.select(
         "news_id",
         "news_date",
         "content_hash",
-        F.transform("topics", lambda t: F.struct(t["topic_id"].alias("topic_id"), t["weight"].alias("weight"))).alias("topics"),
-        F.sha2(F.to_json(F.struct("content_hash", "topics", F.lit(TOPIC_SHARE).alias("topic_share"))), 256).alias("inputs_hash"),
+        F.transform(
+            "topics", lambda t: F.struct(t["topic_id"].alias("topic_id"), t["weight"].alias("weight"))
+        ).alias("topics"),
+        F.sha2(
+            F.to_json(F.struct("content_hash", "topics", F.lit(TOPIC_SHARE).alias("topic_share"))), 256
+        ).alias("inputs_hash"),
     )
 
 
@@ -122,7 +162,11 @@ def stale(wanted: DataFrame, stored: DataFrame) -> DataFrame:
 def _counted(wanted: DataFrame, stored: DataFrame) -> tuple[int, int]:
     """How many of `wanted` there are, and how many of them are stale."""
     made = stored.select(*_SAME, F.lit(True).alias("made"))
-    row = wanted.join(made, on=[*_SAME], how="left").agg(F.count("*"), F.count_if(F.col("made").isNull())).head()
+    row = (
+        wanted.join(made, on=[*_SAME], how="left")
+        .agg(F.count("*"), F.count_if(F.col("made").isNull()))
+        .head()
+    )
     assert row is not None
     return int(row[0]), int(row[1])
 
@@ -133,11 +177,19 @@ def moved(wanted: DataFrame, stored: DataFrame) -> DataFrame:
     return stored.join(now, on="news_id", how="inner").where(F.col("news_date") != F.col("now")).drop("now")
 
 
-def vector_rows(todo: DataFrame, embeddings: DataFrame, topics: DataFrame, *, encoder: str, topic_model: str, topic_size: int) -> DataFrame:
+def vector_rows(
+    todo: DataFrame,
+    embeddings: DataFrame,
+    topics: DataFrame,
+    *,
+    encoder: str,
+    topic_model: str,
+    topic_size: int,
+) -> DataFrame:
     """Rows of article_vectors.
 
-    The topic part is the weighted mean of the two topics' unit vectors, scaled by vectors.TOPIC_SHARE; zeros stand in where an
-    article has no topic. An article whose embedding has no direction has no row.
+    The topic part is the weighted mean of the two topics' unit vectors, scaled by vectors.TOPIC_SHARE; zeros
+    stand in where an article has no topic. An article whose embedding has no direction has no row.
 
     Args:
         todo: from `inputs`.
@@ -148,18 +200,28 @@ def vector_rows(todo: DataFrame, embeddings: DataFrame, topics: DataFrame, *, en
         topic_size: entries of a topic's vector.
     """
     vectors = embeddings.where((norm(F.col("embedding")) > 0.0) & (norm(F.col("embedding")) < float("inf")))
-    rows = todo.join(vectors.select("news_id", "content_hash", "embedding"), on=["news_id", "content_hash"], how="inner")
+    rows = todo.join(
+        vectors.select("news_id", "content_hash", "embedding"), on=["news_id", "content_hash"], how="inner"
+    )
     known = topics.select("topic_id", unit(F.col("vector")).alias("unit"))
     weights = [F.get("topics", F.lit(place))["weight"] for place in range(PER_ARTICLE)]
     for place in range(PER_ARTICLE):
-        side = F.broadcast(known.select(F.col("topic_id").alias(f"topic_{place}"), F.col("unit").alias(f"unit_{place}")))
-        rows = rows.withColumn(f"topic_{place}", F.get("topics", F.lit(place))["topic_id"]).join(side, on=f"topic_{place}", how="left")
-    part = weighted_mean(F.array(*(F.col(f"unit_{place}") for place in range(PER_ARTICLE))), F.array(*weights))
+        side = F.broadcast(
+            known.select(F.col("topic_id").alias(f"topic_{place}"), F.col("unit").alias(f"unit_{place}"))
+        )
+        rows = rows.withColumn(f"topic_{place}", F.get("topics", F.lit(place))["topic_id"]).join(
+            side, on=f"topic_{place}", how="left"
+        )
+    part = weighted_mean(
+        F.array(*(F.col(f"unit_{place}") for place in range(PER_ARTICLE))), F.array(*weights)
+    )
     return rows.select(
         "news_date",
         "news_id",
         F.lit(encoder).alias("encoder_id"),
         F.lit(topic_model).alias("topic_model"),
-        F.coalesce(joined(F.col("embedding"), part), joined_with_nothing(F.col("embedding"), topic_size)).alias("vector"),
+        F.coalesce(
+            joined(F.col("embedding"), part), joined_with_nothing(F.col("embedding"), topic_size)
+        ).alias("vector"),
         "inputs_hash",
     )

@@ -1,4 +1,5 @@
-"""assign_topics: the two most relevant topics of every article that has none for its text, by a model fitted before."""
+"""assign_topics: the two most relevant topics of every article that has none for its text, by a model fitted
+before."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -24,14 +25,18 @@ PER_ARTICLE = 2
 _ASSIGNED = "news_id string, content_hash string, topic_ids array<int>, weights array<double>"
 
 
-def assign_topics(lake: Lakehouse, run: JobRun, *, topic_model: str | None = None, partitions: int | None = None) -> None:
-    """Give every article of table news its two most relevant topics and their weights, by a saved model, without refitting.
+def assign_topics(
+    lake: Lakehouse, run: JobRun, *, topic_model: str | None = None, partitions: int | None = None
+) -> None:
+    """Give every article of table news its two most relevant topics and their weights, by a saved model,
+    without refitting.
 
-    Only articles that have none for their present text are read. An article without any word that the model knows gets both
-    its rows with no topic and weight 0.
+    Only articles that have none for their present text are read. An article without any word that the model
+    knows gets both its rows with no topic and weight 0.
 
     Args:
-        topic_model: The fitted version (default: the active one, and the one fitted last where it is still to become active).
+        topic_model: The fitted version (default: the active one, and the one fitted last where it is still to
+            become active).
         partitions: Tasks that the new articles are split into (default: two for each core of the cluster).
     """
     if partitions is not None and partitions < 1:
@@ -67,42 +72,66 @@ def topics_of(lake: Lakehouse, topic_model: str) -> DataFrame:
 
 
 def load_model(lake: Lakehouse, topic_model: str | None = None) -> TopicModel:
-    """The saved model, by default the active one. It comes to the driver: its size is bounded by vocabulary and topics.
+    """The saved model, by default the active one. It comes to the driver: its size is bounded by vocabulary
+    and topics.
 
     Raises:
         UserError: there is no such model.
         JobFailed: tables topics and topic_terms do not fit together.
     """
     wanted = topic_model or topic_models(lake)[-1]
-    topics = lake.read(TOPICS).where(F.col("topic_model") == wanted).select("topic_id", "prior").orderBy("topic_id").collect()
+    topics = (
+        lake.read(TOPICS)
+        .where(F.col("topic_model") == wanted)
+        .select("topic_id", "prior")
+        .orderBy("topic_id")
+        .collect()
+    )
     if not topics:
         known = sorted(fitted_topic_models(lake))[:20]
-        raise UserError(f"--topic-model {wanted}: no such model; there are: {', '.join(known) or 'none yet, run fit_topics'}")
-    rows = lake.read(TERMS).where(F.col("topic_model") == wanted).select("term_index", "term", "topic_counts").toArrow()
+        raise UserError(
+            f"--topic-model {wanted}: no such model; there are:"
+            f" {', '.join(known) or 'none yet, run fit_topics'}"
+        )
+    rows = (
+        lake.read(TERMS)
+        .where(F.col("topic_model") == wanted)
+        .select("term_index", "term", "topic_counts")
+        .toArrow()
+    )
     order = np.argsort(rows.column("term_index").to_numpy())
     counts = rows.column("topic_counts").combine_chunks().flatten().to_numpy()
     if not len(order) or len(counts) != len(order) * len(topics):
-        raise JobFailed(f"topic model {wanted} is damaged: {len(topics)} topics, {len(order)} terms, {len(counts)} weights; fit it again")
+        raise JobFailed(
+            f"topic model {wanted} is damaged: {len(topics)} topics, {len(order)} terms, {len(counts)}"
+            " weights; fit it again"
+        )
     vocabulary = rows.column("term").take(pa.array(order)).to_pylist()
-    return TopicModel.fitted(wanted, vocabulary, counts.reshape(len(order), -1)[order], np.array([row["prior"] for row in topics]))
+    return TopicModel.fitted(
+        wanted, vocabulary, counts.reshape(len(order), -1)[order], np.array([row["prior"] for row in topics])
+    )
 
 
 def pending(news: DataFrame, assigned: DataFrame) -> DataFrame:
     """Articles without topics for their present text: those of `news` that `assigned` (one model's) lacks."""
     return news.select("news_id", "title", "abstract", "body", "content_hash").join(
-        assigned.where(F.col("rank") == 1).select("news_id", "content_hash"), on=["news_id", "content_hash"], how="left_anti"
+        assigned.where(F.col("rank") == 1).select("news_id", "content_hash"),
+        on=["news_id", "content_hash"],
+        how="left_anti",
     )
 
 
 def assign(articles: DataFrame, model: TopicModel) -> DataFrame:
-    """The two most relevant topics of each article: a step of the plan without any table, for a micro-batch as for a job.
+    """The two most relevant topics of each article: a step of the plan without any table, for a micro-batch
+    as for a job.
 
     Args:
         articles: news_id, title, abstract, body, content_hash.
         model: from `load_model`; travels to the workers with the step.
 
     Returns:
-        news_id, content_hash, topic_ids: array<int> (heaviest first; NULLs where no word is known), weights: array<double>.
+        news_id, content_hash, topic_ids: array<int> (heaviest first; NULLs where no word is known), weights:
+            array<double>.
     """
     given = articles.select("news_id", "content_hash", article_text().alias("text"))
     return given.mapInArrow(partial(_assign, model), _ASSIGNED)

@@ -1,4 +1,5 @@
-"""fit_topics: topics, their terms and their vectors, fitted on the articles by Spark ML, as a new version beside the old ones."""
+"""fit_topics: topics, their terms and their vectors, fitted on the articles by Spark ML, as a new version
+beside the old ones."""
 
 from datetime import UTC, datetime
 
@@ -32,11 +33,12 @@ def fit_topics(
     seed: int = 0,
     force: bool = False,
 ) -> None:
-    """Fit topics on the articles of table news: LDA over a bounded vocabulary, and Word2Vec for the terms' vectors.
+    """Fit topics on the articles of table news: LDA over a bounded vocabulary, and Word2Vec for the terms'
+    vectors.
 
-    A fit is a new version, named by settings, seed and the articles it saw, beside the older ones. The first one is active at once; a
-    later one is a candidate: jobs make vectors by it too, and activate_topic_model makes it the active one when all are there. Where
-    that very version is there already, nothing is done.
+    A fit is a new version, named by settings, seed and the articles it saw, beside the older ones. The first
+    one is active at once; a later one is a candidate: jobs make vectors by it too, and activate_topic_model
+    makes it the active one when all are there. Where that very version is there already, nothing is done.
 
     Args:
         topics: Number of topics.
@@ -51,7 +53,18 @@ def fit_topics(
         seed: Another seed is another version.
         force: Fit also where that very version is there.
     """
-    settings = FitSettings(topics, vocabulary, vector_size, top_terms, max_articles, min_articles, max_share, passes, word_passes, seed)
+    settings = FitSettings(
+        topics,
+        vocabulary,
+        vector_size,
+        top_terms,
+        max_articles,
+        min_articles,
+        max_share,
+        passes,
+        word_passes,
+        seed,
+    )
     articles = chosen(lake.read("news"), settings)
     count, fingerprint = fingerprint_of(articles)
     run.rows_in(count)
@@ -66,14 +79,21 @@ def fit_topics(
         return
     run.progress(f"{count:,} distinct texts for {model}")
     fitted = fit(articles, settings, count, run)
-    # The terms first: a model whose topics are there is complete, and a run killed before leaves what nobody reads.
+    # The terms first: a model whose topics are there is complete, and a run killed before leaves what nobody
+    # reads.
     run.wrote(TERMS, lake.replace(TERMS, _term_rows(lake, model, fitted), where={"topic_model": model}).rows)
-    run.wrote(TOPICS, lake.replace(TOPICS, _topic_rows(lake, model, fitted, settings, count), where={"topic_model": model}).rows)
+    run.wrote(
+        TOPICS,
+        lake.replace(
+            TOPICS, _topic_rows(lake, model, fitted, settings, count), where={"topic_model": model}
+        ).rows,
+    )
     run.fact("active topic model", active_topic_model(lake))
 
 
 def chosen(news: DataFrame, settings: FitSettings) -> DataFrame:
-    """The distinct texts to fit on, about max_articles of them: content_hash, text. The same rows for the same articles."""
+    """The distinct texts to fit on, about max_articles of them: content_hash, text. The same rows for the
+    same articles."""
     texts = news.select("content_hash", article_text().alias("text")).where(F.length(F.trim("text")) > 0)
     total = news.count()
     if total > settings.max_articles:

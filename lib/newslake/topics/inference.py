@@ -9,7 +9,8 @@ from scipy.special import digamma
 _ROUNDS = 100
 _SETTLED = 1e-3
 _BLOCK = 30_000
-"""Terms (distinct ones of each text) that are worked on at once: what bounds the memory, at _BLOCK x topics doubles."""
+"""Terms (distinct ones of each text) that are worked on at once: what bounds the memory, at _BLOCK x topics
+doubles."""
 _WEIGHT_DIGITS = 6
 
 
@@ -30,17 +31,26 @@ class TopicModel:
     prior: np.ndarray
 
     @classmethod
-    def fitted(cls, topic_model: str, terms: Sequence[str], counts: np.ndarray, prior: np.ndarray) -> "TopicModel":
-        """From what a fit gives: counts (terms, k) are the parameters of each topic's Dirichlet over terms."""
+    def fitted(
+        cls, topic_model: str, terms: Sequence[str], counts: np.ndarray, prior: np.ndarray
+    ) -> "TopicModel":
+        """From what a fit gives: counts (terms, k) are the parameters of each topic's Dirichlet over
+        terms."""
         weights = np.exp(digamma(counts) - digamma(counts.sum(axis=0)))
-        return cls(topic_model, {term: row for row, term in enumerate(terms)}, weights, np.asarray(prior, dtype=np.float64))
+        return cls(
+            topic_model,
+            {term: row for row, term in enumerate(terms)},
+            weights,
+            np.asarray(prior, dtype=np.float64),
+        )
 
     def shares(self, texts: Sequence[Sequence[str]]) -> np.ndarray:
-        """Share of each topic in each text, float64 (texts, k), each row's sum 1; NaN for a text without a known term.
+        """Share of each topic in each text, float64 (texts, k), each row's sum 1; NaN for a text without a
+        known term.
 
-        The E-step of Hoffman, Blei and Bach (NIPS 2010), with phi left out as they do: gamma = alpha + the expected counts. It
-        starts from equal shares instead of a random draw, and each text stops where it settles, so that a text's shares do not
-        depend on what stands beside it.
+        The E-step of Hoffman, Blei and Bach (NIPS 2010), with phi left out as they do: gamma = alpha + the
+        expected counts. It starts from equal shares instead of a random draw, and each text stops where it
+        settles, so that a text's shares do not depend on what stands beside it.
         """
         rows, columns, counts = self._counted(texts)
         found = np.full((len(texts), len(self.prior)), np.nan)
@@ -59,13 +69,20 @@ class TopicModel:
         """Text, term and count of every distinct known term of every text, sorted by both."""
         lengths = [len(text) for text in texts]
         row = np.repeat(np.arange(len(texts)), lengths)
-        column = np.fromiter((self.vocabulary.get(term, -1) for text in texts for term in text), np.int64, count=sum(lengths))
+        column = np.fromiter(
+            (self.vocabulary.get(term, -1) for text in texts for term in text), np.int64, count=sum(lengths)
+        )
         known = column >= 0
         keys, counts = np.unique(row[known] * len(self.vocabulary) + column[known], return_counts=True)
-        return keys // max(len(self.vocabulary), 1), keys % max(len(self.vocabulary), 1), counts.astype(np.float64)
+        return (
+            keys // max(len(self.vocabulary), 1),
+            keys % max(len(self.vocabulary), 1),
+            counts.astype(np.float64),
+        )
 
     def _gamma(self, text: np.ndarray, term: np.ndarray, count: np.ndarray, texts: int) -> np.ndarray:
-        """The parameters of each text's Dirichlet over topics; `text` is sorted and names every one of 0 .. texts - 1."""
+        """The parameters of each text's Dirichlet over topics; `text` is sorted and names every one of 0 ..
+        texts - 1."""
         sizes = np.bincount(text, weights=count, minlength=texts)
         gamma = self.prior + sizes[:, None] / len(self.prior)
         result = gamma.copy()
@@ -88,9 +105,11 @@ class TopicModel:
 
 
 def top_topics(shares: np.ndarray, how_many: int) -> tuple[np.ndarray, np.ndarray]:
-    """The most relevant topics of each text: ids and weights, (texts, how_many) each, heaviest first, ties by the lower id.
+    """The most relevant topics of each text: ids and weights, (texts, how_many) each, heaviest first, ties by
+    the lower id.
 
-    Weights are rounded to 6 digits, below which machines may differ. Where a text has none, ids are -1 and weights 0.
+    Weights are rounded to 6 digits, below which machines may differ. Where a text has none, ids are -1 and
+    weights 0.
     """
     rounded = np.round(np.nan_to_num(shares, nan=0.0), _WEIGHT_DIGITS)
     order = np.argsort(-rounded, axis=1, kind="stable")[:, :how_many]

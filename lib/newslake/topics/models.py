@@ -1,4 +1,5 @@
-"""What fit_topics fits, by Spark ML: LDA over a bounded vocabulary, and Word2Vec for the vectors of its terms."""
+"""What fit_topics fits, by Spark ML: LDA over a bounded vocabulary, and Word2Vec for the vectors of its
+terms."""
 
 import hashlib
 import json
@@ -43,7 +44,15 @@ class FitSettings:
     seed: int
 
     def __post_init__(self) -> None:
-        for name in ("vocabulary", "vector_size", "top_terms", "max_articles", "min_articles", "passes", "word_passes"):
+        for name in (
+            "vocabulary",
+            "vector_size",
+            "top_terms",
+            "max_articles",
+            "min_articles",
+            "passes",
+            "word_passes",
+        ):
             if getattr(self, name) < 1:
                 raise UserError(f"--{name.replace('_', '-')} {getattr(self, name)}: take 1 or more")
         if self.topics < 2:
@@ -76,11 +85,14 @@ class Fitted:
     vectors: np.ndarray
 
     def top(self, how_many: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Of each topic: rows of its heaviest terms (k, t), their probabilities (k, t), and the mean of their vectors (k, d)."""
+        """Of each topic: rows of its heaviest terms (k, t), their probabilities (k, t), and the mean of their
+        vectors (k, d)."""
         probabilities = (self.counts / self.counts.sum(axis=0)).T
         rows = np.argsort(-probabilities, axis=1, kind="stable")[:, :how_many]
         weights = np.take_along_axis(probabilities, rows, axis=1)
-        means = np.einsum("kt,ktd->kd", weights, self.vectors[rows].astype(np.float64)) / weights.sum(axis=1, keepdims=True)
+        means = np.einsum("kt,ktd->kd", weights, self.vectors[rows].astype(np.float64)) / weights.sum(
+            axis=1, keepdims=True
+        )
         return rows, weights, means.astype(np.float32)
 
 
@@ -96,14 +108,17 @@ def fit(articles: DataFrame, settings: FitSettings, count: int, run: JobRun) -> 
     Raises:
         UserError: too few articles for any term.
     """
-    # By hash into a number of tasks that depends on the articles only, and sorted there: the samples that LDA draws and
-    # the order in which Word2Vec reads are then the same on every cluster.
+    # By hash into a number of tasks that depends on the articles only, and sorted there: the samples that LDA
+    # draws and the order in which Word2Vec reads are then the same on every cluster.
     tasks = min(max(-(-count // _ROWS_A_TASK), 2), _MOST_TASKS)
     with Frames() as frames:
         counted = frames.keep(with_terms(articles.repartition(tasks, "content_hash"), "text"))
         known = vocabulary_of(counted, settings, count)
         if not known:
-            raise UserError(f"no term is in {settings.min_articles} articles or more: fit on more articles, or give --min-articles 1")
+            raise UserError(
+                f"no term is in {settings.min_articles} articles or more: fit on more articles, or give"
+                " --min-articles 1"
+            )
         terms = [term for term, _ in known]
         run.progress(f"{len(terms):,} terms; fitting {settings.topics} topics")
         counts, prior = _lda(counted, terms, settings, count)
@@ -113,22 +128,31 @@ def fit(articles: DataFrame, settings: FitSettings, count: int, run: JobRun) -> 
 
 
 def vocabulary_of(counted: DataFrame, settings: FitSettings, count: int) -> list[tuple[str, int]]:
-    """The most frequent terms with the number of texts that hold them, ties by the term; English function words left out."""
+    """The most frequent terms with the number of texts that hold them, ties by the term; English function
+    words left out."""
     stop = StopWordsRemover.loadDefaultStopWords("english")
     most = max(math.floor(settings.max_share * count), settings.min_articles)
-    held = counted.select(F.explode(F.array_distinct("terms")).alias("term")).groupBy("term").agg(F.count("*").alias("articles"))
+    held = (
+        counted.select(F.explode(F.array_distinct("terms")).alias("term"))
+        .groupBy("term")
+        .agg(F.count("*").alias("articles"))
+    )
     usable = held.where(F.col("articles").between(settings.min_articles, most) & ~F.col("term").isin(stop))
     found = usable.orderBy(F.col("articles").desc(), "term").limit(settings.vocabulary).collect()
     return [(row["term"], row["articles"]) for row in found]
 
 
-def _lda(counted: DataFrame, terms: list[str], settings: FitSettings, count: int) -> tuple[np.ndarray, np.ndarray]:
+def _lda(
+    counted: DataFrame, terms: list[str], settings: FitSettings, count: int
+) -> tuple[np.ndarray, np.ndarray]:
     """LDA by online variational Bayes (Hoffman et al., NIPS 2010), as Spark ML has it."""
     vectorizer = CountVectorizerModel.from_vocabulary(terms, inputCol="terms", outputCol="features")
     with Frames() as frames:
-        features = frames.keep(vectorizer.transform(counted.sortWithinPartitions("content_hash")).select("features"))
-        # Spark counts mini-batches. Large ones with a slowly falling rate tell topics apart best on the generated news: with
-        # a fifth of the articles a batch, 55 of 100 topics were in use instead of 77.
+        features = frames.keep(
+            vectorizer.transform(counted.sortWithinPartitions("content_hash")).select("features")
+        )
+        # Spark counts mini-batches. Large ones with a slowly falling rate tell topics apart best on the
+        # generated news: with a fifth of the articles a batch, 55 of 100 topics were in use instead of 77.
         share = min(1.0, _BATCH_ROWS / count)
         model = LDA(
             k=settings.topics,
@@ -145,7 +169,11 @@ def _lda(counted: DataFrame, terms: list[str], settings: FitSettings, count: int
 
 def _word_vectors(counted: DataFrame, terms: list[str], settings: FitSettings) -> np.ndarray:
     """Skip-gram (Mikolov et al. 2013), as Spark ML has it, over the vocabulary's terms only."""
-    words = with_terms(counted.select("content_hash", F.array_join("terms", " ").alias("text")), "text", keep=frozenset(terms))
+    words = with_terms(
+        counted.select("content_hash", F.array_join("terms", " ").alias("text")),
+        "text",
+        keep=frozenset(terms),
+    )
     ordered = words.sortWithinPartitions("content_hash").select("terms")
     model = Word2Vec(
         vectorSize=settings.vector_size,
@@ -156,7 +184,11 @@ def _word_vectors(counted: DataFrame, terms: list[str], settings: FitSettings) -
         inputCol="terms",
         outputCol="unused",
     ).fit(ordered)
-    found = model.getVectors().select("word", vector_to_array(F.col("vector"), "float32").alias("vector")).toArrow()
+    found = (
+        model.getVectors()
+        .select("word", vector_to_array(F.col("vector"), "float32").alias("vector"))
+        .toArrow()
+    )
     at = {term: row for row, term in enumerate(terms)}
     rows = np.array([at[word] for word in found.column("word").to_pylist()])
     values = found.column("vector").combine_chunks().flatten().to_numpy(zero_copy_only=False)
@@ -166,6 +198,7 @@ def _word_vectors(counted: DataFrame, terms: list[str], settings: FitSettings) -
 
 
 def significant(values: np.ndarray, digits: int = 5) -> np.ndarray:
-    """Rounded to so many digits: a cluster adds in the order in which its tasks end, and that shows in the last bits."""
+    """Rounded to so many digits: a cluster adds in the order in which its tasks end, and that shows in the
+    last bits."""
     scale = 10.0 ** (digits - 1 - np.floor(np.log10(np.maximum(np.abs(values), 1e-300))))
     return np.asarray(np.round(values * scale) / scale)

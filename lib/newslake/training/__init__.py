@@ -1,1 +1,2 @@
-"""Training of recommenders: Delta -> Petastorm -> PyTorch, ranking metrics, and the vectors that come out of it."""
+"""Training of recommenders: Delta -> Petastorm -> PyTorch, ranking metrics, and the vectors that come out of
+it."""

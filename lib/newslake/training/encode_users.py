@@ -1,4 +1,5 @@
-"""The job encode_users: vectors of users, old and new, from what they have clicked, by a model that is trained already."""
+"""The job encode_users: vectors of users, old and new, from what they have clicked, by a model that is
+trained already."""
 
 import secrets
 from collections.abc import Iterable, Iterator
@@ -44,16 +45,19 @@ def encode_users(
     encoder: str | None = None,
     device: str = "auto",
 ) -> None:
-    """Give every user of click_history and impressions a vector from the clicks known now, by a trained nrms or dssm.
+    """Give every user of click_history and impressions a vector from the clicks known now, by a trained nrms
+    or dssm.
 
-    Nothing is trained. Users who were not there in training get vectors as the others do; articles that were not, too. Reads
-    click_history, impressions, news and article_embeddings; writes user_embeddings and news_embeddings, only rows that change.
+    Nothing is trained. Users who were not there in training get vectors as the others do; articles that were
+    not, too. Reads click_history, impressions, news and article_embeddings; writes user_embeddings and
+    news_embeddings, only rows that change.
 
     Args:
-        model_run: The training run (default: the recommender in use, by table promotions, and nothing is done where none of those judged
-            is; where none was judged, the only model there is).
+        model_run: The training run (default: the recommender in use, by table promotions, and nothing is done
+            where none of those judged is; where none was judged, the only model there is).
         add_clicks: Whether clicks in impressions count too, each at its time beside the history.
-        staging: Folder for intermediate files that driver and executors see at the same path (default: _staging in the work folder).
+        staging: Folder for intermediate files that driver and executors see at the same path (default:
+            _staging in the work folder).
         model_folder: Folder with trained models (default: _models in the work folder).
         encoder: Where the encoder lies now, of a model that tuned one (default: where it lay then).
         device: Where a tuned encoder reads the articles: auto, cpu, cuda or cuda:N.
@@ -83,13 +87,20 @@ def encode_users(
         news, served = _article_vectors(model, len(catalogue.article_ids), place)
         files = write_vectors(scratch / "vectors", model.embeddings.numpy(), news)
         history = lake.read_or_empty("click_history")
-        clicked = latest_clicks(history, lake.read("impressions") if add_clicks else None, length=saved.settings.history)
+        clicked = latest_clicks(
+            history, lake.read("impressions") if add_clicks else None, length=saved.settings.history
+        )
         index = read(lake.spark, scratch / "index.parquet")
         users = encoded(indexed(clicked, index), model, *files)
         run.rows_in(clicked.count())
         where = {"model": saved.settings.model, "run_id": saved.run_id}
-        articles = through_parquet(lake.spark, scratch / "articles.parquet", "news_id", catalogue.article_ids, served)
-        for table, key, rows in (("news_embeddings", "news_id", articles), ("user_embeddings", "user_id", users)):
+        articles = through_parquet(
+            lake.spark, scratch / "articles.parquet", "news_id", catalogue.article_ids, served
+        )
+        for table, key, rows in (
+            ("news_embeddings", "news_id", articles),
+            ("user_embeddings", "user_id", users),
+        ):
             rows = rows.select(key, *(F.lit(value).alias(name) for name, value in where.items()), "embedding")
             run.wrote(table, lake.merge(table, rows).rows)
     finally:
@@ -102,7 +113,10 @@ def _in_use(models: Place, run_id: str) -> "SavedModel":
     try:
         return load_saved(models, run_id)
     except UserError as error:
-        back = "give its folder with --model-folder, or go back with jobs/promote.py --kind recommender --previous"
+        back = (
+            "give its folder with --model-folder, or go back with jobs/promote.py --kind recommender"
+            " --previous"
+        )
         raise UserError(f"recommender {run_id}, which is in use, cannot be read: {error}; {back}") from None
 
 
@@ -116,21 +130,27 @@ def check_encoder(lake: Lakehouse, saved: "SavedModel") -> None:
 
     kind = saved.settings.model
     if not model_class(kind).reads_history:
-        raise UserError(f"model run {saved.run_id} is of {kind}, which knows users by id alone: train nrms or dssm")
-    found = sorted(row[0] for row in lake.read("article_embeddings").select("encoder_id").distinct().collect())
+        raise UserError(
+            f"model run {saved.run_id} is of {kind}, which knows users by id alone: train nrms or dssm"
+        )
+    found = sorted(
+        row[0] for row in lake.read("article_embeddings").select("encoder_id").distinct().collect()
+    )
     if saved.encoder_id not in found:
         raise UserError(
-            f"model run {saved.run_id} reads vectors by {saved.encoder_id}, but article_embeddings has only {', '.join(found) or 'none'}: "
-            "run jobs/encode_articles.py with that encoder, or train again"
+            f"model run {saved.run_id} reads vectors by {saved.encoder_id}, but article_embeddings has only"
+            f" {', '.join(found) or 'none'}: run jobs/encode_articles.py with that encoder, or train again"
         )
 
 
 def latest_clicks(click_history: DataFrame, impressions: DataFrame | None, *, length: int) -> DataFrame:
-    """The latest `length` clicks of every user, out of the latest history and of clicks in impressions, by time.
+    """The latest `length` clicks of every user, out of the latest history and of clicks in impressions, by
+    time.
 
-    A history says what was clicked before its impression, in order, and not when. What the latest one holds was clicked before the
-    user's first impression with this very history (files such as MIND's repeat one for days). A click in an impression of that
-    moment or later comes after it; an earlier one is in it, or comes before all of it.
+    A history says what was clicked before its impression, in order, and not when. What the latest one holds
+    was clicked before the user's first impression with this very history (files such as MIND's repeat one for
+    days). A click in an impression of that moment or later comes after it; an earlier one is in it, or comes
+    before all of it.
 
     Args:
         click_history: the table.
@@ -138,36 +158,52 @@ def latest_clicks(click_history: DataFrame, impressions: DataFrame | None, *, le
         length: how many.
 
     Returns:
-        user_id, recent (array<string>, latest first; an article clicked twice counts where it was clicked last).
+        user_id, recent (array<string>, latest first; an article clicked twice counts where it was clicked
+            last).
     """
     same = click_history.groupBy("user_id", "news_ids").agg(
-        F.max(F.struct("occurred_at", "split", "impression_id")).alias("last"), F.min("occurred_at").alias("known_at")
+        F.max(F.struct("occurred_at", "split", "impression_id")).alias("last"),
+        F.min("occurred_at").alias("known_at"),
     )
     known = same.groupBy("user_id").agg(F.max_by(F.struct("news_ids", "known_at"), "last").alias("history"))
     known = known.select("user_id", "history.news_ids", "history.known_at")
     if impressions is not None:
         order = F.struct("occurred_at", "impression_id", "position", "news_id")
-        clicks = impressions.where("clicked").groupBy("user_id").agg(F.array_sort(F.collect_list(order)).alias("clicks"))
+        clicks = (
+            impressions.where("clicked")
+            .groupBy("user_id")
+            .agg(F.array_sort(F.collect_list(order)).alias("clicks"))
+        )
         known = known.join(clicks, on="user_id", how="full")
         none = F.array().cast("array<string>")
         before = F.filter("clicks", lambda click: click["occurred_at"] < F.col("known_at"))["news_id"]
         # Without a history, known_at is NULL: every click is one since.
-        since = F.filter("clicks", lambda click: F.coalesce(click["occurred_at"] >= F.col("known_at"), F.lit(True)))["news_id"]
+        since = F.filter(
+            "clicks", lambda click: F.coalesce(click["occurred_at"] >= F.col("known_at"), F.lit(True))
+        )["news_id"]
         parts = [F.coalesce(part, none) for part in (before, F.col("news_ids"), since)]
         known = known.select("user_id", F.concat(*parts).alias("news_ids"))
-    return known.select("user_id", F.slice(F.array_distinct(F.reverse("news_ids")), 1, length).alias("recent"))
+    return known.select(
+        "user_id", F.slice(F.array_distinct(F.reverse("news_ids")), 1, length).alias("recent")
+    )
 
 
 def indexed(clicked: DataFrame, index: DataFrame) -> DataFrame:
-    """user_id, articles (array<int>, latest first) out of `latest_clicks` and an index (news_id, article); unknown ones are left out."""
+    """user_id, articles (array<int>, latest first) out of `latest_clicks` and an index (news_id, article);
+    unknown ones are left out."""
     places = clicked.select("user_id", F.posexplode_outer("recent").alias("place", "news_id"))
     known = places.join(index, on="news_id", how="left")
     found = F.array_sort(F.collect_list(F.when(F.col("article").isNotNull(), F.struct("place", "article"))))
-    return known.groupBy("user_id").agg(found.alias("clicked")).select("user_id", F.col("clicked.article").alias("articles"))
+    return (
+        known.groupBy("user_id")
+        .agg(found.alias("clicked"))
+        .select("user_id", F.col("clicked.article").alias("articles"))
+    )
 
 
 def encoded(users: DataFrame, model: "HistoryModel", embeddings: Place, news: Place) -> DataFrame:
-    """user_id, embedding of `indexed` users, by a model whose articles' embeddings and news tower's vectors are in two files (npy)."""
+    """user_id, embedding of `indexed` users, by a model whose articles' embeddings and news tower's vectors
+    are in two files (npy)."""
     import torch
 
     # What the workers are sent: without the articles' vectors, which the files have.
@@ -181,7 +217,8 @@ def encoded(users: DataFrame, model: "HistoryModel", embeddings: Place, news: Pl
         from newslake.training.data.loading import padded
 
         torch.set_num_threads(1)
-        # Copied on write, which never happens: all workers share the pages, and torch does not warn of memory that it may not write.
+        # Copied on write, which never happens: all workers share the pages, and torch does not warn of memory
+        # that it may not write.
         tables = [torch.from_numpy(np.load(local(file), mmap_mode="c")) for file in (news, embeddings)]
         for batch in batches:
             clicked = torch.from_numpy(padded(batch.column("articles"), width)).long()
@@ -196,16 +233,25 @@ def encoded(users: DataFrame, model: "HistoryModel", embeddings: Place, news: Pl
 
 
 def _articles(lake: Lakehouse, saved: "SavedModel", scratch: Place, encoder: str | None) -> "Catalogue":
-    """All articles that have a vector, numbered by id; their numbers are in scratch/index.parquet too. A tuned encoder reads texts."""
+    """All articles that have a vector, numbered by id; their numbers are in scratch/index.parquet too. A
+    tuned encoder reads texts."""
     from newslake.training.data.loading import Catalogue, codes_of, flat_vectors
 
-    vectors = lake.read("article_embeddings").where(F.col("encoder_id") == F.lit(saved.encoder_id)).select("news_id", "embedding")
+    vectors = (
+        lake.read("article_embeddings")
+        .where(F.col("encoder_id") == F.lit(saved.encoder_id))
+        .select("news_id", "embedding")
+    )
     write(vectors.join(examples.attributes(classed_news(lake)), on="news_id", how="left"), scratch / "found")
     table = pq.read_table(parquet_files(scratch / "found")).sort_by("news_id")
     ids = table["news_id"].combine_chunks()
     with writing(scratch / "index.parquet") as sink:
-        pq.write_table(pa.table({"news_id": ids, "article": pa.array(np.arange(len(ids), dtype=np.int32))}), sink)
-    codes = {name: codes_of(table[name], saved.attributes[name]) for name in ("category", "subcategory", "entity")}
+        pq.write_table(
+            pa.table({"news_id": ids, "article": pa.array(np.arange(len(ids), dtype=np.int32))}), sink
+        )
+    codes = {
+        name: codes_of(table[name], saved.attributes[name]) for name in ("category", "subcategory", "entity")
+    }
     return Catalogue(
         user_ids=pa.array([], pa.string()),
         users_in_training=0,
@@ -214,28 +260,42 @@ def _articles(lake: Lakehouse, saved: "SavedModel", scratch: Place, encoder: str
         category=codes["category"],
         subcategory=codes["subcategory"],
         entity=codes["entity"],
-        vectors=flat_vectors(table["embedding"]).copy(),  # Arrow's memory may not be written, of which torch warns
+        # Arrow's memory may not be written, of which torch warns.
+        vectors=flat_vectors(table["embedding"]).copy(),
         histories=np.full((1, saved.settings.history), -1, dtype=np.int32),
         latest_history=np.zeros(0, dtype=np.int32),
         texts=_texts(lake, saved, encoder, scratch, len(ids)) if saved.tuned else None,
     )
 
 
-def _texts(lake: Lakehouse, saved: "SavedModel", encoder: str | None, scratch: Place, articles: int) -> "Texts":
+def _texts(
+    lake: Lakehouse, saved: "SavedModel", encoder: str | None, scratch: Place, articles: int
+) -> "Texts":
     """The texts of those articles, for a model that tuned its encoder."""
     from newslake.training.data.texts import load_texts, texts_of, tokenised, tuned_encoder
 
     tuned = saved.tuned
     assert tuned is not None
     assert saved.encoder_id is not None  # check_encoder
-    found = tuned_encoder(encoder or tuned.model, saved.encoder_id, layers=saved.settings.tune_layers, max_tokens=tuned.text_tokens)
+    found = tuned_encoder(
+        encoder or tuned.model,
+        saved.encoder_id,
+        layers=saved.settings.tune_layers,
+        max_tokens=tuned.text_tokens,
+    )
     index = read(lake.spark, scratch / "index.parquet")
-    write(tokenised(index.join(texts_of(lake.read("news"), found), on="news_id", how="inner"), found), scratch / "texts")
+    write(
+        tokenised(index.join(texts_of(lake.read("news"), found), on="news_id", how="inner"), found),
+        scratch / "texts",
+    )
     return load_texts(parquet_files(scratch / "texts"), articles, found)
 
 
-def _article_vectors(model: "HistoryModel", articles: int, device: "torch.device") -> tuple[np.ndarray, np.ndarray]:
-    """(articles, dim) of the news tower, and (articles, size + dim) as served. The model is on the CPU afterwards."""
+def _article_vectors(
+    model: "HistoryModel", articles: int, device: "torch.device"
+) -> tuple[np.ndarray, np.ndarray]:
+    """(articles, dim) of the news tower, and (articles, size + dim) as served. The model is on the CPU
+    afterwards."""
     import torch
 
     model.to(device)

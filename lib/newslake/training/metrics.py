@@ -1,11 +1,13 @@
-"""Ranking metrics per impression, computed for all impressions at once with numpy: no Python loop over impressions.
+"""Ranking metrics per impression, computed for all impressions at once with numpy: no Python loop over
+impressions.
 
-AUC, MRR and nDCG@k as MIND's evaluation defines them (https://github.com/msnews/MIND, evaluate.py): MRR is the sum of the
-clicked candidates' reciprocal ranks over their number; gains are 2^label - 1, discounts log2(rank + 1).
+AUC, MRR and nDCG@k as MIND's evaluation defines them (https://github.com/msnews/MIND, evaluate.py): MRR is
+the sum of the clicked candidates' reciprocal ranks over their number; gains are 2^label - 1, discounts
+log2(rank + 1).
 
-MIND's script breaks ties by the order in which argsort happens to leave them. Here every metric is its expected value
-when tied candidates are put in random order: for AUC and nDCG that is what scikit-learn's roc_auc_score and ndcg_score
-return; where there are no ties it is MIND's own value.
+MIND's script breaks ties by the order in which argsort happens to leave them. Here every metric is its
+expected value when tied candidates are put in random order: for AUC and nDCG that is what scikit-learn's
+roc_auc_score and ndcg_score return; where there are no ties it is MIND's own value.
 """
 
 from dataclasses import dataclass
@@ -62,18 +64,24 @@ class RankingMetrics:
     impressions_left_out: int
 
 
-def impression_metrics(scores: npt.ArrayLike, labels: npt.ArrayLike, offsets: npt.ArrayLike) -> ImpressionMetrics:
+def impression_metrics(
+    scores: npt.ArrayLike, labels: npt.ArrayLike, offsets: npt.ArrayLike
+) -> ImpressionMetrics:
     """AUC, MRR, nDCG@5 and nDCG@10 of each impression.
 
     Args:
         scores: (n,) floats; a higher score ranks a candidate higher. float32 takes a faster path.
         labels: (n,) 1 or True for a click, 0 or False for a skip.
-        offsets: (impressions + 1,) ascending, from 0 to n: impression i is the candidates offsets[i] to offsets[i + 1].
+        offsets: (impressions + 1,) ascending, from 0 to n: impression i is the candidates offsets[i] to
+            offsets[i + 1].
 
     Raises:
-        ValueError: shapes that do not match, offsets that do not cover the candidates, a label other than 0 and 1, a NaN.
+        ValueError: shapes that do not match, offsets that do not cover the candidates, a label other than 0
+            and 1, a NaN.
     """
-    scores, clicked, offsets = _checked(np.asarray(scores), np.asarray(labels), np.asarray(offsets, dtype=np.int64))
+    scores, clicked, offsets = _checked(
+        np.asarray(scores), np.asarray(labels), np.asarray(offsets, dtype=np.int64)
+    )
     sizes = np.diff(offsets)
     clicks = _sums(clicked, offsets)
     usable = (clicks > 0) & (clicks < sizes)
@@ -107,7 +115,9 @@ def impression_metrics(scores: npt.ArrayLike, labels: npt.ArrayLike, offsets: np
     share = group_clicks / group_size
 
     def of_impression(values: Floats) -> Floats:
-        return np.bincount(group_impression, weights=values, minlength=len(sizes)).astype(np.float64, copy=False)
+        return np.bincount(group_impression, weights=values, minlength=len(sizes)).astype(
+            np.float64, copy=False
+        )
 
     def gained(per_rank: Floats) -> Floats:
         """Sum over ranks of `per_rank`, each rank of a group counted with the group's share of clicks."""
@@ -134,7 +144,13 @@ def _checked(
 ) -> tuple[npt.NDArray[Any], npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
     if scores.ndim != 1 or scores.shape != labels.shape:
         raise ValueError(f"scores {scores.shape} and labels {labels.shape} must be two arrays of one length")
-    if offsets.ndim != 1 or len(offsets) < 1 or offsets[0] != 0 or offsets[-1] != len(scores) or (np.diff(offsets) < 0).any():
+    if (
+        offsets.ndim != 1
+        or len(offsets) < 1
+        or offsets[0] != 0
+        or offsets[-1] != len(scores)
+        or (np.diff(offsets) < 0).any()
+    ):
         raise ValueError(f"offsets must ascend from 0 to the number of candidates, {len(scores)}")
     clicked = labels.astype(np.uint8)
     if (clicked > 1).any() or (clicked != labels).any():
@@ -155,12 +171,14 @@ def _sums(values: npt.NDArray[np.uint8], offsets: npt.NDArray[np.int64]) -> npt.
 def _ranked(
     scores: npt.NDArray[Any], clicked: npt.NDArray[np.uint8], sizes: npt.NDArray[np.int64]
 ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.bool_]]:
-    """Labels by impression and descending score, and where each run of equal scores in one impression begins."""
+    """Labels by impression and descending score, and where each run of equal scores in one impression
+    begins."""
     impression = np.repeat(np.arange(len(sizes), dtype=np.uint64), sizes)
     new_group = np.ones(len(scores), dtype=bool)
     if scores.dtype == np.float32 and len(sizes) < 2**31:
-        # One sort of integers that hold impression, score and label, about three times as fast as lexsort: as unsigned
-        # integers, floats sort as their values do once the negative ones' bits are flipped and the others' sign bit is set.
+        # One sort of integers that hold impression, score and label, about three times as fast as lexsort: as
+        # unsigned integers, floats sort as their values do once the negative ones' bits are flipped and the
+        # others' sign bit is set.
         bits = (scores + np.float32(0.0)).view(np.uint32)  # adding 0 makes -0.0 equal to 0.0
         ascending = np.where(bits >> 31 == 1, ~bits, bits | np.uint32(1 << 31))
         keys = (impression << np.uint64(33)) | ((~ascending).astype(np.uint64) << np.uint64(1)) | clicked

@@ -1,4 +1,5 @@
-"""Options of the jobs that train recommenders, each once: how a model learns, what it learns from, and where. No torch here."""
+"""Options of the jobs that train recommenders, each once: how a model learns, what it learns from, and where.
+No torch here."""
 
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Literal
@@ -21,30 +22,34 @@ class LearningOptions:
     """How a model learns. None stands for the model's own value.
 
     Attributes:
-        model: Which model: mf (matrix factorization), content (the article's text, category and entity; users by id), nrms
-            (attention over the user's clicks) or dssm (two towers and their cosine).
+        model: Which model: mf (matrix factorization), content (the article's text, category and entity; users
+            by id), nrms (attention over the user's clicks) or dssm (two towers and their cosine).
         epochs: Passes over the clicks at most (default: 30; 8 for nrms and dssm).
-        patience: Stop after so many epochs without a better valid AUC, the untrained model counted where it ranks as zero-shot does
-            (default: 5 for content, 2 for nrms and dssm; mf never stops).
+        patience: Stop after so many epochs without a better valid AUC, the untrained model counted where it
+            ranks as zero-shot does (default: 5 for content, 2 for nrms and dssm; mf never stops).
         seed: Of the first weights, the order of examples, the skips drawn and dropout.
-        dim: Size of the vectors, of content, nrms and dssm without their frozen part (default: 50; 64 for nrms and dssm).
-        batch_size: Examples per step for mf and content, an example being a user, a candidate and a label; clicks for nrms and dssm
-            (default: 128).
+        dim: Size of the vectors, of content, nrms and dssm without their frozen part (default: 50; 64 for
+            nrms and dssm).
+        batch_size: Examples per step for mf and content, an example being a user, a candidate and a label;
+            clicks for nrms and dssm (default: 128).
         learning_rate: Adam's (default: 0.001; 0.003 for nrms and dssm).
         weight_decay: Adam's, added to the gradient (default: 1e-5).
         skips: Skipped candidates drawn per click, afresh each epoch.
-        loss: bce (each candidate clicked or not; default of mf and content) or softmax (the click among itself and its skips).
-        schedule: Of the learning rate: constant (default of mf and content) or cosine, falling to 0 over all epochs.
+        loss: bce (each candidate clicked or not; default of mf and content) or softmax (the click among
+            itself and its skips).
+        schedule: Of the learning rate: constant (default of mf and content) or cosine, falling to 0 over all
+            epochs.
         warmup: Share of all steps over which the learning rate rises from 0.
         precision: bf16 takes products in bfloat16, which GPUs do faster; weights stay in fp32.
         history: Latest clicks that nrms, dssm and content read; at most max-history.
         heads: Of nrms's self-attention; divides dim.
-        attributes: Whether nrms and dssm read category, subcategory and entity beside the text (default: yes).
+        attributes: Whether nrms and dssm read category, subcategory and entity beside the text (default:
+            yes).
         dropout: Share of inputs put to 0 while training nrms and dssm.
         temperature: That dssm's cosines are divided by.
         in_batch: Weight that dssm gives each other click of a batch, as a skip beside those shown (0: none).
-        tune_layers: Last layers of the encoder that nrms and dssm train too, from the articles' texts (0: its vectors stay as they
-            are). Wants a GPU.
+        tune_layers: Last layers of the encoder that nrms and dssm train too, from the articles' texts (0: its
+            vectors stay as they are). Wants a GPU.
         tune_learning_rate: Adam's, of those layers.
         processes: Processes that train together, one thread (or GPU) each.
     """
@@ -89,9 +94,12 @@ class DataOptions:
 
     Attributes:
         train_splits: Splits of impressions to train on, where they are not split by time (default: train).
-        eval_splits: Splits to choose the epoch by and to report on, where they are not split by time (default: dev).
-        impressions: File with the ids of the impressions to judge by, one a line (default: all of eval-splits).
-        max_skips: Skips staged per click; an impression with more (none in MIND) keeps a fixed random choice of so many.
+        eval_splits: Splits to choose the epoch by and to report on, where they are not split by time
+            (default: dev).
+        impressions: File with the ids of the impressions to judge by, one a line (default: all of
+            eval-splits).
+        max_skips: Skips staged per click; an impression with more (none in MIND) keeps a fixed random choice
+            of so many.
         max_history: Latest clicks staged of a history.
         encoder_id: Which article embeddings to use; needed only where the table holds several encoders'.
     """
@@ -104,7 +112,13 @@ class DataOptions:
     encoder_id: str | None = None
 
     def inputs(
-        self, by_time: TimeSplits, *, history: int, tune_layers: int = 0, encoder: str = DEFAULT_MODEL, text_tokens: int = DEFAULT_TOKENS
+        self,
+        by_time: TimeSplits,
+        *,
+        history: int,
+        tune_layers: int = 0,
+        encoder: str = DEFAULT_MODEL,
+        text_tokens: int = DEFAULT_TOKENS,
     ) -> Inputs:
         """What to stage.
 
@@ -114,12 +128,22 @@ class DataOptions:
             tune_layers, encoder, text_tokens: of a model that tunes its encoder.
 
         Raises:
-            UserError: fewer clicks are staged than are read, or splits are named where impressions are split by time.
+            UserError: fewer clicks are staged than are read, or splits are named where impressions are split
+                by time.
         """
         if history > self.max_history:
             raise UserError(f"--history {history}: only --max-history {self.max_history} clicks are staged")
         roles = roles_of(by_time, self.train_splits, self.eval_splits, self.impressions)
-        return Inputs(roles, self.impressions, self.max_skips, self.max_history, self.encoder_id, tune_layers, encoder, text_tokens)
+        return Inputs(
+            roles,
+            self.impressions,
+            self.max_skips,
+            self.max_history,
+            self.encoder_id,
+            tune_layers,
+            encoder,
+            text_tokens,
+        )
 
 
 @option_group
@@ -127,8 +151,8 @@ class PlaceOptions:
     """Where training takes place.
 
     Attributes:
-        staging: Folder for staged examples: object storage, or a disk that driver and executors see at the same path (default: _staging
-            in the work folder).
+        staging: Folder for staged examples: object storage, or a disk that driver and executors see at the
+            same path (default: _staging in the work folder).
         model_folder: Folder for trained models (default: _models in the work folder).
         device: auto, cpu, cuda or cuda:N; auto takes a GPU where there is one.
         threads: Threads for training on the CPU.

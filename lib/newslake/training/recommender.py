@@ -1,4 +1,5 @@
-"""The job train_recommender: stages the tables' examples, trains a model on them, and writes its vectors and metrics."""
+"""The job train_recommender: stages the tables' examples, trains a model on them, and writes its vectors and
+metrics."""
 
 from newslake.lake.lakehouse import Lakehouse
 from newslake.run.jobrun import JobRun
@@ -23,22 +24,27 @@ def train_recommender(
     promotion: Promotion = BY_DEFAULT,
     force: bool = False,
 ) -> None:
-    """Train a recommender on clicks, choose its epoch on other impressions (valid), report on later ones (test), and keep its vectors.
+    """Train a recommender on clicks, choose its epoch on other impressions (valid), report on later ones
+    (test), and keep its vectors.
 
-    Which impressions are which is decided by time, counted back from --as-of, or else by split: train and dev, and no test. Where an
-    impression came without a history, as from a stream, the history is what the user had clicked before it.
+    Which impressions are which is decided by time, counted back from --as-of, or else by split: train and
+    dev, and no test. Where an impression came without a history, as from a stream, the history is what the
+    user had clicked before it.
 
-    Reads impressions, click_history, clicks, news and, for all models but mf, article_embeddings. Writes user_embeddings,
-    news_embeddings (the best epoch's vectors), model_metrics (every epoch, 0 being the untrained model; of test the one that was kept) and
-    the model itself (a folder). The same data, settings and seed are the same run: where its results are there already, nothing is done;
-    a killed run goes on after its last epoch.
+    Reads impressions, click_history, clicks, news and, for all models but mf, article_embeddings. Writes
+    user_embeddings, news_embeddings (the best epoch's vectors), model_metrics (every epoch, 0 being the
+    untrained model; of test the one that was kept) and the model itself (a folder). The same data, settings
+    and seed are the same run: where its results are there already, nothing is done; a killed run goes on
+    after its last epoch.
 
-    Where there is a test, nrms and dssm are compared there with the recommender in use (zero-shot where there is none), by AUC on the same
-    impressions. The new one comes into use where its AUC is at most --tolerance lower, with 97.5 % certainty by a paired bootstrap; table
-    promotions has both figures. encode_users and export_vectors take what is in use.
+    Where there is a test, nrms and dssm are compared there with the recommender in use (zero-shot where there
+    is none), by AUC on the same impressions. The new one comes into use where its AUC is at most --tolerance
+    lower, with 97.5 % certainty by a paired bootstrap; table promotions has both figures. encode_users and
+    export_vectors take what is in use.
 
     Args:
-        encoder: The encoder whose layers are tuned, as encode_articles takes it; it made the article embeddings.
+        encoder: The encoder whose layers are tuned, as encode_articles takes it; it made the article
+            embeddings.
         text_tokens: Tokens of an article that the tuned encoder reads, special tokens counted.
         force: Train again even where the results are there.
     """
@@ -47,8 +53,16 @@ def train_recommender(
     from newslake.training.runs import trained_run
 
     settings, place = learning.settings(), where.place(lake)
-    inputs = data.inputs(by_time, history=learning.history, tune_layers=learning.tune_layers, encoder=encoder, text_tokens=text_tokens)
-    prepared = prepare(lake, run, place.staging, inputs, with_vectors=model_class(learning.model).needs_vectors)
+    inputs = data.inputs(
+        by_time,
+        history=learning.history,
+        tune_layers=learning.tune_layers,
+        encoder=encoder,
+        text_tokens=text_tokens,
+    )
+    prepared = prepare(
+        lake, run, place.staging, inputs, with_vectors=model_class(learning.model).needs_vectors
+    )
     run_id = trained_run(lake, run, prepared, settings, place, force=force)
     run.fact("training run", run_id)
     decide_on(lake, run, prepared, run_id, place, promotion, again=force)

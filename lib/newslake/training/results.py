@@ -23,7 +23,10 @@ _ROWS_PER_BATCH = 250_000
 def is_complete(lake: Lakehouse, run_id: str) -> bool:
     """Whether a run's metrics, which are written last, and its vectors are all there."""
     tables = ("model_metrics", "user_embeddings", "news_embeddings")
-    return all(lake.exists(table) and not lake.read(table).where(F.col("run_id") == run_id).isEmpty() for table in tables)
+    return all(
+        lake.exists(table) and not lake.read(table).where(F.col("run_id") == run_id).isEmpty()
+        for table in tables
+    )
 
 
 def report(run: JobRun, trained: Trained) -> None:
@@ -38,11 +41,20 @@ def report(run: JobRun, trained: Trained) -> None:
     run.fact("waiting for data", f"{100 * trained.waited / trained.seconds:.1f} %")
 
 
-def save(lake: Lakehouse, run: JobRun, trained: Trained, catalogue: Catalogue, *, model: str, run_id: str, scratch: Place) -> None:
+def save(
+    lake: Lakehouse,
+    run: JobRun,
+    trained: Trained,
+    catalogue: Catalogue,
+    *,
+    model: str,
+    run_id: str,
+    scratch: Place,
+) -> None:
     """Write the best epoch's vectors, then every epoch's metrics.
 
-    Each write replaces the run's own rows, and the metrics come last: a run killed in between has none, is trained again by
-    its rerun to the same vectors, and ends in the same tables.
+    Each write replaces the run's own rows, and the metrics come last: a run killed in between has none, is
+    trained again by its rerun to the same vectors, and ends in the same tables.
 
     Args:
         lake, run: as given to the job.
@@ -65,7 +77,9 @@ def save(lake: Lakehouse, run: JobRun, trained: Trained, catalogue: Catalogue, *
     run.wrote("model_metrics", lake.replace("model_metrics", metrics, where=where).rows)
 
 
-def metric_rows(lake: Lakehouse, metrics: list[EpochMetrics], *, best_epoch: int, model: str, run_id: str) -> DataFrame:
+def metric_rows(
+    lake: Lakehouse, metrics: list[EpochMetrics], *, best_epoch: int, model: str, run_id: str
+) -> DataFrame:
     """Rows of the table model_metrics: one per epoch and split."""
     contract, now = lake.schema("model_metrics"), utc_now()
     rows = [
@@ -89,14 +103,26 @@ def metric_rows(lake: Lakehouse, metrics: list[EpochMetrics], *, best_epoch: int
     return frame_of(lake.spark, rows, contract).coalesce(1)
 
 
-def through_parquet(spark: SparkSession, file: Place, key: str, ids: pa.Array, vectors: npt.NDArray[np.float32]) -> DataFrame:
-    """Ids and their vectors as a frame, by way of a file: from Python's memory, Spark would take them row by row."""
-    schema = pa.schema([pa.field(key, pa.string(), nullable=False), pa.field("embedding", pa.list_(pa.float32()), nullable=False)])
+def through_parquet(
+    spark: SparkSession, file: Place, key: str, ids: pa.Array, vectors: npt.NDArray[np.float32]
+) -> DataFrame:
+    """Ids and their vectors as a frame, by way of a file: from Python's memory, Spark would take them row by
+    row."""
+    schema = pa.schema(
+        [
+            pa.field(key, pa.string(), nullable=False),
+            pa.field("embedding", pa.list_(pa.float32()), nullable=False),
+        ]
+    )
     dim = vectors.shape[1]
     with writing(file) as sink, pq.ParquetWriter(sink, schema) as writer:
         for start in range(0, len(ids), _ROWS_PER_BATCH):
             part = np.ascontiguousarray(vectors[start : start + _ROWS_PER_BATCH])
             offsets = pa.array(np.arange(0, part.size + 1, dim, dtype=np.int32))
             lists = pa.ListArray.from_arrays(offsets, pa.array(part.ravel()))
-            writer.write_table(pa.Table.from_arrays([ids[start : start + _ROWS_PER_BATCH].cast(pa.string()), lists], schema=schema))
+            writer.write_table(
+                pa.Table.from_arrays(
+                    [ids[start : start + _ROWS_PER_BATCH].cast(pa.string()), lists], schema=schema
+                )
+            )
     return read(spark, file)

@@ -35,10 +35,25 @@ def run_id_of(prepared: Prepared, settings: TrainSettings) -> str:
     """The id of a run: the same data, settings and seed are the same run."""
     vectors = prepared.vectors
     texts = {} if prepared.texts is None else {"texts": prepared.texts.fingerprint}
-    return combined({**settings.as_dict(), "data": prepared.staged.fingerprint, "vectors": vectors and vectors.fingerprint, **texts})
+    return combined(
+        {
+            **settings.as_dict(),
+            "data": prepared.staged.fingerprint,
+            "vectors": vectors and vectors.fingerprint,
+            **texts,
+        }
+    )
 
 
-def trained_run(lake: Lakehouse, run: JobRun, prepared: Prepared, settings: TrainSettings, place: Place, *, force: bool = False) -> str:
+def trained_run(
+    lake: Lakehouse,
+    run: JobRun,
+    prepared: Prepared,
+    settings: TrainSettings,
+    place: Place,
+    *,
+    force: bool = False,
+) -> str:
     """Train a model and write its vectors and metrics, unless that has been done; returns the run's id.
 
     Where training stands is kept after each epoch: after a kill it goes on from there.
@@ -46,7 +61,10 @@ def trained_run(lake: Lakehouse, run: JobRun, prepared: Prepared, settings: Trai
     run_id = run_id_of(prepared, settings)
     model = settings.model
     if not force and results.is_complete(lake, run_id) and is_saved(place.models, run_id):
-        run.progress(f"training run {run_id} of model {model} is there already: nothing to do (--force trains it again)")
+        run.progress(
+            f"training run {run_id} of model {model} is there already: nothing to do (--force trains it"
+            " again)"
+        )
         return run_id
     checkpoint = place.staging / "checkpoints" / f"{run_id}.pt"
     if force:
@@ -57,9 +75,13 @@ def trained_run(lake: Lakehouse, run: JobRun, prepared: Prepared, settings: Trai
 
     if settings.processes > 1:
         staged, vectors, texts = prepared.staged, prepared.vectors, prepared.texts
-        train_together(lake.spark, staged, vectors, settings, device=place.device, checkpoint=checkpoint, texts=texts)
+        train_together(
+            lake.spark, staged, vectors, settings, device=place.device, checkpoint=checkpoint, texts=texts
+        )
     data = load_training_data(prepared.staged, prepared.vectors, prepared.texts)
-    trained = train(data, settings, device=place.device, threads=place.threads, progress=tell, checkpoint=checkpoint)
+    trained = train(
+        data, settings, device=place.device, threads=place.threads, progress=tell, checkpoint=checkpoint
+    )
     trained = _with_test(trained, prepared, settings, tell)
     results.report(run, trained)
     save_model(
@@ -80,8 +102,11 @@ def trained_run(lake: Lakehouse, run: JobRun, prepared: Prepared, settings: Trai
     return run_id
 
 
-def _with_test(trained: Trained, prepared: Prepared, settings: TrainSettings, tell: Callable[[str], None]) -> Trained:
-    """The metrics of test beside the others, where there is one: read here for the first time, when nothing is left to be chosen by it."""
+def _with_test(
+    trained: Trained, prepared: Prepared, settings: TrainSettings, tell: Callable[[str], None]
+) -> Trained:
+    """The metrics of test beside the others, where there is one: read here for the first time, when nothing
+    is left to be chosen by it."""
     if TEST not in prepared.staged.sizes:
         return trained
     ranking, loss = evaluate(trained.vectors, load_impressions(prepared.staged, TEST), settings.loss)

@@ -1,7 +1,9 @@
-"""What a day adds to profiles: every event that is before the day and was not counted by the day before it, whenever it was committed.
+"""What a day adds to profiles: every event that is before the day and was not counted by the day before it,
+whenever it was committed.
 
-A day counts those rows of a table, at the version that it fixed, whose time lies before its start. So what it adds to the day before is the
-difference of two such sets: rows of the time between the two days, and earlier ones that were written since the earlier day's version.
+A day counts those rows of a table, at the version that it fixed, whose time lies before its start. So what it
+adds to the day before is the difference of two such sets: rows of the time between the two days, and earlier
+ones that were written since the earlier day's version.
 """
 
 from collections.abc import Callable, Mapping
@@ -21,7 +23,8 @@ from newslake.users.events import WindowOfTime, timed
 Found = TypeVar("Found")
 IMPRESSIONS, HISTORY = "impressions", "click_history"
 _SAYS: Mapping[str, str] = {IMPRESSIONS: "clicked", "user_interests": "weight", "search_queries": "query"}
-"""The column in which two rows with one key say the same, or not. (A later click changes an impression's row.)"""
+"""The column in which two rows with one key say the same, or not. (A later click changes an impression's
+row.)"""
 
 
 @dataclass(frozen=True)
@@ -70,12 +73,17 @@ def added(lake: Lakehouse, run: JobRun, frames: Frames, table: str, span: Span) 
         if since == NOTHING:
             return _computed(frames, rows), None
         changes = frames.cut(lake.changes(table, since, span.until[table]))
-        after, before = (timed(changes.where(f"{side} IS NOT NULL").select(f"{side}.*"), table) for side in ("after", "before"))
+        after, before = (
+            timed(changes.where(f"{side} IS NOT NULL").select(f"{side}.*"), table)
+            for side in ("after", "before")
+        )
         late = after.where(span.window.until_end() & span.counted.holds())
         rows = rows.where(~span.counted.holds()).unionByName(late)
         # What was deleted stays counted: old behaviour is purged, and not taken back.
         changed = changes.where("before IS NOT NULL AND after IS NOT NULL").select("before.*")
-        return _difference(frames, rows, timed(changed, table).where(span.counted.holds()), before.columns, table)
+        return _difference(
+            frames, rows, timed(changed, table).where(span.counted.holds()), before.columns, table
+        )
 
     def by_time() -> tuple[DataFrame, None]:
         rows = timed(lake.read_at(table, span.now[table]), table)
@@ -86,7 +94,8 @@ def added(lake: Lakehouse, run: JobRun, frames: Frames, table: str, span: Span) 
 
 
 def added_histories(lake: Lakehouse, run: JobRun, frames: Frames, candidates: DataFrame, span: Span) -> Added:
-    """The rows of click_history that belong to these impressions, or that came later than theirs; none with an empty history.
+    """The rows of click_history that belong to these impressions, or that came later than theirs; none with
+    an empty history.
 
     Args:
         lake, run: as given to the job.
@@ -105,20 +114,37 @@ def added_histories(lake: Lakehouse, run: JobRun, frames: Frames, candidates: Da
         since = span.since.get(HISTORY)
         if span.counted is None or since in (None, NOTHING):
             return _computed(frames, rows)
-        changes = lake.changes(HISTORY, since, span.until[HISTORY]).where("before IS NULL AND after IS NOT NULL").select("after.*")
-        late = changes.where(F.size("news_ids") > 0).join(wanted, on=["split", "impression_id"], how="left_anti")
+        changes = (
+            lake.changes(HISTORY, since, span.until[HISTORY])
+            .where("before IS NULL AND after IS NOT NULL")
+            .select("after.*")
+        )
+        late = changes.where(F.size("news_ids") > 0).join(
+            wanted, on=["split", "impression_id"], how="left_anti"
+        )
         late = frames.cut(late)
         if late.isEmpty():
             return _computed(frames, rows)
-        shown = lake.read_at(IMPRESSIONS, span.until[IMPRESSIONS]).where(span.window.until_end()).select("split", "impression_id")
-        return _computed(frames, rows.unionByName(late.join(shown, on=["split", "impression_id"], how="left_semi")))
+        shown = (
+            lake.read_at(IMPRESSIONS, span.until[IMPRESSIONS])
+            .where(span.window.until_end())
+            .select("split", "impression_id")
+        )
+        return _computed(
+            frames, rows.unionByName(late.join(shown, on=["split", "impression_id"], how="left_semi"))
+        )
 
-    rows, read_to = _or_by_time(run, HISTORY, span, by_version, lambda: _computed(frames, at(span.now[HISTORY])))
+    rows, read_to = _or_by_time(
+        run, HISTORY, span, by_version, lambda: _computed(frames, at(span.now[HISTORY]))
+    )
     return Added(rows, None, read_to)
 
 
-def _or_by_time(run: JobRun, table: str, span: Span, by_version: Callable[[], Found], by_time: Callable[[], Found]) -> tuple[Found, str]:
-    """What the versions say; where one of them is gone, what the time says. And how far the table was read."""
+def _or_by_time(
+    run: JobRun, table: str, span: Span, by_version: Callable[[], Found], by_time: Callable[[], Found]
+) -> tuple[Found, str]:
+    """What the versions say; where one of them is gone, what the time says. And how far the table was
+    read."""
     try:
         with versions_needed():
             return by_version(), span.until[table]
@@ -126,12 +152,15 @@ def _or_by_time(run: JobRun, table: str, span: Span, by_version: Callable[[], Fo
         run.fact(f"read by time, {span.window.end:%Y-%m-%d}: {table}", str(gone))
         start = "" if span.window.start is None else f" from {span.window.start} on"
         run.progress(
-            f"{table}: a version that this day reads is gone ({gone}): taken by time{start}; what was committed later than that is in none"
+            f"{table}: a version that this day reads is gone ({gone}): taken by time{start}; what was"
+            " committed later than that is in none"
         )
         return by_time(), span.now[table]
 
 
-def _difference(frames: Frames, rows: DataFrame, counted: DataFrame, columns: list[str], table: str) -> tuple[DataFrame, DataFrame]:
+def _difference(
+    frames: Frames, rows: DataFrame, counted: DataFrame, columns: list[str], table: str
+) -> tuple[DataFrame, DataFrame]:
     """Rows without those that were counted saying the same; and what was counted saying something else."""
     key, says = table_spec(table).key, _SAYS[table]
     rows, counted = frames.cut(rows.select(*columns)), counted.select(*columns)
@@ -157,5 +186,6 @@ def _within(rows: DataFrame, candidates: DataFrame) -> DataFrame:
 
 
 def _computed(frames: Frames, rows: DataFrame) -> DataFrame:
-    """The rows without what nobody asks for, computed now: a file that is gone shows now, and their long plan ends here."""
+    """The rows without what nobody asks for, computed now: a file that is gone shows now, and their long plan
+    ends here."""
     return frames.cut(rows.drop("position", "ingested_at"))

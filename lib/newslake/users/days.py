@@ -24,6 +24,10 @@ def rows_of_day(lake: Lakehouse, table: str, day: date) -> DataFrame:
     found = rows.where(F.col("as_of") == F.lit(day))
     if found.isEmpty():
         known = rows.agg(F.min("as_of"), F.max("as_of")).head()
-        has = f"it has days from {known[0]} to {known[1]}" if known is not None and known[0] is not None else "it is empty"
+        has = (
+            f"it has days from {known[0]} to {known[1]}"
+            if known is not None and known[0] is not None
+            else "it is empty"
+        )
         raise UserError(f"table {table} has nothing for --as-of {day} ({has}): build that day first")
     return found

@@ -40,7 +40,8 @@ _WHEN = {"user_interests": "stated_at", "search_queries": "searched_at"}
 
 @dataclass(frozen=True)
 class WindowOfTime:
-    """Events from `start` on (None: from the first on) and before `end`, UTC, by when they arrived or by when they occurred."""
+    """Events from `start` on (None: from the first on) and before `end`, UTC, by when they arrived or by when
+    they occurred."""
 
     start: datetime | None
     end: datetime
@@ -48,7 +49,11 @@ class WindowOfTime:
 
     def holds(self) -> Column:
         """Whether a row with occurred_at and ingested_at lies in it."""
-        return self.until_end() if self.start is None else (self._time >= _as_text(self.start)) & self.until_end()
+        return (
+            self.until_end()
+            if self.start is None
+            else (self._time >= _as_text(self.start)) & self.until_end()
+        )
 
     def until_end(self) -> Column:
         """Whether such a row lies in it or before it."""
@@ -70,7 +75,8 @@ def start_of(day: date) -> datetime:
 
 
 def window_before(as_of: date, hours: float | None, previous: date | None, clock: Clock) -> WindowOfTime:
-    """The hours before the start of a day (None: all), and nothing that an earlier profile has seen already."""
+    """The hours before the start of a day (None: all), and nothing that an earlier profile has seen
+    already."""
     end = start_of(as_of)
     starts = [end - timedelta(hours=hours)] if hours is not None else []
     if previous is not None:
@@ -87,10 +93,11 @@ _composed = text_udf(_nfkc)
 
 
 def as_tag(text: Column) -> Column:
-    """Text as a tag: NFKC, lower case, single blanks, no blanks around it; NULL where nothing is left or too much.
+    """Text as a tag: NFKC, lower case, single blanks, no blanks around it; NULL where nothing is left or too
+    much.
 
-    So what looks alike is one tag: é as one character or as two, a blank or a no-break space. (The words of topics are made so too.) Not
-    for the elements of an array, where Python cannot be called.
+    So what looks alike is one tag: é as one character or as two, a blank or a no-break space. (The words of
+    topics are made so too.) Not for the elements of an array, where Python cannot be called.
     """
     valid = F.make_valid_utf8(text)
     # Only what is not ASCII goes to Python.
@@ -113,12 +120,15 @@ def said(rows: DataFrame, table: str, weight: float) -> DataFrame:
         weight: of a query, or of an interest stated with a weight of 1.
     """
     strength = F.col("weight") * F.lit(weight) if table == "user_interests" else F.lit(weight)
-    tags = rows.select("user_id", as_tag(F.col(_TEXT[table])).alias("tag"), "occurred_at", strength.alias("weight"))
+    tags = rows.select(
+        "user_id", as_tag(F.col(_TEXT[table])).alias("tag"), "occurred_at", strength.alias("weight")
+    )
     return tags.where(F.col("tag").isNotNull() & (F.col("weight") > 0.0))
 
 
 def said_lines(lake: Lakehouse, table: str, path: str, option: str) -> tuple[DataFrame, DataFrame]:
-    """JSON lines as rows of user_interests or search_queries, and those that cannot be used (what quarantine.rejected takes).
+    """JSON lines as rows of user_interests or search_queries, and those that cannot be used (what
+    quarantine.rejected takes).
 
     Args:
         lake: where the table lives.
@@ -132,7 +142,12 @@ def said_lines(lake: Lakehouse, table: str, path: str, option: str) -> tuple[Dat
     lines = json_lines(lake.spark, path, table, option)
     problem = F.col("problem").isNotNull()
     bad = lines.where(problem).select(
-        "source", F.lit(None).cast("bigint").alias("line_number"), _id_of(table), "raw", F.col("problem").alias("reason"), "ingested_at"
+        "source",
+        F.lit(None).cast("bigint").alias("line_number"),
+        _id_of(table),
+        "raw",
+        F.col("problem").alias("reason"),
+        "ingested_at",
     )
     return lines.where(~problem).select(*lake.schema(table).names), bad
 
@@ -153,7 +168,8 @@ def refuse_useless(rejected: int, rows: DataFrame, bad: DataFrame) -> None:
 
 
 def json_lines(spark: SparkSession, path: str, table: str, option: str) -> DataFrame:
-    """JSON lines as rows of user_interests or search_queries, with source, raw, and problem: why one cannot be used, or NULL."""
+    """JSON lines as rows of user_interests or search_queries, with source, raw, and problem: why one cannot
+    be used, or NULL."""
     text = text_lines(spark, checked(spark, path, option)).where(~is_blank(F.col("value")))
     lines = text.select(
         F.col("_metadata.file_path").alias("source"),
@@ -161,10 +177,15 @@ def json_lines(spark: SparkSession, path: str, table: str, option: str) -> DataF
         F.col("_metadata.file_modification_time").alias("ingested_at"),
     )
     name = _TEXT[table]
-    rows = also(parsed(lines, _LINES[table]), F.when(as_tag(F.col(name)).isNull(), f"{name} is empty or over {MAX_TAG} characters"))
+    rows = also(
+        parsed(lines, _LINES[table]),
+        F.when(as_tag(F.col(name)).isNull(), f"{name} is empty or over {MAX_TAG} characters"),
+    )
     if table == "user_interests":
         weight = F.coalesce("weight", F.lit(1.0))
-        rows = also(rows, F.when(~weight.between(0.0, 1.0), "weight is not a number between 0 and 1")).withColumn("weight", weight)
+        rows = also(
+            rows, F.when(~weight.between(0.0, 1.0), "weight is not a number between 0 and 1")
+        ).withColumn("weight", weight)
     return rows
 
 

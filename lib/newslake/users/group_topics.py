@@ -1,4 +1,5 @@
-"""The topics of each group of a user's tags: what the saved topic model makes of the group's tags, read as one text."""
+"""The topics of each group of a user's tags: what the saved topic model makes of the group's tags, read as
+one text."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -13,7 +14,9 @@ from newslake.topics.words import terms
 
 TOPICS_OF_GROUP = 2
 _FOUND = "user_id string, tag_group int, topic_id int, weight double"
-_ARROW = pa.schema([("user_id", pa.string()), ("tag_group", pa.int32()), ("topic_id", pa.int32()), ("weight", pa.float64())])
+_ARROW = pa.schema(
+    [("user_id", pa.string()), ("tag_group", pa.int32()), ("topic_id", pa.int32()), ("weight", pa.float64())]
+)
 
 
 def group_topics(phrases: DataFrame, model: TopicModel) -> DataFrame:
@@ -33,7 +36,9 @@ def group_topics(phrases: DataFrame, model: TopicModel) -> DataFrame:
 
 def _topics(model: TopicModel, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     for batch in batches:
-        ids, weights = top_topics(model.shares([terms(text) for text in batch.column("text").to_pylist()]), TOPICS_OF_GROUP)
+        ids, weights = top_topics(
+            model.shares([terms(text) for text in batch.column("text").to_pylist()]), TOPICS_OF_GROUP
+        )
         known = (ids >= 0) & (weights > 0.0)
         group = pa.array(np.nonzero(known)[0])
         columns = [

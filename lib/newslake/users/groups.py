@@ -1,8 +1,10 @@
-"""A user's tags in semantic groups, and the phrases made from each group. numpy, one user a row; no Spark session needed.
+"""A user's tags in semantic groups, and the phrases made from each group. numpy, one user a row; no Spark
+session needed.
 
-Grouping is leader clustering (Hartigan, Clustering Algorithms, 1975, ch. 3): the heaviest tag without a group leads a new one, and all
-tags without a group whose vector has a cosine of `threshold` or more to the leader's join it. It needs no number of groups, depends
-on nothing but the order by weight, and its groups hold together around what the user reads most.
+Grouping is leader clustering (Hartigan, Clustering Algorithms, 1975, ch. 3): the heaviest tag without a group
+leads a new one, and all tags without a group whose vector has a cosine of `threshold` or more to the leader's
+join it. It needs no number of groups, depends on nothing but the order by weight, and its groups hold
+together around what the user reads most.
 """
 
 from collections.abc import Iterable, Iterator
@@ -37,7 +39,8 @@ class PhraseSettings:
 
 
 def quantised(vectors: np.ndarray) -> np.ndarray:
-    """Vectors as int8, each scaled so that its largest entry is 127: a quarter of the bytes; cosines change by under 0.01."""
+    """Vectors as int8, each scaled so that its largest entry is 127: a quarter of the bytes; cosines change
+    by under 0.01."""
     largest = np.abs(vectors).max(axis=1, keepdims=True)
     return np.rint(vectors / np.where(largest > 0, largest, 1.0) * 127.0).astype(np.int8)
 
@@ -66,7 +69,8 @@ def groups_of(vectors: np.ndarray, threshold: float) -> Ints:
 
 @lru_cache(maxsize=1_000)
 def _choices(tags: int, phrase_size: int) -> tuple[np.ndarray[Any, np.dtype[np.bool_]], Ints]:
-    """All sets of 2 .. phrase_size of so many tags, as rows of flags; and their sizes. A single tag is a set by itself."""
+    """All sets of 2 .. phrase_size of so many tags, as rows of flags; and their sizes. A single tag is a set
+    by itself."""
     sizes = range(min(2, tags), min(phrase_size, tags) + 1)
     sets = [one for size in sizes for one in combinations(range(tags), size)]
     flags = np.zeros((len(sets), tags), dtype=bool)
@@ -97,8 +101,11 @@ def phrases_of(weights: Floats, group: Ints, settings: PhraseSettings) -> list[t
     return [(number, places, -weight) for weight, number, _, places in found[: settings.per_user]]
 
 
-def phrases_of_batches(settings: PhraseSettings, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    """What runs in the workers: (user_id, tags, weights, vectors) in, one row a user; (user_id, tag_group, tags, weight) out.
+def phrases_of_batches(
+    settings: PhraseSettings, batches: Iterable[pa.RecordBatch]
+) -> Iterator[pa.RecordBatch]:
+    """What runs in the workers: (user_id, tags, weights, vectors) in, one row a user; (user_id, tag_group,
+    tags, weight) out.
 
     Tags come heaviest first; vectors are the bytes of their int8 entries.
     """
@@ -110,8 +117,12 @@ def phrases_of_batches(settings: PhraseSettings, batches: Iterable[pa.RecordBatc
         for row in range(batch.num_rows):
             user, tags = batch.column("user_id")[row].as_py(), batch.column("tags")[row].as_py()
             weights = np.array(batch.column("weights")[row].as_py(), dtype=np.float64)
-            vectors = np.stack([np.frombuffer(one, dtype=np.int8) for one in batch.column("vectors")[row].as_py()])
-            for number, places, weight in phrases_of(weights, groups_of(vectors, settings.threshold), settings):
+            vectors = np.stack(
+                [np.frombuffer(one, dtype=np.int8) for one in batch.column("vectors")[row].as_py()]
+            )
+            for number, places, weight in phrases_of(
+                weights, groups_of(vectors, settings.threshold), settings
+            ):
                 users.append(user)
                 groups.append(number)
                 phrases.append([tags[place] for place in places])

@@ -38,11 +38,13 @@ def build_phrases(
     batch_tokens: int | None = None,
     slice_rows: int = 50_000,
 ) -> None:
-    """Make the users' tag phrases of a day from user_tags: table user_phrases, and tag_embeddings for tags that have no vector yet.
+    """Make the users' tag phrases of a day from user_tags: table user_phrases, and tag_embeddings for tags
+    that have no vector yet.
 
-    A user's heaviest tags are split into groups: the heaviest tag without a group leads a new one, and those whose vectors are
-    near enough to the leader's join it. Phrases are sets of 2 or more tags of a group, heaviest first (the mean weight of the tags
-    counts); a group of one tag gives that tag alone. A day that is there already is replaced.
+    A user's heaviest tags are split into groups: the heaviest tag without a group leads a new one, and those
+    whose vectors are near enough to the leader's join it. Phrases are sets of 2 or more tags of a group,
+    heaviest first (the mean weight of the tags counts); a group of one tag gives that tag alone. A day that
+    is there already is replaced.
 
     Args:
         as_of: The day, such as 2019-11-15.
@@ -60,7 +62,9 @@ def build_phrases(
     if min(top_tags, tags_per_group, phrases_per_group, phrases_per_user, slice_rows) < 1 or phrase_size < 2:
         raise UserError("--phrase-size takes 2 or more, the other bounds 1 or more")
     if tags_per_group > 16:
-        raise UserError(f"--tags-per-group {tags_per_group}: take up to 16; all sets of these tags are weighed")
+        raise UserError(
+            f"--tags-per-group {tags_per_group}: take up to 16; all sets of these tags are weighed"
+        )
     settings = PhraseSettings(group_cosine, phrase_size, tags_per_group, phrases_per_group, phrases_per_user)
     tags = rows_of_day(lake, "user_tags", day)
     found = resolve(encoding.spec())
@@ -69,10 +73,14 @@ def build_phrases(
     with Frames() as frames:
         best = frames.keep(heaviest_tags(tags, top_tags))
         run.rows_in(best.count())
-        _encode_tags(lake, run, best, found, EmbedSettings(device=device, batch_tokens=batch_tokens), slice_rows)
+        _encode_tags(
+            lake, run, best, found, EmbedSettings(device=device, batch_tokens=batch_tokens), slice_rows
+        )
         vectors = embeddings(lake, found)
         vector_size(vectors, "embedding", f"tag_embeddings of {found.encoder_id}")
-        rows = phrases(best, vectors, settings).select(F.lit(day).alias("as_of"), "*", F.lit(found.encoder_id).alias("encoder_id"))
+        rows = phrases(best, vectors, settings).select(
+            F.lit(day).alias("as_of"), "*", F.lit(found.encoder_id).alias("encoder_id")
+        )
         run.wrote(TABLE, lake.replace(TABLE, rows, where={"as_of": day.isoformat()}).rows)
         without = best.join(vectors.select("tag"), on="tag", how="left_anti").count()
     if without:
@@ -103,11 +111,21 @@ def phrases(tags: DataFrame, vectors: DataFrame, settings: PhraseSettings) -> Da
         quantised_batches, "tag string, vector binary"
     )
     one = F.struct("place", "tag", "weight", "vector")
-    users = tags.join(small, on="tag", how="inner").groupBy("user_id").agg(F.array_sort(F.collect_list(one)).alias("all"))
-    given = users.select(
-        "user_id", F.col("all.tag").alias("tags"), F.col("all.weight").alias("weights"), F.col("all.vector").alias("vectors")
+    users = (
+        tags.join(small, on="tag", how="inner")
+        .groupBy("user_id")
+        .agg(F.array_sort(F.collect_list(one)).alias("all"))
     )
-    made = given.mapInArrow(partial(phrases_of_batches, settings), "user_id string, tag_group int, tags array<string>, weight double")
+    given = users.select(
+        "user_id",
+        F.col("all.tag").alias("tags"),
+        F.col("all.weight").alias("weights"),
+        F.col("all.vector").alias("vectors"),
+    )
+    made = given.mapInArrow(
+        partial(phrases_of_batches, settings),
+        "user_id string, tag_group int, tags array<string>, weight double",
+    )
     sets = tag_set(F.col("tags"))
     return made.select(
         "user_id",
@@ -119,20 +137,35 @@ def phrases(tags: DataFrame, vectors: DataFrame, settings: PhraseSettings) -> Da
     )
 
 
-def _encode_tags(lake: Lakehouse, run: JobRun, tags: DataFrame, encoder: ResolvedEncoder, settings: EmbedSettings, slice_rows: int) -> None:
+def _encode_tags(
+    lake: Lakehouse,
+    run: JobRun,
+    tags: DataFrame,
+    encoder: ResolvedEncoder,
+    settings: EmbedSettings,
+    slice_rows: int,
+) -> None:
     """Encode the tags that have no vector, slice by slice."""
     with Frames() as frames:
-        todo = frames.cut(tags.select("tag").distinct().join(embeddings(lake, encoder).select("tag"), on="tag", how="left_anti"))
+        todo = frames.cut(
+            tags.select("tag")
+            .distinct()
+            .join(embeddings(lake, encoder).select("tag"), on="tag", how="left_anti")
+        )
         many = todo.count()
         slices, done = -(-many // slice_rows), 0
         run.progress(f"{many:,} tags to encode")
         for number in range(slices):
             part = todo.where(F.pmod(F.xxhash64("tag"), F.lit(slices)) == number)
-            part = part.repartition(2 * lake.spark.sparkContext.defaultParallelism, "tag").select("tag", F.col("tag").alias("text"))
+            part = part.repartition(2 * lake.spark.sparkContext.defaultParallelism, "tag").select(
+                "tag", F.col("tag").alias("text")
+            )
             with Frames() as kept:
                 encoded = kept.keep(embed_column(part, "text", None, encoder, "tag", settings=settings))
                 rows = encoded.where("embedded.error IS NULL").select(
-                    "tag", F.lit(encoder.encoder_id).alias("encoder_id"), F.col("embedded.vector").alias("embedding")
+                    "tag",
+                    F.lit(encoder.encoder_id).alias("encoder_id"),
+                    F.col("embedded.vector").alias("embedding"),
                 )
                 run.wrote(EMBEDDINGS, lake.merge(EMBEDDINGS, rows, update=False).rows)
                 counted = encoded.agg(F.count("*"), F.count("embedded.error")).head()
@@ -145,4 +178,9 @@ def _encode_tags(lake: Lakehouse, run: JobRun, tags: DataFrame, encoder: Resolve
 
 def _reject(lake: Lakehouse, run: JobRun, failed: DataFrame) -> None:
     tag = F.col("tag")
-    send(lake, run, rows_of(failed, "user_tags", record_id=tag, raw=tag, reason=F.col("embedded.error")), job="build_phrases")
+    send(
+        lake,
+        run,
+        rows_of(failed, "user_tags", record_id=tag, raw=tag, reason=F.col("embedded.error")),
+        job="build_phrases",
+    )

@@ -1,7 +1,8 @@
-"""Which days have a profile, what each was made from, and how far it read the tables of events: table profile_days.
+"""Which days have a profile, what each was made from, and how far it read the tables of events: table
+profile_days.
 
-A day's row is written before its profile, without completed_at, and again when all tables of the day are written. So a day that a run was
-killed in, the first time or when it replaced the day, is not built on.
+A day's row is written before its profile, without completed_at, and again when all tables of the day are
+written. So a day that a run was killed in, the first time or when it replaced the day, is not built on.
 """
 
 from collections.abc import Mapping
@@ -24,7 +25,8 @@ class ProfileDay:
 
     Attributes:
         as_of: the day.
-        clock: by which its events were before the start of the day; None: a day of a version of newslake that kept no record.
+        clock: by which its events were before the start of the day; None: a day of a version of newslake that
+            kept no record.
         counted_to: table of events -> its bookmark; see Lakehouse.bookmark.
     """
 
@@ -45,21 +47,29 @@ def last_complete(lake: Lakehouse, day: date, written_last: str) -> ProfileDay |
     Args:
         lake: where the tables live.
         day: the day that comes after.
-        written_last: the table that is written last of a day. A day in it without a row in profile_days is one of a version of newslake
-            that kept no record; it is complete.
+        written_last: the table that is written last of a day. A day in it without a row in profile_days is
+            one of a version of newslake that kept no record; it is complete.
     """
     days = lake.read(TABLE)
-    complete = days.where((F.col("as_of") < F.lit(day)) & F.col("completed_at").isNotNull()).select("as_of", F.lit(True).alias("known"))
+    complete = days.where((F.col("as_of") < F.lit(day)) & F.col("completed_at").isNotNull()).select(
+        "as_of", F.lit(True).alias("known")
+    )
     unknown = lake.read(written_last).where(F.col("as_of") < F.lit(day)).select("as_of").distinct()
-    unknown = unknown.join(days.select("as_of"), on="as_of", how="left_anti").select("as_of", F.lit(False).alias("known"))
+    unknown = unknown.join(days.select("as_of"), on="as_of", how="left_anti").select(
+        "as_of", F.lit(False).alias("known")
+    )
     last = complete.unionByName(unknown).orderBy(F.desc("as_of")).head()
     if last is None:
         return None
     return recorded(lake, last["as_of"]) if last["known"] else ProfileDay(last["as_of"], None, {})
 
 
-def write(lake: Lakehouse, day: ProfileDay, *, built_on: date | None, settings: Mapping[str, str], complete: bool) -> None:
+def write(
+    lake: Lakehouse, day: ProfileDay, *, built_on: date | None, settings: Mapping[str, str], complete: bool
+) -> None:
     """Keep a day's row, in one commit."""
     completed_at = datetime.now(UTC) if complete else None
     values = (day.as_of, built_on, day.clock, dict(day.counted_to), dict(settings), completed_at)
-    lake.replace(TABLE, frame_of(lake.spark, [values], lake.schema(TABLE)), where={"as_of": day.as_of.isoformat()})
+    lake.replace(
+        TABLE, frame_of(lake.spark, [values], lake.schema(TABLE)), where={"as_of": day.as_of.isoformat()}
+    )

@@ -1,4 +1,5 @@
-"""Tag sets: their identity, their text and their similarity, as columns. What two tag phrases are compared by."""
+"""Tag sets: their identity, their text and their similarity, as columns. What two tag phrases are compared
+by."""
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
@@ -15,7 +16,8 @@ def tag_set(tags: Column) -> Column:
 
 
 def phrase_text(tags: Column) -> Column:
-    """What is encoded: the distinct tags in one order, whatever theirs, so that equal sets have equal vectors."""
+    """What is encoded: the distinct tags in one order, whatever theirs, so that equal sets have equal
+    vectors."""
     return F.array_join(tag_set(tags), _SEPARATOR)
 
 
@@ -33,16 +35,20 @@ def set_hash(hashes: Column) -> Column:
 
 
 def phrase_id_of(hashes: Column) -> Column:
-    """The identity of a set, from what tag_hashes gives: 128 bits, two order-free hashes, as 32 hexadecimal digits.
+    """The identity of a set, from what tag_hashes gives: 128 bits, two order-free hashes, as 32 hexadecimal
+    digits.
 
     The first 16 digits are set_hash with its sign bit turned, so that ids sort as the signed numbers do.
     """
-    second = F.aggregate(hashes, F.lit(0).cast("bigint"), lambda so_far, one: so_far.bitwiseXOR(F.xxhash64(one)))
+    second = F.aggregate(
+        hashes, F.lit(0).cast("bigint"), lambda so_far, one: so_far.bitwiseXOR(F.xxhash64(one))
+    )
     return F.concat(_digits(set_hash(hashes).bitwiseXOR(F.lit(_LOWEST).cast("bigint"))), _digits(second))
 
 
 def phrase_id(tags: Column) -> Column:
-    """The identity of a phrase: that of its set of tags, whatever their order and however often each is there."""
+    """The identity of a phrase: that of its set of tags, whatever their order and however often each is
+    there."""
     return phrase_id_of(tag_hashes(tags))
 
 
@@ -53,7 +59,8 @@ def jaccard(ours: Column, theirs: Column) -> Column:
 
 
 def as_sets(phrases: DataFrame) -> DataFrame:
-    """Phrases as matchers compare them, narrow: set_hash bigint, hashes array<bigint>. Empty sets are left out.
+    """Phrases as matchers compare them, narrow: set_hash bigint, hashes array<bigint>. Empty sets are left
+    out.
 
     Args:
         phrases: column tags, array<string>; no set twice.

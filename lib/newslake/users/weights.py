@@ -32,8 +32,8 @@ def age_in_days(occurred_at: Column, as_of: date) -> Column:
 
 
 def decayed(rows: DataFrame, as_of: date, half_life_days: float) -> DataFrame:
-    """Rows of an earlier day as of a later one: `weight`, and `history_weight` where there is one, become `whole` and `history`, in
-    billionths; as_of goes."""
+    """Rows of an earlier day as of a later one: `weight`, and `history_weight` where there is one, become
+    `whole` and `history`, in billionths; as_of goes."""
     left = decay(F.datediff(F.lit(as_of), "as_of").cast("double"), half_life_days)
     for weight, whole in (("weight", "whole"), ("history_weight", "history")):
         if weight in rows.columns:
@@ -42,6 +42,7 @@ def decayed(rows: DataFrame, as_of: date, half_life_days: float) -> DataFrame:
 
 
 def heaviest(rows: DataFrame, within: str, order: str, most: int) -> DataFrame:
-    """The rows of the highest `whole` for each value of `within`, ties by `order`; adds their place, from 1, as `place`."""
+    """The rows of the highest `whole` for each value of `within`, ties by `order`; adds their place, from 1,
+    as `place`."""
     ranked = Window.partitionBy(within).orderBy(F.desc("whole"), order)
     return rows.withColumn("place", F.row_number().over(ranked)).where(F.col("place") <= most)

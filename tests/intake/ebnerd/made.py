@@ -1,4 +1,5 @@
-"""A small data set of EB-NeRD's shape, made up, and what the tables should hold of it, worked out in plain Python."""
+"""A small data set of EB-NeRD's shape, made up, and what the tables should hold of it, worked out in plain
+Python."""
 
 import random
 from collections.abc import Mapping, Sequence
@@ -98,15 +99,29 @@ class World:
 
 
 def written(
-    path: Path, rows: Sequence[Row], kind: str, *, without: Sequence[str] = (), types: Mapping[str, pa.DataType] | None = None
+    path: Path,
+    rows: Sequence[Row],
+    kind: str,
+    *,
+    without: Sequence[str] = (),
+    types: Mapping[str, pa.DataType] | None = None,
 ) -> str:
     """Write one file; columns can be left out, or have other types."""
-    schema = pa.schema([(one.name, (types or {}).get(one.name, one.type)) for one in SCHEMAS[kind] if one.name not in without])
+    schema = pa.schema(
+        [
+            (one.name, (types or {}).get(one.name, one.type))
+            for one in SCHEMAS[kind]
+            if one.name not in without
+        ]
+    )
     extra = [name for name in (types or {}) if name not in schema.names]
     for name in extra:
         schema = schema.append(pa.field(name, (types or {})[name]))
     path.parent.mkdir(parents=True, exist_ok=True)
-    pq.write_table(pa.Table.from_pylist([{name: row.get(name) for name in schema.names} for row in rows], schema=schema), path)
+    pq.write_table(
+        pa.Table.from_pylist([{name: row.get(name) for name in schema.names} for row in rows], schema=schema),
+        path,
+    )
     return str(path)
 
 
@@ -138,7 +153,9 @@ def article(number: int, **said: Any) -> Row:
     return {**row, **said}
 
 
-def impression(number: int, user: int, at: datetime, in_view: Sequence[int], clicked: Sequence[int], **said: Any) -> Row:
+def impression(
+    number: int, user: int, at: datetime, in_view: Sequence[int], clicked: Sequence[int], **said: Any
+) -> Row:
     """A row of behaviors.parquet, shown on the front page unless it says article_id."""
     row: Row = {
         "impression_id": number,
@@ -170,7 +187,8 @@ def past(user: int, *entries: tuple[datetime, int, float | None, float | None]) 
 
 
 def world(seed: int = 1, *, users: int = 12, articles: int = 24, impressions: int = 40) -> World:
-    """A world without mistakes; some users have no history, some impressions are on an article's page, some have two clicks."""
+    """A world without mistakes; some users have no history, some impressions are on an article's page, some
+    have two clicks."""
     rng = random.Random(seed)
     ids = [9_000_000 + i for i in range(articles)]
     made = World([article(number) for number in ids], {})
@@ -180,8 +198,13 @@ def world(seed: int = 1, *, users: int = 12, articles: int = 24, impressions: in
         for user in range(1, users + 1):
             if user % 5 == 0:
                 continue
-            times = sorted(begins - timedelta(seconds=rng.randrange(21 * 86400)) for _ in range(rng.randrange(0, 9)))
-            entries = [(at, rng.choice(ids), float(rng.randrange(90)), rng.choice([None, float(rng.randrange(101))])) for at in times]
+            times = sorted(
+                begins - timedelta(seconds=rng.randrange(21 * 86400)) for _ in range(rng.randrange(0, 9))
+            )
+            entries = [
+                (at, rng.choice(ids), float(rng.randrange(90)), rng.choice([None, float(rng.randrange(101))]))
+                for at in times
+            ]
             split.history.append(past(user, *entries))
         for _ in range(impressions):
             number += 1
@@ -234,19 +257,37 @@ def expected_histories(made: World, last: int | None = None) -> set[tuple[Any, .
     """(split, impression, user, time, the articles read before it)."""
     found = set()
     for name, split in made.splits.items():
-        read = {row["user_id"]: list(zip(row["impression_time_fixed"], row["article_id_fixed"], strict=True)) for row in split.history}
+        read = {
+            row["user_id"]: list(zip(row["impression_time_fixed"], row["article_id_fixed"], strict=True))
+            for row in split.history
+        }
         for row in split.behaviors:
-            before = [eb(one) for at, one in sorted(read.get(row["user_id"], []), key=lambda pair: pair[0]) if at < row["impression_time"]]
+            before = [
+                eb(one)
+                for at, one in sorted(read.get(row["user_id"], []), key=lambda pair: pair[0])
+                if at < row["impression_time"]
+            ]
             before = before[-last:] if last is not None else before
-            found.add((_SPLIT[name], eb(row["impression_id"]), eb(row["user_id"]), row["impression_time"], tuple(before)))
+            found.add(
+                (
+                    _SPLIT[name],
+                    eb(row["impression_id"]),
+                    eb(row["user_id"]),
+                    row["impression_time"],
+                    tuple(before),
+                )
+            )
     return found
 
 
 def expected_reads(made: World) -> dict[tuple[Any, ...], tuple[Any, ...]]:
-    """(split, user, article, time, kind) -> (impression, seconds, scrolled); the longer one where two tell of one."""
+    """(split, user, article, time, kind) -> (impression, seconds, scrolled); the longer one where two tell of
+    one."""
     found: dict[tuple[Any, ...], tuple[Any, ...]] = {}
 
-    def add(key: tuple[Any, ...], impression_id: str | None, seconds: float | None, scrolled: float | None) -> None:
+    def add(
+        key: tuple[Any, ...], impression_id: str | None, seconds: float | None, scrolled: float | None
+    ) -> None:
         def rank(said: tuple[Any, ...]) -> tuple[Any, ...]:
             return tuple((value is not None, value or 0) for value in said[1:])
 
@@ -255,13 +296,21 @@ def expected_reads(made: World) -> dict[tuple[Any, ...], tuple[Any, ...]]:
 
     for name, split in made.splits.items():
         for row in split.history:
-            lists = (row[f"{what}_fixed"] for what in ("impression_time", "article_id", "read_time", "scroll_percentage"))
+            lists = (
+                row[f"{what}_fixed"]
+                for what in ("impression_time", "article_id", "read_time", "scroll_percentage")
+            )
             for at, one, seconds, scrolled in zip(*lists, strict=True):
                 add((_SPLIT[name], eb(row["user_id"]), eb(one), at, "page"), None, seconds, scrolled)
         for row in split.behaviors:
             user, at = eb(row["user_id"]), row["impression_time"]
             if row["article_id"] is not None:
-                add((_SPLIT[name], user, eb(row["article_id"]), at, "page"), None, row["read_time"], row["scroll_percentage"])
+                add(
+                    (_SPLIT[name], user, eb(row["article_id"]), at, "page"),
+                    None,
+                    row["read_time"],
+                    row["scroll_percentage"],
+                )
             told = row["next_read_time"], row["next_scroll_percentage"]
             if len(row["article_ids_clicked"]) == 1 and told != (None, None):
                 [clicked] = row["article_ids_clicked"]

@@ -22,12 +22,17 @@ def test_articles_are_encoded_profiles_built_and_a_report_written(lake: Lakehous
     own = tmp_path / "own.parquet"
     pq.write_table(pa.table({"id": [1, 2], "headline": ["the city storm", "team wins"]}), own)
     (tmp_path / "news.yaml").write_text("news_id: id\ntitle: headline\n")
-    run_job(import_table, lake, {"target": "news", "source": str(own), "mapping": str(tmp_path / "news.yaml")})
+    run_job(
+        import_table, lake, {"target": "news", "source": str(own), "mapping": str(tmp_path / "news.yaml")}
+    )
     model = save_bert(tmp_path / "model", layers=1, width=16, heads=2, seed=1)
-    encoded = run_job(encode_articles, lake, {"encoder": str(model), "fields": ("title", "abstract"), "partitions": 1})
+    encoded = run_job(
+        encode_articles, lake, {"encoder": str(model), "fields": ("title", "abstract"), "partitions": 1}
+    )
     assert encoded.rows_written == {"article_embeddings": 14}
     assert encoded.rows_rejected == 0
-    # What occurred by then of train: a profile for each user who clicked, tagged by what the articles are about.
+    # What occurred by then of train: a profile for each user who clicked, tagged by what the articles are
+    # about.
     run_job(build_profiles, lake, {"as_of": "2023-05-25", "clock": "occurrence", "keywords": 0})
     before = [row for row in made.splits["train"].behaviors if row["impression_time"].day < 25]
     tags = {row.user_id for row in lake.read("user_tags").collect()}

@@ -44,7 +44,9 @@ def parse(lake: Lakehouse, **options: Any) -> JobRun:
 
 def impressions(lake: Lakehouse) -> set[tuple[object, ...]]:
     rows = lake.read("impressions").collect()
-    return {(r.split, r.impression_id, r.position, r.user_id, r.occurred_at, r.news_id, r.clicked) for r in rows}
+    return {
+        (r.split, r.impression_id, r.position, r.user_id, r.occurred_at, r.news_id, r.clicked) for r in rows
+    }
 
 
 def histories(lake: Lakehouse) -> set[tuple[object, ...]]:
@@ -54,7 +56,13 @@ def histories(lake: Lakehouse) -> set[tuple[object, ...]]:
 
 def reads(lake: Lakehouse) -> dict[tuple[object, ...], tuple[object, ...]]:
     rows = lake.read("reads").collect()
-    said = [((r.split, r.user_id, r.news_id, r.read_at, r.kind), (r.impression_id, r.read_seconds, r.scroll_percentage)) for r in rows]
+    said = [
+        (
+            (r.split, r.user_id, r.news_id, r.read_at, r.kind),
+            (r.impression_id, r.read_seconds, r.scroll_percentage),
+        )
+        for r in rows
+    ]
     found: dict[tuple[object, ...], tuple[object, ...]] = dict(said)
     assert len(found) == len(rows)
     return found
@@ -70,7 +78,9 @@ def contents(lake: Lakehouse) -> dict[str, tuple[int, int]]:
 
 def asked(lake: Lakehouse) -> list[SparkRow]:
     """What the question in the docs answers."""
-    [question] = re.findall(r"```sql\n(.*?);\n```", (DOCS / "ebnerd.md").read_text(encoding="utf-8"), re.DOTALL)
+    [question] = re.findall(
+        r"```sql\n(.*?);\n```", (DOCS / "ebnerd.md").read_text(encoding="utf-8"), re.DOTALL
+    )
     create_views(lake)
     return lake.spark.sql(question).collect()
 
@@ -83,7 +93,11 @@ def clicks_by_category(made: World) -> dict[str, tuple[int, float, float]]:
             times.setdefault(category[news_id], []).append(seconds)
     known = {name: [one for one in found if one is not None] for name, found in times.items()}
     return {
-        name: (len(found), sum(known[name]) / len(known[name]), sum(one < 10 for one in known[name]) / len(known[name]))
+        name: (
+            len(found),
+            sum(known[name]) / len(known[name]),
+            sum(one < 10 for one in known[name]) / len(known[name]),
+        )
         for name, found in times.items()
     }
 
@@ -106,7 +120,9 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> tuple[World, dict[str, li
 
 
 @pytest.fixture(scope="module")
-def filled(spark: SparkSession, files: tuple[World, dict[str, list[str]]], tmp_path_factory: pytest.TempPathFactory) -> Filled:
+def filled(
+    spark: SparkSession, files: tuple[World, dict[str, list[str]]], tmp_path_factory: pytest.TempPathFactory
+) -> Filled:
     """A lakehouse that the job filled from these files, and its run; nothing in it is changed."""
     lake = Lakehouse(spark, str(tmp_path_factory.mktemp("filled") / "lakehouse"))
     return files[0], lake, parse(lake, **files[1])
@@ -121,10 +137,20 @@ def test_files_become_the_tables(filled: Filled) -> None:
     assert set(news) == {eb(row["article_id"]) for row in made.articles}
     for row in made.articles:
         found = news[eb(row["article_id"])]
-        assert (found.title, found.abstract, found.body, found.url) == (row["title"], row["subtitle"], row["body"], row["url"])
-        assert (found.category, found.subcategory) == (row["category_str"], str(row["subcategory"][0]) if row["subcategory"] else None)
+        assert (found.title, found.abstract, found.body, found.url) == (
+            row["title"],
+            row["subtitle"],
+            row["body"],
+            row["url"],
+        )
+        assert (found.category, found.subcategory) == (
+            row["category_str"],
+            str(row["subcategory"][0]) if row["subcategory"] else None,
+        )
         assert (found.published_at, found.updated_at) == (row["published_time"], row["last_modified_time"])
-        assert [(one.label, one.type) for one in found.entities] == list(zip(row["ner_clusters"], row["entity_groups"], strict=True))
+        assert [(one.label, one.type) for one in found.entities] == list(
+            zip(row["ner_clusters"], row["entity_groups"], strict=True)
+        )
     assert run.rows_written == {
         "impressions": len(expected_impressions(made)),
         "click_history": len(expected_histories(made)),
@@ -132,12 +158,16 @@ def test_files_become_the_tables(filled: Filled) -> None:
         "news": len(made.articles),
     }
     ids = {row[1] for row in impressions(lake)} | {row[3] for row in impressions(lake)} | set(news)
-    assert all(one.startswith("EB") for one in ids), "none is one of MIND's, whose impressions are plain numbers"  # type: ignore[attr-defined]
+    assert all(one.startswith("EB") for one in ids), (
+        "none is one of MIND's, whose impressions are plain numbers"
+    )  # type: ignore[attr-defined]
 
 
 def test_every_row_is_accounted_for(filled: Filled) -> None:
     made, lake, run = filled
-    kept = {(row.source.rsplit("/", 2)[-2:][-1], row.reason): row for row in lake.read("quarantine").collect()}
+    kept = {
+        (row.source.rsplit("/", 2)[-2:][-1], row.reason): row for row in lake.read("quarantine").collect()
+    }
     assert set(kept) == {
         ("behaviors.parquet", "an article clicked that was not in view"),
         ("behaviors.parquet", "impression_id repeated with different content"),
@@ -155,7 +185,9 @@ def test_every_row_is_accounted_for(filled: Filled) -> None:
         "history": sum(len(split.history) for split in made.splits.values()),
         "articles": len(made.articles),
     }
-    assert {kind: run.facts[f"{kind} rows used"] for kind in good} == {kind: str(count) for kind, count in good.items()}
+    assert {kind: run.facts[f"{kind} rows used"] for kind in good} == {
+        kind: str(count) for kind, count in good.items()
+    }
     assert {run.facts[f"{kind} rows that are exact duplicates"] for kind in good} == {"1"}
     assert (run.rows_read, run.rows_rejected) == (sum(good.values()) + 9, 6)
     assert run.facts["candidates without an article"] == "0"
@@ -165,7 +197,10 @@ def test_the_question_of_the_docs_is_answered(filled: Filled) -> None:
     made, lake, _ = filled
     answered = {row.category: (row.clicks, row.seconds, row.left_at_once) for row in asked(lake)}
     assert answered.keys() == clicks_by_category(made).keys()
-    assert all(answered[name] == pytest.approx(wanted, abs=0.051) for name, wanted in clicks_by_category(made).items())
+    assert all(
+        answered[name] == pytest.approx(wanted, abs=0.051)
+        for name, wanted in clicks_by_category(made).items()
+    )
 
 
 def test_running_again_changes_nothing(filled: Filled, files: tuple[World, dict[str, list[str]]]) -> None:
@@ -182,7 +217,9 @@ class Killed(Exception):
 
 
 @pytest.mark.slow
-def test_cut_off_after_any_write_a_rerun_completes_it(lake: Lakehouse, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cut_off_after_any_write_a_rerun_completes_it(
+    lake: Lakehouse, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     made = world(9, impressions=8)
     bad = impression(7000, 1, T, [], [])
     made.splits["train"].behaviors.append(bad)
@@ -224,7 +261,11 @@ def test_a_split_is_added_to_and_replaced_and_what_is_there_stays(lake: Lakehous
     parse(lake, train=options["train"])
     other = {**made.splits["train"].behaviors[0], "article_ids_clicked": [], "next_read_time": None}
     more = [other, {**GOOD, "article_id": None}]
-    parse(lake, validation=options["validation"], train=[written(tmp_path / "behaviors-2.parquet", more, "behaviors")])
+    parse(
+        lake,
+        validation=options["validation"],
+        train=[written(tmp_path / "behaviors-2.parquet", more, "behaviors")],
+    )
     made.splits["train"].behaviors.append({**GOOD, "article_id": None})
     of_one = {row for row in impressions(lake) if row[1] == "EB8000"}
     assert impressions(lake) == expected_impressions(made)
@@ -245,7 +286,13 @@ def test_nothing_usable_or_to_read(lake: Lakehouse, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="--last-clicks 0"):
         parse(lake, train=[str(tmp_path)], last_clicks=0)
     assert not any(lake.exists(table) for table in TABLES), "a mistake leaves nothing behind"
-    rows = [{**GOOD, "article_ids_inview": []}, {**GOOD, "user_id": None}, {**GOOD, "user_id": None, "read_time": 1.0}]
+    rows = [
+        {**GOOD, "article_ids_inview": []},
+        {**GOOD, "user_id": None},
+        {**GOOD, "user_id": None, "read_time": 1.0},
+    ]
     file = written(tmp_path / "behaviors.parquet", rows, "behaviors")
-    with pytest.raises(JobFailed, match=r"no row of behaviors could be used: all 3 .* most of them \(2\) because: no user_id"):
+    with pytest.raises(
+        JobFailed, match=r"no row of behaviors could be used: all 3 .* most of them \(2\) because: no user_id"
+    ):
         parse(lake, train=[file])

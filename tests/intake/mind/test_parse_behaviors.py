@@ -60,7 +60,10 @@ def test_minds_files_become_three_tables(lake: Lakehouse) -> None:
     run = parse(lake, train=[str(MIND / "train")], dev=[f"file://{MIND}/dev"])
     assert shown(lake)[:2] == [("dev", "1", 0, "U3", "N4", True), ("dev", "1", 1, "U3", "N2", False)]
     assert shown(lake)[-2:] == [("train", "3", 0, "U1", "N8", False), ("train", "3", 1, "U1", "N3", True)]
-    history = {(r.split, r.impression_id): (r.user_id, r.news_ids, r.occurred_at) for r in lake.read("click_history").collect()}
+    history = {
+        (r.split, r.impression_id): (r.user_id, r.news_ids, r.occurred_at)
+        for r in lake.read("click_history").collect()
+    }
     assert history["train", "1"] == ("U1", ["N9", "N1"], at("2019-11-11 13:03:52"))
     assert history["train", "2"] == ("U2", [], at("2019-11-11 09:00:00"))
     assert history["train", "3"][2] == at("2019-11-12 00:00:01"), "12:00:01 AM is just after midnight"
@@ -70,7 +73,15 @@ def test_minds_files_become_three_tables(lake: Lakehouse) -> None:
     assert news["N1"].title == '"We were ready": City win the cup', "quotes are plain text"
     assert news["N2"].abstract == ""
     assert news["N1"].entities == [
-        Row(field="title", label="City FC", type="O", wikidata_id="Q101", confidence=0.999, occurrence_offsets=[17], surface_forms=["City"])
+        Row(
+            field="title",
+            label="City FC",
+            type="O",
+            wikidata_id="Q101",
+            confidence=0.999,
+            occurrence_offsets=[17],
+            surface_forms=["City"],
+        )
     ]
     assert [entity.field for entity in news["N3"].entities] == ["abstract"]
     assert news["N4"].entities == []
@@ -88,7 +99,10 @@ def test_minds_files_become_three_tables(lake: Lakehouse) -> None:
     assert (run.rows_read, run.rows_rejected) == (11, 0)
     assert run.rows_written == {"impressions": 12, "click_history": 5, "news": 5}
     modified = datetime.fromtimestamp((MIND / "dev/behaviors.tsv").stat().st_mtime, UTC).replace(tzinfo=None)
-    arrived = {r.ingested_at.replace(microsecond=0) for r in lake.read("impressions").where("split = 'dev'").collect()}
+    arrived = {
+        r.ingested_at.replace(microsecond=0)
+        for r in lake.read("impressions").where("split = 'dev'").collect()
+    }
     assert arrived == {modified.replace(microsecond=0)}
 
 
@@ -117,7 +131,9 @@ BAD_BEHAVIORS: Mapping[str, bytes] = {
 }
 
 
-def test_every_bad_line_of_behaviors_is_kept_with_its_number_bytes_and_reason(lake: Lakehouse, tmp_path: Path) -> None:
+def test_every_bad_line_of_behaviors_is_kept_with_its_number_bytes_and_reason(
+    lake: Lakehouse, tmp_path: Path
+) -> None:
     lines = [LINE, *BAD_BEHAVIORS.values(), LINE]
     run = parse(lake, train=[split(tmp_path / "train", behaviors=b"\n".join(lines) + b"\n")])
     rows = {row.line_number: row for row in lake.read("quarantine").collect()}
@@ -141,7 +157,9 @@ BAD_NEWS: Mapping[str, bytes] = {
 }
 
 
-def test_every_bad_line_of_news_is_kept_with_its_number_bytes_and_reason(lake: Lakehouse, tmp_path: Path) -> None:
+def test_every_bad_line_of_news_is_kept_with_its_number_bytes_and_reason(
+    lake: Lakehouse, tmp_path: Path
+) -> None:
     lines = [NEWS, *BAD_NEWS.values()]
     parse(lake, train=[split(tmp_path / "train", news=b"\n".join(lines))])
     rows = {row.line_number: row for row in lake.read("quarantine").collect()}
@@ -152,7 +170,9 @@ def test_every_bad_line_of_news_is_kept_with_its_number_bytes_and_reason(lake: L
     assert [row.title for row in lake.read("news").collect()] == ["Title"]
 
 
-def test_lines_end_at_line_feeds_alone_and_keep_their_numbers_across_blocks(lake: Lakehouse, tmp_path: Path) -> None:
+def test_lines_end_at_line_feeds_alone_and_keep_their_numbers_across_blocks(
+    lake: Lakehouse, tmp_path: Path
+) -> None:
     good = [b"%d\tU\r1 \x85 \xe2\x80\xa8\t11/11/2019 1:03:52 PM\tN9\tN1-0 N2-1" % i for i in range(200)]
     # \x85 alone is no UTF-8; a lone CR and the separators of Unicode are ordinary characters.
     good = [line.replace(b" \x85", b"") for line in good]
@@ -182,7 +202,9 @@ def test_gzip_parts_and_single_files_are_read(lake: Lakehouse, tmp_path: Path) -
     folder = tmp_path / "train"
     folder.mkdir()
     (folder / "behaviors-00000.tsv").write_bytes(LINE + b"\n")
-    (folder / "behaviors-00001.tsv.gz").write_bytes(gzip.compress(LINE.replace(b"1\tU1", b"2\tU2", 1) + b"\nbroken\n"))
+    (folder / "behaviors-00001.tsv.gz").write_bytes(
+        gzip.compress(LINE.replace(b"1\tU1", b"2\tU2", 1) + b"\nbroken\n")
+    )
     (folder / "news_embeddings.tsv").write_bytes(b"not one of MIND's files\n")
     other = tmp_path / "behaviors_of_monday.txt"
     other.write_bytes(LINE.replace(b"1\tU1", b"3\tU3", 1))
@@ -207,7 +229,9 @@ def test_a_test_split_needs_no_labels(lake: Lakehouse, tmp_path: Path) -> None:
     assert set(reasons(lake)) == {3}
 
 
-def test_a_second_file_adds_to_its_split_and_replace_makes_it_the_whole(lake: Lakehouse, tmp_path: Path) -> None:
+def test_a_second_file_adds_to_its_split_and_replace_makes_it_the_whole(
+    lake: Lakehouse, tmp_path: Path
+) -> None:
     one = split(tmp_path / "one", news=NEWS, behaviors=LINE)
     two = split(tmp_path / "two", behaviors=LINE.replace(b"1\tU1", b"2\tU2", 1).replace(b"11/11/", b"11/10/"))
     parse(lake, train=[one])
@@ -240,9 +264,14 @@ def test_an_impression_that_is_there_with_other_content_keeps_it(lake: Lakehouse
         ({"train": ["nosuchscheme://x/y"]}, "cannot be read"),
     ],
 )
-def test_a_users_mistake_says_what_to_do(lake: Lakehouse, tmp_path: Path, options: dict[str, list[str]], says: str) -> None:
+def test_a_users_mistake_says_what_to_do(
+    lake: Lakehouse, tmp_path: Path, options: dict[str, list[str]], says: str
+) -> None:
     (tmp_path / "empty").mkdir()
-    filled = {name: [path.format(empty=tmp_path / "empty", mind=MIND) for path in paths] for name, paths in options.items()}
+    filled = {
+        name: [path.format(empty=tmp_path / "empty", mind=MIND) for path in paths]
+        for name, paths in options.items()
+    }
     with pytest.raises(UserError, match=says):
         parse(lake, **filled)
     assert not lake.exists("impressions"), "nothing is left behind"
@@ -250,7 +279,25 @@ def test_a_users_mistake_says_what_to_do(lake: Lakehouse, tmp_path: Path, option
 
 # --- against a parser in plain Python ---
 
-FIELD = st.sampled_from(["1", "2", "3", "U1", "", " ", "N1-0", "N1-1 N2-0", "N1", "N1-2", "-1", "é", "\r", "11/11/2019 1:03:52 PM", "x"])
+FIELD = st.sampled_from(
+    [
+        "1",
+        "2",
+        "3",
+        "U1",
+        "",
+        " ",
+        "N1-0",
+        "N1-1 N2-0",
+        "N1",
+        "N1-2",
+        "-1",
+        "é",
+        "\r",
+        "11/11/2019 1:03:52 PM",
+        "x",
+    ]
+)
 WELL_FORMED = st.builds(
     "\t".join,
     st.tuples(
@@ -261,11 +308,16 @@ WELL_FORMED = st.builds(
         st.sampled_from(["N1-0", "N1-1 N2-0", "N1-0 N1-0", "N-1-1"]),
     ),
 )
-LINES = st.lists(st.one_of(WELL_FORMED, WELL_FORMED, st.lists(FIELD, min_size=1, max_size=6).map("\t".join)), min_size=1, max_size=24)
+LINES = st.lists(
+    st.one_of(WELL_FORMED, WELL_FORMED, st.lists(FIELD, min_size=1, max_size=6).map("\t".join)),
+    min_size=1,
+    max_size=24,
+)
 
 
 def oracle(lines: list[str]) -> tuple[dict[str, list[tuple[str, bool]]], int, int]:
-    """(candidates by impression id, exact duplicates, rejected lines) as the issue words it, one line at a time."""
+    """(candidates by impression id, exact duplicates, rejected lines) as the issue words it, one line at a
+    time."""
     used: dict[str, tuple[str, list[tuple[str, bool]]]] = {}
     duplicates = rejected = 0
     for line in lines:
@@ -298,11 +350,16 @@ def oracle(lines: list[str]) -> tuple[dict[str, list[tuple[str, bool]]], int, in
 @settings(max_examples=2, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(lines=st.fixed_dictionaries({"train": LINES, "dev": LINES}))
 @example(lines={"train": ["1"], "dev": ["1"]})
-def test_any_lines_end_where_a_plain_parser_puts_them(spark: SparkSession, tmp_path: Path, lines: dict[str, list[str]]) -> None:
+def test_any_lines_end_where_a_plain_parser_puts_them(
+    spark: SparkSession, tmp_path: Path, lines: dict[str, list[str]]
+) -> None:
     folder = Path(tempfile.mkdtemp(dir=tmp_path))
     lake = Lakehouse(spark, str(folder / "lakehouse"))
-    given = {of: [split(folder / of, behaviors="\n".join(some).encode() + b"\n")] for of, some in lines.items()}
-    expected = {of: oracle(some) for of, some in lines.items()}  # an id is one split's: neither sees the other's lines
+    given = {
+        of: [split(folder / of, behaviors="\n".join(some).encode() + b"\n")] for of, some in lines.items()
+    }
+    # An id is one split's: neither sees the other's lines.
+    expected = {of: oracle(some) for of, some in lines.items()}
     if not any(used for used, _, _ in expected.values()):
         with pytest.raises(JobFailed, match=r"^no line of behaviors could be used"):
             parse(lake, **given)
@@ -314,7 +371,9 @@ def test_any_lines_end_where_a_plain_parser_puts_them(spark: SparkSession, tmp_p
         found[str(of)].setdefault(str(impression_id), []).append((str(news_id), bool(clicked)))
     assert found == {of: used for of, (used, _, _) in expected.items()}
     assert run.rows_rejected == sum(rejected for _, _, rejected in expected.values())
-    assert run.facts["behaviors lines that are exact duplicates"] == str(sum(duplicates for _, duplicates, _ in expected.values()))
+    assert run.facts["behaviors lines that are exact duplicates"] == str(
+        sum(duplicates for _, duplicates, _ in expected.values())
+    )
     assert run.rows_read == sum(map(len, lines.values()))
 
 
@@ -331,4 +390,9 @@ def test_entities_survive_as_they_were(lake: Lakehouse, tmp_path: Path) -> None:
     parse(lake, train=[split(tmp_path / "train", news=line)])
     [row] = lake.read("news").collect()
     [found] = row.entities
-    assert (found.label, found.confidence, found.occurrence_offsets, found.surface_forms) == ('A "quoted" \\ name', 1.0, [], ["é", "新"])
+    assert (found.label, found.confidence, found.occurrence_offsets, found.surface_forms) == (
+        'A "quoted" \\ name',
+        1.0,
+        [],
+        ["é", "新"],
+    )

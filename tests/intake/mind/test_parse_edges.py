@@ -1,4 +1,5 @@
-"""parse_behaviors at its edges: long lines, deep JSON, articles of other sources, runs that meet what is stored, lost lines."""
+"""parse_behaviors at its edges: long lines, deep JSON, articles of other sources, runs that meet what is
+stored, lost lines."""
 
 import json
 from datetime import datetime
@@ -21,7 +22,9 @@ TIME = "11/11/2019 1:03:52 PM"
 NEWS = "N1\tsports\tsoccer\tTitle\tAbstract\thttps://news.example/N1\t[]\t[]"
 
 
-def run_on(lake: Lakehouse, folder: Path, split: str = "train", *, replace: bool = False, **files: list[str]) -> JobRun:
+def run_on(
+    lake: Lakehouse, folder: Path, split: str = "train", *, replace: bool = False, **files: list[str]
+) -> JobRun:
     """Write the files (news, behaviors) into the folder and parse it."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, lines in files.items():
@@ -39,7 +42,11 @@ def test_a_very_long_line_is_a_line_like_any_other(lake: Lakehouse, tmp_path: Pa
     ids = [f"N{i}" for i in range(60_000)]
     history, shown = " ".join(ids), " ".join(f"{i}-{int(i == 'N7')}" for i in ids)
     bad = shown.replace("N59998-0", "N59998")
-    run_on(lake, tmp_path / "a", behaviors=[f"1\tU1\t{TIME}\t{history}\t{shown}", f"2\tU1\t{TIME}\t\t{bad}", "x" * 1_000_000])
+    run_on(
+        lake,
+        tmp_path / "a",
+        behaviors=[f"1\tU1\t{TIME}\t{history}\t{shown}", f"2\tU1\t{TIME}\t\t{bad}", "x" * 1_000_000],
+    )
     assert reasons(lake) == {2: "a candidate without - and label", 3: "wrong number of fields: 1, not 5"}
     rows = lake.read("impressions")
     assert (rows.count(), rows.where("clicked").head().news_id) == (60_000, "N7")  # type: ignore[union-attr]
@@ -114,13 +121,20 @@ def test_every_flaw_of_a_candidate_list_has_its_reason(lake: Lakehouse, tmp_path
         "N1-0 N2-10": "a label other than 0 or 1",
         "N1-x": "a label other than 0 or 1",
     }
-    histories = {" N1": "an empty id in the history", "N1 ": "an empty id in the history", "N1  N2": "an empty id in the history"}
+    histories = {
+        " N1": "an empty id in the history",
+        "N1 ": "an empty id in the history",
+        "N1  N2": "an empty id in the history",
+    }
     lines = [f"{i}\tU1\t{TIME}\tN9\t{candidates}" for i, candidates in enumerate(flaws)]
     lines += [f"h{i}\tU1\t{TIME}\t{history}\tN1-0" for i, history in enumerate(histories)]
     lines += [f"good\tU1\t{TIME}\tN9\ta-b-1 --0"]
     run_on(lake, tmp_path / "a", behaviors=lines)
     assert list(reasons(lake).items()) == list(enumerate([*flaws.values(), *histories.values()], start=1))
-    assert [(row.news_id, row.clicked) for row in lake.read("impressions").orderBy("position").collect()] == [("a-b", True), ("-", False)]
+    assert [(row.news_id, row.clicked) for row in lake.read("impressions").orderBy("position").collect()] == [
+        ("a-b", True),
+        ("-", False),
+    ]
 
 
 def test_an_unlabelled_candidate_list_is_checked_too(lake: Lakehouse, tmp_path: Path) -> None:
@@ -129,7 +143,9 @@ def test_an_unlabelled_candidate_list_is_checked_too(lake: Lakehouse, tmp_path: 
     assert lake.read("impressions").count() == 2
 
 
-def test_of_three_lines_with_one_key_only_an_exact_repetition_is_a_duplicate(lake: Lakehouse, tmp_path: Path) -> None:
+def test_of_three_lines_with_one_key_only_an_exact_repetition_is_a_duplicate(
+    lake: Lakehouse, tmp_path: Path
+) -> None:
     one, other = f"1\tU1\t{TIME}\t\tN1-1", f"1\tU2\t{TIME}\t\tN1-1"
     run = run_on(lake, tmp_path / "a", behaviors=[one, other, one, other, f"2\tU1\t{TIME}\t\tN1-1"])
     assert list(reasons(lake)) == [2, 4]
@@ -138,7 +154,8 @@ def test_of_three_lines_with_one_key_only_an_exact_repetition_is_a_duplicate(lak
 
 
 def test_what_is_stored_comes_first_in_reading_order(lake: Lakehouse, tmp_path: Path) -> None:
-    # The ids of MIND start at 1 in every file. What an earlier run stored stays, even where a later run reads another file first.
+    # The ids of MIND start at 1 in every file. What an earlier run stored stays, even where a later run reads
+    # another file first.
     stored = [f"1\tU1\t{TIME}\tN5\tN1-1 N2-0", f"2\tU1\t{TIME}\t\tN1-1"]
     run_on(lake, tmp_path / "b", behaviors=stored)
     before = content(lake.read("impressions"))
@@ -154,7 +171,8 @@ def test_what_is_stored_comes_first_in_reading_order(lake: Lakehouse, tmp_path: 
 
 
 def test_a_line_is_new_to_the_table_that_lacks_it(lake: Lakehouse, tmp_path: Path) -> None:
-    # What a kill between two writes leaves: one table has the impression, the other has not, or not yet the split.
+    # What a kill between two writes leaves: one table has the impression, the other has not, or not yet the
+    # split.
     lines = [f"{i}\tU1\t{TIME}\tN5 N6\tN1-1 N2-0" for i in range(4)]
     run_on(lake, tmp_path / "a", behaviors=lines)
     wanted = {table: content(lake.read(table)) for table in ("impressions", "click_history")}
@@ -171,7 +189,11 @@ def test_an_article_of_another_source_keeps_what_it_has(lake: Lakehouse, tmp_pat
     run_on(lake, tmp_path / "a", news=[NEWS, NEWS.replace("N1", "N2")])
     streamed = lake.read("news").where("news_id = 'N1'")
     streamed = streamed.select(
-        *(c for c in streamed.columns if c not in {"title", "category", "entities", "updated_at", "published_at", "body"}),
+        *(
+            c
+            for c in streamed.columns
+            if c not in {"title", "category", "entities", "updated_at", "published_at", "body"}
+        ),
         F.lit("Newer title").alias("title"),
         F.lit(None).cast("string").alias("category"),
         F.lit(None).cast(lake.schema("news")["entities"].dataType).alias("entities"),
@@ -180,12 +202,25 @@ def test_an_article_of_another_source_keeps_what_it_has(lake: Lakehouse, tmp_pat
         F.lit("A long body").alias("body"),
     )
     put(lake, "news", streamed.withColumn("content_hash", content_hash()))
-    later = [line.replace("Title", "Corrected title").replace("[]", entity, 1) for line in (NEWS, NEWS.replace("N1", "N2"))]
+    later = [
+        line.replace("Title", "Corrected title").replace("[]", entity, 1)
+        for line in (NEWS, NEWS.replace("N1", "N2"))
+    ]
     run_on(lake, tmp_path / "b", news=later, behaviors=[f"1\tU1\t{TIME}\t\tN1-1 N2-0"])
     rows = {row.news_id: row for row in lake.read("news").collect()}
-    assert (rows["N1"].title, rows["N1"].body, rows["N1"].category) == ("Newer title", "A long body", "sports")
-    assert (rows["N1"].published_at, rows["N1"].updated_at) == (datetime(2019, 11, 10, 6), datetime(2019, 11, 12, 6))
-    assert (rows["N2"].title, rows["N2"].published_at) == ("Corrected title", datetime(2019, 11, 11, 13, 3, 52))
+    assert (rows["N1"].title, rows["N1"].body, rows["N1"].category) == (
+        "Newer title",
+        "A long body",
+        "sports",
+    )
+    assert (rows["N1"].published_at, rows["N1"].updated_at) == (
+        datetime(2019, 11, 10, 6),
+        datetime(2019, 11, 12, 6),
+    )
+    assert (rows["N2"].title, rows["N2"].published_at) == (
+        "Corrected title",
+        datetime(2019, 11, 11, 13, 3, 52),
+    )
     assert [row.entities[0].wikidata_id for row in rows.values()] == ["Q1", "Q1"]
     hashes = lake.read("news").withColumn("expected", content_hash())
     assert hashes.where("content_hash <> expected").isEmpty()
@@ -194,10 +229,16 @@ def test_an_article_of_another_source_keeps_what_it_has(lake: Lakehouse, tmp_pat
 def test_news_alone_and_behaviors_alone_meet_in_the_end(lake: Lakehouse, tmp_path: Path) -> None:
     shown = [f"1\tU1\t{TIME}\tN2\tN1-1 N3-0"]
     run = run_on(lake, tmp_path / "a", behaviors=shown)
-    assert (run.facts["candidates without an article"], run.facts["history entries without an article"]) == ("2", "1")
+    assert (run.facts["candidates without an article"], run.facts["history entries without an article"]) == (
+        "2",
+        "1",
+    )
     assert lake.read("news").count() == 0
     run = run_on(lake, tmp_path / "b", news=[NEWS])
-    assert (run.facts["candidates without an article"], run.facts["history entries without an article"]) == ("1", "1")
+    assert (run.facts["candidates without an article"], run.facts["history entries without an article"]) == (
+        "1",
+        "1",
+    )
     assert [row.published_at for row in lake.read("news").collect()] == [datetime(2019, 11, 11, 13, 3, 52)]
     run_on(lake, tmp_path / "a", replace=True, behaviors=[f"1\tU1\t{TIME}\tN2\tN3-0"])
     assert [row.published_at for row in lake.read("news").collect()] == [None], "it is no longer shown"
@@ -218,5 +259,7 @@ def test_a_lost_line_fails_the_job(lake: Lakehouse, tmp_path: Path, monkeypatch:
         return behaviors.click_history(parsed).where("impression_id <> '2'")
 
     monkeypatch.setitem(load.ROWS, "click_history", forgetful)
-    with pytest.raises(JobFailed, match="behaviors: 3 lines in, but 2 used, 0 exact duplicates and 0 quarantined"):
+    with pytest.raises(
+        JobFailed, match="behaviors: 3 lines in, but 2 used, 0 exact duplicates and 0 quarantined"
+    ):
         run_on(lake, tmp_path / "a", behaviors=[f"{i}\tU1\t{TIME}\t\tN1-1" for i in range(3)])

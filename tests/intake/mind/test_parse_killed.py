@@ -18,7 +18,9 @@ SPLITS = ("train", "dev")
 MOMENTS: dict[str, Moment] = {
     "tables created": lambda lakehouse: commits(lakehouse / "impressions") == 1,
     "lines in quarantine, nothing else": lambda lakehouse: commits(lakehouse / "quarantine") == 2,
-    "files of impressions written, not committed": lambda lakehouse: data_files(lakehouse / "impressions") > 0,
+    "files of impressions written, not committed": lambda lakehouse: (
+        data_files(lakehouse / "impressions") > 0
+    ),
     "impressions of train committed": lambda lakehouse: commits(lakehouse / "impressions") == 2,
     "all but news committed": lambda lakehouse: commits(lakehouse / "click_history") == 1 + len(SPLITS),
 }
@@ -30,10 +32,14 @@ def mind(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("mind")
     for split, day in zip(SPLITS, (11, 15), strict=True):
         (folder / split).mkdir(parents=True)
-        news = [f"N{i}\tsports\tsoccer\tTitle {i}\t\thttps://news.example/N{i}\t[]\t[]" for i in range(0 if split == "train" else 40, 80)]
+        news = [
+            f"N{i}\tsports\tsoccer\tTitle {i}\t\thttps://news.example/N{i}\t[]\t[]"
+            for i in range(0 if split == "train" else 40, 80)
+        ]
         news += ["N1\tsports", news[0], news[1].replace("Title", "Headline")]
         lines = [
-            f"{i}\tU{i % 17}\t11/{day}/2019 {1 + i % 12}:03:52 PM\t{'' if i % 5 == 0 else f'N{i % 80} N{i % 7}'}\t"
+            f"{i}\tU{i % 17}\t11/{day}/2019 {1 + i % 12}:03:52"
+            f" PM\t{'' if i % 5 == 0 else f'N{i % 80} N{i % 7}'}\t"
             + " ".join(f"N{(i * 7 + place) % 90}-{int(place == i % 6)}" for place in range(6))
             for i in range(300)
         ]
@@ -68,7 +74,9 @@ def undisturbed(spark: SparkSession, mind: Path, tmp_path_factory: pytest.TempPa
     return undisturbed_run(spark, folder, lambda lake: Path(str(lake.root)).mkdir(), run, content_of(*TABLES))
 
 
-def check_kills(lake: Lakehouse, undisturbed: Undisturbed, mind: Path, logs: Path, moments: Mapping[str, Moment]) -> None:
+def check_kills(
+    lake: Lakehouse, undisturbed: Undisturbed, mind: Path, logs: Path, moments: Mapping[str, Moment]
+) -> None:
     """Kill a run at each moment in turn; what each leaves can be read, and the last run completes it."""
 
     def left(lake: Lakehouse) -> None:
@@ -77,15 +85,22 @@ def check_kills(lake: Lakehouse, undisturbed: Undisturbed, mind: Path, logs: Pat
 
     options = [option for split in SPLITS for option in (f"--{split}", str(mind / split))]
     kill_and_rerun(undisturbed, lake, moments, ("parse_behaviors", options), logs, left=left)
-    for table, key in (("impressions", ["split", "impression_id", "position"]), ("click_history", ["split", "impression_id"])):
+    for table, key in (
+        ("impressions", ["split", "impression_id", "position"]),
+        ("click_history", ["split", "impression_id"]),
+    ):
         assert lake.read(table).groupBy(*key).count().where("count > 1").isEmpty()
 
 
-def test_killed_between_impressions_and_history(lake: Lakehouse, undisturbed: Undisturbed, mind: Path, tmp_path: Path) -> None:
+def test_killed_between_impressions_and_history(
+    lake: Lakehouse, undisturbed: Undisturbed, mind: Path, tmp_path: Path
+) -> None:
     moment = "impressions of train committed"
     check_kills(lake, undisturbed, mind, tmp_path, {moment: MOMENTS[moment]})
 
 
 @pytest.mark.slow
-def test_killed_at_each_moment_in_turn(lake: Lakehouse, undisturbed: Undisturbed, mind: Path, tmp_path: Path) -> None:
+def test_killed_at_each_moment_in_turn(
+    lake: Lakehouse, undisturbed: Undisturbed, mind: Path, tmp_path: Path
+) -> None:
     check_kills(lake, undisturbed, mind, tmp_path, MOMENTS)

@@ -1,4 +1,5 @@
-"""classify_articles: the saved classifier of its kind scores what is new, once, also where a run was killed."""
+"""classify_articles: the saved classifier of its kind scores what is new, once, also where a run was
+killed."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -27,18 +28,39 @@ Vector = Sequence[float] | None
 
 def near(place: int, size: int = 16) -> list[float]:
     """A vector near a class's direction, not of length 1."""
-    return [float(x) for x in np.eye(size)[place] * 6.0 + np.random.default_rng(place).standard_normal(size) * 0.5]
+    return [
+        float(x) for x in np.eye(size)[place] * 6.0 + np.random.default_rng(place).standard_normal(size) * 0.5
+    ]
 
 
-def arrive(lake: Lakehouse, articles: Mapping[str, tuple[str, Vector]], *, category: str | None = None, encoder: str = "E: 1") -> None:
+def arrive(
+    lake: Lakehouse,
+    articles: Mapping[str, tuple[str, Vector]],
+    *,
+    category: str | None = None,
+    encoder: str = "E: 1",
+) -> None:
     """New articles: news_id -> (text, vector)."""
     rows = [(key, category, text) for key, (text, _) in articles.items()]
-    frame = frame_of(lake.spark, rows, "news_id string, category string, title string").withColumn("content_hash", F.sha2("title", 256))
-    columns = [F.col(f.name) if f.name in frame.columns else F.lit(None).cast(f.dataType).alias(f.name) for f in lake.schema("news")]
+    frame = frame_of(lake.spark, rows, "news_id string, category string, title string").withColumn(
+        "content_hash", F.sha2("title", 256)
+    )
+    columns = [
+        F.col(f.name) if f.name in frame.columns else F.lit(None).cast(f.dataType).alias(f.name)
+        for f in lake.schema("news")
+    ]
     put(lake, "news", frame.select(*columns))
     vectors = [(key, list(vector)) for key, (_, vector) in articles.items() if vector is not None]
-    made = frame_of(lake.spark, vectors, "news_id string, embedding array<float>").join(frame, on="news_id", how="inner")
-    rows_of = made.select("news_id", F.lit(encoder).alias("encoder_id"), "content_hash", F.lit(1).alias("token_count"), "embedding")
+    made = frame_of(lake.spark, vectors, "news_id string, embedding array<float>").join(
+        frame, on="news_id", how="inner"
+    )
+    rows_of = made.select(
+        "news_id",
+        F.lit(encoder).alias("encoder_id"),
+        "content_hash",
+        F.lit(1).alias("token_count"),
+        "embedding",
+    )
     put(lake, "article_embeddings", rows_of)
 
 
@@ -104,8 +126,11 @@ def test_new_articles_are_scored_once_also_after_a_kill(lake: Lakehouse, tmp_pat
     arrive(lake, {"A0": (f"now {LONG}", near(2))})
     assert classify(lake).rows_written == {SCORES: 1}
     assert scores(lake, model_run)["A0"][0] == "sports"
-    # Who came without a class is counted in the one that was found, where it is sure; table news does not change.
-    classed = {row["news_id"]: row["category"] for row in classed_news(lake).where("news_id LIKE 'A%'").collect()}
+    # Who came without a class is counted in the one that was found, where it is sure; table news does not
+    # change.
+    classed = {
+        row["news_id"]: row["category"] for row in classed_news(lake).where("news_id LIKE 'A%'").collect()
+    }
     sure = {key: name for key, (name, score) in scores(lake, model_run).items() if score > 0.9}
     assert {"A0", "A1"} <= set(sure)
     assert classed == {key: sure.get(key) for key in ("A0", "A1", "A2", "A3", "A4")}
@@ -117,7 +142,10 @@ def test_long_and_short_texts_have_a_classifier_each(lake: Lakehouse) -> None:
     texts = {f"S{i:02}": (f"short {i}", near(i % 3)) for i in range(30)}
     arrive(lake, texts, category="wrong")
     hashes = lake.read("news").where("category = 'wrong'").select("news_id", "title", "content_hash")
-    names = F.element_at(F.array(*map(F.lit, ("autos", "music", "sports"))), (F.substring("news_id", 2, 2).cast("int") % 3 + 1).cast("int"))
+    names = F.element_at(
+        F.array(*map(F.lit, ("autos", "music", "sports"))),
+        (F.substring("news_id", 2, 2).cast("int") % 3 + 1).cast("int"),
+    )
     corpus = hashes.select(
         "news_id",
         F.col("title").alias("text"),
@@ -139,7 +167,9 @@ def test_long_and_short_texts_have_a_classifier_each(lake: Lakehouse) -> None:
     assert scores(lake, runs["long"])["A0"][0] == "autos"
     assert "A0" not in scores(lake, old)
     assert {"S90"} == {row["news_id"] for row in lake.read(SCORES).where("news_id = 'S90'").collect()}
-    assert lake.read(SCORES).where("news_id = 'S90'").count() == 2, "by the one that was named, and by the last"
+    assert lake.read(SCORES).where("news_id = 'S90'").count() == 2, (
+        "by the one that was named, and by the last"
+    )
 
 
 def test_mistakes_are_told(lake: Lakehouse) -> None:
@@ -147,18 +177,26 @@ def test_mistakes_are_told(lake: Lakehouse) -> None:
     with pytest.raises(UserError, match=r"table text_classifiers is not there yet .* train_text_classifier"):
         classify(lake)
     model_run = train(lake, epochs=1).facts["model_run"]
-    with pytest.raises(UserError, match=f"--model-run nope: table text_classifiers has no such classifier; it has {model_run}"):
+    with pytest.raises(
+        UserError,
+        match=f"--model-run nope: table text_classifiers has no such classifier; it has {model_run}",
+    ):
         classify(lake, model_run="nope")
     with pytest.raises(UserError, match="--short-chars must be at least 1"):
         classify(lake, short_chars=0)
     # The new articles' vectors are another encoder's: nothing would ever be classified.
     arrive(lake, {"A0": (f"a {LONG}", near(0))}, encoder="E: 2")
-    said = f"classifier {model_run} reads vectors by E: 1, but the articles have only those by E: 2: run jobs/encode_articles.py"
+    said = (
+        f"classifier {model_run} reads vectors by E: 1, but the articles have only those by E: 2: run"
+        " jobs/encode_articles.py"
+    )
     with pytest.raises(UserError, match=said):
         classify(lake)
     lake.delete("article_embeddings", "encoder_id = 'E: 1'")
     with pytest.raises(UserError, match=said):
         classify(lake)
     lake.delete("text_classifiers", "true")
-    with pytest.raises(UserError, match="text_classifiers has no classifier of long articles or of the corrected corpus"):
+    with pytest.raises(
+        UserError, match="text_classifiers has no classifier of long articles or of the corrected corpus"
+    ):
         classify(lake)

@@ -1,4 +1,5 @@
-"""The text classifier: out-of-fold scores, quality figures against scikit-learn, reruns, and the job from tables to tables."""
+"""The text classifier: out-of-fold scores, quality figures against scikit-learn, reruns, and the job from
+tables to tables."""
 
 from pathlib import Path
 from typing import Any
@@ -32,14 +33,30 @@ def fill(lake: Lakehouse, *, texts: int = 60, random_labels: bool = False, copie
     random = np.random.default_rng(1)
     rows = []
     for i in range(texts):
-        vector = np.eye(16, dtype=np.float32)[i % 3] * (0.0 if random_labels else 6.0) + random.standard_normal(16)
+        vector = np.eye(16, dtype=np.float32)[i % 3] * (
+            0.0 if random_labels else 6.0
+        ) + random.standard_normal(16)
         label = CLASSES[random.integers(3)] if random_labels else CLASSES[i % 3]
-        rows += [(f"N{i:03}-{copy}", label, f"text {i} " * 60, [float(x) for x in vector]) for copy in range(copies)]
-    frame = frame_of(lake.spark, rows, "news_id string, category string, title string, embedding array<float>")
+        rows += [
+            (f"N{i:03}-{copy}", label, f"text {i} " * 60, [float(x) for x in vector])
+            for copy in range(copies)
+        ]
+    frame = frame_of(
+        lake.spark, rows, "news_id string, category string, title string, embedding array<float>"
+    )
     frame = frame.withColumn("content_hash", F.sha2("title", 256))
-    columns = [F.col(f.name) if f.name in frame.columns else F.lit(None).cast(f.dataType).alias(f.name) for f in lake.schema("news")]
+    columns = [
+        F.col(f.name) if f.name in frame.columns else F.lit(None).cast(f.dataType).alias(f.name)
+        for f in lake.schema("news")
+    ]
     put(lake, "news", frame.select(*columns))
-    vectors = frame.select("news_id", F.lit("E: 1").alias("encoder_id"), "content_hash", F.lit(1).alias("token_count"), "embedding")
+    vectors = frame.select(
+        "news_id",
+        F.lit("E: 1").alias("encoder_id"),
+        "content_hash",
+        F.lit(1).alias("token_count"),
+        "embedding",
+    )
     put(lake, "article_embeddings", vectors)
 
 
@@ -64,7 +81,11 @@ def test_scores_quality_and_rerun(lake: Lakehouse) -> None:
     assert found["texts"] == 60
     assert found["accuracy"] > 0.9
     assert sum(b["texts"] for b in found["calibration"]) == 60
-    scores = lake.read("article_class_scores").join(lake.read("news").select("news_id", "category"), on="news_id", how="inner").collect()
+    scores = (
+        lake.read("article_class_scores")
+        .join(lake.read("news").select("news_id", "category"), on="news_id", how="inner")
+        .collect()
+    )
     assert len(scores) == 60
     right = [row["class"] == row["category"] for row in scores]
     assert np.mean(right) == pytest.approx(found["accuracy"])
@@ -85,7 +106,8 @@ def test_scores_quality_and_rerun(lake: Lakehouse) -> None:
 
 
 def test_no_text_is_scored_by_a_model_that_trained_on_it(lake: Lakehouse) -> None:
-    # Labels mean nothing and every text comes three times: who remembers is right, who has not seen the text guesses.
+    # Labels mean nothing and every text comes three times: who remembers is right, who has not seen the text
+    # guesses.
     fill(lake, texts=80, random_labels=True, copies=3)
     train(lake, network="hidden", hidden=64, epochs=60)
     found = lake.read("text_classifiers").head()
@@ -141,7 +163,9 @@ def test_quality_is_that_of_scikit_learn() -> None:
     assert [row[0] for row in rows] == texts.tolist()
     score = probabilities.max(axis=1)
     place = np.minimum((np.ceil(score * 15) - 1).astype(int), 14)
-    expected = sum(abs((given == labels)[place == b].sum() - score[place == b].sum()) for b in range(15)) / 500
+    expected = (
+        sum(abs((given == labels)[place == b].sum() - score[place == b].sum()) for b in range(15)) / 500
+    )
     assert quality.calibration_error == pytest.approx(expected)
 
 
@@ -154,7 +178,9 @@ def test_the_feed_gives_every_text_once_in_an_order_of_its_seed(tmp_path: Path) 
     for number in range(2):
         ids = np.arange(number * 50, number * 50 + 50)
         vectors = pa.array([[float(i)] * 3 for i in ids], pa.list_(pa.float32()))
-        table = pa.table({"label": pa.array(ids, pa.int32()), "fold": pa.array(ids % 3, pa.int32()), "vector": vectors})
+        table = pa.table(
+            {"label": pa.array(ids, pa.int32()), "fold": pa.array(ids % 3, pa.int32()), "vector": vectors}
+        )
         pq.write_table(table, tmp_path / "rows" / f"{number}.parquet", row_group_size=20)
     pq.write_table(pa.table({"class": ["b", "a"], "label": [1, 0]}), tmp_path / "classes" / "0.parquet")
     staged = Staged(tmp_path, "print", {"texts": 100, "dimension": 3})
@@ -163,7 +189,10 @@ def test_the_feed_gives_every_text_once_in_an_order_of_its_seed(tmp_path: Path) 
     def order(epoch: int, seed: int = 0) -> list[int]:
         batches = list(TextFeed(staged, seed=seed, batch_size=16, buffer_rows=30).batches(epoch))
         assert [len(batch.labels) for batch in batches] == [16] * 6 + [4]
-        assert all((batch.vectors[:, 0] == batch.labels).all() and (batch.folds == batch.labels % 3).all() for batch in batches)
+        assert all(
+            (batch.vectors[:, 0] == batch.labels).all() and (batch.folds == batch.labels % 3).all()
+            for batch in batches
+        )
         return [int(label) for batch in batches for label in batch.labels]
 
     first = order(1)

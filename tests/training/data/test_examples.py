@@ -49,7 +49,10 @@ def recent(spark: SparkSession, shown: DataFrame) -> DataFrame:
 
 
 def test_candidates_are_labelled_of_the_splits_asked_for_and_not_clicked_before(shown: DataFrame) -> None:
-    found = {(row["role"], row["split"], row["impression_id"], row["news_id"], row["clicked"]) for row in shown.collect()}
+    found = {
+        (row["role"], row["split"], row["impression_id"], row["news_id"], row["clicked"])
+        for row in shown.collect()
+    }
     assert found == {
         ("train", "train", "1", "N1", True),
         ("train", "train", "1", "N2", False),
@@ -64,7 +67,9 @@ def test_candidates_are_labelled_of_the_splits_asked_for_and_not_clicked_before(
     }
 
 
-def test_users_are_in_training_where_they_have_a_click_to_train_on(shown: DataFrame, recent: DataFrame) -> None:
+def test_users_are_in_training_where_they_have_a_click_to_train_on(
+    shown: DataFrame, recent: DataFrame
+) -> None:
     assert {row["user_id"]: row["in_training"] for row in examples.users(shown, recent).collect()} == {
         "U1": True,
         "U2": True,
@@ -74,11 +79,32 @@ def test_users_are_in_training_where_they_have_a_click_to_train_on(shown: DataFr
 
 
 def test_articles_have_their_attributes_where_there_are_any(spark: SparkSession, shown: DataFrame) -> None:
-    found = {row.pop("news_id"): row for row in collected(examples.articles(shown, frames.news(spark, NEWS, schema("news"))), "news_id")}
+    found = {
+        row.pop("news_id"): row
+        for row in collected(examples.articles(shown, frames.news(spark, NEWS, schema("news"))), "news_id")
+    }
     assert sorted(found) == ["N1", "N10", "N2", "N20", "N3", "N4", "N5", "N7"]
-    assert found["N1"] == {"in_training": True, "has_news": True, "category": "sports", "subcategory": "soccer", "entity": "Q1"}
-    assert found["N2"] == {"in_training": True, "has_news": True, "category": "news", "subcategory": None, "entity": "Q3"}
-    assert found["N20"] == {"in_training": False, "has_news": True, "category": "news", "subcategory": "world", "entity": None}
+    assert found["N1"] == {
+        "in_training": True,
+        "has_news": True,
+        "category": "sports",
+        "subcategory": "soccer",
+        "entity": "Q1",
+    }
+    assert found["N2"] == {
+        "in_training": True,
+        "has_news": True,
+        "category": "news",
+        "subcategory": None,
+        "entity": "Q3",
+    }
+    assert found["N20"] == {
+        "in_training": False,
+        "has_news": True,
+        "category": "news",
+        "subcategory": "world",
+        "entity": None,
+    }
     assert found["N3"]["in_training"]
     assert not found["N3"]["has_news"]
     assert not found["N7"]["in_training"]  # shown in training, but beside no click
@@ -86,8 +112,13 @@ def test_articles_have_their_attributes_where_there_are_any(spark: SparkSession,
 
 
 @pytest.mark.parametrize("partitions", [1, 3, 7])
-def test_indices_are_contiguous_and_the_same_whatever_the_partitions(spark: SparkSession, tmp_path: Path, partitions: int) -> None:
-    ids = spark.range(500).select(F.format_string("N%03d", F.col("id")).alias("news_id"), (F.xxhash64("id") % 3 == 0).alias("in_training"))
+def test_indices_are_contiguous_and_the_same_whatever_the_partitions(
+    spark: SparkSession, tmp_path: Path, partitions: int
+) -> None:
+    ids = spark.range(500).select(
+        F.format_string("N%03d", F.col("id")).alias("news_id"),
+        (F.xxhash64("id") % 3 == 0).alias("in_training"),
+    )
     ids = ids.repartition(partitions, F.hash("news_id"))
     before = spark.conf.get("spark.sql.shuffle.partitions")
     spark.conf.set("spark.sql.shuffle.partitions", str(partitions))
@@ -97,18 +128,24 @@ def test_indices_are_contiguous_and_the_same_whatever_the_partitions(spark: Spar
     finally:
         spark.conf.set("spark.sql.shuffle.partitions", str(before))
     expected = sorted((not row["in_training"], row["news_id"]) for row in ids.collect())
-    assert [(row["article"], not row["in_training"], row["news_id"]) for row in found] == [(i, *e) for i, e in enumerate(expected)]
+    assert [(row["article"], not row["in_training"], row["news_id"]) for row in found] == [
+        (i, *e) for i, e in enumerate(expected)
+    ]
 
 
 @pytest.fixture(scope="module")
 def lists(spark: SparkSession, shown: DataFrame) -> DataFrame:
     user_index = frame_of(spark, [(f"U{i}", i) for i in range(1, 6)], "user_id string, user int")
     article_index = frame_of(spark, [(f"N{i}", i) for i in range(1, 11)], "news_id string, article int")
-    histories = frame_of(spark, [("train", "1", 4), ("dev", "1", 5)], "split string, impression_id string, history int")
+    histories = frame_of(
+        spark, [("train", "1", 4), ("dev", "1", 5)], "split string, impression_id string, history int"
+    )
     return examples.impression_lists(shown, user_index, article_index, histories).cache()
 
 
-def test_histories_are_the_latest_clicks_once_each_numbered_without_gaps(spark: SparkSession, shown: DataFrame, tmp_path: Path) -> None:
+def test_histories_are_the_latest_clicks_once_each_numbered_without_gaps(
+    spark: SparkSession, shown: DataFrame, tmp_path: Path
+) -> None:
     behaviors = [
         ("train", "1", "U1", "N1 N2 N3", "N1-1"),
         ("train", "2", "U2", "N9 N2 N3", "N4-1"),  # the same two latest ones as U1
@@ -118,7 +155,9 @@ def test_histories_are_the_latest_clicks_once_each_numbered_without_gaps(spark: 
         ("dev", "3", "U5", "N1", "N6"),  # no label: not among the candidates
     ]
     history = frames.click_history(spark, behaviors, schema("click_history"))
-    later = F.when(F.col("split") == "dev", F.col("occurred_at") + F.expr("INTERVAL 1 DAY")).otherwise(F.col("occurred_at"))
+    later = F.when(F.col("split") == "dev", F.col("occurred_at") + F.expr("INTERVAL 1 DAY")).otherwise(
+        F.col("occurred_at")
+    )
     recent = examples.recent_clicks(shown, history.withColumn("occurred_at", later), length=2)
     assert {(row["split"], row["impression_id"]): row["recent"] for row in recent.collect()} == {
         ("train", "1"): ["N3", "N2"],
@@ -127,19 +166,29 @@ def test_histories_are_the_latest_clicks_once_each_numbered_without_gaps(spark: 
         ("dev", "1"): ["N2", "N3"],
         ("dev", "2"): [],
     }
-    spread = written(examples.spread_by_range(examples.distinct_histories(recent), "history_key"), tmp_path / "spread")
+    spread = written(
+        examples.spread_by_range(examples.distinct_histories(recent), "history_key"), tmp_path / "spread"
+    )
     numbered = written(examples.with_index(spread, "history_key", "history"), tmp_path / "numbered")
     assert sorted(row["history"] for row in numbered.collect()) == [0, 1, 2]
     index = frame_of(spark, [("N2", 20), ("N3", 30)], "news_id string, article int")
     lists = {row["history"]: row["articles"] for row in examples.history_lists(numbered, index).collect()}
-    assert sorted(lists.values()) == [[20, 30], [30, 20]]  # the list of nothing known is empty, and has no row
+    # The list of nothing known is empty, and has no row.
+    assert sorted(lists.values()) == [[20, 30], [30, 20]]
     of_first = examples.with_history(examples.users(shown, recent), numbered, "first_history").collect()
-    assert {row["user_id"]: lists.get(row["first_history"]) for row in of_first if row["user_id"] in ("U1", "U2", "U4")} == {
+    assert {
+        row["user_id"]: lists.get(row["first_history"])
+        for row in of_first
+        if row["user_id"] in ("U1", "U2", "U4")
+    } == {
         "U1": [30, 20],
         "U2": [30, 20],
         "U4": None,
     }
-    of_user = {row["user_id"]: row["history"] for row in examples.with_history(examples.users(shown, recent), numbered).collect()}
+    of_user = {
+        row["user_id"]: row["history"]
+        for row in examples.with_history(examples.users(shown, recent), numbered).collect()
+    }
     assert lists[of_user["U1"]] == [20, 30]  # at the latest impression
     assert lists[of_user["U2"]] == [30, 20]
     assert of_user["U4"] == 0
@@ -147,7 +196,10 @@ def test_histories_are_the_latest_clicks_once_each_numbered_without_gaps(spark: 
 
 
 def test_impression_lists_keep_the_order_shown(lists: DataFrame) -> None:
-    found = {(row["role"], row["user"], row["history"], tuple(row["articles"]), tuple(row["labels"])) for row in lists.collect()}
+    found = {
+        (row["role"], row["user"], row["history"], tuple(row["articles"]), tuple(row["labels"]))
+        for row in lists.collect()
+    }
     assert found == {
         ("train", 1, 4, (1, 2, 3), (1, 0, 0)),
         ("train", 2, 0, (2, 4, 5), (1, 1, 0)),
@@ -182,7 +234,9 @@ def test_a_click_beside_too_many_skips_keeps_a_fair_choice_of_them(spark: SparkS
         F.lit(0).alias("user"),
         F.lit(0).alias("history"),
         F.transform(F.sequence(F.lit(0), F.lit(10)), lambda i: i.cast("int")).alias("articles"),
-        F.transform(F.sequence(F.lit(0), F.lit(10)), lambda i: F.when(i == 5, 1).otherwise(0).cast("tinyint")).alias("labels"),
+        F.transform(
+            F.sequence(F.lit(0), F.lit(10)), lambda i: F.when(i == 5, 1).otherwise(0).cast("tinyint")
+        ).alias("labels"),
     )
     found = examples.clicks_with_skips(lists, width=3).collect()
     assert len(found) == 2000
@@ -195,7 +249,9 @@ def test_a_click_beside_too_many_skips_keeps_a_fair_choice_of_them(spark: SparkS
 
 
 def test_a_click_without_skips_is_kept(spark: SparkSession) -> None:
-    lists = spark.sql("SELECT 1L AS impression_key, 7 AS user, 1 AS history, array(3) AS articles, array(1Y) AS labels")
+    lists = spark.sql(
+        "SELECT 1L AS impression_key, 7 AS user, 1 AS history, array(3) AS articles, array(1Y) AS labels"
+    )
     row = examples.clicks_with_skips(lists, width=2).head()
     assert row is not None
     assert (row["user"], row["clicked"], row["skip_count"], row["skips"]) == (7, 3, 0, [0, 0])

@@ -1,4 +1,5 @@
-"""The feed: every click once per epoch, in an order that seed and epoch decide, each with skips of its own."""
+"""The feed: every click once per epoch, in an order that seed and epoch decide, each with skips of its
+own."""
 
 import hashlib
 import itertools
@@ -34,7 +35,10 @@ def make_feed(files: list[str], **changed: Any) -> ClickFeed:
 def epoch_of(feed: ClickFeed, epoch: int) -> list[tuple[int, int, float]]:
     """(user, article, label) of each example, in order."""
     blocks = list(feed.blocks(epoch))
-    columns = [torch.cat([getattr(block, name) for block in blocks]).tolist() for name in ("users", "articles", "labels")]
+    columns = [
+        torch.cat([getattr(block, name) for block in blocks]).tolist()
+        for name in ("users", "articles", "labels")
+    ]
     return list(zip(*columns, strict=True))
 
 
@@ -52,7 +56,8 @@ def test_every_click_comes_once_with_up_to_four_distinct_skips_of_its_own(files:
 def test_grouped_every_click_comes_once_with_its_history_and_its_skips(files: list[str]) -> None:
     blocks = list(make_feed(files, grouped=True).blocks(1))
     users, histories, articles, shown = (
-        torch.cat([getattr(block, name) for block in blocks]) for name in ("users", "histories", "articles", "shown")
+        torch.cat([getattr(block, name) for block in blocks])
+        for name in ("users", "histories", "articles", "shown")
     )
     assert sorted(users.tolist()) == list(range(CLICKS)) != users.tolist()
     assert torch.equal(articles[:, 0], users)
@@ -61,7 +66,11 @@ def test_grouped_every_click_comes_once_with_its_history_and_its_skips(files: li
     assert torch.equal(shown.sum(dim=1), 1 + (users % (WIDTH + 1)).clamp(max=4))
     skips = [tuple(row[there][1:].tolist()) for row, there in zip(articles, shown, strict=True)]
     assert all(len(set(row)) == len(row) for row in skips)
-    assert all(1000 * user <= skip < 1000 * user + WIDTH for user, row in zip(users.tolist(), skips, strict=True) for skip in row)
+    assert all(
+        1000 * user <= skip < 1000 * user + WIDTH
+        for user, row in zip(users.tolist(), skips, strict=True)
+        for skip in row
+    )
     # The very skips of the ungrouped feed: they depend on seed, epoch and click alone.
     flat = {(user, article) for user, article, label in epoch_of(make_feed(files), 1) if label == 0}
     assert {(user, skip) for user, row in zip(users.tolist(), skips, strict=True) for skip in row} == flat
@@ -73,7 +82,9 @@ def test_the_same_seed_and_epoch_give_the_same_order(files: list[str]) -> None:
     assert epoch_of(make_feed(files), 1) == first
     assert epoch_of(make_feed(files), 2) != first
     assert epoch_of(make_feed(files, seed=4), 1) != first
-    assert [user for user, _, label in first if label == 1] != sorted(user for user, _, label in first if label == 1)
+    assert [user for user, _, label in first if label == 1] != sorted(
+        user for user, _, label in first if label == 1
+    )
 
 
 @pytest.mark.parametrize(
@@ -84,7 +95,8 @@ def test_the_same_seed_and_epoch_give_the_same_order(files: list[str]) -> None:
     ],
 )
 def test_batches_are_those_of_pyarrow_14_and_numpy_1(files: list[str], grouped: bool, expected: str) -> None:
-    # Taken before Petastorm was moved to current versions of both: a saved run goes on with the batches that it began with.
+    # Taken before Petastorm was moved to current versions of both: a saved run goes on with the batches that
+    # it began with.
     names = ("users", "histories", "articles", "shown") if grouped else ("users", "articles", "labels")
     found = hashlib.sha256()
     for epoch, shard in itertools.product((1, 2), (0, 1)):

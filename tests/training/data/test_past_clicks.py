@@ -1,4 +1,5 @@
-"""Histories of impressions that came without one: what a plain loop over everything that happened before says, and nothing later."""
+"""Histories of impressions that came without one: what a plain loop over everything that happened before
+says, and nothing later."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -17,7 +18,8 @@ from tests.training.frames import NOON
 
 @dataclass(frozen=True)
 class Shown:
-    """An impression, what of it was clicked and when (None: no event says), and its history where it came with one."""
+    """An impression, what of it was clicked and when (None: no event says), and its history where it came
+    with one."""
 
     split: str
     impression_id: str
@@ -29,16 +31,35 @@ class Shown:
 
 
 def drawn(seed: int, count: int = 400, users: int = 6) -> list[Shown]:
-    """Impressions of few users within 150 minutes, so that moments, articles and histories repeat; every fifth has a history."""
+    """Impressions of few users within 150 minutes, so that moments, articles and histories repeat; every
+    fifth has a history."""
     random = np.random.default_rng(seed)
     found = []
     for number in range(count):
         articles = tuple(f"N{a}" for a in random.choice(30, 4, replace=False))
         at, user = int(random.integers(150)), f"U{random.integers(users)}"
-        clicks = {a: None if random.random() < 0.5 else at + int(random.integers(-2, 40)) for a in articles if random.random() < 0.3}
-        told = [(), ("N1", "N2"), ("N2", "N9", "N1"), ("N30",)][int(random.integers(4))] if number % 5 == 0 else None
+        clicks = {
+            a: None if random.random() < 0.5 else at + int(random.integers(-2, 40))
+            for a in articles
+            if random.random() < 0.3
+        }
+        told = (
+            [(), ("N1", "N2"), ("N2", "N9", "N1"), ("N30",)][int(random.integers(4))]
+            if number % 5 == 0
+            else None
+        )
         split = "live" if told is None else "train"
-        found.append(Shown(split, f"{number}", user, at, articles, clicks if split == "live" else dict.fromkeys(clicks), told))
+        found.append(
+            Shown(
+                split,
+                f"{number}",
+                user,
+                at,
+                articles,
+                clicks if split == "live" else dict.fromkeys(clicks),
+                told,
+            )
+        )
     return found
 
 
@@ -69,13 +90,36 @@ def expected(of: Shown, every: Sequence[Shown], length: int) -> list[str]:
 
 def found_in(spark: SparkSession, every: Sequence[Shown], length: int) -> dict[str, list[str]]:
     shown = [
-        (x.split, x.impression_id, place, x.user_id, moment(x.at), moment(x.at), article, article in x.clicked, None, None, None)
+        (
+            x.split,
+            x.impression_id,
+            place,
+            x.user_id,
+            moment(x.at),
+            moment(x.at),
+            article,
+            article in x.clicked,
+            None,
+            None,
+            None,
+        )
         for x in every
         for place, article in enumerate(x.articles)
     ]
-    told = [(x.split, x.impression_id, x.user_id, moment(x.at), list(x.history)) for x in every if x.history is not None]
+    told = [
+        (x.split, x.impression_id, x.user_id, moment(x.at), list(x.history))
+        for x in every
+        if x.history is not None
+    ]
     came = [
-        (f"{x.impression_id}-{article}-{twice}", x.impression_id, x.user_id, article, moment(at + twice), moment(at))
+        (
+            f"{x.impression_id}-{article}-{twice}",
+            x.impression_id,
+            x.user_id,
+            article,
+            moment(at + twice),
+            moment(at),
+        )
         for x in every
         for article, at in x.clicked.items()
         if at is not None
@@ -85,7 +129,9 @@ def found_in(spark: SparkSession, every: Sequence[Shown], length: int) -> dict[s
         name: frame_of(spark, rows, table_spec(name).schema()).repartition(3, F.rand(1))
         for name, rows in (("impressions", shown), ("click_history", told), ("clicks", came))
     }
-    rows = past_clicks(tables["impressions"], tables["impressions"], tables["click_history"], tables["clicks"], length=length)
+    rows = past_clicks(
+        tables["impressions"], tables["impressions"], tables["click_history"], tables["clicks"], length=length
+    )
     assert [field.name for field in rows.schema] == table_spec("click_history").schema().names
     found = {}
     for row in rows.collect():
@@ -109,12 +155,18 @@ def test_whatever_comes_later_changes_no_history(spark: SparkSession) -> None:
     random = np.random.default_rng(0)
 
     def altered(each: Shown) -> Shown:
-        """The same impression, with another user, other clicks and another history where it lies after the cut."""
-        clicked = {a: came if came is None or came < cut else cut + int(random.integers(60)) for a, came in each.clicked.items()}
+        """The same impression, with another user, other clicks and another history where it lies after the
+        cut."""
+        clicked = {
+            a: came if came is None or came < cut else cut + int(random.integers(60))
+            for a, came in each.clicked.items()
+        }
         if each.at < cut:
             return replace(each, clicked=clicked)
         history = None if each.history is None else (f"N{random.integers(30)}",)
-        return replace(each, user_id=f"U{random.integers(6)}", clicked=dict.fromkeys(each.articles[:2]), history=history)
+        return replace(
+            each, user_id=f"U{random.integers(6)}", clicked=dict.fromkeys(each.articles[:2]), history=history
+        )
 
     before = found_in(spark, every, 200)
     after = found_in(spark, [altered(each) for each in every], 200)

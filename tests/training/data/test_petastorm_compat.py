@@ -1,4 +1,5 @@
-"""Petastorm beside current pyarrow and numpy: each stand-in is still needed, and nothing of pyarrow or numpy is changed."""
+"""Petastorm beside current pyarrow and numpy: each stand-in is still needed, and nothing of pyarrow or numpy
+is changed."""
 
 import ast
 import importlib.util
@@ -29,7 +30,9 @@ def petastorm_source(name: str) -> str:
 
 @pytest.mark.parametrize("code", GONE)
 def test_petastorm_still_needs_the_stand_in(code: str) -> None:
-    assert code in petastorm_source(GONE[code]), "petastorm no longer needs this: take the stand-in out of petastorm_compat.py"
+    assert code in petastorm_source(GONE[code]), (
+        "petastorm no longer needs this: take the stand-in out of petastorm_compat.py"
+    )
 
 
 @pytest.mark.parametrize(
@@ -43,6 +46,9 @@ def test_petastorm_still_needs_the_stand_in(code: str) -> None:
     ],
 )
 def test_what_is_gone_is_still_gone_after_petastorm_is_imported(gone: str) -> None:
-    code = f"from newslake.training.data.petastorm_compat import Reader\ntry:\n    {gone}\nexcept ImportError:\n    print('gone')"
+    code = (
+        f"from newslake.training.data.petastorm_compat import Reader\ntry:\n    {gone}\nexcept ImportError:\n"
+        "    print('gone')"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "gone"

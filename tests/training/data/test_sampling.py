@@ -7,9 +7,15 @@ from hypothesis import strategies as st
 from newslake.training.data.sampling import draws, mixed, without_replacement
 
 
-@given(lengths=st.lists(st.integers(0, 12), min_size=1, max_size=50), count=st.integers(1, 8), key=st.integers(-(2**63), 2**64 - 1))
+@given(
+    lengths=st.lists(st.integers(0, 12), min_size=1, max_size=50),
+    count=st.integers(1, 8),
+    key=st.integers(-(2**63), 2**64 - 1),
+)
 @settings(max_examples=200, deadline=None)
-def test_places_are_distinct_within_the_list_and_as_many_as_there_are(lengths: list[int], count: int, key: int) -> None:
+def test_places_are_distinct_within_the_list_and_as_many_as_there_are(
+    lengths: list[int], count: int, key: int
+) -> None:
     ids = np.arange(len(lengths), dtype=np.int64) - 3
     places, drawn = without_replacement(draws(key, ids, count), np.array(lengths, dtype=np.int32))
     assert drawn.sum(axis=1).tolist() == [min(count, length) for length in lengths]
@@ -25,7 +31,8 @@ def test_each_set_of_places_is_as_likely_as_any_other() -> None:
     pairs, counts = np.unique(np.sort(places, axis=1), axis=0, return_counts=True)
     assert len(pairs) == 10
     expected = n / 10
-    # Chi-squared with 9 degrees of freedom exceeds 27.9 once in a thousand; the draws are fixed, so this cannot flicker.
+    # Chi-squared with 9 degrees of freedom exceeds 27.9 once in a thousand; the draws are fixed, so this
+    # cannot flicker.
     assert ((counts - expected) ** 2 / expected).sum() < 27.9
 
 

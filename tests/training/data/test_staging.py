@@ -51,12 +51,18 @@ def staged(tmp_path_factory: pytest.TempPathFactory, tables: Tables) -> Staged:
 
 
 def labels_in(split: str) -> list[str]:
-    return [candidate[-1] for behavior in BEHAVIORS if behavior[0] == split for candidate in behavior[4].split()]
+    return [
+        candidate[-1] for behavior in BEHAVIORS if behavior[0] == split for candidate in behavior[4].split()
+    ]
 
 
 def test_every_click_and_impression_is_staged(staged: Staged) -> None:
     sizes = staged.sizes
-    assert sizes["clicks"] == labels_in("train").count("1") == sum(pq.read_table(file).num_rows for file in staged.click_files())
+    assert (
+        sizes["clicks"]
+        == labels_in("train").count("1")
+        == sum(pq.read_table(file).num_rows for file in staged.click_files())
+    )
     assert sizes["candidates"] == len(labels_in("train")) + len(labels_in("dev"))
     assert sizes["train"] + sizes["valid"] == len(BEHAVIORS)
     assert sizes["articles_without_news"] == 2
@@ -69,7 +75,13 @@ def test_what_is_loaded_is_what_the_tables_hold(staged: Staged) -> None:
         loaded = load_impressions(staged, role)
         parts = zip(loaded.users, loaded.offsets[:-1], loaded.offsets[1:], strict=True)
         found = {
-            (users[user], " ".join(f"{articles[a]}-{label}" for a, label in zip(loaded.articles[s:e], loaded.labels[s:e], strict=True)))
+            (
+                users[user],
+                " ".join(
+                    f"{articles[a]}-{label}"
+                    for a, label in zip(loaded.articles[s:e], loaded.labels[s:e], strict=True)
+                ),
+            )
             for user, s, e in parts
         }
         assert found == {(behavior[2], behavior[4]) for behavior in BEHAVIORS if behavior[0] == split}
@@ -131,7 +143,11 @@ def test_the_same_input_is_staged_alike_whatever_the_partitions(
     for part in ("train", "valid"):
         assert pq.read_table(again.files(part)).equals(pq.read_table(staged.files(part)))
     for part, key in (("users", "user"), ("articles", "article")):
-        assert pq.read_table(again.files(part)).sort_by(key).equals(pq.read_table(staged.files(part)).sort_by(key))
+        assert (
+            pq.read_table(again.files(part))
+            .sort_by(key)
+            .equals(pq.read_table(staged.files(part)).sort_by(key))
+        )
 
 
 def test_other_settings_are_staged_apart_in_row_groups_of_the_size_chosen(
@@ -151,7 +167,9 @@ def test_other_settings_are_staged_apart_in_row_groups_of_the_size_chosen(
     assert 8 <= max(groups) <= 16
 
 
-def test_a_build_that_fails_leaves_nothing_behind(tables: Tables, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_build_that_fails_leaves_nothing_behind(
+    tables: Tables, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(staging, "row_count", lambda files: -1)
     with pytest.raises(JobFailed, match="staged -1 rows in train, but there are"):
         staged_in(tmp_path, tables)
@@ -169,7 +187,9 @@ def test_a_split_without_rows_or_clicks_is_a_users_mistake(tables: Tables, tmp_p
         staged_in(tmp_path / "file", tables)
 
 
-def test_vectors_are_staged_by_article_and_the_missing_take_the_mean(spark: SparkSession, staged: Staged) -> None:
+def test_vectors_are_staged_by_article_and_the_missing_take_the_mean(
+    spark: SparkSession, staged: Staged
+) -> None:
     vectors = frames.drawn_vectors(2)
     missing = load_catalogue(staged, None).article_ids[0].as_py()
     del vectors[missing]
@@ -192,7 +212,12 @@ def test_vectors_of_no_shown_article_or_of_two_sizes_are_refused(spark: SparkSes
         stage_vectors(staged, spark, frames.embeddings(spark, {"N999": [1.0]}, schema), encoder_id="test")
     ids = load_catalogue(staged, None).article_ids.to_pylist()
     with pytest.raises(JobFailed, match="have 1 to 2 numbers"):
-        stage_vectors(staged, spark, frames.embeddings(spark, {ids[0]: [1.0], ids[1]: [1.0, 2.0]}, schema), encoder_id="test")
+        stage_vectors(
+            staged,
+            spark,
+            frames.embeddings(spark, {ids[0]: [1.0], ids[1]: [1.0, 2.0]}, schema),
+            encoder_id="test",
+        )
 
 
 def test_a_damaged_folder_is_noticed(staged: Staged, tables: Tables, tmp_path: Path) -> None:

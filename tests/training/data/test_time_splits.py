@@ -1,4 +1,5 @@
-"""Splits by time: which impression has which role, which options make sense together, and that test is only ever reported."""
+"""Splits by time: which impression has which role, which options make sense together, and that test is only
+ever reported."""
 
 from dataclasses import replace
 from datetime import datetime
@@ -16,7 +17,16 @@ from newslake.run.cli import job_options, settings_of
 from newslake.run.jobrun import JobRun
 from newslake.run.settings import Profile
 from newslake.spark.frames import frame_of
-from newslake.training.data.time_splits import NOT_BY_TIME, TEST, TRAIN, VALID, BySplit, TimeSplits, Windows, roles_of
+from newslake.training.data.time_splits import (
+    NOT_BY_TIME,
+    TEST,
+    TRAIN,
+    VALID,
+    BySplit,
+    TimeSplits,
+    Windows,
+    roles_of,
+)
 from newslake.training.judging.compare import compare_models
 from newslake.training.recommender import train_recommender
 from tests.calling import call
@@ -26,7 +36,14 @@ from tests.training.frames import collected
 
 BY_TIME = TimeSplits(as_of="2019-11-16", train_days=4, valid_hours=24, test_hours=24)
 BEHAVIORS = frames.drawn_behaviors(3)
-OPTIONS: dict[str, Any] = {"model": "content", "epochs": 3, "dim": 8, "batch_size": 16, "learning_rate": 0.02, "by_time": BY_TIME}
+OPTIONS: dict[str, Any] = {
+    "model": "content",
+    "epochs": 3,
+    "dim": 8,
+    "batch_size": 16,
+    "learning_rate": 0.02,
+    "by_time": BY_TIME,
+}
 
 
 def day_of(behavior: frames.Behavior) -> int:
@@ -39,12 +56,30 @@ def fill(lake: Lakehouse, behaviors: list[frames.Behavior]) -> None:
     """The behaviours as a stream brings them: all live, each at its time, without a history."""
     spark = lake.spark
     live = [("live", *behavior[1:]) for behavior in behaviors]
-    days = frame_of(spark, [(b[1], datetime(2019, 11, day_of(b), 12)) for b in behaviors], "impression_id string, at timestamp")
-    shown = frames.impressions(spark, live, lake.schema("impressions")).join(days, on="impression_id", how="inner")
-    put(lake, "impressions", shown.withColumn("occurred_at", F.col("at")).select(*lake.schema("impressions").names))
+    days = frame_of(
+        spark,
+        [(b[1], datetime(2019, 11, day_of(b), 12)) for b in behaviors],
+        "impression_id string, at timestamp",
+    )
+    shown = frames.impressions(spark, live, lake.schema("impressions")).join(
+        days, on="impression_id", how="inner"
+    )
+    put(
+        lake,
+        "impressions",
+        shown.withColumn("occurred_at", F.col("at")).select(*lake.schema("impressions").names),
+    )
     ids = sorted({candidate.split("-")[0] for behavior in behaviors for candidate in behavior[4].split()})
-    put(lake, "news", frames.news(spark, [(n, f"c{int(n[1:]) % 3}", "s", []) for n in ids], lake.schema("news")))
-    put(lake, "article_embeddings", frames.embeddings(spark, frames.drawn_vectors(3), lake.schema("article_embeddings")))
+    put(
+        lake,
+        "news",
+        frames.news(spark, [(n, f"c{int(n[1:]) % 3}", "s", []) for n in ids], lake.schema("news")),
+    )
+    put(
+        lake,
+        "article_embeddings",
+        frames.embeddings(spark, frames.drawn_vectors(3), lake.schema("article_embeddings")),
+    )
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +115,11 @@ def test_every_moment_has_one_role_and_none_outside_the_windows(spark: SparkSess
     assert windows.roles == (TRAIN, VALID, TEST)
     without = TimeSplits(as_of="2019-11-15", test_hours=0).windows()
     assert without.roles == (TRAIN, VALID)
-    assert (without.valid, without.test, without.end) == (datetime(2019, 11, 14), datetime(2019, 11, 15), datetime(2019, 11, 15))
+    assert (without.valid, without.test, without.end) == (
+        datetime(2019, 11, 14),
+        datetime(2019, 11, 15),
+        datetime(2019, 11, 15),
+    )
 
 
 def test_options_that_make_no_sense_together_are_one_line() -> None:
@@ -94,7 +133,10 @@ def test_options_that_make_no_sense_together_are_one_line() -> None:
         ((TimeSplits(train_days=0), None, None), "--train-days 0 --valid-hours 24: both must be above 0"),
         ((TimeSplits(valid_hours=-1), None, None), "--valid-hours -1: both must be above 0"),
         ((TimeSplits(test_hours=float("nan")), None, None), "--test-hours nan: must be 0 or more"),
-        ((TimeSplits(as_of="yesterday"), None, None), "--as-of takes a day such as 2019-11-15 .* not 'yesterday'"),
+        (
+            (TimeSplits(as_of="yesterday"), None, None),
+            "--as-of takes a day such as 2019-11-15 .* not 'yesterday'",
+        ),
         ((NOT_BY_TIME, ("dev",), None), "split dev is among both"),
     ):
         with pytest.raises(UserError, match=message):
@@ -102,7 +144,9 @@ def test_options_that_make_no_sense_together_are_one_line() -> None:
 
 
 def test_the_group_is_flat_on_the_command_line_and_in_job_runs() -> None:
-    options = job_options(train_recommender, ["--as-of=2019-11-16", "--train-days", "4", "--splits", "live", "dev"])
+    options = job_options(
+        train_recommender, ["--as-of=2019-11-16", "--train-days", "4", "--splits", "live", "dev"]
+    )
     assert {name: options[name] for name in ("as_of", "train_days", "splits")} == {
         "as_of": "2019-11-16",
         "train_days": 4.0,
@@ -116,7 +160,9 @@ def test_the_group_is_flat_on_the_command_line_and_in_job_runs() -> None:
         "splits": ("live",),
     }
     settings = settings_of(train_recommender, options)
-    assert settings == settings_of(train_recommender, {"by_time": TimeSplits("2019-11-16", 4.0, splits=("live", "dev"))})
+    assert settings == settings_of(
+        train_recommender, {"by_time": TimeSplits("2019-11-16", 4.0, splits=("live", "dev"))}
+    )
     assert settings["valid_hours"] == settings_of(train_recommender, {})["valid_hours"]
     assert "by_time" not in settings
     judged = job_options(train_recommender, ["--no-promote", "--tolerance=0.02"])
@@ -145,15 +191,22 @@ def test_test_has_one_row_of_the_epoch_that_valid_chose(trained: tuple[Lakehouse
         pairs = [(news_id, label) for news_id, label in shown if news_id not in clicked]
         labels = [int(label) for _, label in pairs]
         if 0 < sum(labels) < len(labels):
-            aucs.append(roc_auc_score(labels, [articles[news_id] @ users[behavior[2]] for news_id, _ in pairs]))
+            aucs.append(
+                roc_auc_score(labels, [articles[news_id] @ users[behavior[2]] for news_id, _ in pairs])
+            )
     assert rows[0]["impressions"] == len(aucs) > 8
     assert rows[0]["auc"] == pytest.approx(np.mean(aucs), abs=1e-6)
     assert run.facts["test AUC"] == f"{rows[0]['auc']:.4f}"
-    assert run.facts["promoted"] == "not judged: content knows users by id, so that only dssm or nrms can serve new ones"
+    assert (
+        run.facts["promoted"]
+        == "not judged: content knows users by id, so that only dssm or nrms can serve new ones"
+    )
     assert not lake.exists("promotions")
 
 
-def test_what_test_holds_decides_nothing_but_its_own_row(trained: tuple[Lakehouse, JobRun], lake: Lakehouse) -> None:
+def test_what_test_holds_decides_nothing_but_its_own_row(
+    trained: tuple[Lakehouse, JobRun], lake: Lakehouse
+) -> None:
     def swapped(behavior: frames.Behavior) -> frames.Behavior:
         shown = " ".join(c[:-1] + str(1 - int(c[-1])) for c in behavior[4].split())
         return (*behavior[:4], shown) if day_of(behavior) == 15 else behavior
@@ -163,33 +216,75 @@ def test_what_test_holds_decides_nothing_but_its_own_row(trained: tuple[Lakehous
     call(train_recommender, lake, run, **OPTIONS)
     before, first = trained
     assert run.facts["training run"] != first.facts["training run"]
-    for table, keys in (("user_embeddings", ("user_id",)), ("news_embeddings", ("news_id",)), ("model_metrics", ("split", "epoch"))):
+    for table, keys in (
+        ("user_embeddings", ("user_id",)),
+        ("news_embeddings", ("news_id",)),
+        ("model_metrics", ("split", "epoch")),
+    ):
         same, changed = (
-            [{**row, "run_id": "", "trained_at": None} for row in collected(each.read(table), *keys) if row.get("split") != "test"]
+            [
+                {**row, "run_id": "", "trained_at": None}
+                for row in collected(each.read(table), *keys)
+                if row.get("split") != "test"
+            ]
             for each in (before, lake)
         )
         assert same == changed
     assert float(run.facts["test AUC"]) == pytest.approx(1 - float(first.facts["test AUC"]), abs=2e-4)
 
 
-def test_models_are_compared_on_test_and_the_context_is_fitted_on_valid(trained: tuple[Lakehouse, JobRun]) -> None:
+def test_models_are_compared_on_test_and_the_context_is_fitted_on_valid(
+    trained: tuple[Lakehouse, JobRun],
+) -> None:
     lake, first = trained
     run = JobRun("compare_models")
-    call(compare_models, lake, run, models=("zero-shot", "content"), epochs=2, resamples=20, by_time=BY_TIME, context=True)
-    rows = {row["model"]: row for row in lake.read("model_comparison").where("users = 'all' AND metric = 'auc'").collect()}
+    call(
+        compare_models,
+        lake,
+        run,
+        models=("zero-shot", "content"),
+        epochs=2,
+        resamples=20,
+        by_time=BY_TIME,
+        context=True,
+    )
+    rows = {
+        row["model"]: row
+        for row in lake.read("model_comparison").where("users = 'all' AND metric = 'auc'").collect()
+    }
     assert rows.keys() == {"zero-shot", "content", "zero-shot+context", "content+context"}
-    kept = lake.read("model_metrics").where(F.col("run_id") == rows["content"]["run_id"]).where("split = 'test'").head()
+    kept = (
+        lake.read("model_metrics")
+        .where(F.col("run_id") == rows["content"]["run_id"])
+        .where("split = 'test'")
+        .head()
+    )
     assert kept is not None
     assert kept["run_id"] != first.facts["training run"]
     assert {row["split"] for row in rows.values()} == {"test"}
     assert {row["impressions"] for row in rows.values()} == {kept["impressions"]}
     assert rows["content"]["value"] == pytest.approx(kept["auc"], abs=1e-6)
-    assert run.facts["impressions that the context's weights are fitted on, which no model is judged by"] == "15"
+    assert (
+        run.facts["impressions that the context's weights are fitted on, which no model is judged by"] == "15"
+    )
 
 
 def test_a_window_without_impressions_says_what_to_do(trained: tuple[Lakehouse, JobRun]) -> None:
     lake, _ = trained
-    with pytest.raises(UserError, match=r"^test \(2019-11-29 00:00 to 2019-11-30 00:00\) has no labelled impression: .*--as-of"):
-        call(train_recommender, lake, JobRun("train"), **{**OPTIONS, "by_time": TimeSplits("2019-11-30", valid_hours=24 * 15.0)})
+    with pytest.raises(
+        UserError,
+        match=r"^test \(2019-11-29 00:00 to 2019-11-30 00:00\) has no labelled impression: .*--as-of",
+    ):
+        call(
+            train_recommender,
+            lake,
+            JobRun("train"),
+            **{**OPTIONS, "by_time": TimeSplits("2019-11-30", valid_hours=24 * 15.0)},
+        )
     with pytest.raises(UserError, match="of split dev"):
-        call(train_recommender, lake, JobRun("train"), **{**OPTIONS, "by_time": replace(BY_TIME, splits=("dev",))})
+        call(
+            train_recommender,
+            lake,
+            JobRun("train"),
+            **{**OPTIONS, "by_time": replace(BY_TIME, splits=("dev",))},
+        )

@@ -1,4 +1,5 @@
-"""Metrics in Spark equal scikit-learn's, confidence intervals are those of a bootstrap, and the job writes one table of it all."""
+"""Metrics in Spark equal scikit-learn's, confidence intervals are those of a bootstrap, and the job writes
+one table of it all."""
 
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -22,7 +23,14 @@ from newslake.training.data.loading import Codes, codes_of
 from newslake.training.data.preparation import models_folder
 from newslake.training.encode_users import encode_users, indexed, latest_clicks
 from newslake.training.judging.compare import compare_models, comparison_rows
-from newslake.training.judging.spark_evaluate import METRICS, bootstrap_sums, counts_of, metrics_of, scored, write_vectors
+from newslake.training.judging.spark_evaluate import (
+    METRICS,
+    bootstrap_sums,
+    counts_of,
+    metrics_of,
+    scored,
+    write_vectors,
+)
 from newslake.training.models.saved import load_saved, restore, save_model
 from newslake.training.models.settings import settings_for
 from tests.calling import call
@@ -35,16 +43,24 @@ OPTIONS: dict[str, Any] = {"models": ("zero-shot", "nrms"), "epochs": 2, "resamp
 
 def test_metrics_in_spark_are_scikit_learns(spark: SparkSession, tmp_path: Path) -> None:
     random = np.random.default_rng(0)
-    users, articles = random.normal(size=(7, 5)).astype(np.float32), random.normal(size=(40, 5)).astype(np.float32)
+    users, articles = (
+        random.normal(size=(7, 5)).astype(np.float32),
+        random.normal(size=(40, 5)).astype(np.float32),
+    )
     articles[3] = articles[4]  # a tie
     rows = []
     for key in range(60):
         shown = random.choice(40, int(random.integers(2, 20)), replace=False).tolist()
         rows.append((key, int(random.integers(7)), shown, [int(x) for x in random.random(len(shown)) < 0.3]))
-    frame = frame_of(spark, rows, "impression_key bigint, user int, articles array<int>, labels array<tinyint>").repartition(3)
+    frame = frame_of(
+        spark, rows, "impression_key bigint, user int, articles array<int>, labels array<tinyint>"
+    ).repartition(3)
     with_scores = scored(frame, *write_vectors(tmp_path / "vectors", users, articles), reader="user")
     scores = {row["impression_key"]: row["scores"] for row in with_scores.collect()}
-    found = {row["impression_key"]: row for row in metrics_of(with_scores.select("impression_key", "scores", "labels")).collect()}
+    found = {
+        row["impression_key"]: row
+        for row in metrics_of(with_scores.select("impression_key", "scores", "labels")).collect()
+    }
     both = {key for key, _, _, labels in rows if 0 < sum(labels) < len(labels)}
     assert found.keys() == both
     for key, user, shown, labels in rows:
@@ -52,7 +68,9 @@ def test_metrics_in_spark_are_scikit_learns(spark: SparkSession, tmp_path: Path)
         if key in both:
             assert found[key]["auc"] == pytest.approx(roc_auc_score(labels, scores[key]), abs=1e-9)
             for k in (5, 10):
-                assert found[key][f"ndcg_at_{k}"] == pytest.approx(ndcg_score([labels], [scores[key]], k=k), abs=1e-9)
+                assert found[key][f"ndcg_at_{k}"] == pytest.approx(
+                    ndcg_score([labels], [scores[key]], k=k), abs=1e-9
+                )
 
 
 def test_the_bootstrap_counts_are_poisson_and_the_sums_those_of_weighted_rows(spark: SparkSession) -> None:
@@ -60,11 +78,18 @@ def test_the_bootstrap_counts_are_poisson_and_the_sums_those_of_weighted_rows(sp
     counts = counts_of(keys, 200, seed=1)
     assert counts.mean() == pytest.approx(1.0, abs=0.02)
     assert counts.var() == pytest.approx(1.0, abs=0.03)
-    assert [(counts == n).mean() for n in (0, 1, 2)] == pytest.approx([np.exp(-1), np.exp(-1), np.exp(-1) / 2], abs=0.01)
+    assert [(counts == n).mean() for n in (0, 1, 2)] == pytest.approx(
+        [np.exp(-1), np.exp(-1), np.exp(-1) / 2], abs=0.01
+    )
     values = np.random.default_rng(0).random((2, 400, 4))
     rows = [(f"m{m}", int(key), *(float(x) for x in values[m, key])) for m in range(2) for key in keys]
-    frame = frame_of(spark, rows, f"model string, impression_key bigint, {', '.join(f'{name} double' for name in METRICS)}")
-    found = {(row["model"], row["resample"]): row for row in bootstrap_sums(frame.repartition(3), resamples=200, seed=1).collect()}
+    frame = frame_of(
+        spark, rows, f"model string, impression_key bigint, {', '.join(f'{name} double' for name in METRICS)}"
+    )
+    found = {
+        (row["model"], row["resample"]): row
+        for row in bootstrap_sums(frame.repartition(3), resamples=200, seed=1).collect()
+    }
     assert len(found) == 2 * 201
     for m in range(2):
         assert found[f"m{m}", 0]["weight"] == 400
@@ -85,9 +110,13 @@ def test_intervals_of_differences_are_paired() -> None:
     better = rows["b", "auc"]
     assert better.value == pytest.approx(quality.mean() + 0.01)
     spread = 1.96 * quality.std() / np.sqrt(300)
-    assert (better.low, better.high) == pytest.approx((better.value - spread, better.value + spread), abs=0.2 * spread)
+    assert (better.low, better.high) == pytest.approx(
+        (better.value - spread, better.value + spread), abs=0.2 * spread
+    )
     # The same impressions in both: the difference is 0.01 in every resample, however wide the intervals are.
-    assert (better.over_reference, better.over_reference_low, better.over_reference_high) == pytest.approx((0.01, 0.01, 0.01))
+    assert (better.over_reference, better.over_reference_low, better.over_reference_high) == pytest.approx(
+        (0.01, 0.01, 0.01)
+    )
     assert rows["a", "mrr"].over_reference == 0.0
 
 
@@ -116,13 +145,21 @@ def test_the_table_has_every_model_on_the_same_impressions(compared: tuple[Lakeh
     assert auc["nrms"]["impressions"] == kept["impressions"]
     assert auc["zero-shot"]["value"] > 0.6
     assert auc["nrms"]["over_reference"] == pytest.approx(auc["nrms"]["value"] - auc["zero-shot"]["value"])
-    without = [row for row in rows if (row["model"], row["users"], row["metric"]) == ("zero-shot", "no_clicks", "auc")]
+    without = [
+        row
+        for row in rows
+        if (row["model"], row["users"], row["metric"]) == ("zero-shot", "no_clicks", "auc")
+    ]
     shown = [behavior[4] for behavior in BEHAVIORS if behavior[0] == "dev" and not behavior[3]]
     # Nothing to compare candidates with: all of them are equal.
-    assert [(row["value"], row["impressions"]) for row in without] == [(0.5, sum("-1" in one and "-0" in one for one in shown))]
+    assert [(row["value"], row["impressions"]) for row in without] == [
+        (0.5, sum("-1" in one and "-0" in one for one in shown))
+    ]
 
 
-def test_again_nothing_is_trained_and_listed_impressions_are_another_comparison(compared: tuple[Lakehouse, JobRun], tmp_path: Path) -> None:
+def test_again_nothing_is_trained_and_listed_impressions_are_another_comparison(
+    compared: tuple[Lakehouse, JobRun], tmp_path: Path
+) -> None:
     lake, first = compared
     again = JobRun("compare_models")
     call(compare_models, lake, again, **OPTIONS)
@@ -131,9 +168,18 @@ def test_again_nothing_is_trained_and_listed_impressions_are_another_comparison(
     listed = [behavior[1] for behavior in BEHAVIORS if behavior[0] == "dev"][:12]
     (tmp_path / "ids").write_text("\n".join(listed) + "\n")
     few = JobRun("compare_models")
-    call(compare_models, lake, few, **{**OPTIONS, "models": ("zero-shot",)}, impressions=str(tmp_path / "ids"), context=True)
+    call(
+        compare_models,
+        lake,
+        few,
+        **{**OPTIONS, "models": ("zero-shot",)},
+        impressions=str(tmp_path / "ids"),
+        context=True,
+    )
     assert few.facts["valid impressions"] == "12"
-    rows = lake.read("model_comparison").where(f"comparison_id = '{few.facts['comparison']}' AND users = 'all' AND metric = 'auc'")
+    rows = lake.read("model_comparison").where(
+        f"comparison_id = '{few.facts['comparison']}' AND users = 'all' AND metric = 'auc'"
+    )
     found = {row["model"]: row for row in rows.collect()}
     assert found.keys() == {"zero-shot", "zero-shot+context"}
     assert found["zero-shot"]["impressions"] == found["zero-shot+context"]["impressions"] <= 12
@@ -148,7 +194,9 @@ def test_again_nothing_is_trained_and_listed_impressions_are_another_comparison(
 def test_users_known_or_new_get_vectors_without_training(compared: tuple[Lakehouse, JobRun]) -> None:
     lake, _ = compared
     trained = {row["user_id"]: row["embedding"] for row in lake.read("user_embeddings").collect()}
-    history = frames.click_history(lake.spark, [("live", "1", "U99", "N000 N003", "")], lake.schema("click_history"))
+    history = frames.click_history(
+        lake.spark, [("live", "1", "U99", "N000 N003", "")], lake.schema("click_history")
+    )
     lake.replace("click_history", history, where={"split": "live"})
     run = JobRun("encode_users")
     encode_users(lake, run, add_clicks=False)
@@ -182,7 +230,9 @@ def test_a_model_whose_encoder_is_gone_is_refused(compared: tuple[Lakehouse, Job
         (folder / "model.json").write_text(about)
 
 
-def test_latest_clicks_are_the_latest_history_and_what_came_since(spark: SparkSession, lake: Lakehouse) -> None:
+def test_latest_clicks_are_the_latest_history_and_what_came_since(
+    spark: SparkSession, lake: Lakehouse
+) -> None:
     behaviors = [
         ("dev", "1", "U1", "N1 N2 N3", "N4-1 N5-0"),
         ("dev", "2", "U2", "", "N1-1 N2-1"),
@@ -190,9 +240,16 @@ def test_latest_clicks_are_the_latest_history_and_what_came_since(spark: SparkSe
     ]
     history = frames.click_history(spark, behaviors, lake.schema("click_history"))
     shown = frames.impressions(spark, behaviors, lake.schema("impressions"))
-    older = history.where("user_id = 'U1'").withColumn("news_ids", F.array(F.lit("N9"))).withColumn("split", F.lit("train"))
+    older = (
+        history.where("user_id = 'U1'")
+        .withColumn("news_ids", F.array(F.lit("N9")))
+        .withColumn("split", F.lit("train"))
+    )
     older = older.withColumn("occurred_at", F.lit(NOON) - F.expr("INTERVAL 1 DAY"))
-    found = {row["user_id"]: row["recent"] for row in latest_clicks(history.unionByName(older), shown, length=3).collect()}
+    found = {
+        row["user_id"]: row["recent"]
+        for row in latest_clicks(history.unionByName(older), shown, length=3).collect()
+    }
     assert found == {"U1": ["N4", "N3", "N2"], "U2": ["N2", "N1"], "U3": []}
     index = frame_of(spark, [("N4", 4), ("N2", 2)], "news_id string, article int")
     rows = indexed(latest_clicks(history, shown, length=3), index).collect()
@@ -227,9 +284,13 @@ def test_clicks_come_at_their_time_beside_the_history(spark: SparkSession, lake:
     def at(hours: int) -> datetime:
         return NOON + timedelta(hours=hours)
 
-    rows = [(split, impression, user, at(hours), news.split()) for split, impression, user, hours, news in histories]
+    rows = [
+        (split, impression, user, at(hours), news.split())
+        for split, impression, user, hours, news in histories
+    ]
     shown = [
-        (split, impression, 0, user, at(hours), at(hours), news, True, None, None, None) for split, impression, user, hours, news in clicks
+        (split, impression, 0, user, at(hours), at(hours), news, True, None, None, None)
+        for split, impression, user, hours, news in clicks
     ]
     history = frame_of(spark, rows, lake.schema("click_history")).repartition(2)
     impressions = frame_of(spark, shown, lake.schema("impressions")).repartition(2)
@@ -252,7 +313,10 @@ def test_a_value_that_training_never_met_is_not_none(spark: SparkSession, tmp_pa
     entity[: world.catalogue.articles_in_training] %= 3
     names = ("Q1", "Q2", "Q3")
     catalogue = replace(
-        world.catalogue, category=Codes(entity, 4, names), subcategory=Codes(entity, 4, names), entity=Codes(entity, 4, names)
+        world.catalogue,
+        category=Codes(entity, 4, names),
+        subcategory=Codes(entity, 4, names),
+        entity=Codes(entity, 4, names),
     )
     data = replace(world, catalogue=catalogue)
     trained = worlds.trained(data, worlds.settings("nrms", attributes=True, epochs=1))
@@ -262,14 +326,27 @@ def test_a_value_that_training_never_met_is_not_none(spark: SparkSession, tmp_pa
     with torch.no_grad():
         for weight in trained.model.parameters():
             weight.add_(torch.randn(weight.shape, generator=random))
-    save_model(tmp_path / "models", trained.model, catalogue, worlds.settings("nrms", attributes=True), run_id="r", encoder_id="e")
+    save_model(
+        tmp_path / "models",
+        trained.model,
+        catalogue,
+        worlds.settings("nrms", attributes=True),
+        run_id="r",
+        encoder_id="e",
+    )
     saved = load_saved(tmp_path / "models", "r")
     column = pa.chunked_array([[None, "Q1", "Q2", "Q9", "Q3"]])
     codes = codes_of(column, saved.attributes["entity"])
     assert codes.values.tolist() == [0, 1, 2, 4, 3]
     vectors = np.tile(world.catalogue.vectors[:1], (5, 1)) if world.catalogue.vectors is not None else None
     later = replace(
-        catalogue, article_ids=pa.array(list("abcde")), vectors=vectors, texts=None, category=codes, subcategory=codes, entity=codes
+        catalogue,
+        article_ids=pa.array(list("abcde")),
+        vectors=vectors,
+        texts=None,
+        category=codes,
+        subcategory=codes,
+        entity=codes,
     )
     with torch.inference_mode():
         none, first, second, new, unmet = restore(saved, later).article_vectors(torch.arange(5)).numpy()

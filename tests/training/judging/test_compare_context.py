@@ -1,4 +1,5 @@
-"""compare_models --context: its weights are fitted on impressions by which no model is judged, and none of which was trained on."""
+"""compare_models --context: its weights are fitted on impressions by which no model is judged, and none of
+which was trained on."""
 
 import numpy as np
 import pytest
@@ -16,18 +17,34 @@ from newslake.training.judging.compare import compare_models
 from tests.calling import call
 from tests.filling import put
 
-WORLD = GeneratorSpec(articles=600, users=150, impressions=2_200, dev_share=0.5, new_users=0.3, body_share=0.0, short_texts=0, seed=4)
+WORLD = GeneratorSpec(
+    articles=600,
+    users=150,
+    impressions=2_200,
+    dev_share=0.5,
+    new_users=0.3,
+    body_share=0.0,
+    short_texts=0,
+    seed=4,
+)
 
 
 @pytest.fixture(scope="module")
 def compared(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> tuple[Lakehouse, JobRun]:
-    """mf, which learns train by heart, beside zero-shot on vectors that are all alike: it ties all, so +context is the context alone."""
+    """mf, which learns train by heart, beside zero-shot on vectors that are all alike: it ties all, so
+    +context is the context alone."""
     folder = tmp_path_factory.mktemp("context")
     generate(spark, str(folder / "mind"), WORLD)
     lake = Lakehouse(spark, str(folder / "lakehouse"))
-    parse_behaviors(lake, JobRun("test"), train=[str(folder / "mind" / "train")], dev=[str(folder / "mind" / "dev")])
+    parse_behaviors(
+        lake, JobRun("test"), train=[str(folder / "mind" / "train")], dev=[str(folder / "mind" / "dev")]
+    )
     alike = lake.read("news").select(
-        "news_id", F.lit("test").alias("encoder_id"), "content_hash", F.lit(3).alias("tokens"), F.expr("array(1F)").alias("embedding")
+        "news_id",
+        F.lit("test").alias("encoder_id"),
+        "content_hash",
+        F.lit(3).alias("tokens"),
+        F.expr("array(1F)").alias("embedding"),
     )
     schema = lake.schema("article_embeddings")
     put(lake, "article_embeddings", alike.toDF(*schema.names))
@@ -36,7 +53,9 @@ def compared(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> t
     return lake, run
 
 
-def test_a_model_that_knows_train_by_heart_loses_nothing_by_the_context(compared: tuple[Lakehouse, JobRun]) -> None:
+def test_a_model_that_knows_train_by_heart_loses_nothing_by_the_context(
+    compared: tuple[Lakehouse, JobRun],
+) -> None:
     lake, _ = compared
     rows = lake.read("model_comparison").where("users = 'all' AND metric = 'auc'").collect()
     auc = {row["model"]: row["value"] for row in rows}
@@ -49,11 +68,25 @@ def test_a_model_that_knows_train_by_heart_loses_nothing_by_the_context(compared
     assert auc["mf+context"] >= max(auc["mf"], auc["zero-shot+context"]) - noise
 
 
-def test_what_is_fitted_on_is_not_judged_and_all_models_are_judged_alike(compared: tuple[Lakehouse, JobRun]) -> None:
+def test_what_is_fitted_on_is_not_judged_and_all_models_are_judged_alike(
+    compared: tuple[Lakehouse, JobRun],
+) -> None:
     lake, run = compared
-    judged = {row[0] for row in lake.read("model_comparison").where("users = 'all'").select("impressions").distinct().collect()}
-    fit = int(run.facts["impressions that the context's weights are fitted on, which no model is judged by"].replace(",", ""))
-    # Every generated impression has both a click and a skip before earlier clicks are left out, which few then lack.
+    judged = {
+        row[0]
+        for row in lake.read("model_comparison")
+        .where("users = 'all'")
+        .select("impressions")
+        .distinct()
+        .collect()
+    }
+    fit = int(
+        run.facts[
+            "impressions that the context's weights are fitted on, which no model is judged by"
+        ].replace(",", "")
+    )
+    # Every generated impression has both a click and a skip before earlier clicks are left out, which few
+    # then lack.
     valid = int(run.facts["valid impressions"].replace(",", ""))
     assert len(judged) == 1
     assert 0.95 * valid < judged.pop() + fit <= valid
@@ -61,15 +94,30 @@ def test_what_is_fitted_on_is_not_judged_and_all_models_are_judged_alike(compare
 
 
 def test_few_impressions_give_weights_that_are_bounded_and_none_are_refused(spark: SparkSession) -> None:
-    # Two clicks that the first feature explains without fault: without a bound its weight would grow for ever.
-    found = fit_weights(np.array([[1.0, 0.0], [0.0, 0.0], [2.0, 0.0], [0.0, 0.0]]), np.array([1, 0, 1, 0], np.int8), np.array([0, 2, 4]))
+    # Two clicks that the first feature explains without fault: without a bound its weight would grow for
+    # ever.
+    found = fit_weights(
+        np.array([[1.0, 0.0], [0.0, 0.0], [2.0, 0.0], [0.0, 0.0]]),
+        np.array([1, 0, 1, 0], np.int8),
+        np.array([0, 2, 4]),
+    )
     assert 0.1 < found[0] < 3.0
     assert found[1] == 0.0
     # The ridge knows no units: a feature a thousand times as large has a thousandth of the weight.
-    other = fit_weights(np.array([[1e3, 0.0], [0.0, 0.0], [2e3, 0.0], [0.0, 0.0]]), np.array([1, 0, 1, 0], np.int8), np.array([0, 2, 4]))
+    other = fit_weights(
+        np.array([[1e3, 0.0], [0.0, 0.0], [2e3, 0.0], [0.0, 0.0]]),
+        np.array([1, 0, 1, 0], np.int8),
+        np.array([0, 2, 4]),
+    )
     assert other[0] == pytest.approx(found[0] / 1e3)
-    scored = frame_of(spark, [(1, [0.5, 0.1], [0, 0])], "impression_key bigint, scores array<float>, labels array<tinyint>")
-    features = frame_of(spark, [(1, [0.0, 0.0], [1.0, 1.0])], "impression_key bigint, popularity array<double>, age array<double>")
+    scored = frame_of(
+        spark, [(1, [0.5, 0.1], [0, 0])], "impression_key bigint, scores array<float>, labels array<tinyint>"
+    )
+    features = frame_of(
+        spark,
+        [(1, [0.0, 0.0], [1.0, 1.0])],
+        "impression_key bigint, popularity array<double>, age array<double>",
+    )
     with pytest.raises(UserError, match="none has both a click and a skip"):
         fitted(scored, features)
 

@@ -1,4 +1,5 @@
-"""The way of recommenders into use: judged on test against the one in use, served while they are, and back again."""
+"""The way of recommenders into use: judged on test against the one in use, served while they are, and back
+again."""
 
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -36,8 +37,12 @@ from tests.filling import put
 from tests.training import frames
 
 USERS, ARTICLES, TEST_DAY, LATE = 24, 240, 15, "N240"
-"""Only the last day shows LATE, whose category no other article has. So many articles that a user has not clicked all liked ones before."""
-NOISE = {f"N{i:03}": np.random.default_rng(i).normal(size=8).astype(np.float32).tolist() for i in range(ARTICLES + 1)}
+"""Only the last day shows LATE, whose category no other article has. So many articles that a user has not
+clicked all liked ones before."""
+NOISE = {
+    f"N{i:03}": np.random.default_rng(i).normal(size=8).astype(np.float32).tolist()
+    for i in range(ARTICLES + 1)
+}
 TELLING = {**frames.drawn_vectors(3, articles=ARTICLES), LATE: [0.1] * 8}
 """Vectors by two encoders: of one they say nothing of what users like, of the other nearly all."""
 WEEK = TimeSplits(as_of="2019-11-15", train_days=4, valid_hours=24, test_hours=24)
@@ -50,7 +55,8 @@ KILLED = {**FIRST, "by_time": NEXT}
 
 
 def drawn() -> list[tuple[frames.Behavior, datetime]]:
-    """Impressions of 10 to 15 November, each at a moment of its own but for the last day's, whose users are thus known by one history."""
+    """Impressions of 10 to 15 November, each at a moment of its own but for the last day's, whose users are
+    thus known by one history."""
     found = []
     for behavior in frames.drawn_behaviors(3, impressions=480, users=USERS, articles=ARTICLES):
         number = int(behavior[1])
@@ -68,14 +74,20 @@ def fill(lake: Lakehouse, *, until: int = 16) -> None:
     """All articles, and the impressions before a day."""
     spark = lake.spark
     behaviors = [(behavior, at) for behavior, at in DRAWN if at.day < until]
-    moments = frame_of(spark, [(behavior[1], at) for behavior, at in behaviors], "impression_id string, at timestamp")
+    moments = frame_of(
+        spark, [(behavior[1], at) for behavior, at in behaviors], "impression_id string, at timestamp"
+    )
     shown = frames.impressions(spark, [behavior for behavior, _ in behaviors], lake.schema("impressions"))
     shown = shown.join(moments, on="impression_id", how="inner").withColumn("occurred_at", F.col("at"))
     put(lake, "impressions", shown.select(*lake.schema("impressions").names))
     news: list[frames.NewsRow] = [(n, "a" if n == LATE else f"c{int(n[1:]) % 3}", "s", []) for n in NOISE]
     put(lake, "news", frames.news(spark, news, lake.schema("news")))
     for encoder_id, vectors in (("noise", NOISE), ("telling", TELLING)):
-        put(lake, "article_embeddings", frames.embeddings(spark, vectors, lake.schema("article_embeddings"), encoder_id))
+        put(
+            lake,
+            "article_embeddings",
+            frames.embeddings(spark, vectors, lake.schema("article_embeddings"), encoder_id),
+        )
 
 
 def train(lake: Lakehouse, **options: Any) -> JobRun:
@@ -86,11 +98,15 @@ def train(lake: Lakehouse, **options: Any) -> JobRun:
 
 def decisions(lake: Lakehouse) -> dict[str, Any]:
     """The row of train_recommender on each run."""
-    return {row["run_id"]: row for row in lake.read("promotions").where("decided_by = 'train_recommender'").collect()}
+    return {
+        row["run_id"]: row
+        for row in lake.read("promotions").where("decided_by = 'train_recommender'").collect()
+    }
 
 
 def ranked(day: int) -> list[tuple[str, list[str], list[int]]]:
-    """User, candidates and labels of the impressions of a day; what the user had clicked before it is no candidate."""
+    """User, candidates and labels of the impressions of a day; what the user had clicked before it is no
+    candidate."""
     found = []
     for behavior, at in DRAWN:
         if at.day != day:
@@ -107,7 +123,12 @@ def ranked(day: int) -> list[tuple[str, list[str], list[int]]]:
 
 def aucs(users: dict[str, np.ndarray], articles: dict[str, np.ndarray], day: int) -> np.ndarray:
     """scikit-learn's AUC of each impression of a day, by inner products of these vectors."""
-    return np.array([roc_auc_score(labels, [articles[n] @ users[user] for n in shown]) for user, shown, labels in ranked(day)])
+    return np.array(
+        [
+            roc_auc_score(labels, [articles[n] @ users[user] for n in shown])
+            for user, shown, labels in ranked(day)
+        ]
+    )
 
 
 def vectors(lake: Lakehouse, run_id: str) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
@@ -120,18 +141,26 @@ def vectors(lake: Lakehouse, run_id: str) -> tuple[dict[str, np.ndarray], dict[s
 
 
 def zero_shot(embeddings: dict[str, list[float]]) -> np.ndarray:
-    """AUCs of the test day by the mean of what a user had clicked before it, worked out one by one; LATE was never clicked before."""
+    """AUCs of the test day by the mean of what a user had clicked before it, worked out one by one; LATE was
+    never clicked before."""
     articles = {news_id: np.array(vector) / np.linalg.norm(vector) for news_id, vector in embeddings.items()}
     clicked: dict[str, list[str]] = {}
     for behavior, at in sorted(DRAWN, key=lambda one: one[1]):
         if at.day < TEST_DAY:
-            clicked.setdefault(behavior[2], []).extend(c[:-2] for c in behavior[4].split() if c.endswith("-1"))
+            clicked.setdefault(behavior[2], []).extend(
+                c[:-2] for c in behavior[4].split() if c.endswith("-1")
+            )
     latest = {user: list(dict.fromkeys(reversed(ids)))[:50] for user, ids in clicked.items()}
-    return aucs({user: np.mean([embeddings[n] for n in ids], axis=0) for user, ids in latest.items()}, articles, TEST_DAY)
+    return aucs(
+        {user: np.mean([embeddings[n] for n in ids], axis=0) for user, ids in latest.items()},
+        articles,
+        TEST_DAY,
+    )
 
 
 def learnt_something(models: Path, run_id: str) -> None:
-    """Give a model that was kept as it began weights as if it had learnt: what is learnt of articles counts."""
+    """Give a model that was kept as it began weights as if it had learnt: what is learnt of articles
+    counts."""
     file = models / run_id / "model.safetensors"
     weights = load_file(str(file))
     weights["gate"] = torch.ones_like(weights["gate"])
@@ -177,7 +206,9 @@ def story(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Stor
     good, weak = train(lake, **GOOD), train(lake, **WEAK)
     seen: list[Any] = []
 
-    def kill(lake: Lakehouse, run: JobRun, prepared: Prepared, run_id: str, place: Place, *_: object, **__: object) -> None:
+    def kill(
+        lake: Lakehouse, run: JobRun, prepared: Prepared, run_id: str, place: Place, *_: object, **__: object
+    ) -> None:
         seen.extend([prepared, place])
         raise KeyboardInterrupt
 
@@ -186,13 +217,21 @@ def story(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Stor
         with pytest.raises(KeyboardInterrupt):
             train(lake, **KILLED)
     before = lake.read("promotions").count()
-    return Story(lake, first, good, weak, train(lake, **KILLED, promotion=Promotion(tolerance=0.9)), before, *seen)
+    return Story(
+        lake, first, good, weak, train(lake, **KILLED, promotion=Promotion(tolerance=0.9)), before, *seen
+    )
 
 
 def test_a_model_that_is_not_worse_than_zero_shot_comes_into_use(story: Story) -> None:
     lake, run_id = story.lake, story.id_of("first")
     row = decisions(lake)[run_id]
-    assert (row["promoted"], row["kind"], row["name"], row["in_use"], row["metric"]) == (True, "recommender", "nrms", NONE, "auc")
+    assert (row["promoted"], row["kind"], row["name"], row["in_use"], row["metric"]) == (
+        True,
+        "recommender",
+        "nrms",
+        NONE,
+        "auc",
+    )
     assert (story.first.facts["promoted"], story.first.rows_written["promotions"]) == ("yes", 1)
     kept = lake.read("model_metrics").where(F.col("run_id") == run_id).where("split = 'test'").head()
     assert kept is not None
@@ -215,7 +254,9 @@ def test_a_better_one_takes_its_place_and_both_figures_are_those_of_the_same_imp
     assert row["in_use_value"] == pytest.approx(of_first.mean(), abs=1e-5)
     assert abs(of_first - zero_shot(NOISE)).max() > 0.01, "by what it learnt, and not as it began"
     assert row["value"] == pytest.approx(of_good.mean(), abs=1e-5)
-    assert float(story.good.facts["test AUC of zero-shot"]) == pytest.approx(zero_shot(TELLING).mean(), abs=1e-4)
+    assert float(story.good.facts["test AUC of zero-shot"]) == pytest.approx(
+        zero_shot(TELLING).mean(), abs=1e-4
+    )
     draw = np.random.default_rng(0)
     resampled = [draw.choice(of_good - of_first, len(of_first)).mean() for _ in range(4000)]
     assert (row["low"], row["high"]) == pytest.approx(tuple(np.percentile(resampled, (2.5, 97.5))), abs=0.02)
@@ -225,10 +266,12 @@ def test_a_better_one_takes_its_place_and_both_figures_are_those_of_the_same_imp
 def test_a_worse_one_does_not_and_the_other_stays(story: Story) -> None:
     row = decisions(story.lake)[story.id_of("weak")]
     assert (row["promoted"], row["in_use"]) == (False, story.id_of("good"))
-    assert row["in_use_value"] == pytest.approx(decisions(story.lake)[story.id_of("good")]["value"], abs=1e-9), (
-        "by vectors of its own encoder"
+    assert row["in_use_value"] == pytest.approx(
+        decisions(story.lake)[story.id_of("good")]["value"], abs=1e-9
+    ), "by vectors of its own encoder"
+    assert row["value"] == pytest.approx(zero_shot(NOISE).mean(), abs=0.01), (
+        "hardly trained, it ranks as it began"
     )
-    assert row["value"] == pytest.approx(zero_shot(NOISE).mean(), abs=0.01), "hardly trained, it ranks as it began"
     assert "worse" in row["reason"]
     assert decisions(story.lake)[story.id_of("killed")]["in_use"] == story.id_of("good")
 
@@ -257,7 +300,9 @@ def test_what_is_in_use_is_served_and_the_way_back_leads_to_the_one_before(story
 
     promote(lake, JobRun("promote"), kind="recommender", run_id=last)
     assert served() == (last, last)
-    shown = frames.impressions(lake.spark, [("live", "new", "U99", "", "N001-1 N002-0")], lake.schema("impressions"))
+    shown = frames.impressions(
+        lake.spark, [("live", "new", "U99", "", "N001-1 N002-0")], lake.schema("impressions")
+    )
     put(lake, "impressions", shown.withColumn("occurred_at", F.lit(datetime(2019, 11, 17))))
     promote(lake, JobRun("promote"), kind="recommender", previous=True)
     assert served() == (first, first)
@@ -270,7 +315,10 @@ def test_what_is_in_use_is_served_and_the_way_back_leads_to_the_one_before(story
     encode_users(lake, encoded)
     export_vectors(lake, exported, to=("tsv",))
     assert encoded.rows_written == exported.rows_written == {}
-    assert (encoded.facts["recommender in use"], exported.facts["recommender in use"]) == ("none: nothing to do", "none: no files to write")
+    assert (encoded.facts["recommender in use"], exported.facts["recommender in use"]) == (
+        "none: nothing to do",
+        "none: no files to write",
+    )
     export_vectors(lake, exported, to=("tsv",), run_id=last)
     assert exported.facts["vectors of"] == f"nrms {last}"
 
@@ -281,7 +329,9 @@ def test_zero_shot_stands_for_one_in_use_that_is_gone(story: Story, tmp_path: Pa
     models, bar = local(story.place.models), Promotion(tolerance=0.9)
     (models / first).rename(tmp_path / first)
     try:
-        with pytest.raises(UserError, match=f"recommender {first}, which is in use, cannot be read: .* --previous"):
+        with pytest.raises(
+            UserError, match=f"recommender {first}, which is in use, cannot be read: .* --previous"
+        ):
             encode_users(lake, JobRun("encode_users"))
         decide_on(lake, JobRun("train_recommender"), story.prepared, second, story.place, bar, again=True)
         row = decisions(lake)[second]
@@ -294,14 +344,31 @@ def test_zero_shot_stands_for_one_in_use_that_is_gone(story: Story, tmp_path: Pa
 
 def test_who_cannot_be_compared_fairly_does_not_come_into_use(story: Story, tmp_path: Path) -> None:
     lake, first, last = story.lake, story.id_of("good"), story.id_of("killed")
-    assert story.prepared.known_until == load_saved(story.place.models, last).known_until == datetime(2019, 11, 15)
+    assert (
+        story.prepared.known_until
+        == load_saved(story.place.models, last).known_until
+        == datetime(2019, 11, 15)
+    )
     promote(lake, JobRun("promote"), kind="recommender", run_id=last)
-    # A rerun of the week before, whose test is what the one in use was chosen by; and one that staged fewer clicks than it reads.
+    # A rerun of the week before, whose test is what the one in use was chosen by; and one that staged fewer
+    # clicks than it reads.
     earlier = replace(story.prepared, known_until=datetime(2019, 11, 14))
-    short = replace(story.prepared, staged=replace(story.prepared.staged, sizes={**story.prepared.staged.sizes, "max_history": 5}))
+    short = replace(
+        story.prepared,
+        staged=replace(story.prepared.staged, sizes={**story.prepared.staged.sizes, "max_history": 5}),
+    )
     for prepared, reason in (
-        (earlier, f"not compared: {last}, which is in use, learnt from impressions until 2019-11-15 00:00, after the start of test"),
-        (short, f"not compared: {last}, which is in use, reads 50 clicks, and only --max-history 5 are staged"),
+        (
+            earlier,
+            (
+                f"not compared: {last}, which is in use, learnt from impressions until 2019-11-15 00:00,"
+                " after the start of test"
+            ),
+        ),
+        (
+            short,
+            f"not compared: {last}, which is in use, reads 50 clicks, and only --max-history 5 are staged",
+        ),
     ):
         decide_on(lake, JobRun("train_recommender"), prepared, first, story.place, Promotion(), again=True)
         row = decisions(lake)[first]

@@ -30,12 +30,21 @@ from tests.training.frames import write_clicks
 
 USERS, ARTICLES, NEW_ARTICLES, KINDS, SIZE = 30, 90, 30, 3, 6
 SETTINGS = TrainSettings(
-    model="content", epochs=6, patience=6, seed=0, dim=8, batch_size=32, learning_rate=0.01, weight_decay=1e-5, skips=4
+    model="content",
+    epochs=6,
+    patience=6,
+    seed=0,
+    dim=8,
+    batch_size=32,
+    learning_rate=0.01,
+    weight_decay=1e-5,
+    skips=4,
 )
 
 
 def drawn_impressions(random: np.random.Generator, articles: Any, count: int) -> Impressions:
-    """Each shows 8 articles; a user clicks those of the kind that the user's number leaves on division by 3."""
+    """Each shows 8 articles; a user clicks those of the kind that the user's number leaves on division by
+    3."""
     users = random.integers(0, USERS, count).astype(np.int32)
     shown = np.stack([random.choice(articles, 8, replace=False) for _ in range(count)]).astype(np.int32)
     labels = (shown % KINDS == users[:, None] % KINDS).astype(np.int8)
@@ -53,7 +62,9 @@ def clicks_of(folder: Path, impressions: Impressions) -> list[str]:
         rows += [(user, click, (labels == 0).sum(), skips) for click in articles[labels == 1]]
     [file] = write_clicks(folder, len(rows), files=1)
     table = pq.read_table(file)
-    columns = {name: [row[i] for row in rows] for i, name in enumerate(("user", "clicked", "skip_count", "skips"))}
+    columns = {
+        name: [row[i] for row in rows] for i, name in enumerate(("user", "clicked", "skip_count", "skips"))
+    }
     for name, values in columns.items():
         place = table.column_names.index(name)
         table = table.set_column(place, name, pa.array(values, table.schema.field(name).type))
@@ -66,7 +77,9 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> TrainingData:
     random = np.random.default_rng(1)
     kinds = random.normal(size=(KINDS, SIZE)) * 2
     everything = ARTICLES + NEW_ARTICLES
-    vectors = (kinds[np.arange(everything) % KINDS] + random.normal(size=(everything, SIZE)) * 0.5).astype(np.float32)
+    vectors = (kinds[np.arange(everything) % KINDS] + random.normal(size=(everything, SIZE)) * 0.5).astype(
+        np.float32
+    )
     catalogue = Catalogue(
         user_ids=pa.array([f"U{i}" for i in range(USERS)]),
         users_in_training=USERS,
@@ -91,7 +104,10 @@ def aucs(trained: Trained, split: str) -> list[Any]:
 
 
 def test_content_ranks_articles_never_seen_and_mf_cannot(data: TrainingData) -> None:
-    content, mf = trained_with(data, epochs=12, patience=12), trained_with(data, model="mf", epochs=40, patience=40)
+    content, mf = (
+        trained_with(data, epochs=12, patience=12),
+        trained_with(data, model="mf", epochs=40, patience=40),
+    )
     assert max(aucs(content, "valid")) > 0.9
     assert aucs(mf, "train")[-1] > 0.95
     assert aucs(mf, "valid") == [0.5] * 40  # all candidates are new: all tied
@@ -105,7 +121,11 @@ def test_losses_fall(data: TrainingData) -> None:
 
 
 def test_the_same_seed_gives_the_same_metrics_and_vectors(data: TrainingData) -> None:
-    one, same, other = trained_with(data, epochs=2), trained_with(data, epochs=2), trained_with(data, epochs=2, seed=1)
+    one, same, other = (
+        trained_with(data, epochs=2),
+        trained_with(data, epochs=2),
+        trained_with(data, epochs=2, seed=1),
+    )
     assert one.metrics == same.metrics
     assert torch.equal(one.vectors.users, same.vectors.users)
     assert torch.equal(one.vectors.articles, same.vectors.articles)
@@ -124,26 +144,36 @@ def test_the_best_epoch_by_valid_auc_is_kept(data: TrainingData) -> None:
 
 def test_training_stops_after_patience_epochs_without_a_better_one(data: TrainingData) -> None:
     told: list[str] = []
-    trained = train(data, replace(SETTINGS, model="mf", epochs=30, patience=3), device="cpu", progress=told.append)
+    trained = train(
+        data, replace(SETTINGS, model="mf", epochs=30, patience=3), device="cpu", progress=told.append
+    )
     # The valid articles are all new to mf, so no epoch beats the first.
     assert trained.best_epoch == 1
     assert len(aucs(trained, "valid")) == 4
-    assert re.fullmatch(r"epoch 1 of 30: loss \d\.\d{4}, AUC train 0\.\d{4}, valid 0\.5000 \(best so far\)", told[0])
+    assert re.fullmatch(
+        r"epoch 1 of 30: loss \d\.\d{4}, AUC train 0\.\d{4}, valid 0\.5000 \(best so far\)", told[0]
+    )
     assert told[-1] == "no better valid AUC in 3 epochs: stopping, epoch 1 was the best"
 
 
 def with_histories(data: TrainingData, *, misleading: bool) -> TrainingData:
-    """Each user clicked four articles of the own kind; train's labels are turned round where they should mislead."""
+    """Each user clicked four articles of the own kind; train's labels are turned round where they should
+    mislead."""
     histories = np.full((USERS + 1, 4), -1, np.int32)
     for user in range(USERS):
         histories[user + 1] = np.arange(ARTICLES)[np.arange(ARTICLES) % KINDS == user % KINDS][:4]
     places = np.arange(1, USERS + 1, dtype=np.int32)
     catalogue = replace(data.catalogue, histories=histories, latest_history=places, first_history=places)
-    return replace(data, catalogue=catalogue, valid=replace(data.valid, labels=1 - data.valid.labels if misleading else data.valid.labels))
+    return replace(
+        data,
+        catalogue=catalogue,
+        valid=replace(data.valid, labels=1 - data.valid.labels if misleading else data.valid.labels),
+    )
 
 
 def test_training_that_only_does_harm_keeps_the_untrained_model(data: TrainingData) -> None:
-    """Valid clicks what train skips: each epoch is worse than the one before, and what is kept ranks as zero-shot does."""
+    """Valid clicks what train skips: each epoch is worse than the one before, and what is kept ranks as
+    zero-shot does."""
     users, articles = map(torch.from_numpy, zero_shot(with_histories(data, misleading=True).catalogue))
     zero = Vectors(users, articles, of_histories=True)
     told: list[str] = []
@@ -152,9 +182,14 @@ def test_training_that_only_does_harm_keeps_the_untrained_model(data: TrainingDa
     valid = replace(data.valid, histories=data.valid.users + 1)
     assert trained.best_epoch == 0
     assert evaluate(trained.vectors, data.valid)[0] == evaluate(zero, valid)[0]
-    assert [(m.epoch, m.split, m.loss is None) for m in trained.metrics[:2]] == [(0, "train", True), (0, "valid", False)]
+    assert [(m.epoch, m.split, m.loss is None) for m in trained.metrics[:2]] == [
+        (0, "train", True),
+        (0, "valid", False),
+    ]
     assert max(m.epoch for m in trained.metrics) == 2
-    assert re.fullmatch(r"before training, as zero-shot: AUC train \d\.\d{4}, valid 0\.\d{4} \(best so far\)", told[0])
+    assert re.fullmatch(
+        r"before training, as zero-shot: AUC train \d\.\d{4}, valid 0\.\d{4} \(best so far\)", told[0]
+    )
     assert told[-1] == "no better valid AUC in 2 epochs: stopping, epoch 0 was the best"
 
 
@@ -164,12 +199,19 @@ def test_where_too_few_choose_the_model_stays_as_it_began(data: TrainingData) ->
     for count in (1, len(data.valid.users)):
         told: list[str] = []
         end = data.valid.offsets[count]
-        valid = Impressions(data.valid.users[:count], data.valid.articles[:end], data.valid.labels[:end], data.valid.offsets[: count + 1])
+        valid = Impressions(
+            data.valid.users[:count],
+            data.valid.articles[:end],
+            data.valid.labels[:end],
+            data.valid.offsets[: count + 1],
+        )
         trained = train(replace(data, valid=valid), SETTINGS, device="cpu", progress=told.append)
         before = next(m.ranking for m in trained.metrics if (m.epoch, m.split) == (0, "valid"))
         assert max(aucs(trained, "valid")) > (before.auc or 0.0)
         began[count] = trained.best_epoch == 0
-        assert began[count] == told[-1].endswith("which may be chance (standard error inf): the model stays as it began")
+        assert began[count] == told[-1].endswith(
+            "which may be chance (standard error inf): the model stays as it began"
+        )
         assert (evaluate(trained.vectors, valid)[0] == before) == began[count]
     assert list(began.values()) == [True, False]
 
@@ -220,7 +262,9 @@ def test_vectors_give_the_models_own_logits(data: TrainingData) -> None:
         assert torch.allclose(scores(vectors, data.valid), expected, atol=1e-6)
 
 
-def test_vectors_and_scores_in_chunks_are_those_at_once(data: TrainingData, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_vectors_and_scores_in_chunks_are_those_at_once(
+    data: TrainingData, monkeypatch: pytest.MonkeyPatch
+) -> None:
     model = models.build_model("content", data.catalogue, Shape(dim=8), seed=3)
     whole = all_vectors(model, data.catalogue, torch.device("cpu"))
     expected = scores(whole, data.train)
@@ -259,8 +303,12 @@ def test_a_loss_that_is_not_finite_fails(data: TrainingData) -> None:
         trained_with(data, learning_rate=1e38)
 
 
-def test_impressions_without_both_labels_have_no_metrics_and_the_last_epoch_is_kept(data: TrainingData) -> None:
-    clicks_only = Impressions(data.valid.users, data.valid.articles, np.ones_like(data.valid.labels), data.valid.offsets)
+def test_impressions_without_both_labels_have_no_metrics_and_the_last_epoch_is_kept(
+    data: TrainingData,
+) -> None:
+    clicks_only = Impressions(
+        data.valid.users, data.valid.articles, np.ones_like(data.valid.labels), data.valid.offsets
+    )
     trained = trained_with(replace(data, valid=clicks_only), epochs=3)
     assert aucs(trained, "valid") == [None] * 4
     assert trained.best_epoch == 3
@@ -276,7 +324,9 @@ def test_one_step_is_adams_on_the_mean_cross_entropy(data: TrainingData) -> None
     told = (torch.device("cpu"), 1, settings, Rate(replace(settings, learning_rate=0.01), 1, 3), Alone())
     loss, count = train_epoch(model, ours, iter([block]), 128, *told)
     plain = torch.optim.Adam(reference.parameters(), lr=0.01, weight_decay=0.1)
-    expected = torch.nn.functional.binary_cross_entropy(torch.sigmoid(reference(block.users, block.articles)), block.labels)
+    expected = torch.nn.functional.binary_cross_entropy(
+        torch.sigmoid(reference(block.users, block.articles)), block.labels
+    )
     expected.backward()
     plain.step()
     assert (loss, count) == (pytest.approx(expected.item(), abs=1e-6), 3)
@@ -286,10 +336,14 @@ def test_one_step_is_adams_on_the_mean_cross_entropy(data: TrainingData) -> None
 
 def test_an_untouched_vector_array_serves_any_impressions() -> None:
     vectors = Vectors(torch.eye(2), torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.5, 0.5]]))
-    shown = Impressions(np.array([1], np.int32), np.array([0, 1, 2], np.int32), np.array([0, 1, 0], np.int8), np.array([0, 3]))
+    shown = Impressions(
+        np.array([1], np.int32), np.array([0, 1, 2], np.int32), np.array([0, 1, 0], np.int8), np.array([0, 3])
+    )
     assert scores(vectors, shown).tolist() == [0.0, 1.0, 0.5]
     assert evaluate(vectors, shown)[0].auc == 1.0
-    nothing = Impressions(np.array([], np.int32), np.array([], np.int32), np.array([], np.int8), np.array([0]))
+    nothing = Impressions(
+        np.array([], np.int32), np.array([], np.int32), np.array([], np.int8), np.array([0])
+    )
     assert evaluate(vectors, nothing)[1] is None
 
 

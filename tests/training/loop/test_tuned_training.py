@@ -1,4 +1,5 @@
-"""Training models that tune their encoder: resumed to the same result, saved without the frozen layers, by two processes."""
+"""Training models that tune their encoder: resumed to the same result, saved without the frozen layers, by
+two processes."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -50,11 +51,15 @@ def test_a_stopped_run_goes_on_to_the_same_result_and_ranks_as_it_serves(
     assert max(m.ranking.auc or 0.0 for m in undisturbed.metrics if m.split == "valid") > 0.7
     users, articles = torch.arange(61), torch.arange(120).repeat(61, 1)
     with torch.no_grad():
-        logits = undisturbed.model.eval().batch_logits(users, articles, torch.ones_like(articles, dtype=torch.bool))
+        logits = undisturbed.model.eval().batch_logits(
+            users, articles, torch.ones_like(articles, dtype=torch.bool)
+        )
     assert torch.allclose(undisturbed.vectors.users @ undisturbed.vectors.articles.T, logits, atol=1e-4)
 
 
-def test_a_saved_model_has_the_tuned_layers_alone_and_gives_its_vectors(data: TrainingData, tmp_path: Path) -> None:
+def test_a_saved_model_has_the_tuned_layers_alone_and_gives_its_vectors(
+    data: TrainingData, tmp_path: Path
+) -> None:
     chosen, catalogue = settings(epochs=1, tune_learning_rate=0.01), data.catalogue
     found = trained(data, chosen)
     save_model(tmp_path, found.model, catalogue, chosen, run_id="run", encoder_id="E")
@@ -78,7 +83,9 @@ def test_a_saved_model_is_refused_without_its_encoder(data: TrainingData, tmp_pa
     with pytest.raises(UserError, match=r"reads the articles' texts by .*bert, and none are at hand"):
         restore(saved, replace(catalogue, texts=None))
     other = replace(texts, encoder=replace(texts.encoder, digest="0" * 64))
-    with pytest.raises(UserError, match=r"the encoder in .*bert is another: give the right one with --encoder"):
+    with pytest.raises(
+        UserError, match=r"the encoder in .*bert is another: give the right one with --encoder"
+    ):
         restore(saved, replace(catalogue, texts=other))
     longer = replace(texts, encoder=replace(texts.encoder, max_tokens=60))
     with pytest.raises(UserError, match="reads 50 tokens of a text, not 60"):
@@ -97,7 +104,10 @@ def _one_of_two(rank: int, folder: str, port: int) -> None:
         checkpoint=Path(folder) / "run.pt",
         group=Together(CPU),
     )
-    torch.save({name: weight.clone() for name, weight in found.model.named_parameters()}, Path(folder) / f"weights{rank}.pt")
+    torch.save(
+        {name: weight.clone() for name, weight in found.model.named_parameters()},
+        Path(folder) / f"weights{rank}.pt",
+    )
     dist.barrier()
     dist.destroy_process_group()
 
@@ -110,10 +120,15 @@ def test_two_processes_tune_one_encoder(data: TrainingData, tmp_path: Path) -> N
     state = torch.load(tmp_path / "run.pt", weights_only=True)
     [other] = [torch.load(tmp_path / "weights1.pt", weights_only=True)]
     assert any(".tuned." in name for name in other)
-    # The second process keeps no best weights: it ends with those of the last epoch, as the checkpoint has them.
+    # The second process keeps no best weights: it ends with those of the last epoch, as the checkpoint has
+    # them.
     assert all(torch.equal(weight, state["model"][name]) for name, weight in other.items())
-    together = trained(data, settings(processes=2, epochs=5, tune_learning_rate=0.01), checkpoint=tmp_path / "run.pt")
+    together = trained(
+        data, settings(processes=2, epochs=5, tune_learning_rate=0.01), checkpoint=tmp_path / "run.pt"
+    )
     # What is learnt begins behind a gate of 0: after two epochs the two ways are still apart by chance.
     alone = trained(data, settings(epochs=5, tune_learning_rate=0.01))
-    aucs = [max(m.ranking.auc or 0.0 for m in found.metrics if m.split == "valid") for found in (together, alone)]
+    aucs = [
+        max(m.ranking.auc or 0.0 for m in found.metrics if m.split == "valid") for found in (together, alone)
+    ]
     assert aucs[0] == pytest.approx(aucs[1], abs=0.05)

@@ -1,4 +1,5 @@
-"""nrms and dssm: masks, users without a history, distinct articles, in-batch skips, and vectors that rank as the model does."""
+"""nrms and dssm: masks, users without a history, distinct articles, in-batch skips, and vectors that rank as
+the model does."""
 
 from typing import Any
 
@@ -41,7 +42,9 @@ def make_catalogue() -> Catalogue:
 
 
 def make_model(name: str, **shape: Any) -> HistoryModel:
-    model = build_model(name, make_catalogue(), Shape(**{"dim": 8, "heads": 2, "history": LENGTH, **shape}), seed=1)
+    model = build_model(
+        name, make_catalogue(), Shape(**{"dim": 8, "heads": 2, "history": LENGTH, **shape}), seed=1
+    )
     assert isinstance(model, HistoryModel)
     random = torch.Generator().manual_seed(0)
     for weight in (model.nobody, model.gate):  # both 0 before training
@@ -70,7 +73,9 @@ def test_an_untrained_model_ranks_as_zero_shot_does(name: str, attributes: bool)
         mean = vectors[clicked[clicked >= 0]].mean(axis=0)
         cosines = vectors @ mean / np.linalg.norm(vectors, axis=1) / np.linalg.norm(mean)
         assert np.array_equal(np.argsort(scores[history]), np.argsort(cosines))
-        assert scores[history] / cosines == pytest.approx(np.full(ARTICLES, scores[history, 0] / cosines[0]), rel=1e-5)
+        assert scores[history] / cosines == pytest.approx(
+            np.full(ARTICLES, scores[history, 0] / cosines[0]), rel=1e-5
+        )
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -160,9 +165,18 @@ def test_what_stands_behind_the_end_of_a_history_is_not_read(name: str) -> None:
 def test_every_weight_is_trained_and_the_texts_are_frozen(name: str) -> None:
     model = make_model(name, attributes=True).train()
     users = torch.arange(HISTORIES)
-    batch = Clicks(users, users, torch.arange(3 * HISTORIES).view(HISTORIES, 3), torch.ones(HISTORIES, 3, dtype=torch.bool))
+    batch = Clicks(
+        users,
+        users,
+        torch.arange(3 * HISTORIES).view(HISTORIES, 3),
+        torch.ones(HISTORIES, 3, dtype=torch.bool),
+    )
     batch_loss(model, batch, settings_for(name, seed=0, skips=2)).backward()
-    silent = [n for n, p in model.named_parameters() if p.grad is None or not torch.isfinite(p.grad).all() or not p.grad.any()]
+    silent = [
+        n
+        for n, p in model.named_parameters()
+        if p.grad is None or not torch.isfinite(p.grad).all() or not p.grad.any()
+    ]
     # What all candidates' logits share, or all places' weights, has no gradient: a softmax does not see it.
     assert [n for n in silent if "bias" not in n] == []
     assert not model.embeddings.requires_grad

@@ -32,7 +32,8 @@ def make_catalogue(users: int = 6, articles: int = 10, size: int = 7) -> Catalog
 
 
 def frozen_of(catalogue: Catalogue) -> np.ndarray:
-    """(users, articles) zero-shot's cosines to what each user clicked before the first impression, in double precision."""
+    """(users, articles) zero-shot's cosines to what each user clicked before the first impression, in double
+    precision."""
     assert catalogue.vectors is not None
     assert catalogue.histories is not None
     assert catalogue.first_history is not None
@@ -54,7 +55,9 @@ def test_content_is_two_sigmoid_layers_over_five_parts_and_an_inner_product_besi
     torch.nn.init.normal_(model.joined.weight, generator=torch.Generator().manual_seed(0))
     users, articles = torch.tensor([0, 3, 1]), torch.tensor([2, 6, 0])
     p = dict(model.named_parameters())
-    text = torch.sigmoid(torch.from_numpy(catalogue.vectors)[articles] @ p["from_text.weight"].T + p["from_text.bias"])
+    text = torch.sigmoid(
+        torch.from_numpy(catalogue.vectors)[articles] @ p["from_text.weight"].T + p["from_text.bias"]
+    )
     parts = [p["articles.weight"][articles], text]
     parts += [
         p[f"{name}.values.weight"][torch.from_numpy(getattr(catalogue, name).values)[articles]]
@@ -63,7 +66,9 @@ def test_content_is_two_sigmoid_layers_over_five_parts_and_an_inner_product_besi
     news = torch.sigmoid(torch.cat(parts, dim=1) @ p["joined.weight"].T + p["joined.bias"])
     clicks = torch.from_numpy(catalogue.vectors)[catalogue.histories[[1, 0, 0]]].sum(dim=1)
     clicks[1:] = 0  # users 3 and 1 had clicked nothing before their first impression
-    of_users = p["users.weight"][users] + torch.nn.functional.normalize(clicks, dim=1) @ p["from_clicks.weight"].T
+    of_users = (
+        p["users.weight"][users] + torch.nn.functional.normalize(clicks, dim=1) @ p["from_clicks.weight"].T
+    )
     cosines = torch.from_numpy(frozen_of(catalogue)[users, articles]).float()
     expected = (of_users * news).sum(dim=1) + p["scale"].exp() * cosines
     assert p["joined.weight"].shape == (DIM, 5 * DIM)
@@ -72,7 +77,9 @@ def test_content_is_two_sigmoid_layers_over_five_parts_and_an_inner_product_besi
 
 def test_untrained_content_ranks_as_zero_shot_does() -> None:
     catalogue = make_catalogue()
-    served = all_vectors(build_model("content", catalogue, Shape(dim=DIM), seed=1), catalogue, torch.device("cpu"))
+    served = all_vectors(
+        build_model("content", catalogue, Shape(dim=DIM), seed=1), catalogue, torch.device("cpu")
+    )
     assert served.users.shape == (6, 7 + DIM)
     scores, cosines = (served.users @ served.articles.T).numpy(), frozen_of(catalogue)
     for user in (0, 2, 4, 5):
@@ -130,14 +137,18 @@ def test_a_seed_decides_the_first_weights_and_leaves_torchs_own_state() -> None:
     torch.manual_seed(7)
     expected = torch.rand(3)
     torch.manual_seed(7)
-    one, same, other = (build_model("content", make_catalogue(), Shape(dim=DIM), seed=seed).state_dict() for seed in (1, 1, 2))
+    one, same, other = (
+        build_model("content", make_catalogue(), Shape(dim=DIM), seed=seed).state_dict() for seed in (1, 1, 2)
+    )
     assert torch.equal(torch.rand(3), expected)
     assert all(torch.equal(one[name], same[name]) for name in one)
     assert not torch.equal(one["users.weight"], other["users.weight"])
 
 
 def test_unknown_models_are_a_users_mistake_that_names_the_others() -> None:
-    with pytest.raises(UserError, match="--model lstur: there is no such model; there are mf, content, nrms, dssm"):
+    with pytest.raises(
+        UserError, match="--model lstur: there is no such model; there are mf, content, nrms, dssm"
+    ):
         model_class("lstur")
     assert set(MODELS) == {"mf", "content", "nrms", "dssm"}
 

@@ -63,7 +63,12 @@ def test_a_folder_of_sentence_transformers_is_tuned_as_it_encodes(
 ) -> None:
     """Its prompt, pooling and Dense module; only the transformer's layers learn."""
     prompts = {"document": "goal: "}
-    how: dict[str, Any] = {"pooling": pooling, "include_prompt": include_prompt, "dense": [(24, torch.nn.Tanh())], "unit": True}
+    how: dict[str, Any] = {
+        "pooling": pooling,
+        "include_prompt": include_prompt,
+        "dense": [(24, torch.nn.Tanh())],
+        "unit": True,
+    }
     folder = save_folder(tmp_path / "st", "bert", prompts=prompts, max_tokens=64, **how)
     catalogue = with_texts(data.catalogue, folder, tmp_path / "texts", pooling=None, unit=None, max_tokens=64)
     tuned = TunedText(texts_of(catalogue), 1)
@@ -72,19 +77,25 @@ def test_a_folder_of_sentence_transformers_is_tuned_as_it_encodes(
     assert torch.nn.functional.cosine_similarity(vectors, frozen_of(catalogue)[:100]).min() >= 0.9999
     assert {name.split(".")[0] for name in tuned.state_dict()} == {"model"}
     assert {name.split(".")[0] for name, _ in tuned.named_parameters()} == {"model"}
-    frozen = resolve(EncoderSpec(str(folder), prompt="other: ", fields=("title", "abstract"), long_text="truncate"))
+    frozen = resolve(
+        EncoderSpec(str(folder), prompt="other: ", fields=("title", "abstract"), long_text="truncate")
+    )
     with pytest.raises(UserError, match="have other prompts than the folder of --encoder"):
         tuned_encoder(str(folder), frozen.encoder_id, layers=1, max_tokens=20)
 
 
-def test_long_texts_are_cut_and_batches_bounded(data: TrainingData, place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_long_texts_are_cut_and_batches_bounded(
+    data: TrainingData, place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     cut = np.diff(texts_of(with_texts(data.catalogue, place / "bert", tmp_path, max_tokens=12)).offsets)
     whole_lengths = np.diff(texts_of(data.catalogue).offsets)
     assert whole_lengths.max() > 20
     np.testing.assert_array_equal(cut, np.minimum(whole_lengths, 12))
     tuned = TunedText(texts_of(data.catalogue), 1)
     sizes: list[torch.Size] = []
-    tuned.model.register_forward_pre_hook(lambda module, args, kwargs: sizes.append(kwargs["input_ids"].shape), with_kwargs=True)
+    tuned.model.register_forward_pre_hook(
+        lambda module, args, kwargs: sizes.append(kwargs["input_ids"].shape), with_kwargs=True
+    )
     whole = tuned(torch.arange(120), torch.zeros(32))
     monkeypatch.setattr("newslake.training.models.tuned._BATCH_TOKENS", {"cpu": 100, "cuda": 100})
     sizes.clear()
@@ -100,11 +111,15 @@ def test_each_distinct_article_of_a_batch_is_encoded_once(data: TrainingData, mo
     made, batch = make_model(data, chosen), a_batch()
     assert made.news.tuned is not None
     rows: list[int] = []
-    made.news.tuned.model.register_forward_pre_hook(lambda _, args, kwargs: rows.append(len(kwargs["input_ids"])), with_kwargs=True)
+    made.news.tuned.model.register_forward_pre_hook(
+        lambda _, args, kwargs: rows.append(len(kwargs["input_ids"])), with_kwargs=True
+    )
     batch_loss(made, batch, chosen).backward()
     assert data.catalogue.histories is not None
     # What ends a short history is looked up as article 0; article 7 has no text.
-    distinct = set(np.maximum(data.catalogue.histories[batch.histories.numpy()], 0).ravel()) | set(batch.articles.ravel().tolist())
+    distinct = set(np.maximum(data.catalogue.histories[batch.histories.numpy()], 0).ravel()) | set(
+        batch.articles.ravel().tolist()
+    )
     named = data.catalogue.histories[batch.histories.numpy()].size + batch.articles.numel()
     assert sum(rows) == len(distinct - {7})
     assert len(distinct) < named / 2
@@ -112,15 +127,21 @@ def test_each_distinct_article_of_a_batch_is_encoded_once(data: TrainingData, mo
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("model", ["nrms", "dssm"])
-def test_a_step_changes_the_last_layers_alone_and_the_rest_of_the_model(data: TrainingData, model: str, precision: str) -> None:
+def test_a_step_changes_the_last_layers_alone_and_the_rest_of_the_model(
+    data: TrainingData, model: str, precision: str
+) -> None:
     chosen = settings(model, tune_layers=2, weight_decay=0.1)
     made = make_model(data, chosen)
     optimizer = optimizer_for(made, chosen)
     tuned = made.news.tuned
     assert tuned is not None
-    before = {name: weight.clone() for name, weight in (*tuned.model.named_parameters(), *tuned.model.named_buffers())}
+    before = {
+        name: weight.clone()
+        for name, weight in (*tuned.model.named_parameters(), *tuned.model.named_buffers())
+    }
     others = {name: weight.clone() for name, weight in made.named_parameters() if ".tuned." not in name}
-    for _ in range(2):  # The gate of the learnt part begins at 0, so that the first step moves nothing behind it.
+    # The gate of the learnt part begins at 0, so that the first step moves nothing behind it.
+    for _ in range(2):
         optimizer.zero_grad()
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=precision == "bf16"):
             loss = batch_loss(made, a_batch(), chosen)
@@ -133,12 +154,19 @@ def test_a_step_changes_the_last_layers_alone_and_the_rest_of_the_model(data: Tr
     assert len(learning) == 2 * 16
     assert "embeddings.word_embeddings.weight" in weights - learning
     changed = {name for name in weights if not torch.equal(before[name], after[name])}
-    # A bias of keys adds the same to all of a query's scores, which a softmax does not see: only decay moves it, and it begins as 0.
+    # A bias of keys adds the same to all of a query's scores, which a softmax does not see: only decay moves
+    # it, and it begins as 0.
     assert learning - changed <= {f"encoder.layer.{n}.attention.self.key.bias" for n in (1, 2)}
     assert changed <= learning
     now = dict(made.named_parameters())
-    assert [name for name, weight in others.items() if torch.equal(weight, now[name]) and "bias" not in name and weight.any()] == []
-    assert {name for name in made.state_dict() if ".tuned." in name} == {f"news.tuned.model.{name}" for name in learning}
+    assert [
+        name
+        for name, weight in others.items()
+        if torch.equal(weight, now[name]) and "bias" not in name and weight.any()
+    ] == []
+    assert {name for name in made.state_dict() if ".tuned." in name} == {
+        f"news.tuned.model.{name}" for name in learning
+    }
 
 
 def test_the_encoder_has_a_learning_rate_of_its_own(data: TrainingData) -> None:
@@ -158,15 +186,26 @@ def test_what_cannot_be_tuned_is_refused_with_one_line(place: Path, data: Traini
     folder = str(place / "bert")
     own = resolve(EncoderSpec(folder)).encoder_id
     for model in ("mf", "content"):
-        with pytest.raises(UserError, match=f"--tune-layers 1: {model} does not read texts while it trains: take --model nrms or dssm"):
+        with pytest.raises(
+            UserError,
+            match=f"--tune-layers 1: {model} does not read texts while it trains: take --model nrms or dssm",
+        ):
             settings(model)
     with pytest.raises(UserError, match="--tune-layers -1: must be 0 or more"):
         settings(tune_layers=-1)
     with pytest.raises(UserError, match="--tune-learning-rate 0: must be above 0"):
         settings(tune_learning_rate=0)
-    for encoder_id in ("another.12345678.mean.512.title.truncate", "E", own.split(".")[0] + ".00000000.mean.512.title.truncate"):
+    for encoder_id in (
+        "another.12345678.mean.512.title.truncate",
+        "E",
+        own.split(".")[0] + ".00000000.mean.512.title.truncate",
+    ):
         with pytest.raises(
-            UserError, match=r"--encoder .*bert is bert\.\w+, but the articles' vectors are by .*: name the encoder that made"
+            UserError,
+            match=(
+                r"--encoder .*bert is bert\.\w+, but the articles' vectors are by .*: name the encoder that"
+                r" made"
+            ),
         ):
             tuned_encoder(folder, encoder_id, layers=1, max_tokens=50)
     with pytest.raises(UserError, match="--tune-layers 4: bert has 3 layers"):
@@ -178,11 +217,18 @@ def test_what_cannot_be_tuned_is_refused_with_one_line(place: Path, data: Traini
         build_model("nrms", replace(data.catalogue, texts=None), settings().shape, seed=0)
 
 
-def test_an_architecture_whose_layers_are_no_list_is_refused(place: Path, data: TrainingData, tmp_path: Path) -> None:
+def test_an_architecture_whose_layers_are_no_list_is_refused(
+    place: Path, data: TrainingData, tmp_path: Path
+) -> None:
     from transformers import AlbertConfig, AlbertModel
 
     shutil.copytree(place / "bert", tmp_path / "albert")
-    shape: dict[str, Any] = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 32}
+    shape: dict[str, Any] = {
+        "hidden_size": 32,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "intermediate_size": 32,
+    }
     AlbertModel(AlbertConfig(vocab_size=150, embedding_size=16, **shape)).save_pretrained(tmp_path / "albert")
     found = resolve(EncoderSpec(str(tmp_path / "albert")))
     encoder = tuned_encoder(str(tmp_path / "albert"), found.encoder_id, layers=1, max_tokens=50)
@@ -191,13 +237,30 @@ def test_an_architecture_whose_layers_are_no_list_is_refused(place: Path, data: 
 
 
 @pytest.mark.parametrize("family", ["distilbert", "roberta", "mpnet"])
-def test_other_architectures_are_tuned_too(place: Path, tmp_path: Path, data: TrainingData, family: str) -> None:
-    from transformers import DistilBertConfig, DistilBertModel, MPNetConfig, MPNetModel, PreTrainedModel, RobertaConfig, RobertaModel
+def test_other_architectures_are_tuned_too(
+    place: Path, tmp_path: Path, data: TrainingData, family: str
+) -> None:
+    from transformers import (
+        DistilBertConfig,
+        DistilBertModel,
+        MPNetConfig,
+        MPNetModel,
+        PreTrainedModel,
+        RobertaConfig,
+        RobertaModel,
+    )
 
-    shape: dict[str, Any] = {"hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 4, "intermediate_size": 64}
+    shape: dict[str, Any] = {
+        "hidden_size": 32,
+        "num_hidden_layers": 3,
+        "num_attention_heads": 4,
+        "intermediate_size": 64,
+    }
     sizes: dict[str, Any] = {"vocab_size": 150, "initializer_range": 0.2}
     models: dict[str, PreTrainedModel] = {
-        "distilbert": DistilBertModel(DistilBertConfig(dim=32, n_layers=3, n_heads=4, hidden_dim=64, **sizes)),
+        "distilbert": DistilBertModel(
+            DistilBertConfig(dim=32, n_layers=3, n_heads=4, hidden_dim=64, **sizes)
+        ),
         "roberta": RobertaModel(RobertaConfig(max_position_embeddings=200, pad_token_id=0, **shape, **sizes)),
         "mpnet": MPNetModel(MPNetConfig(max_position_embeddings=200, pad_token_id=0, **shape, **sizes)),
     }

@@ -20,7 +20,14 @@ class Folder:
         self._spark = spark
         self.path = path
 
-    def write_lines(self, rows: DataFrame, name: str, *, files: int = 1, form: Callable[[DataFrame], DataFrame] | None = None) -> None:
+    def write_lines(
+        self,
+        rows: DataFrame,
+        name: str,
+        *,
+        files: int = 1,
+        form: Callable[[DataFrame], DataFrame] | None = None,
+    ) -> None:
         """Write a line a row: to `name`, or to several files with their number before the suffix.
 
         Args:
@@ -34,7 +41,9 @@ class Folder:
         parts = f"{self.path}/_{name}"
         (form(lines) if form else lines).write.text(parts)
         stem, suffix = name.rsplit(".", 1)
-        names = sorted(str(status.getPath().getName()) for status in self._system().listStatus(self._at(parts)))
+        names = sorted(
+            str(status.getPath().getName()) for status in self._system().listStatus(self._at(parts))
+        )
         names = [part for part in names if part.startswith("part-")]
         for number, part in enumerate(names):
             to = name if files == 1 else f"{stem}-{number:05}.{suffix}"
@@ -47,7 +56,9 @@ class Folder:
             made = Path(scratch) / name
             made.mkdir()
             make(made)
-            self._system().copyFromLocalFile(False, True, self._at(hadoop(made)), self._at(f"{self.path}/{name}"))
+            self._system().copyFromLocalFile(
+                False, True, self._at(hadoop(made)), self._at(f"{self.path}/{name}")
+            )
 
     def take_the_place_of(self, path: str) -> None:
         """Become the folder at `path`: one rename, after what was there is gone."""
@@ -68,7 +79,8 @@ class Folder:
 
 @contextmanager
 def new_folder(spark: SparkSession, path: str) -> Iterator[Folder]:
-    """A folder that appears at `path` when the block ends well, in place of what is there; a killed run leaves `path` as it was."""
+    """A folder that appears at `path` when the block ends well, in place of what is there; a killed run
+    leaves `path` as it was."""
     parent, name = path.rstrip("/").rsplit("/", 1)
     folder = Folder(spark, f"{parent}/_making_{name}_{uuid4().hex}")
     try:

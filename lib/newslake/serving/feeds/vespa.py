@@ -1,7 +1,8 @@
 """Vespa: feed files as its client takes them, and the application's schemas with tensors of the right size.
 
-Vectors trained by inner product go out with one more dimension (search.mips), so that Vespa's Euclidean distance ranks as the model
-does. Documents are named as in Vespa's news tutorial: id:user:user::U1 and id:news:news::N1.
+Vectors trained by inner product go out with one more dimension (search.mips), so that Vespa's Euclidean
+distance ranks as the model does. Documents are named as in Vespa's news tutorial: id:user:user::U1 and
+id:news:news::N1.
 """
 
 from collections.abc import Iterable, Iterator
@@ -33,7 +34,8 @@ def user_feed(trained: TrainedVectors) -> DataFrame:
 
 
 def news_feed(trained: TrainedVectors) -> DataFrame:
-    """The feed of news: id, value: one `update` an article, which assigns its embedding and touches no other field."""
+    """The feed of news: id, value: one `update` an article, which assigns its embedding and touches no other
+    field."""
     values = F.struct(item_column(F.col("embedding"), trained.largest).alias("values"))
     operation = F.struct(
         F.concat(F.lit("id:news:news::"), "id").alias("update"),
@@ -43,7 +45,8 @@ def news_feed(trained: TrainedVectors) -> DataFrame:
 
 
 def tsv(rows: DataFrame) -> DataFrame:
-    """The tutorial's form: id, value: the id, a tab, and the numbers with commas between them; all digits of a float32."""
+    """The tutorial's form: id, value: the id, a tab, and the numbers with commas between them; all digits of
+    a float32."""
     numbers: Column = F.array_join(F.transform("embedding", lambda x: x.cast("string")), ",")
     return rows.select("id", F.concat_ws("\t", "id", numbers).alias(LINE))
 
@@ -57,7 +60,9 @@ def as_array(lines: DataFrame) -> DataFrame:
             if batch.num_rows == 0:
                 continue
             starts = pa.array([opening, *([","] * (batch.num_rows - 1))])
-            yield pa.RecordBatch.from_arrays([pc.binary_join_element_wise(starts, batch.column(0).cast(pa.string()), "")], [LINE])
+            yield pa.RecordBatch.from_arrays(
+                [pc.binary_join_element_wise(starts, batch.column(0).cast(pa.string()), "")], [LINE]
+            )
             opening = ","
         yield pa.RecordBatch.from_arrays([pa.array(["]" if opening == "," else "[]"])], [LINE])
 
@@ -80,17 +85,25 @@ def write_application(folder: Path, size: int) -> None:
         document=Document(
             fields=[
                 Field(name="news_id", type="string", indexing=stored, attribute=["fast-search"]),
-                *(Field(name=name, type="string", indexing=stored) for name in ("category", "subcategory", "url")),
+                *(
+                    Field(name=name, type="string", indexing=stored)
+                    for name in ("category", "subcategory", "url")
+                ),
                 *(
                     Field(name=name, type="string", indexing=["index", "summary"], index="enable-bm25")
                     for name in ("title", "abstract", "body")
                 ),
-                *(Field(name=name, type="int", indexing=stored) for name in ("date", "clicks", "impressions")),
+                *(
+                    Field(name=name, type="int", indexing=stored)
+                    for name in ("date", "clicks", "impressions")
+                ),
                 Field(
                     name="embedding",
                     type=tensor,
                     indexing=["attribute", "index"],
-                    ann=HNSW(distance_metric="euclidean", max_links_per_node=16, neighbors_to_explore_at_insert=200),
+                    ann=HNSW(
+                        distance_metric="euclidean", max_links_per_node=16, neighbors_to_explore_at_insert=200
+                    ),
                 ),
             ]
         ),

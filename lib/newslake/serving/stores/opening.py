@@ -16,8 +16,10 @@ def open_store(uri: str, token: str | None = None) -> Iterator[VectorStore]:
     """The store at an address, closed at the end.
 
     Args:
-        uri: a Milvus server's address, such as http://milvus:19530, or a local file that ends in .db (made where there is none).
-        token: of the server, such as user:password; by default what the environment variable MILVUS_TOKEN says.
+        uri: a Milvus server's address, such as http://milvus:19530, or a local file that ends in .db (made
+            where there is none).
+        token: of the server, such as user:password; by default what the environment variable MILVUS_TOKEN
+            says.
 
     Raises:
         UserError: no server answers, it refuses the token, or another process has the file.

@@ -1,4 +1,5 @@
-"""What newslake needs of a system that serves vectors, and what is kept there. Which system it is, stores/opening.py alone knows."""
+"""What newslake needs of a system that serves vectors, and what is kept there. Which system it is,
+stores/opening.py alone knows."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -34,7 +35,8 @@ class Kind:
 
 
 ARTICLES = Kind("articles", "news_id", {"news_date": "int32"}, day="news_date")
-"""news_date is a number such as 20191115, so that a filter is `news_date >= 20191114`; 19700101 without a date."""
+"""news_date is a number such as 20191115, so that a filter is `news_date >= 20191114`; 19700101 without a
+date."""
 USERS = Kind("users", "vector_id", {"user_id": "varchar", "weight": "float"})
 """vector_id is user_id/tag_group/phrase_id; weight that of the phrase in the user's profile."""
 KINDS = (ARTICLES, USERS)
@@ -42,7 +44,8 @@ KINDS = (ARTICLES, USERS)
 
 @dataclass(frozen=True)
 class Collection:
-    """A collection of ours: its full name, the id that it got when it was made, the entries of its vectors, and their topic model."""
+    """A collection of ours: its full name, the id that it got when it was made, the entries of its vectors,
+    and their topic model."""
 
     kind: Kind
     name: str
@@ -54,10 +57,13 @@ class Collection:
 class VectorStore(Protocol):
     """An open system that serves vectors: collections of items, and the names by which they are read.
 
-    A collection holds the vectors of one encoder and topic model. A reader asks by `read_as(kind, prefix)`, which stands for one of them.
+    A collection holds the vectors of one encoder and topic model. A reader asks by `read_as(kind, prefix)`,
+    which stands for one of them.
     """
 
-    def ensure(self, kind: Kind, prefix: str, *, identity: Mapping[str, str], size: int | None, rebuild: bool = False) -> Collection | None:
+    def ensure(
+        self, kind: Kind, prefix: str, *, identity: Mapping[str, str], size: int | None, rebuild: bool = False
+    ) -> Collection | None:
         """The collection of this kind and topic model, made where it is not there.
 
         Args:

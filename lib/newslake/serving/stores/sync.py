@@ -1,7 +1,9 @@
-"""Bring a collection of a store up to date with a frame: what is new or changed goes there, what is gone leaves, nothing else moves.
+"""Bring a collection of a store up to date with a frame: what is new or changed goes there, what is gone
+leaves, nothing else moves.
 
-Table vector_exports says what a collection holds. It is written after the store has taken a slice, so that a kill in between makes the
-rerun send that slice again, over itself; it never says that something is there which is not.
+Table vector_exports says what a collection holds. It is written after the store has taken a slice, so that a
+kill in between makes the rerun send that slice again, over itself; it never says that something is there
+which is not.
 """
 
 from collections.abc import Iterable, Iterator
@@ -36,7 +38,8 @@ class Synced:
 
 @dataclass(frozen=True)
 class Limits:
-    """What bounds an export: items in one request to the store, and items between two entries in vector_exports."""
+    """What bounds an export: items in one request to the store, and items between two entries in
+    vector_exports."""
 
     batch_rows: int = 2_000
     slice_rows: int = 50_000
@@ -80,11 +83,14 @@ def sync(
         few = only.select(ITEM).distinct()
         wanted, held = wanted.join(few, on=ITEM, how="left_semi"), held.join(few, on=ITEM, how="left_semi")
     with Frames() as frames:
-        # Which items changed is found on narrow columns, then vectors are read, those of the days that have some.
+        # Which items changed is found on narrow columns, then vectors are read, those of the days that have
+        # some.
         day = collection.kind.day
         stale = frames.keep(_stale(wanted.select(ITEM, HASH, *([day] if day else [])), held))
         changed = stale.count()
-        todo = _of_their_days(wanted, stale, day).join(stale.select(ITEM, HASH), on=[ITEM, HASH], how="left_semi")
+        todo = _of_their_days(wanted, stale, day).join(
+            stale.select(ITEM, HASH), on=[ITEM, HASH], how="left_semi"
+        )
         problem = store.problem(collection)
         unusable = todo.where(problem.isNotNull())
         refused = send(lake, run, _refused(unusable, problem, source), job="export_vectors") if changed else 0
@@ -93,17 +99,29 @@ def sync(
         slices, sent = -(-(changed - refused) // limits.slice_rows), 0
         for number in range(slices):
             mine = F.pmod(F.xxhash64(ITEM), F.lit(slices)) == number
-            batches = arrow_batches(usable.where(mine), count=-(-changed // slices), batch_rows=limits.batch_rows, by=ITEM)
+            batches = arrow_batches(
+                usable.where(mine), count=-(-changed // slices), batch_rows=limits.batch_rows, by=ITEM
+            )
             sent += _send(lake, store, collection, batches)
             run.progress(f"slice {number + 1} of {slices}: {sent:,} of {changed - refused:,} sent")
-    removed = remove(lake, store, collection, held.join(wanted.select(ITEM), on=ITEM, how="left_anti"), limits=limits)
-    if only is None:  # what another run was killed over may lie outside a micro-batch: the next whole export puts it right
+    removed = remove(
+        lake, store, collection, held.join(wanted.select(ITEM), on=ITEM, how="left_anti"), limits=limits
+    )
+    # What another run was killed over may lie outside a micro-batch: the next whole export puts it right.
+    if only is None:
         check(lake, store, collection)
     run.wrote(TABLE, sent)
     return Synced(sent, removed, refused, collection)
 
 
-def remove(lake: Lakehouse, store: VectorStore, collection: Collection, items: DataFrame, *, limits: Limits | None = None) -> int:
+def remove(
+    lake: Lakehouse,
+    store: VectorStore,
+    collection: Collection,
+    items: DataFrame,
+    *,
+    limits: Limits | None = None,
+) -> int:
     """Remove items from the collection, then from vector_exports; returns how many.
 
     Args:
@@ -116,7 +134,9 @@ def remove(lake: Lakehouse, store: VectorStore, collection: Collection, items: D
         gone = frames.keep(items.select(ITEM))
         leaving = gone.count()
         # Ids are short: as many as fit a slice go through the driver at once.
-        for batch in arrow_batches(gone, count=leaving, batch_rows=limits.slice_rows, by=ITEM) if leaving else ():
+        for batch in (
+            arrow_batches(gone, count=leaving, batch_rows=limits.slice_rows, by=ITEM) if leaving else ()
+        ):
             ids = batch[ITEM].to_pylist()
             for start in range(0, len(ids), limits.batch_rows):
                 store.delete(collection, ids[start : start + limits.batch_rows])
@@ -126,7 +146,8 @@ def remove(lake: Lakehouse, store: VectorStore, collection: Collection, items: D
 
 
 def forget_lost(lake: Lakehouse, alias: str, there: Iterable[Collection]) -> int:
-    """Delete from vector_exports what was sent to collections of this alias that are no more; returns how many rows.
+    """Delete from vector_exports what was sent to collections of this alias that are no more; returns how
+    many rows.
 
     Args:
         lake: where vector_exports is.
@@ -148,8 +169,8 @@ def check(lake: Lakehouse, store: VectorStore, collection: Collection) -> None:
     there, noted = store.count(collection), exported(lake, collection).count()
     if there != noted:
         raise JobFailed(
-            f"collection {collection.name} holds {there:,} items, but {noted:,} were exported: if no other export runs beside this one, "
-            f"somebody changed it: run export_vectors --rebuild"
+            f"collection {collection.name} holds {there:,} items, but {noted:,} were exported: if no other"
+            " export runs beside this one, somebody changed it: run export_vectors --rebuild"
         )
 
 

@@ -52,19 +52,25 @@ class SavedClassifier:
         return found / found.sum(axis=1, keepdims=True)
 
 
-def classify_articles(lake: Lakehouse, run: JobRun, *, model_run: str | None = None, short_chars: int = SHORT_CHARS) -> None:
-    """Give each article that a saved text classifier has not scored yet its class and score, in table article_class_scores.
+def classify_articles(
+    lake: Lakehouse, run: JobRun, *, model_run: str | None = None, short_chars: int = SHORT_CHARS
+) -> None:
+    """Give each article that a saved text classifier has not scored yet its class and score, in table
+    article_class_scores.
 
-    Of the classifiers that jobs/train_text_classifier.py made, the last that was trained on long articles scores the long ones, and the
-    last that was trained on the corrected corpus (--trained-on short) the short ones. Articles that they trained on have their scores
-    already, of a model that had not seen them, and keep them. An article whose text changed is scored anew.
+    Of the classifiers that jobs/train_text_classifier.py made, the last that was trained on long articles
+    scores the long ones, and the last that was trained on the corrected corpus (--trained-on short) the short
+    ones. Articles that they trained on have their scores already, of a model that had not seen them, and keep
+    them. An article whose text changed is scored anew.
 
-    A long article that is classified so may vote in jobs/reclassify_short_text.py; an article that came without a class is counted in
-    the found one, by profiles, rates and training, where its score is above 0.9. Articles need vectors by the classifier's encoder:
-    run jobs/encode_articles.py first. Run again, the job scores what is new.
+    A long article that is classified so may vote in jobs/reclassify_short_text.py; an article that came
+    without a class is counted in the found one, by profiles, rates and training, where its score is above
+    0.9. Articles need vectors by the classifier's encoder: run jobs/encode_articles.py first. Run again, the
+    job scores what is new.
 
     Args:
-        model_run: One classifier to use, of those in table text_classifiers, on the texts of its kind (default: the last of either kind).
+        model_run: One classifier to use, of those in table text_classifiers, on the texts of its kind
+            (default: the last of either kind).
         short_chars: An article with more characters in title, abstract and body is long.
     """
     if short_chars < 1:
@@ -77,12 +83,21 @@ def classify_articles(lake: Lakehouse, run: JobRun, *, model_run: str | None = N
     total = 0
     for classifier in classifiers:
         kind = is_long(short_chars) if classifier.trained_on == "long" else is_short(short_chars)
-        total += _classify(lake, run, classifier, news.where(kind), embeddings.where(F.col("encoder_id") == classifier.encoder_id))
+        total += _classify(
+            lake,
+            run,
+            classifier,
+            news.where(kind),
+            embeddings.where(F.col("encoder_id") == classifier.encoder_id),
+        )
     run.rows_in(total)
 
 
-def _classify(lake: Lakehouse, run: JobRun, classifier: SavedClassifier, texts: DataFrame, vectors: DataFrame) -> int:
-    """Score what one classifier has not scored yet, in one commit; returns how many articles there were to score."""
+def _classify(
+    lake: Lakehouse, run: JobRun, classifier: SavedClassifier, texts: DataFrame, vectors: DataFrame
+) -> int:
+    """Score what one classifier has not scored yet, in one commit; returns how many articles there were to
+    score."""
     scores = lake.read(SCORES).where(F.col("model_run") == classifier.model_run)
     with Frames() as frames:
         new = frames.keep(pending(texts, scores))
@@ -140,7 +155,8 @@ def scored(rows: DataFrame, classifier: SavedClassifier) -> DataFrame:
 
 
 def saved_classifiers(runs: DataFrame, model_run: str | None) -> list[SavedClassifier]:
-    """The classifier that was asked for, or the last that was trained on long articles and on the corrected corpus.
+    """The classifier that was asked for, or the last that was trained on long articles and on the corrected
+    corpus.
 
     Args:
         runs: rows of text_classifiers.
@@ -155,18 +171,37 @@ def saved_classifiers(runs: DataFrame, model_run: str | None) -> list[SavedClass
         current = current_classifiers(runs).where(F.col("trained_on").isin("long", "short"))
         chosen = runs.join(F.broadcast(current.select("model_run")), on="model_run", how="left_semi")
     # Two rows at most: the weights of a classifier are as many as classes times the vector's size.
-    rows = chosen.orderBy("trained_on").select("model_run", "trained_on", "encoder_id", "classes", "layers").limit(2).collect()
+    rows = (
+        chosen.orderBy("trained_on")
+        .select("model_run", "trained_on", "encoder_id", "classes", "layers")
+        .limit(2)
+        .collect()
+    )
     if not rows and model_run is not None:
-        known = ", ".join(sorted(row[0] for row in runs.select("model_run").orderBy(F.desc("trained_at")).limit(10).collect()))
-        raise UserError(f"--model-run {model_run}: table text_classifiers has no such classifier; it has {known or 'none'}")
+        known = ", ".join(
+            sorted(
+                row[0] for row in runs.select("model_run").orderBy(F.desc("trained_at")).limit(10).collect()
+            )
+        )
+        raise UserError(
+            f"--model-run {model_run}: table text_classifiers has no such classifier; it has"
+            f" {known or 'none'}"
+        )
     if not rows:
-        raise UserError("text_classifiers has no classifier of long articles or of the corrected corpus: run jobs/train_text_classifier.py")
+        raise UserError(
+            "text_classifiers has no classifier of long articles or of the corrected corpus: run"
+            " jobs/train_text_classifier.py"
+        )
     return [_classifier(row) for row in rows]
 
 
 def _classifier(row: Row) -> SavedClassifier:
-    layers = tuple((np.array(each["weights"], np.float32), np.array(each["bias"], np.float32)) for each in row["layers"])
-    return SavedClassifier(row["model_run"], row["trained_on"], row["encoder_id"], tuple(row["classes"]), layers)
+    layers = tuple(
+        (np.array(each["weights"], np.float32), np.array(each["bias"], np.float32)) for each in row["layers"]
+    )
+    return SavedClassifier(
+        row["model_run"], row["trained_on"], row["encoder_id"], tuple(row["classes"]), layers
+    )
 
 
 def _check_encoder(embeddings: DataFrame, classifier: SavedClassifier) -> None:
@@ -176,7 +211,8 @@ def _check_encoder(embeddings: DataFrame, classifier: SavedClassifier) -> None:
 
 
 def _check_new(lake: Lakehouse, new: DataFrame, classifier: SavedClassifier) -> None:
-    """Refuse where the new articles have vectors, and all of them by other encoders: the encoder was changed, the classifier was not."""
+    """Refuse where the new articles have vectors, and all of them by other encoders: the encoder was changed,
+    the classifier was not."""
     others = lake.read(EMBEDDINGS).join(new, on=["news_id", "content_hash"], how="left_semi")
     if not others.isEmpty():
         _refuse(others, classifier)
@@ -185,6 +221,7 @@ def _check_new(lake: Lakehouse, new: DataFrame, classifier: SavedClassifier) -> 
 def _refuse(vectors: DataFrame, classifier: SavedClassifier) -> None:
     found = sorted(row[0] for row in vectors.select("encoder_id").distinct().collect())
     raise UserError(
-        f"classifier {classifier.model_run} reads vectors by {classifier.encoder_id}, but the articles have only those by "
-        f"{', '.join(found) or 'none'}: run jobs/encode_articles.py with that encoder, or jobs/train_text_classifier.py on these vectors"
+        f"classifier {classifier.model_run} reads vectors by {classifier.encoder_id}, but the articles have"
+        f" only those by {', '.join(found) or 'none'}: run jobs/encode_articles.py with that encoder, or"
+        " jobs/train_text_classifier.py on these vectors"
     )

@@ -1,4 +1,5 @@
-"""Stages labelled vectors for the text classifier, and reads them back: shuffled through Petastorm, or in order through pyarrow.
+"""Stages labelled vectors for the text classifier, and reads them back: shuffled through Petastorm, or in
+order through pyarrow.
 
     <staging>/<fingerprint>/rows        news_id, content_hash, label, fold, vector: one text each
                             classes     label and class
@@ -61,7 +62,9 @@ def with_vectors(texts: DataFrame, vectors: DataFrame) -> DataFrame:
     return texts.join(made, on=["news_id", "content_hash"], how="inner")
 
 
-def stage_texts(folder: Place, rows: DataFrame, *, encoder_id: str, folds: int, least: int, seed: int) -> Staged:
+def stage_texts(
+    folder: Place, rows: DataFrame, *, encoder_id: str, folds: int, least: int, seed: int
+) -> Staged:
     """Stage texts with their vectors, unless that has been done for the same ones.
 
     Args:
@@ -76,7 +79,14 @@ def stage_texts(folder: Place, rows: DataFrame, *, encoder_id: str, folds: int, 
         UserError: fewer than two classes have enough texts.
     """
     named = rows.select("news_id", "content_hash", "class")
-    parts = {"layout": LAYOUT, "rows": content_fingerprint(named), "encoder": encoder_id, "folds": folds, "least": least, "seed": seed}
+    parts = {
+        "layout": LAYOUT,
+        "rows": content_fingerprint(named),
+        "encoder": encoder_id,
+        "folds": folds,
+        "least": least,
+        "seed": seed,
+    }
     fingerprint = combined(parts)
 
     def build(temporary: Place) -> dict[str, int]:
@@ -94,12 +104,19 @@ def _build(temporary: Place, rows: DataFrame, folds: int, least: int, seed: int)
         raise UserError("no text to train on has a vector: run jobs/encode_articles.py")
     usable = given.where(F.size("vector") == common["size"])
     counted = usable.groupBy("class").agg(F.count("*").alias("texts")).where(F.col("texts") >= least)
-    classes = written(counted.select("class", (F.row_number().over(Window.orderBy("class")) - 1).alias("label")), temporary / "classes")
+    classes = written(
+        counted.select("class", (F.row_number().over(Window.orderBy("class")) - 1).alias("label")),
+        temporary / "classes",
+    )
     fold = F.pmod(F.xxhash64(F.lit(seed), "content_hash"), F.lit(folds)).cast("int")
-    kept = usable.join(classes, on="class", how="inner").select("news_id", "content_hash", "label", fold.alias("fold"), "vector")
+    kept = usable.join(classes, on="class", how="inner").select(
+        "news_id", "content_hash", "label", fold.alias("fold"), "vector"
+    )
     texts = kept.count()
     if (found := classes.count()) < 2:
-        raise UserError(f"{found} classes have {least} texts with a vector or more: a classifier needs two; see --least")
+        raise UserError(
+            f"{found} classes have {least} texts with a vector or more: a classifier needs two; see --least"
+        )
     group_bytes = ROWS_PER_GROUP * (4 * common["size"] + 120)
     options = {
         "parquet.block.size": str(group_bytes),
@@ -156,7 +173,9 @@ class TextFeed:
             seen += len(buffer[0])
             order = random.permutation(len(buffer[0]))
             shuffled = [column[order] for column in buffer]
-            columns = [np.concatenate(pair) for pair in zip(left, shuffled, strict=True)] if left else shuffled
+            columns = (
+                [np.concatenate(pair) for pair in zip(left, shuffled, strict=True)] if left else shuffled
+            )
             whole = len(columns[0]) - len(columns[0]) % self._batch_size
             for start in range(0, whole, self._batch_size):
                 yield _batch([column[start : start + self._batch_size] for column in columns])
@@ -188,12 +207,16 @@ def scoring_batches(staged: Staged, rows: int = 16_384) -> Iterator[ScoringBatch
     """Every text once, in the order of the files."""
     dimension, seen = staged.sizes["dimension"], 0
     for file in staged.files("rows"):
-        for batch in pq.ParquetFile(file).iter_batches(rows, columns=["news_id", "content_hash", "label", "fold", "vector"]):
+        for batch in pq.ParquetFile(file).iter_batches(
+            rows, columns=["news_id", "content_hash", "label", "fold", "vector"]
+        ):
             vectors = (
                 pc.list_flatten(batch.column(4)).to_numpy(zero_copy_only=False).astype(np.float32)
             )  # a copy: torch wants to be able to write
             labels, folds = (batch.column(i).to_numpy().astype(np.int64) for i in (2, 3))
             seen += batch.num_rows
-            yield ScoringBatch(labels, folds, vectors.reshape(-1, dimension), batch.column(0), batch.column(1))
+            yield ScoringBatch(
+                labels, folds, vectors.reshape(-1, dimension), batch.column(0), batch.column(1)
+            )
     if seen != staged.sizes["texts"]:
         raise JobFailed(f"read {seen:,} of {staged.sizes['texts']:,} texts")

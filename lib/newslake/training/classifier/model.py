@@ -1,8 +1,9 @@
-"""The text classifier: one model for each held-out fold and one for all texts, trained side by side in one pass over the data.
+"""The text classifier: one model for each held-out fold and one for all texts, trained side by side in one
+pass over the data.
 
-Frozen vectors go through one linear layer, or two with a ReLU between. Model m of the folds never sees a text of fold m in training,
-so its score of such a text is out-of-fold (stacking: Wolpert 1992); the last model sees all texts. The models share nothing but the
-passes: as batched products they cost hardly more than one.
+Frozen vectors go through one linear layer, or two with a ReLU between. Model m of the folds never sees a text
+of fold m in training, so its score of such a text is out-of-fold (stacking: Wolpert 1992); the last model
+sees all texts. The models share nothing but the passes: as batched products they cost hardly more than one.
 """
 
 from collections.abc import Callable
@@ -65,11 +66,14 @@ class FoldedClassifier(nn.Module):
     def __init__(self, dimension: int, classes: int, settings: ClassifierSettings) -> None:
         super().__init__()
         self.models = settings.folds + 1
-        sizes = [dimension, classes] if settings.network == "linear" else [dimension, settings.hidden, classes]
+        sizes = (
+            [dimension, classes] if settings.network == "linear" else [dimension, settings.hidden, classes]
+        )
         generator = torch.Generator().manual_seed(settings.seed)
         self.weights, self.biases = nn.ParameterList(), nn.ParameterList()
         for before, after in pairwise(sizes):
-            # Zero for the last layer; He et al. 2015 for one before it. The same for every model: they differ in what they are shown.
+            # Zero for the last layer; He et al. 2015 for one before it. The same for every model: they differ
+            # in what they are shown.
             scale = 0.0 if after == classes and len(self.weights) == len(sizes) - 2 else (2.0 / before) ** 0.5
             first = torch.randn(before, after, generator=generator) * scale
             self.weights.append(nn.Parameter(first.expand(self.models, -1, -1).clone()))
@@ -83,9 +87,12 @@ class FoldedClassifier(nn.Module):
         return x
 
     def loss(self, vectors: Tensor, labels: Tensor, folds: Tensor) -> Tensor:
-        """Cross-entropy, summed over the models, each over the texts that it may see; (models,) means are not mixed."""
+        """Cross-entropy, summed over the models, each over the texts that it may see; (models,) means are not
+        mixed."""
         logits = self(vectors)
-        each = nn.functional.cross_entropy(logits.flatten(0, 1), labels.repeat(self.models), reduction="none").view(self.models, -1)
+        each = nn.functional.cross_entropy(
+            logits.flatten(0, 1), labels.repeat(self.models), reduction="none"
+        ).view(self.models, -1)
         seen = (torch.arange(self.models, device=folds.device)[:, None] != folds[None, :]).float()
         return ((each * seen).sum(1) / seen.sum(1).clamp(min=1.0)).sum()
 
@@ -98,7 +105,9 @@ class FoldedClassifier(nn.Module):
     def layers(self) -> list[tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]]:
         """The model of all texts: weights (outputs, inputs) and bias (outputs,) of each layer."""
         pairs = zip(self.weights, self.biases, strict=True)
-        return [(w[-1].detach().cpu().numpy().T.copy(), b[-1, 0].detach().cpu().numpy().copy()) for w, b in pairs]
+        return [
+            (w[-1].detach().cpu().numpy().T.copy(), b[-1, 0].detach().cpu().numpy().copy()) for w, b in pairs
+        ]
 
 
 def train_classifier(
@@ -123,7 +132,9 @@ def train_classifier(
     Raises:
         JobFailed: the loss is not finite, or the feed lost texts.
     """
-    optimizer = torch.optim.AdamW(model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
+    optimizer = torch.optim.AdamW(
+        model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
+    )
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=max(1, settings.epochs * steps))
     for epoch in range(1, settings.epochs + 1):
         total, count = torch.zeros((), dtype=torch.float64, device=device), 0

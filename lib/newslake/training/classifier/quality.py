@@ -1,4 +1,5 @@
-"""How good a classifier is on texts that it has not seen: accuracy, log loss, calibration, and a table by class."""
+"""How good a classifier is on texts that it has not seen: accuracy, log loss, calibration, and a table by
+class."""
 
 from dataclasses import dataclass
 
@@ -29,7 +30,12 @@ class Quality:
     @classmethod
     def of(cls, classes: int) -> "Quality":
         """Nothing added yet."""
-        return cls(np.zeros((classes, classes), np.int64), np.zeros(BINS, np.int64), np.zeros(BINS), np.zeros(BINS, np.int64))
+        return cls(
+            np.zeros((classes, classes), np.int64),
+            np.zeros(BINS, np.int64),
+            np.zeros(BINS),
+            np.zeros(BINS, np.int64),
+        )
 
     def add(self, probabilities: npt.NDArray[np.floating], labels: Ints) -> None:
         """Add texts: (n, classes) probabilities and (n,) true labels."""
@@ -59,7 +65,8 @@ class Quality:
 
     @property
     def calibration_error(self) -> float:
-        """Expected calibration error (Naeini, Cooper and Hauskrecht, AAAI 2015) over BINS bins of equal width."""
+        """Expected calibration error (Naeini, Cooper and Hauskrecht, AAAI 2015) over BINS bins of equal
+        width."""
         return float(np.abs(self.bin_score - self.bin_right).sum() / max(1, self.texts))
 
     def calibration(self) -> list[tuple[float, float, int, float, float]]:
@@ -71,7 +78,8 @@ class Quality:
         ]
 
     def by_class(self) -> list[tuple[int, int, int, float | None, float, float, int | None]]:
-        """texts, predicted, correct, precision, recall, f1, and the label most confused with, of each class in order."""
+        """texts, predicted, correct, precision, recall, f1, and the label most confused with, of each class
+        in order."""
         found: list[tuple[int, int, int, float | None, float, float, int | None]] = []
         for label, row in enumerate(self.confusion):
             texts, predicted, correct = int(row.sum()), int(self.confusion[:, label].sum()), int(row[label])
@@ -79,5 +87,15 @@ class Quality:
             others[label] = 0
             worst = int(others.argmax()) if others.any() else None
             f1 = 2.0 * correct / (texts + predicted) if correct else 0.0
-            found.append((texts, predicted, correct, correct / predicted if predicted else None, correct / max(1, texts), f1, worst))
+            found.append(
+                (
+                    texts,
+                    predicted,
+                    correct,
+                    correct / predicted if predicted else None,
+                    correct / max(1, texts),
+                    f1,
+                    worst,
+                )
+            )
         return found

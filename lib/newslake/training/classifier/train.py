@@ -1,4 +1,5 @@
-"""train_text_classifier: classes and out-of-fold scores of texts, by a small network on their frozen vectors."""
+"""train_text_classifier: classes and out-of-fold scores of texts, by a small network on their frozen
+vectors."""
 
 import secrets
 from dataclasses import asdict
@@ -25,7 +26,12 @@ if TYPE_CHECKING:  # torch takes seconds to import: --help does without
     from newslake.training.data.staging import Staged
 
 TrainedOn = Literal["long", "short", "short-as-labelled"]
-SCORES, RUNS, CLASSES, EMBEDDINGS = "article_class_scores", "text_classifiers", "text_classifier_classes", "article_embeddings"
+SCORES, RUNS, CLASSES, EMBEDDINGS = (
+    "article_class_scores",
+    "text_classifiers",
+    "text_classifier_classes",
+    "article_embeddings",
+)
 
 
 def train_text_classifier(
@@ -49,15 +55,18 @@ def train_text_classifier(
     staging: str | None = None,
     force: bool = False,
 ) -> None:
-    """Train a classifier of texts on their frozen vectors, and score every text with a model that did not train on it.
+    """Train a classifier of texts on their frozen vectors, and score every text with a model that did not
+    train on it.
 
-    long trains on the articles in table news with more than --short-chars characters, whose class is news.category: its scores say which
-    long articles may vote in jobs/reclassify_short_text.py. short trains on table short_text_corpus, that job's corrected texts;
-    short-as-labelled on the same texts with the classes that they came with, for comparison.
+    long trains on the articles in table news with more than --short-chars characters, whose class is
+    news.category: its scores say which long articles may vote in jobs/reclassify_short_text.py. short trains
+    on table short_text_corpus, that job's corrected texts; short-as-labelled on the same texts with the
+    classes that they came with, for comparison.
 
-    The texts are split into --folds parts, equal texts in one part; each part is scored by a model trained on the others. Table
-    article_class_scores gets these scores; table text_classifiers accuracy, log loss, calibration and the model trained on all texts;
-    table text_classifier_classes the quality by class. Training the same again does nothing.
+    The texts are split into --folds parts, equal texts in one part; each part is scored by a model trained on
+    the others. Table article_class_scores gets these scores; table text_classifiers accuracy, log loss,
+    calibration and the model trained on all texts; table text_classifier_classes the quality by class.
+    Training the same again does nothing.
 
     Args:
         trained_on: Which texts, with which classes.
@@ -74,7 +83,8 @@ def train_text_classifier(
         seed: Of folds, first weights and order.
         threads: Of torch, on a CPU.
         device: auto (a GPU where there is one), cpu, cuda or cuda:N.
-        staging: Folder for what training reads (default: _staging in the work folder); driver and executors must share it.
+        staging: Folder for what training reads (default: _staging in the work folder); driver and executors
+            must share it.
         force: Train again what has been trained.
     """
     from newslake.training.classifier.data import stage_texts, with_vectors
@@ -82,27 +92,45 @@ def train_text_classifier(
     from newslake.training.data.preparation import chosen_encoder, staging_folder
     from newslake.training.loop.trainer import torch_device
 
-    settings = ClassifierSettings(network, hidden, folds, epochs, batch_size, learning_rate, weight_decay, seed)
+    settings = ClassifierSettings(
+        network, hidden, folds, epochs, batch_size, learning_rate, weight_decay, seed
+    )
     if least < 1 or threads < 1 or short_chars < 1:
         raise UserError("--least, --threads and --short-chars must be at least 1")
     place, folder = torch_device(device), staging_folder(lake, staging)
     texts = labelled_texts(lake, trained_on, short_chars)
     encoder = chosen_encoder(lake, encoder_id)
     vectors = lake.read(EMBEDDINGS).where(F.col("encoder_id") == encoder)
-    staged = stage_texts(folder, with_vectors(texts, vectors), encoder_id=encoder, folds=folds, least=least, seed=seed)
+    staged = stage_texts(
+        folder, with_vectors(texts, vectors), encoder_id=encoder, folds=folds, least=least, seed=seed
+    )
     run.rows_in(staged.sizes["texts"])
     run.fact("texts whose vector has no direction or an odd size", staged.sizes["without_vector"])
     run.fact("texts of classes too small", staged.sizes["of_small_classes"])
-    model_run = f"{trained_on}-{network}-{combined({**asdict(settings), 'data': staged.fingerprint, 'recipe': RECIPE})}"
+    made_of = combined({**asdict(settings), "data": staged.fingerprint, "recipe": RECIPE})
+    model_run = f"{trained_on}-{network}-{made_of}"
     run.fact("model_run", model_run)
-    if not force and lake.exists(RUNS) and not lake.read(RUNS).where(F.col("model_run") == model_run).isEmpty():
+    if (
+        not force
+        and lake.exists(RUNS)
+        and not lake.read(RUNS).where(F.col("model_run") == model_run).isEmpty()
+    ):
         run.progress(f"{model_run} is there already: nothing to do (--force trains it again)")
         return
     model = _trained(run, staged, settings, threads, place)
     scratch = folder / f"scores.tmp-{secrets.token_hex(4)}"
     try:
         quality = _scored(staged, model, place, scratch)
-        _save(lake, run, staged, model, quality, scratch, model_run, {"trained_on": trained_on, "network": network, "encoder_id": encoder})
+        _save(
+            lake,
+            run,
+            staged,
+            model,
+            quality,
+            scratch,
+            model_run,
+            {"trained_on": trained_on, "network": network, "encoder_id": encoder},
+        )
     finally:
         remove(scratch)
 
@@ -114,7 +142,11 @@ def labelled_texts(lake: Lakehouse, trained_on: TrainedOn, short_chars: int) -> 
         UserError: there is no such set of texts.
     """
     if trained_on == "long":
-        rows = lake.read("news").where(is_long(short_chars)).select("news_id", "content_hash", F.col("category").alias("class"))
+        rows = (
+            lake.read("news")
+            .where(is_long(short_chars))
+            .select("news_id", "content_hash", F.col("category").alias("class"))
+        )
     elif trained_on in ("short", "short-as-labelled"):
         column = "class" if trained_on == "short" else "old_class"
         rows = lake.read("short_text_corpus").select("news_id", "content_hash", F.col(column).alias("class"))
@@ -123,7 +155,9 @@ def labelled_texts(lake: Lakehouse, trained_on: TrainedOn, short_chars: int) -> 
     return rows.where(F.col("class").isNotNull())
 
 
-def _trained(run: JobRun, staged: "Staged", settings: object, threads: int, place: object) -> "FoldedClassifier":
+def _trained(
+    run: JobRun, staged: "Staged", settings: object, threads: int, place: object
+) -> "FoldedClassifier":
     import torch
 
     from newslake.training.classifier.data import TextFeed
@@ -155,15 +189,30 @@ def _scored(staged: "Staged", model: "FoldedClassifier", place: object, folder: 
     assert isinstance(place, torch.device)
     names = pa.array(classes_of(staged), pa.string())
     quality = Quality.of(len(names))
-    schema = pa.schema([("news_id", pa.string()), ("content_hash", pa.string()), ("class", pa.string()), ("score", pa.float64())])
+    schema = pa.schema(
+        [
+            ("news_id", pa.string()),
+            ("content_hash", pa.string()),
+            ("class", pa.string()),
+            ("score", pa.float64()),
+        ]
+    )
     folder.mkdir(parents=True)
     with writing(folder / "scores.parquet") as sink, pq.ParquetWriter(sink, schema) as writer:
         for batch in scoring_batches(staged):
-            found = model.held_out(torch.from_numpy(batch.vectors).to(place), torch.from_numpy(batch.folds).to(place)).cpu().numpy()
+            found = (
+                model.held_out(
+                    torch.from_numpy(batch.vectors).to(place), torch.from_numpy(batch.folds).to(place)
+                )
+                .cpu()
+                .numpy()
+            )
             quality.add(found, batch.labels)
             given = names.take(pa.array(found.argmax(axis=1)))
             score = pa.array(found.max(axis=1).astype("float64").clip(0.0, 1.0))
-            writer.write_table(pa.Table.from_arrays([batch.news_ids, batch.content_hashes, given, score], schema=schema))
+            writer.write_table(
+                pa.Table.from_arrays([batch.news_ids, batch.content_hashes, given, score], schema=schema)
+            )
     return quality
 
 
@@ -184,7 +233,8 @@ def _save(
     scores = read(lake.spark, folder / "scores.parquet").withColumn("model_run", F.lit(model_run))
     run.wrote(SCORES, lake.replace(SCORES, scores, where=where).rows)
     by_class = [
-        (model_run, name, *row[:6], None if row[6] is None else names[row[6]]) for name, row in zip(names, quality.by_class(), strict=True)
+        (model_run, name, *row[:6], None if row[6] is None else names[row[6]])
+        for name, row in zip(names, quality.by_class(), strict=True)
     ]
     rows = frame_of(lake.spark, by_class, lake.schema(CLASSES)).coalesce(1)
     run.wrote(CLASSES, lake.replace(CLASSES, rows, where=where).rows)

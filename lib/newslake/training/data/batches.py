@@ -1,4 +1,5 @@
-"""What a model is trained on at a time: examples one by one, or clicks with the skips drawn for each. Columns of one length."""
+"""What a model is trained on at a time: examples one by one, or clicks with the skips drawn for each. Columns
+of one length."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -29,7 +30,8 @@ class Batch(Protocol):
 
 @dataclass(frozen=True)
 class Examples:
-    """Examples in columns: user and article indices (int64), label (float32, 1 for a click); all of one length."""
+    """Examples in columns: user and article indices (int64), label (float32, 1 for a click); all of one
+    length."""
 
     users: torch.Tensor
     articles: torch.Tensor
@@ -82,9 +84,16 @@ def example_columns(clicks: Arrays, key: int, skips: int) -> Columns:
 def click_columns(clicks: Arrays, key: int, skips: int) -> Columns:
     """Users, histories, articles and `shown` of a buffer's clicks, as in Clicks."""
     places, drawn = without_replacement(draws(key, clicks["click_id"], skips), clicks["skip_count"])
-    articles = np.concatenate((clicks["clicked"][:, None], np.take_along_axis(clicks["skips"], places, axis=1)), axis=1)
+    articles = np.concatenate(
+        (clicks["clicked"][:, None], np.take_along_axis(clicks["skips"], places, axis=1)), axis=1
+    )
     shown = np.concatenate((np.ones((len(drawn), 1), dtype=bool), drawn), axis=1)
-    return clicks["user"].astype(np.int64), clicks["history"].astype(np.int64), articles.astype(np.int64), shown
+    return (
+        clicks["user"].astype(np.int64),
+        clicks["history"].astype(np.int64),
+        articles.astype(np.int64),
+        shown,
+    )
 
 
 def tensors(columns: Columns) -> list[torch.Tensor]:

@@ -1,7 +1,8 @@
-"""Impressions, click history and news -> what a recommender is trained and judged on. Frames in, frames out, no I/O.
+"""Impressions, click history and news -> what a recommender is trained and judged on. Frames in, frames out,
+no I/O.
 
-Users and articles become contiguous indices from 0, those met in training first, each part sorted by id: the same data
-gives the same indices whatever the partitions.
+Users and articles become contiguous indices from 0, those met in training first, each part sorted by id: the
+same data gives the same indices whatever the partitions.
 """
 
 from collections.abc import Sequence
@@ -28,23 +29,36 @@ def candidates(impressions: DataFrame, click_history: DataFrame, roles: Roles) -
         "clicked",
     )
     clicked_before = click_history.select("split", "impression_id", F.explode("news_ids").alias("news_id"))
-    return labelled.join(clicked_before, on=["split", "impression_id", "news_id"], how="left_anti").select(labelled.columns)
+    return labelled.join(clicked_before, on=["split", "impression_id", "news_id"], how="left_anti").select(
+        labelled.columns
+    )
 
 
 def recent_clicks(shown: DataFrame, click_history: DataFrame, *, length: int) -> DataFrame:
     """The latest `length` earlier clicks of every impression in `candidates`.
 
     Returns:
-        split, impression_id, user_id, occurred_at, recent (array<string>, latest first), history_key (bigint, a hash of it).
+        split, impression_id, user_id, occurred_at, recent (array<string>, latest first), history_key (bigint,
+            a hash of it).
     """
     impressions = shown.select("split", "impression_id").distinct()
     recent = F.slice(F.reverse("news_ids"), 1, length)
-    found = click_history.join(impressions, on=["split", "impression_id"], how="left_semi").withColumn("recent", recent)
-    return found.select("split", "impression_id", "user_id", "occurred_at", "recent", F.xxhash64("recent").alias("history_key"))
+    found = click_history.join(impressions, on=["split", "impression_id"], how="left_semi").withColumn(
+        "recent", recent
+    )
+    return found.select(
+        "split",
+        "impression_id",
+        "user_id",
+        "occurred_at",
+        "recent",
+        F.xxhash64("recent").alias("history_key"),
+    )
 
 
 def distinct_histories(recent: DataFrame) -> DataFrame:
-    """One row per distinct list that is not empty: history_key, recent, in_training (TRUE: all are one part, see `with_index`)."""
+    """One row per distinct list that is not empty: history_key, recent, in_training (TRUE: all are one part,
+    see `with_index`)."""
     some = recent.where(F.size("recent") > 0).select("history_key", "recent")
     return some.dropDuplicates(["history_key"]).withColumn("in_training", F.lit(True))
 
@@ -61,7 +75,9 @@ def history_lists(histories: DataFrame, article_index: DataFrame) -> DataFrame:
     """
     clicks = histories.select("history", F.posexplode("recent").alias("place", "news_id"))
     known = clicks.join(article_index.select("news_id", "article"), on="news_id", how="inner")
-    lists = known.groupBy("history").agg(F.array_sort(F.collect_list(F.struct("place", "article"))).alias("clicked"))
+    lists = known.groupBy("history").agg(
+        F.array_sort(F.collect_list(F.struct("place", "article"))).alias("clicked")
+    )
     return lists.select((F.col("history") + 1).alias("history"), F.col("clicked.article").alias("articles"))
 
 
@@ -69,11 +85,17 @@ def users(shown: DataFrame, recent: DataFrame) -> DataFrame:
     """Every user in `candidates`.
 
     Returns:
-        user_id, in_training (has a click in training), history_key (of the latest impression), first_history_key (of the first).
+        user_id, in_training (has a click in training), history_key (of the latest impression),
+            first_history_key (of the first).
     """
-    flags = shown.groupBy("user_id").agg(F.max((F.col("role") == TRAIN) & F.col("clicked")).alias("in_training"))
+    flags = shown.groupBy("user_id").agg(
+        F.max((F.col("role") == TRAIN) & F.col("clicked")).alias("in_training")
+    )
     moment = F.struct("occurred_at", "split", "impression_id")
-    keys = F.max_by("history_key", moment).alias("history_key"), F.min_by("history_key", moment).alias("first_history_key")
+    keys = (
+        F.max_by("history_key", moment).alias("history_key"),
+        F.min_by("history_key", moment).alias("first_history_key"),
+    )
     return flags.join(recent.groupBy("user_id").agg(*keys), on="user_id", how="left")
 
 
@@ -81,7 +103,8 @@ def articles(shown: DataFrame, news: DataFrame) -> DataFrame:
     """Every article that was shown or is in `news`, with its attributes (NULL where it has none).
 
     Returns:
-        news_id, in_training (shown in an impression of training that has a click), has_news, category, subcategory,
+        news_id, in_training (shown in an impression of training that has a click), has_news, category,
+            subcategory,
         entity (Wikidata id of the first entity: of the title, else of the abstract).
     """
     of_training = shown.where(F.col("role") == TRAIN)
@@ -115,16 +138,21 @@ def _first_entity() -> Column:
 def spread_by_range(rows: DataFrame, key: str) -> DataFrame:
     """Rows sorted across partitions, those in training first, with `part` = the partition; to be written out.
 
-    The bounds of the ranges come from a sample, so two evaluations may differ in them: `with_index` needs one that stays.
+    The bounds of the ranges come from a sample, so two evaluations may differ in them: `with_index` needs one
+    that stays.
     """
-    spread = rows.repartitionByRange(F.col("in_training").desc(), F.col(key)).sortWithinPartitions(F.col("in_training").desc(), key)
+    spread = rows.repartitionByRange(F.col("in_training").desc(), F.col(key)).sortWithinPartitions(
+        F.col("in_training").desc(), key
+    )
     return spread.select(F.spark_partition_id().alias("part"), *rows.columns)
 
 
 def with_index(spread: DataFrame, key: str, index: str) -> DataFrame:
-    """Number the rows of a written `spread_by_range` from 0: those in training first, then the others, each sorted by key.
+    """Number the rows of a written `spread_by_range` from 0: those in training first, then the others, each
+    sorted by key.
 
-    No partition holds all rows, and none are collected: a row's number is its place in its part and the sizes of the parts before.
+    No partition holds all rows, and none are collected: a row's number is its place in its part and the sizes
+    of the parts before.
     """
     sizes = spread.groupBy("part").agg(F.count(F.lit(1)).alias("size"))
     before = F.sum("size").over(Window.orderBy("part").rowsBetween(Window.unboundedPreceding, -1))
@@ -136,13 +164,16 @@ def with_index(spread: DataFrame, key: str, index: str) -> DataFrame:
 
 
 def with_history(rows: DataFrame, histories: DataFrame, name: str = "history") -> DataFrame:
-    """The rows with `name` (int, 0 for none) in place of `name`_key. histories: history_key, history from 0."""
+    """The rows with `name` (int, 0 for none) in place of `name`_key. histories: history_key, history from
+    0."""
     numbers = histories.select(F.col("history_key").alias(f"{name}_key"), F.col("history").alias(name))
     found = rows.join(numbers, on=f"{name}_key", how="left")
     return found.withColumn(name, F.coalesce(F.col(name) + 1, F.lit(0)).cast("int")).drop(f"{name}_key")
 
 
-def impression_lists(shown: DataFrame, user_index: DataFrame, article_index: DataFrame, histories: DataFrame) -> DataFrame:
+def impression_lists(
+    shown: DataFrame, user_index: DataFrame, article_index: DataFrame, histories: DataFrame
+) -> DataFrame:
     """One row per impression, its candidates in the order shown.
 
     Args:
@@ -152,7 +183,8 @@ def impression_lists(shown: DataFrame, user_index: DataFrame, article_index: Dat
         histories: split, impression_id, history (int, 0 for none).
 
     Returns:
-        role, split, impression_id, impression_key (bigint, a hash of the two), user (int), history (int), articles (array<int>),
+        role, split, impression_id, impression_key (bigint, a hash of the two), user (int), history (int),
+            articles (array<int>),
         labels (array<tinyint>, 1 for a click).
     """
     indexed = (
@@ -161,7 +193,9 @@ def impression_lists(shown: DataFrame, user_index: DataFrame, article_index: Dat
         .groupBy("role", "split", "impression_id", "user")
         .agg(F.array_sort(F.collect_list(F.struct("position", "article", "clicked"))).alias("shown"))
     )
-    with_clicks = indexed.join(histories.select("split", "impression_id", "history"), on=["split", "impression_id"], how="left")
+    with_clicks = indexed.join(
+        histories.select("split", "impression_id", "history"), on=["split", "impression_id"], how="left"
+    )
     return with_clicks.select(
         "role",
         "split",
@@ -194,14 +228,16 @@ def list_sizes(lists: DataFrame, *, max_skips: int) -> DataFrame:
 
 
 def padded_to(widths: Sequence[int]) -> Column:
-    """Of `impression_lists`: the first of the widths, in ascending order, that holds all skips of the impression; else the last."""
+    """Of `impression_lists`: the first of the widths, in ascending order, that holds all skips of the
+    impression; else the last."""
     skips = F.size(F.filter("labels", lambda label: label == 0))
     fits = F.filter(F.array(*map(F.lit, widths)), lambda width: width >= skips)
     return F.coalesce(F.get(fits, F.lit(0)), F.lit(widths[-1]))
 
 
 def clicks_by(lists: DataFrame, column: str) -> DataFrame:
-    """How many clicks the impressions of each value have: column, clicks. Values without a click are left out."""
+    """How many clicks the impressions of each value have: column, clicks. Values without a click are left
+    out."""
     clicks = F.size(F.filter("labels", lambda label: label == 1))
     return lists.groupBy(column).agg(F.sum(clicks).alias("clicks")).where("clicks > 0")
 
@@ -209,24 +245,36 @@ def clicks_by(lists: DataFrame, column: str) -> DataFrame:
 def clicks_with_skips(lists: DataFrame, *, width: int) -> DataFrame:
     """One row per click with the skips of its impression, padded to one width, as Petastorm needs them.
 
-    An impression with more skips than `width` keeps a fixed random choice of `width` of them (by a hash): no click is lost,
-    and each of its skips is as likely to be kept as any other.
+    An impression with more skips than `width` keeps a fixed random choice of `width` of them (by a hash): no
+    click is lost, and each of its skips is as likely to be kept as any other.
 
     Returns:
-        click_id (bigint, a hash), user (int), history (int), clicked (int, the article), skip_count (int), skips (array<int> of `width`,
+        click_id (bigint, a hash), user (int), history (int), clicked (int, the article), skip_count (int),
+            skips (array<int> of `width`,
         zeros after skip_count).
     """
     pairs = F.arrays_zip("articles", "labels")
     skips = F.transform(F.filter(pairs, lambda pair: pair["labels"] == 0), lambda pair: pair["articles"])
     by_hash = F.array_sort(
         F.transform(
-            "all_skips", lambda article, place: F.struct(F.xxhash64("impression_key", place).alias("order"), article.alias("article"))
+            "all_skips",
+            lambda article, place: F.struct(
+                F.xxhash64("impression_key", place).alias("order"), article.alias("article")
+            ),
         )
     )
-    chosen = F.when(F.size("all_skips") > width, F.slice(by_hash, 1, width)["article"]).otherwise(F.col("all_skips"))
+    chosen = F.when(F.size("all_skips") > width, F.slice(by_hash, 1, width)["article"]).otherwise(
+        F.col("all_skips")
+    )
     padding = F.array_repeat(F.lit(0), width - F.size("chosen"))
     return (
-        lists.select("impression_key", "user", "history", skips.alias("all_skips"), F.posexplode(pairs).alias("place", "candidate"))
+        lists.select(
+            "impression_key",
+            "user",
+            "history",
+            skips.alias("all_skips"),
+            F.posexplode(pairs).alias("place", "candidate"),
+        )
         .where(F.col("candidate.labels") == 1)
         .withColumn("chosen", chosen)
         .select(
@@ -241,6 +289,7 @@ def clicks_with_skips(lists: DataFrame, *, width: int) -> DataFrame:
 
 
 def in_fixed_order(rows: DataFrame, key: str, *, files: int) -> DataFrame:
-    """The rows in `files` partitions, which and in which order decided by a hash of the key: the same whatever the cluster."""
+    """The rows in `files` partitions, which and in which order decided by a hash of the key: the same
+    whatever the cluster."""
     spread = rows.withColumn("_order", F.xxhash64(F.lit("order"), key))
     return spread.repartition(files, "_order").sortWithinPartitions("_order", key).drop("_order")

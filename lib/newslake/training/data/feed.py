@@ -1,8 +1,8 @@
 """Training examples from staged Parquet, through Petastorm. The only module that knows Petastorm.
 
-An epoch is: row groups in random order, read by Petastorm; a buffer of clicks gathered from several of them; each click
-made into examples (itself and a few skips drawn afresh); the buffer's examples shuffled, and cut into batches. All of it in
-whole arrays, in a background thread. The order depends on seed and epoch alone.
+An epoch is: row groups in random order, read by Petastorm; a buffer of clicks gathered from several of them;
+each click made into examples (itself and a few skips drawn afresh); the buffer's examples shuffled, and cut
+into batches. All of it in whole arrays, in a background thread. The order depends on seed and epoch alone.
 """
 
 import logging
@@ -18,8 +18,22 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from newslake.errors import JobFailed
-from newslake.training.data.batches import Arrays, Clicks, Columns, Examples, click_columns, example_columns, tensors
-from newslake.training.data.petastorm_compat import ArrowReaderWorker, DummyPool, EmptyResultError, LocalFiles, Reader
+from newslake.training.data.batches import (
+    Arrays,
+    Clicks,
+    Columns,
+    Examples,
+    click_columns,
+    example_columns,
+    tensors,
+)
+from newslake.training.data.petastorm_compat import (
+    ArrowReaderWorker,
+    DummyPool,
+    EmptyResultError,
+    LocalFiles,
+    Reader,
+)
 from newslake.training.data.prefetch import Prefetched
 from newslake.training.data.sampling import mixed
 
@@ -36,10 +50,13 @@ class ClickFeed:
         files: the Parquet files of staging's `clicks`, in order.
         seed: with the epoch, decides the order and the skips drawn.
         skips: drawn per click and epoch; a click with fewer gives them all.
-        batch_size: examples (or clicks); blocks hold whole batches, so that only an epoch's last batch is short.
+        batch_size: examples (or clicks); blocks hold whole batches, so that only an epoch's last batch is
+            short.
         grouped: give Clicks, each with its skips, rather than Examples, shuffled one by one.
-        buffer_clicks: clicks that are shuffled together. A row group has impressions of one length: a buffer takes many.
-        shard, shard_count: this process reads the row groups whose number leaves `shard` on division by `shard_count`.
+        buffer_clicks: clicks that are shuffled together. A row group has impressions of one length: a buffer
+            takes many.
+        shard, shard_count: this process reads the row groups whose number leaves `shard` on division by
+            `shard_count`.
 
     Attributes:
         rows: clicks of this shard.
@@ -59,17 +76,25 @@ class ClickFeed:
         shard_count: int = 1,
     ) -> None:
         self._files = files
-        self._seed, self._skips, self._batch_size, self._buffer_clicks = seed, skips, batch_size, buffer_clicks
+        self._seed, self._skips, self._batch_size, self._buffer_clicks = (
+            seed,
+            skips,
+            batch_size,
+            buffer_clicks,
+        )
         self._shard, self._shard_count, self._grouped = shard, shard_count, grouped
         groups = [size for file in files for size in _row_groups(file)]
         if len(groups) < shard_count:
-            raise JobFailed(f"{len(groups)} row groups of clicks are too few for {shard_count} processes: use fewer")
+            raise JobFailed(
+                f"{len(groups)} row groups of clicks are too few for {shard_count} processes: use fewer"
+            )
         self.rows = sum(groups[shard::shard_count])
         self.waited = 0.0
 
     @contextmanager
     def epochs(self, first: int, last: int) -> Iterator[Iterator[tuple[int, Iterator[Block]]]]:
-        """For each epoch from `first` to `last`: the epoch and its blocks of examples. Blocks of the next are prepared ahead.
+        """For each epoch from `first` to `last`: the epoch and its blocks of examples. Blocks of the next are
+        prepared ahead.
 
         Raises:
             JobFailed: (while iterating) an epoch had another number of clicks than the files hold.
@@ -77,7 +102,9 @@ class ClickFeed:
         with Prefetched(self._all(first, last), ahead=2) as blocks:
             yield self._by_epoch(iter(blocks), first, last)
 
-    def _by_epoch(self, blocks: Iterator[Block | None], first: int, last: int) -> Iterator[tuple[int, Iterator[Block]]]:
+    def _by_epoch(
+        self, blocks: Iterator[Block | None], first: int, last: int
+    ) -> Iterator[tuple[int, Iterator[Block]]]:
         def of_one_epoch() -> Iterator[Block]:
             while True:
                 start = time.perf_counter()
@@ -118,9 +145,11 @@ class ClickFeed:
         return Clicks(*tensors(columns)) if self._grouped else Examples(*tensors(columns))
 
     def _buffers(self, epoch: int) -> Iterator[tuple[int, Columns]]:
-        """Clicks of several row groups at a time, `buffer_clicks` or a little more: how many, and their columns.
+        """Clicks of several row groups at a time, `buffer_clicks` or a little more: how many, and their
+        columns.
 
-        Skips are drawn row group by row group: a click's hundreds of skips need not be copied to draw a few of them.
+        Skips are drawn row group by row group: a click's hundreds of skips need not be copied to draw a few
+        of them.
         """
         key = mixed(self._seed, epoch)
         make = click_columns if self._grouped else example_columns
@@ -136,7 +165,9 @@ class ClickFeed:
             yield held, _joined(parts)
 
 
-def read_row_groups(files: list[str], columns: Sequence[str], seed: int, shard: int = 0, shard_count: int = 1) -> Iterator[Arrays]:
+def read_row_groups(
+    files: list[str], columns: Sequence[str], seed: int, shard: int = 0, shard_count: int = 1
+) -> Iterator[Arrays]:
     """Row groups in an order that the seed decides, each as one array a column; lists must have one length.
 
     Built as petastorm.make_batch_reader builds its reader, which cannot be given a pool.
@@ -163,7 +194,8 @@ def read_row_groups(files: list[str], columns: Sequence[str], seed: int, shard: 
 
 
 class _RowGroupWorker(ArrowReaderWorker):
-    """Gives a column of lists as one array. Petastorm's own way there, an array for each list, takes as long as all the rest."""
+    """Gives a column of lists as one array. Petastorm's own way there, an array for each list, takes as long
+    as all the rest."""
 
     @staticmethod
     def new_results_queue_reader() -> "_RowGroups":
@@ -178,7 +210,9 @@ class _RowGroups:
             table = pool.get_results()
         except EmptyResultError:
             raise StopIteration from None
-        return schema.make_namedtuple(**{name: _array(name, table.column(name).combine_chunks()) for name in table.column_names})
+        return schema.make_namedtuple(
+            **{name: _array(name, table.column(name).combine_chunks()) for name in table.column_names}
+        )
 
 
 def _array(name: str, column: pa.Array) -> npt.NDArray[Any]:
@@ -194,14 +228,15 @@ def _array(name: str, column: pa.Array) -> npt.NDArray[Any]:
 class _SequentialPool(DummyPool):
     """Reads in the thread that asks, so that a seed gives one order.
 
-    Petastorm's own DummyPool asks whether the ventilator is done after it has found the queue empty: where the last
-    row group is queued in between, it waits for ever. (Its thread pool ends early there, and the rows are lost.) Asked first,
-    "done" means that everything has been queued.
+    Petastorm's own DummyPool asks whether the ventilator is done after it has found the queue empty: where
+    the last row group is queued in between, it waits for ever. (Its thread pool ends early there, and the
+    rows are lost.) Asked first, "done" means that everything has been queued.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        # How many row groups are queued (by number, not read yet): with few, who queues them sleeps 10 ms whenever those are waiting.
+        # How many row groups are queued (by number, not read yet): with few, who queues them sleeps 10 ms
+        # whenever those are waiting.
         self.workers_count = 1_000_000
 
     def get_results(self) -> Any:

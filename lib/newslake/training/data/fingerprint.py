@@ -1,4 +1,5 @@
-"""Fingerprints: of a frame's content, and of settings. They name what is derived from both, so that a rerun finds it."""
+"""Fingerprints: of a frame's content, and of settings. They name what is derived from both, so that a rerun
+finds it."""
 
 import hashlib
 import json
@@ -11,7 +12,8 @@ from pyspark.sql import functions as F
 def content_fingerprint(rows: DataFrame) -> str:
     """A hash of the frame's rows as a set with counts of their number, whatever their order and partitions.
 
-    128 bits of XOR over row hashes: rows that occur twice cancel out, so give it rows with a key. One pass, one row back.
+    128 bits of XOR over row hashes: rows that occur twice cancel out, so give it rows with a key. One pass,
+    one row back.
     """
     # xxhash64 skips NULLs, so (1, NULL) and (NULL, 1) would be alike without the flags.
     columns = [F.col(name) for name in rows.columns]
@@ -22,7 +24,9 @@ def content_fingerprint(rows: DataFrame) -> str:
         F.bit_xor(F.xxhash64(F.lit("newslake"), *flags, *columns)).alias("low"),
     ).head()
     assert found is not None  # an aggregate without groups has one row
-    return combined({"columns": rows.columns, "rows": found["rows"], "high": found["high"], "low": found["low"]})
+    return combined(
+        {"columns": rows.columns, "rows": found["rows"], "high": found["high"], "low": found["low"]}
+    )
 
 
 def combined(parts: Mapping[str, object]) -> str:

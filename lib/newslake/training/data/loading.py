@@ -1,4 +1,5 @@
-"""Loads a staged folder for the trainer: pyarrow and numpy, no Spark, so that any process that sees the folder can train."""
+"""Loads a staged folder for the trainer: pyarrow and numpy, no Spark, so that any process that sees the
+folder can train."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,10 +20,12 @@ Ints = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Codes:
-    """One attribute of each article as a number from 0 to count - 1, in the attribute's sorted order; 0 where it has none.
+    """One attribute of each article as a number from 0 to count - 1, in the attribute's sorted order; 0 where
+    it has none.
 
-    A value that a trained model has never met is no lack of one: it has the number `count`, to which the model's embedding gives
-    the mean of those that it has met (see models.base.IdEmbedding), as it did in training to values of the impressions to judge by.
+    A value that a trained model has never met is no lack of one: it has the number `count`, to which the
+    model's embedding gives the mean of those that it has met (see models.base.IdEmbedding), as it did in
+    training to values of the impressions to judge by.
 
     Attributes:
         values: (articles,) the numbers, from 0 to count.
@@ -37,11 +40,13 @@ class Codes:
 
 @dataclass(frozen=True)
 class Catalogue:
-    """Users and articles by index. Those with an index below `..._in_training` are met in training, the others are new.
+    """Users and articles by index. Those with an index below `..._in_training` are met in training, the
+    others are new.
 
     Attributes:
         vectors: (articles, size) float32 of the encoder, None where the model needs none.
-        histories: (histories, most clicks) int32 article indices, latest first, -1 where a history is shorter; row 0 is empty.
+        histories: (histories, most clicks) int32 article indices, latest first, -1 where a history is
+            shorter; row 0 is empty.
         latest_history: (users,) int32 the history of each user at the latest impression.
         first_history: (users,) int32 that at the first impression, which holds no click of any impression.
         texts: the articles' texts, where the encoder is tuned; None where its vectors are all that is read.
@@ -63,7 +68,8 @@ class Catalogue:
 
 @dataclass(frozen=True)
 class Impressions:
-    """Impressions with all their candidates, flat. Impression i is the candidates from offsets[i] to offsets[i + 1].
+    """Impressions with all their candidates, flat. Impression i is the candidates from offsets[i] to
+    offsets[i + 1].
 
     Attributes:
         users: (impressions,) user index.
@@ -90,7 +96,8 @@ class Impressions:
 
 @dataclass(frozen=True)
 class TrainingData:
-    """All that one process trains and judges with. The clicks stay in their files, which the feed reads epoch by epoch."""
+    """All that one process trains and judges with. The clicks stay in their files, which the feed reads epoch
+    by epoch."""
 
     catalogue: Catalogue
     click_files: list[str]
@@ -98,16 +105,26 @@ class TrainingData:
     valid: Impressions
 
 
-def load_training_data(staged: Staged, vectors: Staged | None, texts: StagedTexts | None = None) -> TrainingData:
-    """The data in a staged folder, and the articles' vectors and texts where staged folders of them are given."""
+def load_training_data(
+    staged: Staged, vectors: Staged | None, texts: StagedTexts | None = None
+) -> TrainingData:
+    """The data in a staged folder, and the articles' vectors and texts where staged folders of them are
+    given."""
     catalogue = load_catalogue(staged, vectors, texts)
-    return TrainingData(catalogue, staged.click_files(), load_impressions(staged, TRAIN), load_impressions(staged, VALID))
+    return TrainingData(
+        catalogue, staged.click_files(), load_impressions(staged, TRAIN), load_impressions(staged, VALID)
+    )
 
 
 def load_catalogue(staged: Staged, vectors: Staged | None, texts: StagedTexts | None = None) -> Catalogue:
-    """Users and articles of a staged folder, with the articles' vectors and texts where staged folders of them are given."""
+    """Users and articles of a staged folder, with the articles' vectors and texts where staged folders of
+    them are given."""
     users = _table(staged.files("users"), ["user", "user_id", "history", "first_history"], sort_by="user")
-    articles = _table(staged.files("articles"), ["article", "news_id", "category", "subcategory", "entity"], sort_by="article")
+    articles = _table(
+        staged.files("articles"),
+        ["article", "news_id", "category", "subcategory", "entity"],
+        sort_by="article",
+    )
     return Catalogue(
         user_ids=users["user_id"].combine_chunks(),
         users_in_training=staged.sizes["users_in_training"],
@@ -127,10 +144,12 @@ def load_catalogue(staged: Staged, vectors: Staged | None, texts: StagedTexts | 
 def load_impressions(staged: Staged, role: str) -> Impressions:
     """All impressions of a role (train, valid or test).
 
-    Read with pyarrow rather than Petastorm: evaluation wants every row once, in order, and lists as long as they are,
-    whose offsets and values in Arrow are the very arrays that the metrics take.
+    Read with pyarrow rather than Petastorm: evaluation wants every row once, in order, and lists as long as
+    they are, whose offsets and values in Arrow are the very arrays that the metrics take.
     """
-    table = pq.read_table(staged.files(role), columns=["user", "history", "articles", "labels"], use_threads=True)
+    table = pq.read_table(
+        staged.files(role), columns=["user", "history", "articles", "labels"], use_threads=True
+    )
     if len(table) != staged.sizes[role]:
         raise JobFailed(f"read {len(table):,} of {staged.sizes[role]:,} impressions of {role}")
     articles, labels = table["articles"].combine_chunks(), table["labels"].combine_chunks()
@@ -138,7 +157,9 @@ def load_impressions(staged: Staged, role: str) -> Impressions:
         users=table["user"].to_numpy(),
         articles=pc.list_flatten(articles).to_numpy(zero_copy_only=False),
         labels=pc.list_flatten(labels).to_numpy(zero_copy_only=False),
-        offsets=np.concatenate(([0], np.cumsum(pc.list_value_length(articles).to_numpy(zero_copy_only=False), dtype=np.int64))),
+        offsets=np.concatenate(
+            ([0], np.cumsum(pc.list_value_length(articles).to_numpy(zero_copy_only=False), dtype=np.int64))
+        ),
         histories=table["history"].to_numpy(),
     )
 
@@ -153,7 +174,9 @@ def flat_vectors(column: pa.ChunkedArray) -> npt.NDArray[np.float32]:
     flat = pc.list_flatten(lists).to_numpy(zero_copy_only=False)
     sizes = pc.unique(pc.list_value_length(lists)).to_pylist()
     if len(sizes) != 1:
-        raise UserError(f"the articles' vectors have several sizes: {sorted(sizes)}; encode them again with one encoder")
+        raise UserError(
+            f"the articles' vectors have several sizes: {sorted(sizes)}; encode them again with one encoder"
+        )
     return flat.reshape(len(lists), sizes[0])
 
 
@@ -179,7 +202,8 @@ def _load_histories(staged: Staged) -> npt.NDArray[np.int32]:
 
 
 def _load_vectors(vectors: Staged, articles: int) -> npt.NDArray[np.float32]:
-    """(articles, size): an article without a vector takes the mean of the others, which tells a model nothing about it."""
+    """(articles, size): an article without a vector takes the mean of the others, which tells a model nothing
+    about it."""
     table = pq.read_table(vectors.files("embeddings"), columns=["article", "embedding"])
     if len(table) != vectors.sizes["vectors"]:
         raise JobFailed(f"read {len(table):,} of {vectors.sizes['vectors']:,} article vectors")
@@ -190,7 +214,8 @@ def _load_vectors(vectors: Staged, articles: int) -> npt.NDArray[np.float32]:
 
 
 def codes_of(column: pa.ChunkedArray, names: Sequence[str] | None = None) -> Codes:
-    """A column of strings as numbers: of its own sorted values, or of `names`, where what is not among them is unknown (see Codes)."""
+    """A column of strings as numbers: of its own sorted values, or of `names`, where what is not among them
+    is unknown (see Codes)."""
     values = pc.unique(column.drop_null()).sort() if names is None else pa.array(list(names), pa.string())
     found = pc.fill_null(pc.index_in(column, value_set=values, skip_nulls=True), len(values))
     numbers = pc.if_else(pc.is_valid(column), pc.add(found, 1), 0).to_numpy().astype(np.int64)
@@ -198,7 +223,8 @@ def codes_of(column: pa.ChunkedArray, names: Sequence[str] | None = None) -> Cod
 
 
 def coded_as(codes: Codes, names: Sequence[str]) -> Codes:
-    """The same attribute with the numbers that it has among `names`, where what is not among them is unknown (see Codes)."""
+    """The same attribute with the numbers that it has among `names`, where what is not among them is unknown
+    (see Codes)."""
     values = pa.array([None, *codes.names], pa.string()).take(pa.array(codes.values))
     return codes_of(pa.chunked_array([values]), names)
 
@@ -206,5 +232,8 @@ def coded_as(codes: Codes, names: Sequence[str]) -> Codes:
 def _table(files: list[str], columns: list[str], *, sort_by: str) -> pa.Table:
     table = pq.read_table(files, columns=columns).sort_by(sort_by)
     if not np.array_equal(table[sort_by].to_numpy(), np.arange(len(table))):
-        raise JobFailed(f"the staged {sort_by} indices are not 0 to {len(table) - 1}; remove the staging folder and run again")
+        raise JobFailed(
+            f"the staged {sort_by} indices are not 0 to {len(table) - 1}; remove the staging folder and run"
+            " again"
+        )
     return table

@@ -1,15 +1,17 @@
 """Petastorm 0.12.1 beside current pyarrow and numpy, neither of which is changed.
 
-Petastorm is no longer maintained (its issue 805), and reads Parquet through classes that pyarrow has removed. This module is imported
-instead of it. It gives Petastorm's own modules a stand-in for each name that is gone:
+Petastorm is no longer maintained (its issue 805), and reads Parquet through classes that pyarrow has removed.
+This module is imported instead of it. It gives Petastorm's own modules a stand-in for each name that is gone:
 
-- `pyarrow.filesystem.LocalFileSystem` (gone in pyarrow 16): petastorm.utils imports it, for metadata that we do not write.
+- `pyarrow.filesystem.LocalFileSystem` (gone in pyarrow 16): petastorm.utils imports it, for metadata that we
+  do not write.
 - `pyarrow.hdfs` (gone in pyarrow 16): petastorm.hdfs.namenode imports it. Staged files are local.
-- `pyarrow.parquet.ParquetDataset(validate_schema=...)` and its pieces, `ParquetDatasetPiece` (gone in pyarrow 15): a list of files, their
-  footers, and one row group read at a time.
+- `pyarrow.parquet.ParquetDataset(validate_schema=...)` and its pieces, `ParquetDatasetPiece` (gone in pyarrow
+  15): a list of files, their footers, and one row group read at a time.
 - `numpy.unicode_` and `numpy.string_` (gone in numpy 2): petastorm.unischema maps column types to them.
 
-tests/training/data/test_petastorm_compat.py fails when a Petastorm is installed that no longer needs one of them.
+tests/training/data/test_petastorm_compat.py fails when a Petastorm is installed that no longer needs one of
+them.
 """
 
 import os
@@ -45,7 +47,9 @@ class _Piece:
 
     partition_keys: tuple[()] = ()
 
-    def __init__(self, path: str, open_file_func: Any = None, row_group: int | None = None, partition_keys: Any = ()) -> None:
+    def __init__(
+        self, path: str, open_file_func: Any = None, row_group: int | None = None, partition_keys: Any = ()
+    ) -> None:
         self.path, self.row_group = path, row_group
 
     @cached_property
@@ -99,7 +103,8 @@ STAND_INS = {
 
 @contextmanager
 def _standing_in() -> Iterator[None]:
-    """Modules of stand-ins, while Petastorm is imported: what asks for pyarrow.filesystem afterwards finds it gone, as it is."""
+    """Modules of stand-ins, while Petastorm is imported: what asks for pyarrow.filesystem afterwards finds it
+    gone, as it is."""
     for name, symbols in STAND_INS.items():
         module = ModuleType(name)
         vars(module).update(symbols)

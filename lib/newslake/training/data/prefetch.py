@@ -10,7 +10,8 @@ Item = TypeVar("Item")
 
 
 class Prefetched(Generic[Item]):
-    """Iterates over `items`, which a thread reads ahead. An error in there is raised here, at the place where it came.
+    """Iterates over `items`, which a thread reads ahead. An error in there is raised here, at the place where
+    it came.
 
     Use as a context manager: leaving it stops the thread, closes the iterator and waits for both.
     """
@@ -25,7 +26,9 @@ class Prefetched(Generic[Item]):
         self._thread.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._stopped.set()
         self._thread.join()
 

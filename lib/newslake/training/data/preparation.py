@@ -1,4 +1,5 @@
-"""What a job of recommenders trains on and judges by: chosen splits and impressions, staged with the vectors of one encoder."""
+"""What a job of recommenders trains on and judges by: chosen splits and impressions, staged with the vectors
+of one encoder."""
 
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -28,11 +29,14 @@ class Inputs:
 
     Attributes:
         roles: which impressions are train, valid and test.
-        impressions: file with the ids of the impressions to judge by, one a line, where the roles are by split; None: all of the splits.
+        impressions: file with the ids of the impressions to judge by, one a line, where the roles are by
+            split; None: all of the splits.
         max_skips, max_history: see staging.stage.
         encoder_id: whose article embeddings; None: the only one there is.
-        tune_layers: last layers of the encoder to tune; 0: its vectors are all that is read, and no text is staged.
-        encoder, text_tokens: which encoder is tuned (it made the article embeddings), on so many tokens of a text.
+        tune_layers: last layers of the encoder to tune; 0: its vectors are all that is read, and no text is
+            staged.
+        encoder, text_tokens: which encoder is tuned (it made the article embeddings), on so many tokens of a
+            text.
     """
 
     roles: Roles = field(default_factory=BySplit)
@@ -64,16 +68,23 @@ def prepare(lake: Lakehouse, run: JobRun, folder: Place, inputs: Inputs, *, with
     """Stage what the inputs name, unless that has been done before.
 
     Raises:
-        UserError: a table, split, impression or encoder is not there, or the encoder to tune did not make the vectors.
+        UserError: a table, split, impression or encoder is not there, or the encoder to tune did not make the
+            vectors.
     """
     if inputs.max_skips < 1 or inputs.max_history < 1:
         raise UserError("--max-skips, --max-history and --threads must be at least 1")
-    every, click_history, news = lake.read("impressions"), lake.read_or_empty("click_history"), classed_news(lake)
+    every, click_history, news = (
+        lake.read("impressions"),
+        lake.read_or_empty("click_history"),
+        classed_news(lake),
+    )
     embeddings, encoder_id, tuned = None, None, None
     if with_vectors:
         embeddings, encoder_id = lake.read("article_embeddings"), chosen_encoder(lake, inputs.encoder_id)
         if inputs.tune_layers:
-            tuned = tuned_encoder(inputs.encoder, encoder_id, layers=inputs.tune_layers, max_tokens=inputs.text_tokens)
+            tuned = tuned_encoder(
+                inputs.encoder, encoder_id, layers=inputs.tune_layers, max_tokens=inputs.text_tokens
+            )
     impressions, roles = every, inputs.roles
     if inputs.impressions is not None and isinstance(roles, BySplit):
         impressions = only_listed(lake.spark, every, Path(inputs.impressions), tuple(roles.valid))
@@ -101,7 +112,9 @@ def chosen_encoder(lake: Lakehouse, encoder_id: str | None) -> str:
     return the_one(lake.read("article_embeddings"), "encoder_id", encoder_id, **told)
 
 
-def only_listed(spark: SparkSession, impressions: DataFrame, file: Path, splits: tuple[str, ...]) -> DataFrame:
+def only_listed(
+    spark: SparkSession, impressions: DataFrame, file: Path, splits: tuple[str, ...]
+) -> DataFrame:
     """The impressions without those of `splits` that the file does not list.
 
     Raises:
@@ -109,9 +122,18 @@ def only_listed(spark: SparkSession, impressions: DataFrame, file: Path, splits:
     """
     if not file.is_file():
         raise UserError(f"--impressions {file}: there is no such file; it holds one impression id a line")
-    listed = spark.read.text(exactly(hadoop(file))).select(F.trim("value").alias("impression_id")).where("impression_id <> ''").distinct()
+    listed = (
+        spark.read.text(exactly(hadoop(file)))
+        .select(F.trim("value").alias("impression_id"))
+        .where("impression_id <> ''")
+        .distinct()
+    )
     of_splits = F.col("split").isin(list(splits))
-    kept = impressions.where(of_splits).join(listed, on="impression_id", how="left_semi").select(impressions.columns)
+    kept = (
+        impressions.where(of_splits)
+        .join(listed, on="impression_id", how="left_semi")
+        .select(impressions.columns)
+    )
     if kept.isEmpty():
         raise UserError(f"--impressions {file}: lists no impression of split {', '.join(splits)}")
     return impressions.where(~of_splits).unionByName(kept)
@@ -123,7 +145,8 @@ def staging_folder(lake: Lakehouse, staging: str | None) -> Place:
 
 
 def models_folder(lake: Lakehouse, models: str | None, staging: str | None) -> Place:
-    """Where trained models lie: the folder given, else _models in the work folder, or below the staging folder where there is none."""
+    """Where trained models lie: the folder given, else _models in the work folder, or below the staging
+    folder where there is none."""
     if models is None and staging is not None and lake.work is None:
         models = f"{staging}/_models"
     return shared_folder(lake, "_models", "--model-folder", models)

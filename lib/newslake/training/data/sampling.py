@@ -1,4 +1,5 @@
-"""Skips drawn per click by hashes of (seed, epoch, click): the same click draws the same skips in whichever batch it comes."""
+"""Skips drawn per click by hashes of (seed, epoch, click): the same click draws the same skips in whichever
+batch it comes."""
 
 import numpy as np
 import numpy.typing as npt
@@ -25,7 +26,9 @@ def draws(key: int, ids: npt.NDArray[np.int64], count: int) -> UInt64:
     return _splitmix(start[:, None] + places[None, :])
 
 
-def without_replacement(random: UInt64, lengths: npt.NDArray[np.integer]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
+def without_replacement(
+    random: UInt64, lengths: npt.NDArray[np.integer]
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
     """Distinct places, drawn uniformly, one row per list.
 
     Args:
@@ -38,8 +41,8 @@ def without_replacement(random: UInt64, lengths: npt.NDArray[np.integer]) -> tup
     """
     k = random.shape[1]
     left = np.asarray(lengths, dtype=np.int64)[:, None] - np.arange(k)
-    # The j-th draw is among the length - j places not taken, numbered in order; it is moved past the places taken, in
-    # ascending order, to find which place that is. (n, k) at once; k is small.
+    # The j-th draw is among the length - j places not taken, numbered in order; it is moved past the places
+    # taken, in ascending order, to find which place that is. (n, k) at once; k is small.
     places = (random % np.maximum(left, 1).astype(np.uint64)).astype(np.int64)
     for j in range(1, k):
         for taken in np.sort(places[:, :j], axis=1).T:

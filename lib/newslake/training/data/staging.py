@@ -1,15 +1,18 @@
-"""Stages what training needs as Parquet in a folder of its own, named by a fingerprint of what it was made from.
+"""Stages what training needs as Parquet in a folder of its own, named by a fingerprint of what it was made
+from.
 
-    <staging>/<fingerprint>/articles, users     index and id (and attributes; a user's first and latest history), one row each
-                            histories           one distinct list of a user's latest clicks, by index
-                            clicks-<width>      one click with its skips, padded to the width: read through Petastorm
-                            train, valid, test  one impression with its candidates: read through pyarrow, see data.py
-                            vectors-<hash>      article index and embedding, by one encoder
-                            texts-<hash>        article index and tokens, where an encoder is tuned: see texts.py
-                            manifest.json       sizes; written last
-Each folder is built under another name and renamed when complete, so a killed run leaves nothing that a later run takes
-for complete. `staging` is a disk that driver and executors see at the same path, or lies in object storage, from
-which each process fetches what it reads (see files/remote.py).
+    <staging>/<fingerprint>/
+        articles, users     index and id (and attributes; a user's first and latest history), one row each
+        histories           one distinct list of a user's latest clicks, by index
+        clicks-<width>      one click with its skips, padded to the width: read through Petastorm
+        train, valid, test  one impression with its candidates: read through pyarrow, see loading.py
+        vectors-<hash>      article index and embedding, by one encoder
+        texts-<hash>        article index and tokens, where an encoder is tuned: see texts.py
+        manifest.json       sizes; written last
+
+Each folder is built under another name and renamed when complete, so a killed run leaves nothing that a later
+run takes for complete. `staging` is a disk that driver and executors see at the same path, or lies in object
+storage, from which each process fetches what it reads (see files/remote.py).
 """
 
 from collections.abc import Mapping
@@ -30,12 +33,12 @@ from newslake.training.data.time_splits import TRAIN, Roles
 
 # Part of every fingerprint: raise it when what is staged from the same input changes.
 LAYOUT = 4
-# Rows of a row group of `clicks`. Petastorm shuffles and shards by row group, so a shard is even to within one, and a
-# shuffle buffer mixes several; smaller ones cost more to open than to read.
+# Rows of a row group of `clicks`. Petastorm shuffles and shards by row group, so a shard is even to within
+# one, and a shuffle buffer mixes several; smaller ones cost more to open than to read.
 CLICKS_PER_ROW_GROUP = 4096
 CLICKS_PER_FILE = 64 * CLICKS_PER_ROW_GROUP
-# Clicks are padded to the first of these that holds all their skips, or to the longest there is: most impressions are short and a few
-# ten times as long, and to read padding takes as long as to read skips.
+# Clicks are padded to the first of these that holds all their skips, or to the longest there is: most
+# impressions are short and a few ten times as long, and to read padding takes as long as to read skips.
 CLICK_WIDTHS = (16, 32, 64, 128)
 IMPRESSIONS_PER_FILE = 1_000_000
 
@@ -68,7 +71,8 @@ def stage(
     max_history: int = 50,
     past: DataFrame | None = None,
 ) -> Staged:
-    """Stage users, articles, clicks and impressions, unless that has been done for the same input and settings.
+    """Stage users, articles, clicks and impressions, unless that has been done for the same input and
+    settings.
 
     Args:
         folder: the staging folder.
@@ -89,7 +93,9 @@ def stage(
     fingerprint = combined(
         {
             "layout": LAYOUT,
-            "impressions": content_fingerprint(impressions.select("split", "impression_id", "position", "user_id", "news_id", "clicked")),
+            "impressions": content_fingerprint(
+                impressions.select("split", "impression_id", "position", "user_id", "news_id", "clicked")
+            ),
             "click_history": content_fingerprint(click_history),
             "news": content_fingerprint(of_news),
             **({} if past is None else {"past": content_fingerprint(past.select(*columns))}),
@@ -110,7 +116,9 @@ def stage(
     return Staged(final, fingerprint, sizes)
 
 
-def stage_vectors(staged: Staged, spark: SparkSession, article_embeddings: DataFrame, *, encoder_id: str) -> Staged:
+def stage_vectors(
+    staged: Staged, spark: SparkSession, article_embeddings: DataFrame, *, encoder_id: str
+) -> Staged:
     """Stage the vectors of the staged articles by one encoder, beside them: article (int), embedding.
 
     Raises:
@@ -118,7 +126,9 @@ def stage_vectors(staged: Staged, spark: SparkSession, article_embeddings: DataF
         JobFailed: the vectors are not all of one size.
     """
     vectors = article_embeddings.where(F.col("encoder_id") == encoder_id).select("news_id", "embedding")
-    fingerprint = combined({"vectors": content_fingerprint(vectors), "encoder_id": encoder_id, "articles": staged.fingerprint})
+    fingerprint = combined(
+        {"vectors": content_fingerprint(vectors), "encoder_id": encoder_id, "articles": staged.fingerprint}
+    )
 
     def build(temporary: Place) -> dict[str, int]:
         index = read(spark, staged.folder / "articles").select("news_id", "article")
@@ -132,9 +142,14 @@ def stage_vectors(staged: Staged, spark: SparkSession, article_embeddings: DataF
         ).head()
         assert sizes is not None
         if sizes["vectors"] == 0:
-            raise UserError(f"no article shown has a vector by encoder {encoder_id}: run jobs/encode_articles.py")
+            raise UserError(
+                f"no article shown has a vector by encoder {encoder_id}: run jobs/encode_articles.py"
+            )
         if sizes["smallest"] != sizes["size"]:
-            raise JobFailed(f"vectors by encoder {encoder_id} have {sizes['smallest']} to {sizes['size']} numbers; they must have one size")
+            raise JobFailed(
+                f"vectors by encoder {encoder_id} have {sizes['smallest']} to {sizes['size']} numbers; they"
+                " must have one size"
+            )
         return {"vectors": sizes["vectors"], "vector_size": sizes["size"]}
 
     final, sizes = built_once(staged.folder / f"vectors-{fingerprint}", build)
@@ -153,8 +168,12 @@ def _build(
     # Every later step reads these: made once.
     shown = written(shown, temporary / "tmp" / "candidates")
     there = _candidates_by_role(shown, roles)
-    recent = written(examples.recent_clicks(shown, click_history, length=max_history), temporary / "tmp" / "recent")
-    histories = _indexed(examples.distinct_histories(recent), "history_key", "history", temporary / "tmp" / "histories")
+    recent = written(
+        examples.recent_clicks(shown, click_history, length=max_history), temporary / "tmp" / "recent"
+    )
+    histories = _indexed(
+        examples.distinct_histories(recent), "history_key", "history", temporary / "tmp" / "histories"
+    )
     histories = written(histories, temporary / "tmp" / "numbered_histories")
     users = _indexed(examples.users(shown, recent), "user_id", "user", temporary / "tmp" / "users")
     articles = _indexed(examples.articles(shown, news), "news_id", "article", temporary / "tmp" / "articles")
@@ -163,7 +182,9 @@ def _build(
     articles = written(articles, temporary / "articles")
     write(examples.history_lists(histories, articles), temporary / "histories")
     of_impression = examples.with_history(recent.select("split", "impression_id", "history_key"), histories)
-    lists = written(examples.impression_lists(shown, users, articles, of_impression), temporary / "tmp" / "lists")
+    lists = written(
+        examples.impression_lists(shown, users, articles, of_impression), temporary / "tmp" / "lists"
+    )
     found = {row["role"]: row for row in examples.list_sizes(lists, max_skips=max_skips).collect()}
     for role, row in there.items():
         for what in ("candidates", "clicks"):
@@ -193,7 +214,9 @@ def _build(
 
 
 def _candidates_by_role(shown: DataFrame, roles: Roles) -> dict[str, Row]:
-    counted = shown.groupBy("role").agg(F.count(F.lit(1)).alias("candidates"), F.sum(F.col("clicked").cast("bigint")).alias("clicks"))
+    counted = shown.groupBy("role").agg(
+        F.count(F.lit(1)).alias("candidates"), F.sum(F.col("clicked").cast("bigint")).alias("clicks")
+    )
     there = {row["role"]: row for row in counted.collect()}
     for role in roles.roles:
         if role not in there:
@@ -218,8 +241,9 @@ def _write_clicks(train_lists: DataFrame, clicks: int, longest: int, folder: Pla
 
 
 def _click_options(width: int) -> dict[str, str]:
-    # Parquet ends a row group when what it has buffered reaches block.size. Without a dictionary, and with pages that are
-    # not closed (and so not compressed) before that, this is what the numbers take: so the size sets the number of rows.
+    # Parquet ends a row group when what it has buffered reaches block.size. Without a dictionary, and with
+    # pages that are not closed (and so not compressed) before that, this is what the numbers take: so the
+    # size sets the number of rows.
     group_bytes = CLICKS_PER_ROW_GROUP * (8 + 4 * 4 + 4 * width)
     return {
         "parquet.block.size": str(group_bytes),

@@ -1,7 +1,8 @@
-"""Articles' texts as tokens, for models that tune the encoder: staged by Spark beside the vectors, loaded as flat arrays.
+"""Articles' texts as tokens, for models that tune the encoder: staged by Spark beside the vectors, loaded as
+flat arrays.
 
-What is read of an article is what its frozen vector was made from, cut to fewer tokens: the fields, the pooling and the length
-of the vectors come from their encoder_id, their prompt from the encoder's folder.
+What is read of an article is what its frozen vector was made from, cut to fewer tokens: the fields, the
+pooling and the length of the vectors come from their encoder_id, their prompt from the encoder's folder.
 """
 
 import re
@@ -50,7 +51,8 @@ _TOKENS = T.StructType(
 
 @dataclass(frozen=True)
 class Texts:
-    """Texts of articles, flat. Article i's tokens are those from offsets[i] to offsets[i + 1]; none where it has no text.
+    """Texts of articles, flat. Article i's tokens are those from offsets[i] to offsets[i + 1]; none where it
+    has no text.
 
     Attributes:
         tokens: (tokens,) ids, special tokens among them.
@@ -82,31 +84,37 @@ def tuned_encoder(model: str, encoder_id: str, *, layers: int, max_tokens: int) 
         max_tokens: tokens to read of a text.
 
     Raises:
-        UserError: there is no such model, it did not make those vectors, or not with the prompts of its folder, or it has fewer
-            layers, or takes fewer tokens.
+        UserError: there is no such model, it did not make those vectors, or not with the prompts of its
+            folder, or it has fewer layers, or takes fewer tokens.
     """
     asked: Any = re.search(rf"\.({'|'.join(get_args(Pooling))})\.[0-9]+\.", encoder_id)
     found = resolve(EncoderSpec(model, asked and asked[1]))
-    made = encoder_id.removeprefix(f"{found.model_id}.").split(".")  # pooling, tokens, fields, long text, and others
+    # Pooling, tokens, fields, long text, and others.
+    made = encoder_id.removeprefix(f"{found.model_id}.").split(".")
     if not encoder_id.startswith(f"{found.model_id}.") or len(made) < 4:
         raise UserError(
-            f"--encoder {model} is {found.model_id}, but the articles' vectors are by {encoder_id}: name the encoder that made them, or "
-            f"run jobs/encode_articles.py with this one"
+            f"--encoder {model} is {found.model_id}, but the articles' vectors are by {encoder_id}: name the"
+            " encoder that made them, or run jobs/encode_articles.py with this one"
         )
     limit = token_limit(found.model_folder)
     if max_tokens < _FEWEST_TOKENS or (limit is not None and max_tokens > limit):
         raise UserError(
-            f"--text-tokens {max_tokens}: {found.name} takes {_FEWEST_TOKENS} to {limit if limit is not None else 'any number'}"
+            f"--text-tokens {max_tokens}: {found.name} takes {_FEWEST_TOKENS} to"
+            f" {limit if limit is not None else 'any number'}"
         )
     if layers > (there := _layers(found.model_folder)):
         raise UserError(f"--tune-layers {layers}: {found.name} has {there} layers")
-    # A model id or the built-in name finds the files again anywhere; a folder is kept in full, wherever the next job is started.
+    # A model id or the built-in name finds the files again anywhere; a folder is kept in full, wherever the
+    # next job is started.
     name = model if found.hub_id is not None or model == DEFAULT_MODEL else found.folder
     fields: Any = tuple(made[2].split("-"))
     cut = [int(part[:-1]) for part in made[4:] if re.fullmatch("[0-9]+d", part)]
     recipe = replace(found.recipe, unit="unit" in made[4:], dimensions=cut[0] if cut else None)
     if set(recipe.extras) != set(made[4:]) - set(get_args(Precision)):
-        raise UserError(f"the articles' vectors by {encoder_id} have other prompts than the folder of --encoder {model} says")
+        raise UserError(
+            f"the articles' vectors by {encoder_id} have other prompts than the folder of --encoder {model}"
+            " says"
+        )
     spec = EncoderSpec(name, recipe.pooling, max_tokens, fields=fields, long_text="truncate")
     return replace(found, spec=spec, max_tokens=max_tokens, recipe=recipe)
 
@@ -116,11 +124,14 @@ def tokenizer_of(encoder: ResolvedEncoder) -> "Tokenizer":
     from newslake.text.tokens import Tokenizer
 
     folder = encoder.local_folder() / encoder.settings.transformer
-    return Tokenizer(folder, encoder.max_tokens, prompt=encoder.recipe.prompt, lower_case=encoder.settings.lower_case)
+    return Tokenizer(
+        folder, encoder.max_tokens, prompt=encoder.recipe.prompt, lower_case=encoder.settings.lower_case
+    )
 
 
 def stage_texts(staged: Staged, vectors: Staged, news: DataFrame, encoder: ResolvedEncoder) -> StagedTexts:
-    """Stage the texts of the staged articles that have a vector, beside the vectors: article, tokens, segments.
+    """Stage the texts of the staged articles that have a vector, beside the vectors: article, tokens,
+    segments.
 
     Args:
         staged: the articles.
@@ -138,7 +149,11 @@ def stage_texts(staged: Staged, vectors: Staged, news: DataFrame, encoder: Resol
     def build(temporary: Place) -> dict[str, int]:
         spark = news.sparkSession
         with_vector = read(spark, vectors.folder / "embeddings").select("article")
-        index = read(spark, staged.folder / "articles").select("news_id", "article").join(with_vector, on="article", how="left_semi")
+        index = (
+            read(spark, staged.folder / "articles")
+            .select("news_id", "article")
+            .join(with_vector, on="article", how="left_semi")
+        )
         write(tokenised(index.join(texts, on="news_id", how="inner"), encoder), temporary / "tokens")
         return {"texts": row_count(parquet_files(temporary / "tokens"))}
 
@@ -182,10 +197,14 @@ def _tokenise(encoder: ResolvedEncoder, batches: Iterable[pa.RecordBatch]) -> It
     for batch in batches:
         first, second = (batch.column(name).to_pylist() for name in ("first", "second"))
         found = tokenizer.many(first, second)
-        empty = tokenizer.are_empty([len(text.ids) if isinstance(text, TokenisedText) else 0 for text in found], first, second)
+        empty = tokenizer.are_empty(
+            [len(text.ids) if isinstance(text, TokenisedText) else 0 for text in found], first, second
+        )
         good = [i for i, text in enumerate(found) if isinstance(text, TokenisedText) and not empty[i]]
         texts = [text for text in (found[i] for i in good) if isinstance(text, TokenisedText)]
-        offsets = pa.array(np.concatenate(([0], np.cumsum([len(text.ids) for text in texts]))).astype(np.int32))
+        offsets = pa.array(
+            np.concatenate(([0], np.cumsum([len(text.ids) for text in texts]))).astype(np.int32)
+        )
         tokens = np.concatenate([np.empty(0, np.int32), *(text.ids for text in texts)]).astype(np.int32)
         parts = np.concatenate([np.empty(0, np.int8), *(text.segments for text in texts)]).astype(np.int8)
         lists = [pa.ListArray.from_arrays(offsets, pa.array(values)) for values in (tokens, parts)]

@@ -1,6 +1,8 @@
-"""Which impressions a model is trained on, chosen by and reported on: by the splits that files came in, or by when they occurred.
+"""Which impressions a model is trained on, chosen by and reported on: by the splits that files came in, or by
+when they occurred.
 
-Column expressions over `split` and `occurred_at`, without I/O; table click_history has both columns as well as impressions.
+Column expressions over `split` and `occurred_at`, without I/O; table click_history has both columns as well
+as impressions.
 """
 
 from collections.abc import Sequence
@@ -14,19 +16,23 @@ from newslake.errors import UserError
 from newslake.run.options import option_group
 
 TRAIN, VALID, TEST = "train", "valid", "test"
-"""The roles: what weights are fitted to, what the epoch (and other settings) are chosen by, and what is reported."""
+"""The roles: what weights are fitted to, what the epoch (and other settings) are chosen by, and what is
+reported."""
 TRAIN_DAYS, VALID_HOURS, TEST_HOURS = 28.0, 24.0, 24.0
 
 
 @option_group
 class TimeSplits:
-    """Splits by time, counted back from one moment: train, then valid, then test, which ends there. Any but `splits` turns them on.
+    """Splits by time, counted back from one moment: train, then valid, then test, which ends there. Any but
+    `splits` turns them on.
 
     Attributes:
-        as_of: Split by time up to this moment, UTC: a day (its start) or an hour, 2019-11-15T08 (default, with one of the next: today).
+        as_of: Split by time up to this moment, UTC: a day (its start) or an hour, 2019-11-15T08 (default,
+            with one of the next: today).
         train_days: By time: days before the valid hours to train on (default: 28).
         valid_hours: By time: hours before the test hours to choose the epoch by (default: 24).
-        test_hours: By time: the last hours, read once after training and reported; 0: none, valid is reported (default: 24).
+        test_hours: By time: the last hours, read once after training and reported; 0: none, valid is reported
+            (default: 24).
         splits: By time: splits whose impressions are taken (default: all).
     """
 
@@ -39,7 +45,9 @@ class TimeSplits:
     @property
     def asked(self) -> bool:
         """Whether the options ask for splits by time."""
-        return any(value is not None for value in (self.as_of, self.train_days, self.valid_hours, self.test_hours))
+        return any(
+            value is not None for value in (self.as_of, self.train_days, self.valid_hours, self.test_hours)
+        )
 
     def windows(self) -> "Windows":
         """The windows that the options name.
@@ -51,13 +59,17 @@ class TimeSplits:
         valid_hours = VALID_HOURS if self.valid_hours is None else self.valid_hours
         test_hours = TEST_HOURS if self.test_hours is None else self.test_hours
         if not (0 < train_days < 36_500 and 0 < valid_hours < 876_000):
-            raise UserError(f"--train-days {train_days:g} --valid-hours {valid_hours:g}: both must be above 0")
+            raise UserError(
+                f"--train-days {train_days:g} --valid-hours {valid_hours:g}: both must be above 0"
+            )
         if not 0 <= test_hours < 876_000:
             raise UserError(f"--test-hours {test_hours:g}: must be 0 or more; 0 reports valid")
         end = _moment(self.as_of)
         test = end - timedelta(hours=test_hours)
         valid = test - timedelta(hours=valid_hours)
-        return Windows(valid - timedelta(days=train_days), valid, test, end, tuple(sorted(set(self.splits or ()))))
+        return Windows(
+            valid - timedelta(days=train_days), valid, test, end, tuple(sorted(set(self.splits or ())))
+        )
 
 
 NOT_BY_TIME = TimeSplits()
@@ -125,7 +137,9 @@ class BySplit:
 
     def __post_init__(self) -> None:
         if both := sorted(set(self.train) & set(self.valid)):
-            raise UserError(f"split {', '.join(both)} is among both the splits to train on and those to judge by")
+            raise UserError(
+                f"split {', '.join(both)} is among both the splits to train on and those to judge by"
+            )
 
     @property
     def roles(self) -> tuple[str, ...]:
@@ -157,9 +171,13 @@ Roles = Windows | BySplit
 
 
 def roles_of(
-    by_time: TimeSplits, train_splits: Sequence[str] | None, eval_splits: Sequence[str] | None, impressions: str | None = None
+    by_time: TimeSplits,
+    train_splits: Sequence[str] | None,
+    eval_splits: Sequence[str] | None,
+    impressions: str | None = None,
 ) -> Roles:
-    """The roles that a job's options ask for: by time, or else by split (train and dev, unless others are named).
+    """The roles that a job's options ask for: by time, or else by split (train and dev, unless others are
+    named).
 
     Args:
         by_time: options of splits by time.
@@ -173,12 +191,15 @@ def roles_of(
     by_file = [option for option, value in given.items() if value is not None]
     if not by_time.asked:
         if by_time.splits:
-            raise UserError("--splits says whose impressions are split by time: give --as-of too, or --train-splits and --eval-splits")
+            raise UserError(
+                "--splits says whose impressions are split by time: give --as-of too, or --train-splits and"
+                " --eval-splits"
+            )
         return BySplit(tuple(train_splits or ("train",)), tuple(eval_splits or ("dev",)))
     if by_file:
         raise UserError(
-            f"{' and '.join(by_file)} split by file, --as-of, --train-days, --valid-hours and --test-hours by time: give those of one kind "
-            f"(--splits chooses whose impressions are split by time)"
+            f"{' and '.join(by_file)} split by file, --as-of, --train-days, --valid-hours and --test-hours by"
+            " time: give those of one kind (--splits chooses whose impressions are split by time)"
         )
     return by_time.windows()
 

@@ -45,19 +45,21 @@ def compare_models(
 ) -> None:
     """Compare models on the same impressions, with confidence intervals, and print the table.
 
-    They are those of test, where impressions are split by time (--as-of), or else of valid, which chose each model's epoch. Each model
-    is trained with its defaults as train_recommender does, unless that run is there already. Writes model_comparison, and what training
-    writes. Intervals hold 95 % of the resamples of a bootstrap over impressions; differences from the reference use the same resamples
-    for both.
+    They are those of test, where impressions are split by time (--as-of), or else of valid, which chose each
+    model's epoch. Each model is trained with its defaults as train_recommender does, unless that run is there
+    already. Writes model_comparison, and what training writes. Intervals hold 95 % of the resamples of a
+    bootstrap over impressions; differences from the reference use the same resamples for both.
 
     Args:
-        models: Which models; zero-shot (no training: the mean of the history's embeddings, by cosine) is one of them.
+        models: Which models; zero-shot (no training: the mean of the history's embeddings, by cosine) is one
+            of them.
         reference: The model that others are compared with.
         seeds: Every model but zero-shot is trained once with each.
         epochs: Passes over the clicks at most (default: each model's own).
         history: Latest clicks that nrms and dssm read; at most max-history.
-        context: Whether each model is judged a second time, with the candidates' popularity until the moment of showing and their age
-            added to its scores, by weights fitted on valid; without a test on a fifth of valid, by which no model is judged then.
+        context: Whether each model is judged a second time, with the candidates' popularity until the moment
+            of showing and their age added to its scores, by weights fitted on valid; without a test on a
+            fifth of valid, by which no model is judged then.
         resamples: Of the bootstrap.
         processes: Processes that train together.
     """
@@ -69,7 +71,12 @@ def compare_models(
 
     names = list(dict.fromkeys([reference, *models]))
     given = {"epochs": epochs, "history": history, "skips": 4, "processes": processes}
-    settings = [settings_for(name, seed=seed, **given) for name in names if name != ZERO_SHOT for seed in dict.fromkeys(seeds)]
+    settings = [
+        settings_for(name, seed=seed, **given)
+        for name in names
+        if name != ZERO_SHOT
+        for seed in dict.fromkeys(seeds)
+    ]
     if resamples < 1 or not seeds:
         raise UserError("--resamples must be at least 1, and --seeds at least one")
     place = where.place(lake)
@@ -84,10 +91,18 @@ def compare_models(
     try:
         catalogue = load_catalogue(prepared.staged, prepared.vectors)
         with Frames() as frames:
-            metrics = frames.keep(judged(lake, run, prepared, catalogue, runs, place, scratch, context=context))
+            metrics = frames.keep(
+                judged(lake, run, prepared, catalogue, runs, place, scratch, context=context)
+            )
             sums = _sums(metrics, resamples)
-            runs |= {f"{run_id}{WITH_CONTEXT}": f"{model}{WITH_CONTEXT}" for run_id, model in runs.items() if context}
-            comparison_id = combined({"data": prepared.staged.fingerprint, "runs": runs, "resamples": resamples})
+            runs |= {
+                f"{run_id}{WITH_CONTEXT}": f"{model}{WITH_CONTEXT}"
+                for run_id, model in runs.items()
+                if context
+            }
+            comparison_id = combined(
+                {"data": prepared.staged.fingerprint, "runs": runs, "resamples": resamples}
+            )
             rows = comparison_rows(sums, runs, first, comparison_id, split=reported_on(prepared))
     finally:
         remove(scratch)
@@ -129,7 +144,8 @@ def comparison_rows(
     """Means, intervals and differences out of the sums of resamples.
 
     Args:
-        sums: by run and group of users, (resamples + 1, 1 + metrics): weight and sums of metrics; row 0 is all impressions as they are.
+        sums: by run and group of users, (resamples + 1, 1 + metrics): weight and sums of metrics; row 0 is
+            all impressions as they are.
         runs: model by run.
         reference: run that the others are compared with.
         comparison_id: of all rows.
@@ -144,7 +160,10 @@ def comparison_rows(
             own, other = sums[run_id, group], sums[reference, group]
             # A resample of few impressions may come out empty: it says nothing.
             full = own[:, 0] > 0
-            means, differences = own[full, 1:] / own[full, :1], (own[full, 1:] - other[full, 1:]) / own[full, :1]
+            means, differences = (
+                own[full, 1:] / own[full, :1],
+                (own[full, 1:] - other[full, 1:]) / own[full, :1],
+            )
             for place, metric in enumerate(METRICS):
                 low, high = (float(x) for x in np.percentile(means[1:, place], (2.5, 97.5)))
                 less, more = (float(x) for x in np.percentile(differences[1:, place], (2.5, 97.5)))
@@ -167,11 +186,18 @@ def as_text(rows: Iterable[Row]) -> str:
     for row in rows:
         if row.metric != "auc":
             continue
-        others = {other.metric: other.value for other in rows if (other.run_id, other.users) == (row.run_id, row.users)}
+        others = {
+            other.metric: other.value
+            for other in rows
+            if (other.run_id, other.users) == (row.run_id, row.users)
+        }
         auc = f"{row.value:.4f} [{row.low:.4f}, {row.high:.4f}]"
         over = f"{row.over_reference:+.4f} [{row.over_reference_low:+.4f}, {row.over_reference_high:+.4f}]"
         rest = f"{others['mrr']:>6.4f} {others['ndcg_at_5']:>7.4f} {others['ndcg_at_10']:>8.4f}"
-        lines.append(f"{row.model:<10} {row.run_id:<17} {row.users:<18} {row.impressions:>11,}  {auc:<24} {over:<26} {rest}")
+        lines.append(
+            f"{row.model:<10} {row.run_id:<17} {row.users:<18} {row.impressions:>11,}  {auc:<24} {over:<26}"
+            f" {rest}"
+        )
     return "\n".join(lines)
 
 
@@ -185,8 +211,12 @@ def _sums(metrics: DataFrame, resamples: int) -> dict[tuple[str, str], npt.NDArr
         "no_clicks": F.col("clicks_before") == 0,
         "new_users": F.col("is_new"),
     }
-    groups = F.array_compact(F.array(*(F.when(condition, F.lit(group)) for group, condition in conditions.items())))
-    grouped = metrics.withColumn("group", F.explode(groups)).withColumn("model", F.concat_ws("/", "model", "group"))
+    groups = F.array_compact(
+        F.array(*(F.when(condition, F.lit(group)) for group, condition in conditions.items()))
+    )
+    grouped = metrics.withColumn("group", F.explode(groups)).withColumn(
+        "model", F.concat_ws("/", "model", "group")
+    )
     found: dict[tuple[str, str], npt.NDArray[np.float64]] = {}
     rows: Sequence[Any] = bootstrap_sums(grouped, resamples=resamples, seed=0).collect()
     for row in rows:

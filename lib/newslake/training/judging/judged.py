@@ -1,4 +1,5 @@
-"""Metrics of every impression for several trained models: the part of compare_models that reads and scores."""
+"""Metrics of every impression for several trained models: the part of compare_models that reads and
+scores."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -22,7 +23,8 @@ from newslake.training.models.baseline import zero_shot
 from newslake.training.models.saved import load_saved, restore
 from newslake.training.runs import Place
 
-# With the context, one impression of so many is fitted on and not judged; of very many fewer, since they are collected to the driver.
+# With the context, one impression of so many is fitted on and not judged; of very many fewer, since they are
+# collected to the driver.
 _ONE_OF, _FITTED_ON = 5, 20_000
 
 
@@ -39,9 +41,10 @@ def judged(
 ) -> DataFrame:
     """The metrics of every impression to judge by, for every run.
 
-    These are test, where there is one. With the context, its weights are fitted on valid then; without a test on a slice of valid (see
-    `in_fit`), and no run is judged by that. It cannot be a slice of train: a model that knows its own training clicks by heart scores them
-    far better than any others, and what else is known of a candidate would get no weight.
+    These are test, where there is one. With the context, its weights are fitted on valid then; without a test
+    on a slice of valid (see `in_fit`), and no run is judged by that. It cannot be a slice of train: a model
+    that knows its own training clicks by heart scores them far better than any others, and what else is known
+    of a candidate would get no weight.
 
     Args:
         lake: with the tables impressions and news, for the context.
@@ -66,7 +69,9 @@ def judged(
         fit = valid.where(in_fit(prepared))
         shown = valid.where(~in_fit(prepared)) if role == VALID else shown
         features = _features(lake, prepared, shown.unionByName(fit), scratch)
-        run.fact("impressions that the context's weights are fitted on, which no model is judged by", fit.count())
+        run.fact(
+            "impressions that the context's weights are fitted on, which no model is judged by", fit.count()
+        )
     found: DataFrame | None = None
     for run_id in runs:
         vectors, reader = _vectors(run_id, catalogue, place)
@@ -77,16 +82,20 @@ def judged(
             weights = fitted(scored(fit, *files, reader=reader), features)
             parts[f"{run_id}{WITH_CONTEXT}"] = weighed(of_run, features, weights)
         for name, rows in parts.items():
-            kept = metrics_of(rows.select("impression_key", "clicks_before", "is_new", "scores", "labels")).withColumn("model", F.lit(name))
+            kept = metrics_of(
+                rows.select("impression_key", "clicks_before", "is_new", "scores", "labels")
+            ).withColumn("model", F.lit(name))
             found = kept if found is None else found.unionByName(kept)
     assert found is not None
     return found
 
 
 def in_fit(prepared: Prepared) -> Column:
-    """Whether an impression of valid, by its impression_key, is fitted on where there is a context; without a test it is judged no more.
+    """Whether an impression of valid, by its impression_key, is fitted on where there is a context; without a
+    test it is judged no more.
 
-    A hash of the key says so: the same impressions for every model of a comparison, and none of the order in which they came.
+    A hash of the key says so: the same impressions for every model of a comparison, and none of the order in
+    which they came.
     """
     few = 1 if reported_on(prepared) == TEST else _ONE_OF
     one_of = max(few, -(-prepared.staged.sizes[VALID] // _FITTED_ON))
@@ -126,4 +135,7 @@ def _vectors(run_id: str, catalogue: Catalogue, place: Place) -> tuple[tuple[Any
     device = torch_device(place.device)
     model = restore(load_saved(place.models, run_id), catalogue).to(device)
     vectors = all_vectors(model, catalogue, device)
-    return (vectors.users.cpu().numpy(), vectors.articles.cpu().numpy()), "history" if vectors.of_histories else "user"
+    return (
+        vectors.users.cpu().numpy(),
+        vectors.articles.cpu().numpy(),
+    ), "history" if vectors.of_histories else "user"

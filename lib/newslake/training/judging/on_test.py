@@ -1,4 +1,5 @@
-"""Saved models on the impressions of test: each reads histories as they were at each impression, by its own weights and numbering."""
+"""Saved models on the impressions of test: each reads histories as they were at each impression, by its own
+weights and numbering."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -41,28 +42,43 @@ def of_zero_shot(prepared: Prepared) -> ImpressionMetrics:
 
 
 def catalogue_for(lake: Lakehouse, prepared: Prepared, saved: SavedModel) -> Catalogue:
-    """What was staged as a model takes it: with the vectors of its encoder, the texts where it tuned that, and attributes by its numbers.
+    """What was staged as a model takes it: with the vectors of its encoder, the texts where it tuned that,
+    and attributes by its numbers.
 
     Raises:
-        UserError: no article has a vector by its encoder, or the encoder that it tuned is not there or another.
+        UserError: no article has a vector by its encoder, or the encoder that it tuned is not there or
+            another.
     """
     vectors, texts = prepared.vectors, prepared.texts if saved.tuned is not None else None
     if saved.encoder_id is not None and (vectors is None or saved.encoder_id != prepared.encoder_id):
-        vectors, texts = stage_vectors(prepared.staged, lake.spark, lake.read("article_embeddings"), encoder_id=saved.encoder_id), None
+        vectors, texts = (
+            stage_vectors(
+                prepared.staged, lake.spark, lake.read("article_embeddings"), encoder_id=saved.encoder_id
+            ),
+            None,
+        )
     tuned = saved.tuned
     if tuned is not None and saved.encoder_id is not None and vectors is not None:
-        known = texts is not None and (texts.encoder.digest, texts.encoder.max_tokens) == (tuned.digest, tuned.text_tokens)
+        known = texts is not None and (texts.encoder.digest, texts.encoder.max_tokens) == (
+            tuned.digest,
+            tuned.text_tokens,
+        )
         if not known:
             layers = saved.settings.tune_layers
-            encoder = tuned_encoder(tuned.model, saved.encoder_id, layers=layers, max_tokens=tuned.text_tokens)
+            encoder = tuned_encoder(
+                tuned.model, saved.encoder_id, layers=layers, max_tokens=tuned.text_tokens
+            )
             texts = stage_texts(prepared.staged, vectors, classed_news(lake), encoder)
     catalogue = load_catalogue(prepared.staged, vectors, texts)
-    category, subcategory, entity = (coded_as(getattr(catalogue, name), saved.attributes[name]) for name in ATTRIBUTES)
+    category, subcategory, entity = (
+        coded_as(getattr(catalogue, name), saved.attributes[name]) for name in ATTRIBUTES
+    )
     return replace(catalogue, category=category, subcategory=subcategory, entity=entity)
 
 
 def paired_sums(keys: np.ndarray, found: Sequence[Floats], *, resamples: int, seed: int) -> list[Floats]:
-    """For each of several models (resamples + 1, 2): the weight and the weighted sum of a metric in each resample of the impressions.
+    """For each of several models (resamples + 1, 2): the weight and the weighted sum of a metric in each
+    resample of the impressions.
 
     The same impressions are in the same resamples for all of them (see spark_evaluate.bootstrap_sums).
 

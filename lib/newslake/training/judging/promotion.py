@@ -1,4 +1,5 @@
-"""The decision on a trained recommender: judged on test against the one in use, which it replaces unless it is worse."""
+"""The decision on a trained recommender: judged on test against the one in use, which it replaces unless it
+is worse."""
 
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,8 @@ if TYPE_CHECKING:  # torch takes seconds to import: --help does without
 
 JOB = "train_recommender"
 METRIC = "auc"
-"""What chose the epoch and what is reported first. It counts every candidate, and vectors are served to find the best of many."""
+"""What chose the epoch and what is reported first. It counts every candidate, and vectors are served to find
+the best of many."""
 ZERO_SHOT = "zero-shot"
 
 
@@ -26,8 +28,9 @@ class Promotion:
     """Whether a model that has a test may come into use, and how it is compared with the one in use.
 
     Attributes:
-        promote: Bring the model into use unless its AUC on test is worse than that of the recommender in use (zero-shot where there is
-            none). Only with a test, and only nrms and dssm: the others know users by id, and could not serve a new one.
+        promote: Bring the model into use unless its AUC on test is worse than that of the recommender in use
+            (zero-shot where there is none). Only with a test, and only nrms and dssm: the others know users
+            by id, and could not serve a new one.
         tolerance: By how much AUC on test may be lower than that of the recommender in use.
         resamples: Of the bootstrap which that is judged by.
     """
@@ -45,9 +48,17 @@ BY_DEFAULT = Promotion()
 
 
 def decide_on(
-    lake: Lakehouse, run: JobRun, prepared: "Prepared", run_id: str, place: "Place", promotion: Promotion, *, again: bool = False
+    lake: Lakehouse,
+    run: JobRun,
+    prepared: "Prepared",
+    run_id: str,
+    place: "Place",
+    promotion: Promotion,
+    *,
+    again: bool = False,
 ) -> None:
-    """Judge a saved run on test against what is in use, and write the decision, unless the job has decided on the run before.
+    """Judge a saved run on test against what is in use, and write the decision, unless the job has decided on
+    the run before.
 
     Args:
         lake, run: as given to the job.
@@ -63,11 +74,16 @@ def decide_on(
     saved = load_saved(place.models, run_id)
     name = saved.settings.model
     if not promotion.promote or TEST not in prepared.staged.sizes:
-        run.fact("promoted", "not judged: --no-promote" if not promotion.promote else "not judged: there is no test")
+        run.fact(
+            "promoted",
+            "not judged: --no-promote" if not promotion.promote else "not judged: there is no test",
+        )
         return
     if not model_class(name).reads_history:
         served = " or ".join(sorted(one for one, kind in MODELS.items() if kind.reads_history))
-        run.fact("promoted", f"not judged: {name} knows users by id, so that only {served} can serve new ones")
+        run.fact(
+            "promoted", f"not judged: {name} knows users by id, so that only {served} can serve new ones"
+        )
         return
     decision = decided(lake, "recommender", run_id, JOB)
     if decision is None or again:
@@ -78,10 +94,23 @@ def decide_on(
     run.progress(f"{name} {run_id} {'promoted' if decision.promoted else 'not promoted'}: {decision.reason}")
 
 
-def _judged(lake: Lakehouse, run: JobRun, prepared: "Prepared", saved: "SavedModel", place: "Place", promotion: Promotion) -> Decision:
+def _judged(
+    lake: Lakehouse,
+    run: JobRun,
+    prepared: "Prepared",
+    saved: "SavedModel",
+    place: "Place",
+    promotion: Promotion,
+) -> Decision:
     from newslake.training.judging.on_test import of_run, of_zero_shot, paired_sums
 
-    which: tuple[Lakehouse, Kind, str, str, str] = (lake, "recommender", saved.run_id, saved.settings.model, JOB)
+    which: tuple[Lakehouse, Kind, str, str, str] = (
+        lake,
+        "recommender",
+        saved.run_id,
+        saved.settings.model,
+        JOB,
+    )
     present = in_use(lake, "recommender", without=(saved.run_id, JOB))
     other, problem = _in_use(place, present)
     if other is not None and (why := _why_not(other, prepared)):
@@ -124,8 +153,14 @@ def _why_not(other: "SavedModel", prepared: "Prepared") -> str:
     """Why the comparison would not be fair."""
     until, test = other.known_until, prepared.known_until
     if until is not None and test is not None and until > test:
-        return f"{other.run_id}, which is in use, learnt from impressions until {until:%Y-%m-%d %H:%M}, after the start of test"
+        return (
+            f"{other.run_id}, which is in use, learnt from impressions until {until:%Y-%m-%d %H:%M}, after"
+            " the start of test"
+        )
     staged = prepared.staged.sizes["max_history"]
     if other.settings.history > staged:
-        return f"{other.run_id}, which is in use, reads {other.settings.history} clicks, and only --max-history {staged} are staged"
+        return (
+            f"{other.run_id}, which is in use, reads {other.settings.history} clicks, and only --max-history"
+            f" {staged} are staged"
+        )
     return ""

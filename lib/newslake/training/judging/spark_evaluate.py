@@ -1,6 +1,8 @@
-"""Judges models on impressions with Spark: scores, metrics of each impression, and confidence intervals, for millions of them.
+"""Judges models on impressions with Spark: scores, metrics of each impression, and confidence intervals, for
+millions of them.
 
-A model is its vectors in two files, opened by every worker as memory maps; an impression's scores are inner products of their rows.
+A model is its vectors in two files, opened by every worker as memory maps; an impression's scores are inner
+products of their rows.
 """
 
 from collections.abc import Iterable, Iterator
@@ -54,10 +56,12 @@ def scored(impressions: DataFrame, users: Place, articles: Place, *, reader: str
 
 
 def metrics_of(rows: DataFrame) -> DataFrame:
-    """AUC, MRR, nDCG@5 and nDCG@10 of every impression that has both a click and a skip; see `metrics.impression_metrics`.
+    """AUC, MRR, nDCG@5 and nDCG@10 of every impression that has both a click and a skip; see
+    `metrics.impression_metrics`.
 
     Args:
-        rows: an impression a row: `scores` (array<float> or array<double>), `labels` (array<tinyint>, 1 for a click), and any others.
+        rows: an impression a row: `scores` (array<float> or array<double>), `labels` (array<tinyint>, 1 for a
+            click), and any others.
 
     Returns:
         the other columns, auc, mrr, ndcg_at_5, ndcg_at_10 (double).
@@ -70,7 +74,10 @@ def metrics_of(rows: DataFrame) -> DataFrame:
         for batch in batches:
             lists = batch.column("scores")
             lengths = pc.list_value_length(lists).to_numpy(zero_copy_only=False).astype(np.int64)
-            scores, labels = (pc.list_flatten(batch.column(name)).to_numpy(zero_copy_only=False) for name in ("scores", "labels"))
+            scores, labels = (
+                pc.list_flatten(batch.column(name)).to_numpy(zero_copy_only=False)
+                for name in ("scores", "labels")
+            )
             found = impression_metrics(scores, labels, np.concatenate(([0], np.cumsum(lengths))))
             place = pa.array(found.impression)
             columns = [batch.column(name).take(place) for name in names]
@@ -83,9 +90,10 @@ def metrics_of(rows: DataFrame) -> DataFrame:
 def bootstrap_sums(metrics: DataFrame, *, resamples: int, seed: int) -> DataFrame:
     """Weighted sums of the metrics in each resample of the impressions, by model.
 
-    The Poisson bootstrap (Chamandy et al., "Estimating Uncertainty for Massive Data Streams", 2012): in a resample each impression
-    counts as often as a Poisson number of mean 1 says, which a hash of (seed, impression, resample) decides. So it is one pass,
-    and the same impressions are in the same resamples for every model: differences of models are paired.
+    The Poisson bootstrap (Chamandy et al., "Estimating Uncertainty for Massive Data Streams", 2012): in a
+    resample each impression counts as often as a Poisson number of mean 1 says, which a hash of (seed,
+    impression, resample) decides. So it is one pass, and the same impressions are in the same resamples for
+    every model: differences of models are paired.
 
     Args:
         metrics: model, impression_key, and the columns of METRICS.
@@ -114,11 +122,19 @@ def bootstrap_sums(metrics: DataFrame, *, resamples: int, seed: int) -> DataFram
             yield pa.RecordBatch.from_arrays([names, resample, *map(pa.array, total.T)], schema.names)
 
     sums_of_columns = [F.sum(name).alias(name) for name in ("weight", *METRICS)]
-    return metrics.select("model", "impression_key", *METRICS).mapInArrow(add, schema).groupBy("model", "resample").agg(*sums_of_columns)
+    return (
+        metrics.select("model", "impression_key", *METRICS)
+        .mapInArrow(add, schema)
+        .groupBy("model", "resample")
+        .agg(*sums_of_columns)
+    )
 
 
-def resampled(keys: npt.NDArray[np.int64], values: npt.NDArray[np.float64], resamples: int, seed: int) -> npt.NDArray[np.float64]:
-    """(resamples + 1, k) sums of values (n, k) of the impressions with these keys (n,), by resample; 0 has each of them once."""
+def resampled(
+    keys: npt.NDArray[np.int64], values: npt.NDArray[np.float64], resamples: int, seed: int
+) -> npt.NDArray[np.float64]:
+    """(resamples + 1, k) sums of values (n, k) of the impressions with these keys (n,), by resample; 0 has
+    each of them once."""
     total = np.zeros((resamples + 1, values.shape[1]))
     total[0] = values.sum(axis=0)
     for start in range(0, len(keys), _IMPRESSIONS):
@@ -133,7 +149,9 @@ def counts_of(keys: npt.NDArray[np.int64], resamples: int, seed: int) -> npt.NDA
     return np.searchsorted(_POISSON, uniform.ravel(), side="right").reshape(uniform.shape).astype(np.float64)
 
 
-def write_vectors(folder: Place, users: npt.NDArray[np.float32], articles: npt.NDArray[np.float32]) -> tuple[Place, Place]:
+def write_vectors(
+    folder: Place, users: npt.NDArray[np.float32], articles: npt.NDArray[np.float32]
+) -> tuple[Place, Place]:
     """Write a model's vectors where all executors can open them; returns the two files."""
     folder.mkdir(parents=True)
     files = folder / "users.npy", folder / "articles.npy"

@@ -1,4 +1,5 @@
-"""Where training stands after an epoch, kept in one file: a run that was killed goes on from there, to the same result."""
+"""Where training stands after an epoch, kept in one file: a run that was killed goes on from there, to the
+same result."""
 
 import os
 from dataclasses import asdict, dataclass, field
@@ -14,8 +15,9 @@ from newslake.training.metrics import RankingMetrics
 
 @dataclass(frozen=True)
 class EpochMetrics:
-    """One split after one epoch. `loss`: of train the mean over the epoch's examples (or clicks) as they were trained on; of valid
-    over all candidates (or clicks), where skips are not sampled, so the two do not compare."""
+    """One split after one epoch. `loss`: of train the mean over the epoch's examples (or clicks) as they were
+    trained on; of valid over all candidates (or clicks), where skips are not sampled, so the two do not
+    compare."""
 
     epoch: int
     split: str
@@ -55,30 +57,43 @@ class Progress:
         if self.best_weights and quality <= self.best_quality:
             return False
         self.best_epoch, self.best_quality, self.best_aucs = self.epoch, quality, aucs
-        self.best_weights = {name: weights.detach().cpu().clone() for name, weights in model.state_dict().items()}
+        self.best_weights = {
+            name: weights.detach().cpu().clone() for name, weights in model.state_dict().items()
+        }
         if self.epoch == 0:
             self.untrained_weights, self.untrained_aucs = self.best_weights, aucs
         return True
 
     def settle(self) -> str:
-        """Go back to the model as it began, unless the best epoch is better by more than the standard error of the difference.
+        """Go back to the model as it began, unless the best epoch is better by more than the standard error
+        of the difference.
 
-        Few impressions choose an epoch by chance: what seems best on them may be worse than no training at all. Says so in one line where
-        it goes back, else nothing.
+        Few impressions choose an epoch by chance: what seems best on them may be worse than no training at
+        all. Says so in one line where it goes back, else nothing.
         """
-        if not self.best_epoch or self.untrained_aucs is None or self.best_aucs is None or not len(self.best_aucs):
+        if (
+            not self.best_epoch
+            or self.untrained_aucs is None
+            or self.best_aucs is None
+            or not len(self.best_aucs)
+        ):
             return ""
         gain = self.best_aucs - self.untrained_aucs
         error = float(gain.std()) / len(gain) ** 0.5 if len(gain) > 1 else float("inf")
         if float(gain.mean()) > error:
             return ""
-        told = f"epoch {self.best_epoch} is better than no training by {gain.mean():.4f}, which may be chance (standard error {error:.4f})"
+        told = (
+            f"epoch {self.best_epoch} is better than no training by {gain.mean():.4f}, which may be chance"
+            f" (standard error {error:.4f})"
+        )
         self.best_epoch, self.best_weights, self.best_aucs = 0, self.untrained_weights, self.untrained_aucs
         self.best_quality = float(self.untrained_aucs.mean())
         return f"{told}: the model stays as it began"
 
 
-def save_checkpoint(file: Place, progress: Progress, model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> None:
+def save_checkpoint(
+    file: Place, progress: Progress, model: torch.nn.Module, optimizer: torch.optim.Optimizer
+) -> None:
     """Keep all that the next epoch begins from. The file is there as it was before, or as it is after."""
     state = {name: value for name, value in vars(progress).items() if name != "metrics"}
     state["metrics"] = [asdict(of_epoch) for of_epoch in progress.metrics]
@@ -101,5 +116,7 @@ def load_checkpoint(file: Place, model: torch.nn.Module, optimizer: torch.optim.
     optimizer.load_state_dict(state["optimizer"])
     progress = Progress(**{name: value for name, value in state["progress"].items() if name != "metrics"})
     for of_epoch in state["progress"]["metrics"]:
-        progress.metrics.append(EpochMetrics(**{**of_epoch, "ranking": RankingMetrics(**of_epoch["ranking"])}))
+        progress.metrics.append(
+            EpochMetrics(**{**of_epoch, "ranking": RankingMetrics(**of_epoch["ranking"])})
+        )
     return progress

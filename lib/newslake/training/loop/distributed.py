@@ -29,9 +29,9 @@ def train_together(
 ) -> None:
     """Train in `settings.processes` processes, until the checkpoint says that training is finished.
 
-    On a local master all run on this machine; else each is a Spark task, and the folders lie where all executors see them, or in object
-    storage.
-    A process reads the row groups that are its own; see processes.Together for how uneven parts end.
+    On a local master all run on this machine; else each is a Spark task, and the folders lie where all
+    executors see them, or in object storage. A process reads the row groups that are its own; see
+    processes.Together for how uneven parts end.
 
     Args:
         spark: the session.
@@ -60,7 +60,9 @@ def train_one(
     texts: StagedTexts | None = None,
 ) -> None:
     """What each process does."""
-    device = torch.device(f"cuda:{int(os.environ.get('LOCAL_RANK', '0')) % torch.cuda.device_count()}" if gpus else "cpu")
+    device = torch.device(
+        f"cuda:{int(os.environ.get('LOCAL_RANK', '0')) % torch.cuda.device_count()}" if gpus else "cpu"
+    )
     dist.init_process_group("nccl" if gpus else "gloo")
     try:
         data = load_training_data(staged, vectors, texts)
@@ -69,7 +71,15 @@ def train_one(
             if dist.get_rank() == 0:
                 print(f"{settings.model}: {text}", flush=True)
 
-        train(data, settings, device=str(device), threads=1, progress=tell, checkpoint=checkpoint, group=Together(device))
+        train(
+            data,
+            settings,
+            device=str(device),
+            threads=1,
+            progress=tell,
+            checkpoint=checkpoint,
+            group=Together(device),
+        )
         dist.barrier()  # none closes its connections while another still reads the last message
     finally:
         dist.destroy_process_group()

@@ -1,4 +1,5 @@
-"""One epoch of training: batches, their loss, gradients averaged over the processes, and a step of the optimizer for each."""
+"""One epoch of training: batches, their loss, gradients averaged over the processes, and a step of the
+optimizer for each."""
 
 import math
 from collections.abc import Iterator
@@ -15,7 +16,8 @@ from newslake.training.models.settings import TrainSettings
 
 
 class Rate:
-    """The learning rate at each step of an epoch, by how many examples (or clicks) of all epochs have been trained on."""
+    """The learning rate at each step of an epoch, by how many examples (or clicks) of all epochs have been
+    trained on."""
 
     def __init__(self, settings: TrainSettings, epoch: int, per_epoch: int) -> None:
         self._settings, self._before, self._per_epoch = settings, epoch - 1, max(per_epoch, 1)
@@ -27,7 +29,11 @@ class Rate:
             return settings.learning_rate * share / settings.warmup
         if settings.schedule == "constant":
             return settings.learning_rate
-        return settings.learning_rate * 0.5 * (1.0 + math.cos(math.pi * (share - settings.warmup) / (1.0 - settings.warmup)))
+        return (
+            settings.learning_rate
+            * 0.5
+            * (1.0 + math.cos(math.pi * (share - settings.warmup) / (1.0 - settings.warmup)))
+        )
 
 
 def train_epoch(
@@ -73,7 +79,8 @@ def train_epoch(
             total += loss.detach() * weight
             candidates += batch.articles.numel()
         averaged = group.average_gradients(parameters, weight)
-        # While the processes' messages are on their way: a process that waits for another has the next batch's lookups behind it.
+        # While the processes' messages are on their way: a process that waits for another has the next
+        # batch's lookups behind it.
         batch, looked_up = next(batches, (None, None))
         if not (whole := averaged()):
             break
@@ -90,17 +97,25 @@ def train_epoch(
     return mean, int(candidates_sum)
 
 
-def _batches(model: Recommender, blocks: Iterator[Block], batch_size: int, device: torch.device) -> Iterator[tuple[Block, LookedUp | None]]:
+def _batches(
+    model: Recommender, blocks: Iterator[Block], batch_size: int, device: torch.device
+) -> Iterator[tuple[Block, LookedUp | None]]:
     """Batches, with what of them depends on no weight."""
     for block in blocks:
         articles = block.articles[block.shown] if isinstance(block, Clicks) else block.articles
         model.note_met(block.users.to(device), articles.to(device))
         for batch in block.batches(batch_size, device):
-            yield batch, model.look_up(_readers(model, batch), batch.articles) if isinstance(batch, Clicks) else None
+            yield (
+                batch,
+                model.look_up(_readers(model, batch), batch.articles) if isinstance(batch, Clicks) else None,
+            )
 
 
-def batch_loss(model: Recommender, batch: Block, settings: TrainSettings, looked_up: LookedUp | None = None) -> Tensor:
-    """The mean loss of a batch, a scalar: of its examples, or of its clicks, with what was looked up for them."""
+def batch_loss(
+    model: Recommender, batch: Block, settings: TrainSettings, looked_up: LookedUp | None = None
+) -> Tensor:
+    """The mean loss of a batch, a scalar: of its examples, or of its clicks, with what was looked up for
+    them."""
     bce = torch.nn.functional.binary_cross_entropy_with_logits
     if isinstance(batch, Examples):
         # Binary cross-entropy of the sigmoid, as in the tutorial, in the form that does not overflow.

@@ -1,4 +1,5 @@
-"""Judges a model on impressions: every user and article gets its vector once, then each candidate is one inner product."""
+"""Judges a model on impressions: every user and article gets its vector once, then each candidate is one
+inner product."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,7 +16,8 @@ from newslake.training.metrics import ImpressionMetrics, RankingMetrics, impress
 from newslake.training.models import HistoryModel, Recommender
 from newslake.training.models.base import Loss
 
-# Rows per matrix: article vectors come from a product worth some threads; candidates are gathered, and stay in cache.
+# Rows per matrix: article vectors come from a product worth some threads; candidates are gathered, and stay
+# in cache.
 _VECTOR_CHUNK = 8192
 _SCORE_CHUNK = 8192
 _HISTORY_CHUNK = 512
@@ -43,10 +45,14 @@ class Vectors:
         return self.users[torch.tensor(catalogue.latest_history, dtype=torch.long, device=self.users.device)]
 
 
-def all_vectors(model: Recommender, catalogue: Catalogue, device: torch.device, group: Alone | None = None) -> Vectors:
-    """The vectors of all users (or histories) and articles: each encoded once, however many impressions there are.
+def all_vectors(
+    model: Recommender, catalogue: Catalogue, device: torch.device, group: Alone | None = None
+) -> Vectors:
+    """The vectors of all users (or histories) and articles: each encoded once, however many impressions there
+    are.
 
-    Several processes share the histories, which are most of the work, and the articles where each takes an encoder.
+    Several processes share the histories, which are most of the work, and the articles where each takes an
+    encoder.
     """
     group = group or Alone()
     model.eval()
@@ -60,7 +66,9 @@ def all_vectors(model: Recommender, catalogue: Catalogue, device: torch.device, 
             read = partial(_read, model, news)
             count = len(model.histories)
             users = group.whole(_in_chunks(read, group.share_of(count), device, chunk=_HISTORY_CHUNK), count)
-            served = _in_chunks(lambda part: model.candidates_of(news[part], model.embeddings[part]), range(articles), device)
+            served = _in_chunks(
+                lambda part: model.candidates_of(news[part], model.embeddings[part]), range(articles), device
+            )
             return Vectors(users, served, of_histories=True)
         users = _in_chunks(model.user_vectors, range(len(catalogue.user_ids)), device)
         return Vectors(users, _in_chunks(model.article_vectors, range(articles), device))
@@ -81,27 +89,37 @@ def scores(vectors: Vectors, impressions: Impressions) -> Tensor:
     with torch.inference_mode():
         for start in range(0, len(articles), _SCORE_CHUNK):
             part = slice(start, start + _SCORE_CHUNK)
-            pairs = vectors.users.index_select(0, users[part]).mul_(vectors.articles.index_select(0, articles[part]))
+            pairs = vectors.users.index_select(0, users[part]).mul_(
+                vectors.articles.index_select(0, articles[part])
+            )
             found[part] = pairs.sum(dim=1)
     return found.cpu()
 
 
-def evaluate(vectors: Vectors, impressions: Impressions, loss: Loss = "bce") -> tuple[RankingMetrics, float | None]:
+def evaluate(
+    vectors: Vectors, impressions: Impressions, loss: Loss = "bce"
+) -> tuple[RankingMetrics, float | None]:
     """Means of what `judge` gives, and the loss."""
     each, found = judge(vectors, impressions, loss)
     return each.mean(), found
 
 
-def judge(vectors: Vectors, impressions: Impressions, loss: Loss = "bce") -> tuple[ImpressionMetrics, float | None]:
+def judge(
+    vectors: Vectors, impressions: Impressions, loss: Loss = "bce"
+) -> tuple[ImpressionMetrics, float | None]:
     """Ranking metrics of each impression, and the loss over all their candidates (None without any).
 
-    The loss bce is the mean binary cross-entropy of the candidates; softmax the mean cross-entropy of the clicks, each against
-    all skips of its impression.
+    The loss bce is the mean binary cross-entropy of the candidates; softmax the mean cross-entropy of the
+    clicks, each against all skips of its impression.
     """
     logits = scores(vectors, impressions)
     found = None
     if len(logits) and loss == "bce":
-        found = float(torch.nn.functional.binary_cross_entropy_with_logits(logits, torch.tensor(impressions.labels, dtype=torch.float32)))
+        found = float(
+            torch.nn.functional.binary_cross_entropy_with_logits(
+                logits, torch.tensor(impressions.labels, dtype=torch.float32)
+            )
+        )
     elif len(logits) and impressions.labels.any():
         found = _softmax_loss(logits.double().numpy(), impressions)
     return impression_metrics(logits.numpy(), impressions.labels, impressions.offsets), found
@@ -115,9 +133,14 @@ def _softmax_loss(logits: npt.NDArray[np.float64], impressions: Impressions) -> 
     return float((np.logaddexp(skips[owner[clicked]], logits[clicked]) - logits[clicked]).mean())
 
 
-def _in_chunks(vectors_of: Callable[[Tensor], Tensor], rows: range, device: torch.device, chunk: int | None = None) -> Tensor:
+def _in_chunks(
+    vectors_of: Callable[[Tensor], Tensor], rows: range, device: torch.device, chunk: int | None = None
+) -> Tensor:
     size = chunk or _VECTOR_CHUNK
     starts = range(rows.start, rows.stop, size)
-    chunks = [vectors_of(torch.arange(start, min(start + size, rows.stop), device=device)).float() for start in starts]
+    chunks = [
+        vectors_of(torch.arange(start, min(start + size, rows.stop), device=device)).float()
+        for start in starts
+    ]
     # None where there are more processes than rows; the width is then that of no rows.
     return torch.cat(chunks) if chunks else vectors_of(torch.arange(0, device=device)).float()

@@ -18,11 +18,14 @@ class Alone:
     def average_gradients(self, parameters: Iterable[nn.Parameter], weight: int) -> Callable[[], int]:
         """Begin to make gradients those of the mean loss over all processes' parts of a batch.
 
-        Before, each process's gradients are those of its own mean. A process that has nothing left takes part with weight 0.
+        Before, each process's gradients are those of its own mean. A process that has nothing left takes part
+        with weight 0.
 
         Returns:
-            What ends it, and returns the size of the whole batch: 0 once no process has anything left, so uneven parts neither
-            wait for each other for ever nor end early. Until then the gradients are not to be read; what is done meanwhile costs
+            What ends it, and returns the size of the whole batch: 0 once no process has anything left, so
+                uneven parts neither
+            wait for each other for ever nor end early. Until then the gradients are not to be read; what is
+                done meanwhile costs
             nothing where one process is slower than another.
         """
         return lambda: weight
@@ -43,7 +46,8 @@ class Alone:
         return range(self.rank * count // self.size, (self.rank + 1) * count // self.size)
 
     def whole(self, part: Tensor, count: int) -> Tensor:
-        """(count, dim) all processes' parts, of which `part` (n, dim) is what this one made of `share_of(count)`."""
+        """(count, dim) all processes' parts, of which `part` (n, dim) is what this one made of
+        `share_of(count)`."""
         return part
 
 

@@ -1,7 +1,7 @@
 """The models, by name: each a class, and a line in MODELS.
 
-A model gives users and articles vectors of one size whose inner product is the logit of a click, so its ranking can be
-served as a maximum inner product search.
+A model gives users and articles vectors of one size whose inner product is the logit of a click, so its
+ranking can be served as a maximum inner product search.
 """
 
 import torch
@@ -12,7 +12,17 @@ from newslake.training.models.base import Defaults, IdEmbedding, LookedUp, Recom
 from newslake.training.models.by_id import ContentModel, MatrixFactorization
 from newslake.training.models.history import DSSM, NRMS, HistoryModel
 
-__all__ = ["MODELS", "Defaults", "HistoryModel", "IdEmbedding", "LookedUp", "Recommender", "Shape", "build_model", "model_class"]
+__all__ = [
+    "MODELS",
+    "Defaults",
+    "HistoryModel",
+    "IdEmbedding",
+    "LookedUp",
+    "Recommender",
+    "Shape",
+    "build_model",
+    "model_class",
+]
 
 MODELS: dict[str, type[Recommender]] = {
     "mf": MatrixFactorization,
@@ -34,7 +44,8 @@ def model_class(name: str) -> type[Recommender]:
 
 
 def build_model(name: str, catalogue: Catalogue, shape: Shape, *, seed: int) -> Recommender:
-    """A model with its first weights, which the seed alone decides; torch's own random state stays as it was."""
+    """A model with its first weights, which the seed alone decides; torch's own random state stays as it
+    was."""
     kind = model_class(name)
     with torch.random.fork_rng():
         torch.manual_seed(seed)

@@ -14,8 +14,8 @@ Loss = Literal["bce", "softmax"]
 
 @dataclass(frozen=True)
 class Defaults:
-    """What a model is trained with where the user does not say. `batch_size` counts examples with the loss bce of a model
-    that knows users by id, and clicks otherwise."""
+    """What a model is trained with where the user does not say. `batch_size` counts examples with the loss
+    bce of a model that knows users by id, and clicks otherwise."""
 
     epochs: int
     patience: int
@@ -40,8 +40,10 @@ class Shape:
         attributes: whether its articles are category, subcategory and entity too, or text alone.
         dropout: share of the numbers put to 0 while training, in models of histories.
         temperature: that cosines are divided by, in dssm.
-        in_batch: weight in dssm's softmax of each other click of a batch, as a skip beside those that were shown; 0: none.
-        tune_layers: last layers of the texts' encoder that learn too, in models of histories; 0: its vectors are frozen.
+        in_batch: weight in dssm's softmax of each other click of a batch, as a skip beside those that were
+            shown; 0: none.
+        tune_layers: last layers of the texts' encoder that learn too, in models of histories; 0: its vectors
+            are frozen.
     """
 
     dim: int = 50
@@ -69,13 +71,15 @@ class Shape:
 
 @dataclass(frozen=True)
 class LookedUp:
-    """What of a batch of n clicks depends on no weight, so that it can be had while the step before is under way.
+    """What of a batch of n clicks depends on no weight, so that it can be had while the step before is under
+    way.
 
     Attributes:
         history: (n, k) places in `distinct` of what each user clicked, latest first; -1 where there is none.
         candidates: (n, 1 + skips) places in `distinct` of the articles shown.
         distinct: (articles,) indices of the batch's articles, each once.
-        text: (articles, size) what the news tower reads of their texts; None where that depends on weights too.
+        text: (articles, size) what the news tower reads of their texts; None where that depends on weights
+            too.
         frozen_users: (n, size) the frozen part of the users' vectors, see history.HistoryModel.
         frozen_articles: (articles, size) the frozen part of the articles' vectors.
     """
@@ -91,13 +95,14 @@ class LookedUp:
 class Recommender(nn.Module):
     """What all models share. A subclass gives the vectors of users and of articles.
 
-    A model knows users by their index (`user_vectors` of indices into the catalogue's users), or, with `reads_history`, by what
-    they clicked (of indices into the catalogue's histories).
+    A model knows users by their index (`user_vectors` of indices into the catalogue's users), or, with
+    `reads_history`, by what they clicked (of indices into the catalogue's histories).
 
     Attributes:
         needs_vectors: whether the model reads the articles' embeddings.
         reads_history: whether it knows users by their histories.
-        begins_as_zero_shot: whether it ranks as zero-shot does before it is trained, so that epoch 0 may be the best.
+        begins_as_zero_shot: whether it ranks as zero-shot does before it is trained, so that epoch 0 may be
+            the best.
         defaults: for training it.
     """
 
@@ -122,15 +127,24 @@ class Recommender(nn.Module):
         return (self.user_vectors(users) * self.article_vectors(articles)).sum(dim=1)
 
     def look_up(self, users: Tensor, articles: Tensor) -> LookedUp | None:
-        """What depends on no weight, for `pairs` of the same users and articles; None where there is nothing of the kind."""
+        """What depends on no weight, for `pairs` of the same users and articles; None where there is nothing
+        of the kind."""
         return None
 
-    def pairs(self, users: Tensor, articles: Tensor, looked_up: LookedUp | None = None) -> tuple[Tensor, Tensor]:
-        """Vectors for training: (n, dim) of users (or histories) (n,), and (n, k, dim) of the articles (n, k) shown to each."""
-        return self.user_vectors(users), self.article_vectors(articles.reshape(-1)).reshape(*articles.shape, -1)
+    def pairs(
+        self, users: Tensor, articles: Tensor, looked_up: LookedUp | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Vectors for training: (n, dim) of users (or histories) (n,), and (n, k, dim) of the articles (n, k)
+        shown to each."""
+        return self.user_vectors(users), self.article_vectors(articles.reshape(-1)).reshape(
+            *articles.shape, -1
+        )
 
-    def batch_logits(self, users: Tensor, articles: Tensor, shown: Tensor, looked_up: LookedUp | None = None) -> Tensor:
-        """(n, m) logits of n clicks: column 0 is the click, the others what was not clicked, -inf where there is none.
+    def batch_logits(
+        self, users: Tensor, articles: Tensor, shown: Tensor, looked_up: LookedUp | None = None
+    ) -> Tensor:
+        """(n, m) logits of n clicks: column 0 is the click, the others what was not clicked, -inf where there
+        is none.
 
         Args:
             users: (n,) indices of users (or histories).
@@ -149,8 +163,9 @@ class Recommender(nn.Module):
 class IdEmbedding(nn.Module):
     """A vector for each id, in which an id that training has not met has the mean vector of those it has met.
 
-    In the tutorial such an id keeps its random first vector, which ranks new articles at random among themselves and
-    against the others. The mean treats them as an average one, and leaves their order to what is known of them.
+    In the tutorial such an id keeps its random first vector, which ranks new articles at random among
+    themselves and against the others. The mean treats them as an average one, and leaves their order to what
+    is known of them.
 
     Args:
         count: ids from 0; those of count and above share one place, never trained on.

@@ -12,7 +12,8 @@ def zero_shot(catalogue: Catalogue) -> tuple[npt.NDArray[np.float32], npt.NDArra
     """A history is the mean of its articles' embeddings, and ranks by cosine.
 
     Returns:
-        (histories, size) and (articles, size) vectors of unit length, whose inner product is the cosine; an empty history has
+        (histories, size) and (articles, size) vectors of unit length, whose inner product is the cosine; an
+            empty history has
         zeros, and so leaves its candidates tied.
     """
     if catalogue.vectors is None or catalogue.histories is None:

@@ -1,4 +1,5 @@
-"""The part of a model's vectors that zero-shot's ranking comes from: embeddings as they are, with one learnt scale."""
+"""The part of a model's vectors that zero-shot's ranking comes from: embeddings as they are, with one learnt
+scale."""
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +17,9 @@ def frozen_users(clicked: Tensor, embeddings: Tensor) -> Tensor:
     """
     there = (clicked >= 0).to(embeddings.dtype)
     with torch.no_grad():
-        # The sum has the mean's direction. A bag adds up rows where they are, and makes no copy of all clicks' vectors.
-        sums = nn.functional.embedding_bag(clicked.clamp(min=0), embeddings, mode="sum", per_sample_weights=there)
+        # The sum has the mean's direction. A bag adds up rows where they are, and makes no copy of all
+        # clicks' vectors.
+        sums = nn.functional.embedding_bag(
+            clicked.clamp(min=0), embeddings, mode="sum", per_sample_weights=there
+        )
         return nn.functional.normalize(sums, dim=-1)

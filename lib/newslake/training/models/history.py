@@ -1,4 +1,5 @@
-"""Models that know users by what they clicked, so that new users and new articles have vectors without training again."""
+"""Models that know users by what they clicked, so that new users and new articles have vectors without
+training again."""
 
 import math
 
@@ -29,13 +30,15 @@ class HistoryModel(Recommender):
 
     A vector that is served has two joined parts, and so an inner product has two summands:
 
-    - frozen (size of the embeddings): of an article its embedding at unit length; of a user the mean of the clicked articles'
-      embeddings at unit length, times a learnt scale. The inner product is zero-shot's cosine times the scale.
-    - learnt (dim): the news tower's vectors, and what a subclass reads of them. Those of candidates are multiplied by a learnt gate
-      that is 0 at first, so that an untrained model ranks exactly as zero-shot does.
+    - frozen (size of the embeddings): of an article its embedding at unit length; of a user the mean of the
+      clicked articles' embeddings at unit length, times a learnt scale. The inner product is zero-shot's
+      cosine times the scale.
+    - learnt (dim): the news tower's vectors, and what a subclass reads of them. Those of candidates are
+      multiplied by a learnt gate that is 0 at first, so that an untrained model ranks exactly as zero-shot
+      does.
 
-    A subclass gives `read` (a user out of the vectors of clicked articles) and, where it differs, `as_candidate`. A user
-    without any known click has a learnt vector, and zeros in the frozen part.
+    A subclass gives `read` (a user out of the vectors of clicked articles) and, where it differs,
+    `as_candidate`. A user without any known click has a learnt vector, and zeros in the frozen part.
     """
 
     needs_vectors = True
@@ -57,7 +60,8 @@ class HistoryModel(Recommender):
         self.gate = nn.Parameter(torch.zeros(shape.dim))
 
     def read(self, clicked: Tensor, there: Tensor) -> Tensor:
-        """(n, dim) users who clicked articles with the vectors `clicked` (n, k, dim), latest first, where `there` (n, k)."""
+        """(n, dim) users who clicked articles with the vectors `clicked` (n, k, dim), latest first, where
+        `there` (n, k)."""
         raise NotImplementedError
 
     def as_user(self, vectors: Tensor) -> Tensor:
@@ -77,7 +81,8 @@ class HistoryModel(Recommender):
         return self.candidates_of(self.news_of(articles), nn.functional.embedding(articles, self.embeddings))
 
     def news_of(self, articles: Tensor, text: Tensor | None = None) -> Tensor:
-        """(n, dim) the news tower's vectors of articles (n,); `text` as in LookedUp, where it was looked up before."""
+        """(n, dim) the news tower's vectors of articles (n,); `text` as in LookedUp, where it was looked up
+        before."""
         if text is None:
             text = self.news.text_of(articles, nn.functional.embedding(articles, self.embeddings))
         vectors: Tensor = self.news(articles, text)
@@ -88,22 +93,29 @@ class HistoryModel(Recommender):
         return self.pairs(users, users.new_empty((len(users), 0)))[0]
 
     def candidates_of(self, news: Tensor, embeddings: Tensor) -> Tensor:
-        """(n, size + dim) what is served for articles with vectors `news` (n, dim) of the news tower and `embeddings` (n, size)."""
-        return torch.cat((nn.functional.normalize(embeddings, dim=-1), self.as_candidate(news) * self.gate), dim=-1)
+        """(n, size + dim) what is served for articles with vectors `news` (n, dim) of the news tower and
+        `embeddings` (n, size)."""
+        return torch.cat(
+            (nn.functional.normalize(embeddings, dim=-1), self.as_candidate(news) * self.gate), dim=-1
+        )
 
     def users_of(self, clicked: Tensor, news: Tensor, embeddings: Tensor) -> Tensor:
-        """(n, size + dim) vectors of users who clicked these articles, with what is known of the articles at hand.
+        """(n, size + dim) vectors of users who clicked these articles, with what is known of the articles at
+        hand.
 
         Args:
             clicked: (n, k) places in `news`, latest first; -1 where there is none.
             news: (articles, dim) from the news tower.
             embeddings: (articles, size).
         """
-        return torch.cat((self.scale.exp() * frozen_users(clicked, embeddings), self._learnt(clicked, news)), dim=-1)
+        return torch.cat(
+            (self.scale.exp() * frozen_users(clicked, embeddings), self._learnt(clicked, news)), dim=-1
+        )
 
     def _learnt(self, clicked: Tensor, news: Tensor) -> Tensor:
         there = clicked >= 0
-        # A row with nothing to read would be NaN: it reads one place of no meaning, and the result is put aside.
+        # A row with nothing to read would be NaN: it reads one place of no meaning, and the result is put
+        # aside.
         empty = ~there.any(dim=1)
         readable = there.clone()
         readable[:, 0] |= empty
@@ -115,18 +127,24 @@ class HistoryModel(Recommender):
         clicked = self.histories[users]
         longest = max(1, int((clicked >= 0).sum(dim=1).max())) if len(clicked) else 1
         clicked = clicked[:, :longest]
-        distinct, place = torch.unique(torch.cat((clicked.reshape(-1), articles.reshape(-1))).clamp(min=0), return_inverse=True)
+        distinct, place = torch.unique(
+            torch.cat((clicked.reshape(-1), articles.reshape(-1))).clamp(min=0), return_inverse=True
+        )
         of_history = torch.where(clicked >= 0, place[: clicked.numel()].view_as(clicked), -1)
         embeddings = nn.functional.embedding(distinct, self.embeddings)
         text = None if self.news.tuned is not None else self.news.text_of(distinct, embeddings)
         frozen = frozen_users(of_history, embeddings), nn.functional.normalize(embeddings, dim=-1)
         return LookedUp(of_history, place[clicked.numel() :].view_as(articles), distinct, text, *frozen)
 
-    def pairs(self, users: Tensor, articles: Tensor, looked_up: LookedUp | None = None) -> tuple[Tensor, Tensor]:
+    def pairs(
+        self, users: Tensor, articles: Tensor, looked_up: LookedUp | None = None
+    ) -> tuple[Tensor, Tensor]:
         """See Recommender."""
         found = looked_up or self.look_up(users, articles)
         news = self.news_of(found.distinct, found.text)
-        of_users = torch.cat((self.scale.exp() * found.frozen_users, self._learnt(found.history, news)), dim=-1)
+        of_users = torch.cat(
+            (self.scale.exp() * found.frozen_users, self._learnt(found.history, news)), dim=-1
+        )
         of_articles = torch.cat((found.frozen_articles, self.as_candidate(news) * self.gate), dim=-1)
         return of_users, nn.functional.embedding(found.candidates, of_articles)
 
@@ -134,8 +152,8 @@ class HistoryModel(Recommender):
 class NRMS(HistoryModel):
     """Multi-head self-attention over the history, then additive attention; inner product with the article.
 
-    Wu et al., "Neural News Recommendation with Multi-Head Self-Attention", EMNLP 2019, whose news encoder reads word vectors; here
-    the news tower stands in its place, over the frozen embedding of the whole text.
+    Wu et al., "Neural News Recommendation with Multi-Head Self-Attention", EMNLP 2019, whose news encoder
+    reads word vectors; here the news tower stands in its place, over the frozen embedding of the whole text.
     """
 
     defaults = DEFAULTS
@@ -155,11 +173,13 @@ class NRMS(HistoryModel):
 
 
 class DSSM(HistoryModel):
-    """Two towers, user and article, whose cosine is divided by a temperature; other clicks of a batch may count as skips too.
+    """Two towers, user and article, whose cosine is divided by a temperature; other clicks of a batch may
+    count as skips too.
 
-    Huang et al., "Learning Deep Structured Semantic Models for Web Search using Clickthrough Data", CIKM 2013. The user
-    tower pools the history by additive attention; both towers end in a hidden layer. Vectors are of unit length times the
-    root of 1 / temperature, so that their inner product is the logit and ranks as the cosine does.
+    Huang et al., "Learning Deep Structured Semantic Models for Web Search using Clickthrough Data", CIKM
+    2013. The user tower pools the history by additive attention; both towers end in a hidden layer. Vectors
+    are of unit length times the root of 1 / temperature, so that their inner product is the logit and ranks
+    as the cosine does.
     """
 
     defaults = DEFAULTS
@@ -185,8 +205,11 @@ class DSSM(HistoryModel):
         """See HistoryModel."""
         return nn.functional.normalize(self.article_tower(vectors), dim=-1) * self.length
 
-    def batch_logits(self, users: Tensor, articles: Tensor, shown: Tensor, looked_up: LookedUp | None = None) -> Tensor:
-        """See Recommender. What the same user clicked, here or in the history, and the click itself are no skips."""
+    def batch_logits(
+        self, users: Tensor, articles: Tensor, shown: Tensor, looked_up: LookedUp | None = None
+    ) -> Tensor:
+        """See Recommender. What the same user clicked, here or in the history, and the click itself are no
+        skips."""
         of_users, of_articles = self.pairs(users, articles, looked_up)
         logits = torch.einsum("nd,nkd->nk", of_users, of_articles).masked_fill(~shown, -torch.inf)
         if not self.in_batch:
@@ -194,7 +217,8 @@ class DSSM(HistoryModel):
         clicked = articles[:, 0]
         same = (users[:, None] == users[None, :]) | (clicked[:, None] == clicked[None, :])
         same |= (self.histories[users][:, None, :] == clicked[None, :, None]).any(dim=2)
-        # exp(x + log w) = w exp(x): an article that others clicked tells less than one that this user was shown and left.
+        # exp(x + log w) = w exp(x): an article that others clicked tells less than one that this user was
+        # shown and left.
         others = (of_users @ of_articles[:, 0].T + math.log(self.in_batch)).masked_fill(same, -torch.inf)
         return torch.cat((logits, others), dim=1)
 

@@ -1,4 +1,5 @@
-"""A trained model in a folder: weights as safetensors, and what is needed to use them on other users and articles.
+"""A trained model in a folder: weights as safetensors, and what is needed to use them on other users and
+articles.
 
 <models>/<run_id>/model.safetensors
                   model.json            settings, encoder, sizes, the attributes' values; written last
@@ -30,7 +31,8 @@ ATTRIBUTES = ("category", "subcategory", "entity")
 
 @dataclass(frozen=True)
 class TunedEncoder:
-    """The encoder that a model tuned the last layers of: how it was named, its digest, and the tokens that it reads of a text."""
+    """The encoder that a model tuned the last layers of: how it was named, its digest, and the tokens that it
+    reads of a text."""
 
     model: str
     digest: str
@@ -49,7 +51,8 @@ class SavedModel:
         vector_size: of those; 0 where it reads none.
         attributes: the values of each attribute, by its name, in the order of their numbers.
         tuned: the encoder that it has layers of; None where the vectors are all that it reads.
-        known_until: the impressions that it was trained on and chosen by occurred before this moment; None where that is not known.
+        known_until: the impressions that it was trained on and chosen by occurred before this moment; None
+            where that is not known.
     """
 
     folder: Path
@@ -74,7 +77,10 @@ def save_model(
 ) -> Place:
     """Keep a trained model; in place of one of the same run. It is there completely or not at all."""
     with kept(models / run_id, "model.json") as temporary:
-        save_file({name: weights.cpu().contiguous() for name, weights in model.state_dict().items()}, str(temporary / "model.safetensors"))
+        save_file(
+            {name: weights.cpu().contiguous() for name, weights in model.state_dict().items()},
+            str(temporary / "model.safetensors"),
+        )
         if not model.reads_history:
             known = {"users": (catalogue.user_ids, catalogue.users_in_training)}
             known["articles"] = (catalogue.article_ids, catalogue.articles_in_training)
@@ -92,7 +98,9 @@ def save_model(
         if settings.tune_layers and catalogue.texts is not None:
             encoder = catalogue.texts.encoder
             about["tuned"] = asdict(TunedEncoder(encoder.spec.model, encoder.digest, encoder.max_tokens))
-        (temporary / "model.json").write_text(json.dumps(about, indent=1, ensure_ascii=False), encoding="utf-8")
+        (temporary / "model.json").write_text(
+            json.dumps(about, indent=1, ensure_ascii=False), encoding="utf-8"
+        )
     return models / run_id
 
 
@@ -122,34 +130,57 @@ def load_saved(models: Place, run_id: str | None) -> SavedModel:
     folder = models / (run_id or found[0])
     about: dict[str, Any] = json.loads((folder / "model.json").read_text(encoding="utf-8"))
     if about["format"] != FORMAT:
-        raise UserError(f"{folder}: a model in format {about['format']}, but this version reads {FORMAT}: train it again")
+        raise UserError(
+            f"{folder}: a model in format {about['format']}, but this version reads {FORMAT}: train it again"
+        )
     attributes = {name: tuple(values) for name, values in about["attributes"].items()}
     settings = TrainSettings(**about["settings"])
     tuned = TunedEncoder(**about["tuned"]) if "tuned" in about else None
     known_until = datetime.fromisoformat(about["known_until"]) if about.get("known_until") else None
-    return SavedModel(local(folder), about["run_id"], settings, about["encoder_id"], about["vector_size"], attributes, tuned, known_until)
+    return SavedModel(
+        local(folder),
+        about["run_id"],
+        settings,
+        about["encoder_id"],
+        about["vector_size"],
+        attributes,
+        tuned,
+        known_until,
+    )
 
 
 def restore(saved: SavedModel, catalogue: Catalogue) -> Recommender:
-    """The model over a catalogue, whose attributes are numbered as the model's are (`data.codes_of` with `names`).
+    """The model over a catalogue, whose attributes are numbered as the model's are (`data.codes_of` with
+    `names`).
 
     Raises:
-        UserError: the catalogue's vectors have another size, or its attributes, ids or encoder are not the model's.
+        UserError: the catalogue's vectors have another size, or its attributes, ids or encoder are not the
+            model's.
     """
     size = 0 if catalogue.vectors is None else int(catalogue.vectors.shape[1])
     if saved.vector_size and size != saved.vector_size:
-        raise UserError(f"model run {saved.run_id} reads vectors of {saved.vector_size} numbers, but the articles' have {size}")
+        raise UserError(
+            f"model run {saved.run_id} reads vectors of {saved.vector_size} numbers, but the articles' have"
+            f" {size}"
+        )
     for name, values in saved.attributes.items():
         if getattr(catalogue, name).names != values:
-            raise UserError(f"model run {saved.run_id} was trained on other values of {name} than these tables hold: train it again")
+            raise UserError(
+                f"model run {saved.run_id} was trained on other values of {name} than these tables hold:"
+                " train it again"
+            )
     if saved.tuned is not None:
         _check_texts(saved, catalogue.texts)
     for name in ("users", "articles"):
         file = saved.folder / f"{name}.parquet"
         ids = catalogue.user_ids if name == "users" else catalogue.article_ids
         count = catalogue.users_in_training if name == "users" else catalogue.articles_in_training
-        if file.exists() and pq.read_table(file)["id"].combine_chunks().cast(pa.string()) != ids[:count].cast(pa.string()):
-            raise UserError(f"model run {saved.run_id} knows other {name} than these tables hold: train it again")
+        if file.exists() and pq.read_table(file)["id"].combine_chunks().cast(pa.string()) != ids[:count].cast(
+            pa.string()
+        ):
+            raise UserError(
+                f"model run {saved.run_id} knows other {name} than these tables hold: train it again"
+            )
     catalogue = replace(catalogue, vectors=catalogue.vectors if saved.vector_size else None)
     model = build_model(saved.settings.model, catalogue, saved.settings.shape, seed=0)
     model.load_state_dict(load_file(str(saved.folder / "model.safetensors")))
@@ -159,11 +190,16 @@ def restore(saved: SavedModel, catalogue: Catalogue) -> Recommender:
 def _check_texts(saved: SavedModel, texts: Texts | None) -> None:
     assert saved.tuned is not None
     if texts is None:
-        raise UserError(f"model run {saved.run_id} reads the articles' texts by {saved.tuned.model}, and none are at hand")
+        raise UserError(
+            f"model run {saved.run_id} reads the articles' texts by {saved.tuned.model}, and none are at hand"
+        )
     if texts.encoder.digest != saved.tuned.digest:
         raise UserError(
-            f"model run {saved.run_id} tuned layers of {saved.tuned.model}, but the encoder in {texts.encoder.folder} is another: give "
-            f"the right one with --encoder, or train again"
+            f"model run {saved.run_id} tuned layers of {saved.tuned.model}, but the encoder in"
+            f" {texts.encoder.folder} is another: give the right one with --encoder, or train again"
         )
     if texts.encoder.max_tokens != saved.tuned.text_tokens:
-        raise UserError(f"model run {saved.run_id} reads {saved.tuned.text_tokens} tokens of a text, not {texts.encoder.max_tokens}")
+        raise UserError(
+            f"model run {saved.run_id} reads {saved.tuned.text_tokens} tokens of a text, not"
+            f" {texts.encoder.max_tokens}"
+        )

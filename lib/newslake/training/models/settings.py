@@ -23,11 +23,12 @@ class TrainSettings:
         patience: epochs without a better valid AUC after which training stops.
         seed: of the first weights, the order of the examples and the skips drawn.
         dim: size of the vectors, or of their learnt part.
-        batch_size: examples (a user, a candidate and whether it was clicked) or clicks (each with its skips) per step, over all
-            processes together.
+        batch_size: examples (a user, a candidate and whether it was clicked) or clicks (each with its skips)
+            per step, over all processes together.
         learning_rate, weight_decay: Adam's.
         skips: drawn per click, afresh each epoch.
-        loss: bce, binary cross-entropy of each candidate; softmax, cross-entropy of the click among itself and its skips.
+        loss: bce, binary cross-entropy of each candidate; softmax, cross-entropy of the click among itself
+            and its skips.
         schedule: of the learning rate: constant, or cosine, falling to 0 over all epochs.
         warmup: share of all steps over which the learning rate rises from 0.
         precision: of products; bf16 keeps weights in fp32 and takes products in bfloat16 (autocast).
@@ -72,11 +73,14 @@ class TrainSettings:
         if not 0 <= self.warmup < 1:
             raise UserError(f"--warmup {self.warmup}: must be 0 or more, and below 1")
         if self.processes > self.batch_size:
-            raise UserError(f"--batch-size {self.batch_size} cannot be shared by --processes {self.processes}")
+            raise UserError(
+                f"--batch-size {self.batch_size} cannot be shared by --processes {self.processes}"
+            )
         assert self.shape.dim == self.dim  # checks the rest
         if self.tune_layers and not model_class(self.model).reads_history:
             raise UserError(
-                f"--tune-layers {self.tune_layers}: {self.model} does not read texts while it trains: take --model nrms or dssm"
+                f"--tune-layers {self.tune_layers}: {self.model} does not read texts while it trains: take"
+                " --model nrms or dssm"
             )
 
     @property
@@ -92,7 +96,9 @@ class TrainSettings:
     def as_dict(self) -> dict[str, object]:
         """The settings by name, for a run's id. Those of tuning only where the encoder is tuned."""
         unused = () if self.tune_layers else ("tune_layers", "tune_learning_rate")
-        return {name: value for name, value in {**asdict(self), "recipe": RECIPE}.items() if name not in unused}
+        return {
+            name: value for name, value in {**asdict(self), "recipe": RECIPE}.items() if name not in unused
+        }
 
 
 def settings_for(model: str, **given: Any) -> TrainSettings:

@@ -10,14 +10,15 @@ from newslake.training.models.tuned import TunedText
 
 
 class NewsTower(nn.Module):
-    """An article's vector from its text's embedding, frozen or (with `shape.tune_layers`) by an encoder that learns too; with
-    `shape.attributes`, from its attributes too.
+    """An article's vector from its text's embedding, frozen or (with `shape.tune_layers`) by an encoder that
+    learns too; with `shape.attributes`, from its attributes too.
 
-    Attributes join as in NAML (Wu et al., "Neural News Recommendation with Attentive Multi-View Learning", IJCAI 2019): text,
-    category, subcategory and first entity are views of one size, whose weighted sum is the vector, weighted by additive attention.
+    Attributes join as in NAML (Wu et al., "Neural News Recommendation with Attentive Multi-View Learning",
+    IJCAI 2019): text, category, subcategory and first entity are views of one size, whose weighted sum is the
+    vector, weighted by additive attention.
 
-    Embeddings of one encoder share a large mean and have a scale of their own; they are centred and scaled by what the training
-    articles' frozen ones show, which is kept with the weights.
+    Embeddings of one encoder share a large mean and have a scale of their own; they are centred and scaled by
+    what the training articles' frozen ones show, which is kept with the weights.
     """
 
     def __init__(self, catalogue: Catalogue, shape: Shape) -> None:
@@ -51,7 +52,8 @@ class NewsTower(nn.Module):
             view.note_met(articles)
 
     def text_of(self, articles: Tensor, embeddings: Tensor) -> Tensor:
-        """(n, size) what is read of the texts of articles (n,) with these `embeddings` (n, size); an encoder that learns reads texts."""
+        """(n, size) what is read of the texts of articles (n,) with these `embeddings` (n, size); an encoder
+        that learns reads texts."""
         text = embeddings if self.tuned is None else self.tuned(articles, self.mean)
         read: Tensor = self.dropout((text - self.mean) * self.scale)
         return read
@@ -66,12 +68,13 @@ class NewsTower(nn.Module):
 
 
 class AdditiveAttention(nn.Module):
-    """A weighted sum of vectors: weights are the softmax of query . tanh(W v + b) (Yang et al. 2016; NRMS's and NAML's pooling).
+    """A weighted sum of vectors: weights are the softmax of query . tanh(W v + b) (Yang et al. 2016; NRMS's
+    and NAML's pooling).
 
     Args:
         dim: size of the vectors.
-        places: with it, each of so many places has a learnt number that is added before the softmax, 0 at first: from the latest
-            click back, that is how recency counts.
+        places: with it, each of so many places has a learnt number that is added before the softmax, 0 at
+            first: from the latest click back, that is how recency counts.
     """
 
     def __init__(self, dim: int, places: int = 0) -> None:
@@ -91,9 +94,11 @@ class AdditiveAttention(nn.Module):
 
 
 class SelfAttention(nn.Module):
-    """Multi-head self-attention among a history's vectors, as in NRMS (Vaswani et al. 2017), with the vectors added to the result.
+    """Multi-head self-attention among a history's vectors, as in NRMS (Vaswani et al. 2017), with the vectors
+    added to the result.
 
-    NRMS has no such sum. Here articles come as finished vectors, and it lets the model begin from their plain mean.
+    NRMS has no such sum. Here articles come as finished vectors, and it lets the model begin from their plain
+    mean.
 
     Raises:
         ValueError: heads do not divide dim.
@@ -108,10 +113,15 @@ class SelfAttention(nn.Module):
         self.output = nn.Linear(dim, dim)
 
     def forward(self, vectors: Tensor, there: Tensor) -> Tensor:
-        """(n, k, dim) out of vectors (n, k, dim); `there` (n, k) says which are read, at least one of each row."""
+        """(n, k, dim) out of vectors (n, k, dim); `there` (n, k) says which are read, at least one of each
+        row."""
         n, k, dim = vectors.shape
-        query, key, value = self.inputs(vectors).view(n, k, 3, self.heads, dim // self.heads).permute(2, 0, 3, 1, 4)
+        query, key, value = (
+            self.inputs(vectors).view(n, k, 3, self.heads, dim // self.heads).permute(2, 0, 3, 1, 4)
+        )
         with attention_of_any_shape(query.device):
-            found = nn.functional.scaled_dot_product_attention(query, key, value, attn_mask=there[:, None, None, :])
+            found = nn.functional.scaled_dot_product_attention(
+                query, key, value, attn_mask=there[:, None, None, :]
+            )
         out: Tensor = vectors + self.output(found.transpose(1, 2).reshape(n, k, dim))
         return out

@@ -1,4 +1,5 @@
-"""The encoder inside a model: its last layers are trained with the recommender, the others stay as they are."""
+"""The encoder inside a model: its last layers are trained with the recommender, the others stay as they
+are."""
 
 import inspect
 from collections.abc import Iterator
@@ -13,18 +14,20 @@ from newslake.text.pooling import Head, pooled
 from newslake.text.spec import ResolvedEncoder
 from newslake.training.data.texts import Texts, tokenizer_of
 
-# Tokens of a batch, padding counted: on a CPU what a batch touches should stay in the caches, a GPU wants to be kept busy.
+# Tokens of a batch, padding counted: on a CPU what a batch touches should stay in the caches, a GPU wants to
+# be kept busy.
 _BATCH_TOKENS = {"cpu": 2048, "cuda": 65536}
 
 
 class TunedText(nn.Module):
     """Articles' vectors from their texts, by an encoder whose last layers learn.
 
-    Texts are sorted by length, padded in batches that a budget of tokens bounds, and pooled as the encoder's frozen vectors were.
-    The encoder's own dropout stays off, so that before the first step its vectors are the frozen ones.
+    Texts are sorted by length, padded in batches that a budget of tokens bounds, and pooled as the encoder's
+    frozen vectors were. The encoder's own dropout stays off, so that before the first step its vectors are
+    the frozen ones.
 
-    Only what learns is a parameter: frozen weights are buffers that are not saved, so no optimizer, message between processes,
-    checkpoint or saved model has them, and no gradient is kept for the layers below.
+    Only what learns is a parameter: frozen weights are buffers that are not saved, so no optimizer, message
+    between processes, checkpoint or saved model has them, and no gradient is kept for the layers below.
 
     Args:
         texts: of all articles.
@@ -65,13 +68,17 @@ class TunedText(nn.Module):
         lengths = self._lengths[articles.cpu()]
         order = torch.argsort(lengths, descending=True, stable=True)
         in_order = articles[order.to(articles.device)]
-        parts = [self._encoded(in_order[part], longest) for part, longest in self._batches(lengths[order], articles.device)]
+        parts = [
+            self._encoded(in_order[part], longest)
+            for part, longest in self._batches(lengths[order], articles.device)
+        ]
         without = int((lengths == 0).sum())
         vectors = torch.cat([*parts, otherwise.expand(without, -1)])
         return vectors[torch.argsort(order).to(articles.device)]
 
     def _batches(self, lengths: Tensor, device: torch.device) -> Iterator[tuple[slice, int]]:
-        """Parts of texts of these lengths, longest first, within the budget of tokens, and the longest of each."""
+        """Parts of texts of these lengths, longest first, within the budget of tokens, and the longest of
+        each."""
         budget = _BATCH_TOKENS.get(device.type, _BATCH_TOKENS["cuda"])
         start, end = 0, int((lengths > 0).sum())
         while start < end:
@@ -85,7 +92,10 @@ class TunedText(nn.Module):
         place = torch.arange(longest, device=articles.device)
         there = place < self.offsets[articles + 1].unsqueeze(1) - start
         at = torch.where(there, start + place, 0)
-        inputs = {"input_ids": torch.where(there, self.tokens[at].long(), self._pad), "attention_mask": there.long()}
+        inputs = {
+            "input_ids": torch.where(there, self.tokens[at].long(), self._pad),
+            "attention_mask": there.long(),
+        }
         if self._has_segments:
             inputs["token_type_ids"] = torch.where(there, self.segments[at].long(), 0)
         with attention_of_any_shape(articles.device):
@@ -101,15 +111,19 @@ def _load(encoder: ResolvedEncoder) -> tuple[Any, nn.ModuleList]:
 
     logging.disable_progress_bar()
     folder = str(encoder.local_folder() / encoder.settings.transformer)
-    model: Any = AutoModel.from_pretrained(folder, dtype=torch.float32, trust_remote_code=False, use_safetensors=True)
+    model: Any = AutoModel.from_pretrained(
+        folder, dtype=torch.float32, trust_remote_code=False, use_safetensors=True
+    )
     model = model.get_encoder() if model.config.is_encoder_decoder else model
-    if getattr(model, "pooler", None) is not None:  # works on the last hidden layer, which is all that is read
+    # Works on the last hidden layer, which is all that is read.
+    if getattr(model, "pooler", None) is not None:
         model.pooler = None
     for module in model.modules():
         if isinstance(module, nn.ModuleList) and len(module) == model.config.num_hidden_layers:
             return model, module
     raise UserError(
-        f"--tune-layers: {encoder.name} does not hold its layers as a list, so its last ones cannot be told: take another encoder"
+        f"--tune-layers: {encoder.name} does not hold its layers as a list, so its last ones cannot be told:"
+        " take another encoder"
     )
 
 

@@ -1,15 +1,16 @@
-"""Keys under which similar sets meet: XOR hashes of subsets, as few as each pair of sizes needs. numpy, no Spark.
+"""Keys under which similar sets meet: XOR hashes of subsets, as few as each pair of sizes needs. numpy, no
+Spark.
 
-Sets of a and b tags have Jaccard similarity s / (a + b - s) where they share s. So at a threshold each pair of sizes has a
-least number of shared tags, and two sets that share it have a subset of that size in common: the set itself with some tags
-deleted. Where both sets have few such subsets, their hashes are the keys ("subset" keys): sets that meet under one share
-at least that many tags, so every meeting is a match. At 0.8, 4 tags and 5, or 8 and 9, differ by one tag, 9 and 9 by one
-exchanged.
+Sets of a and b tags have Jaccard similarity s / (a + b - s) where they share s. So at a threshold each pair
+of sizes has a least number of shared tags, and two sets that share it have a subset of that size in common:
+the set itself with some tags deleted. Where both sets have few such subsets, their hashes are the keys
+("subset" keys): sets that meet under one share at least that many tags, so every meeting is a match. At 0.8,
+4 tags and 5, or 8 and 9, differ by one tag, 9 and 9 by one exchanged.
 
-Where the subsets are many (large sets, low thresholds), tags are put into one order for all sets, rare ones first. Two sets that
-share s tags share k of them among the first a - s + k and b - s + k tags, so the k-subsets of these prefixes are the keys
-("prefix" keys; k = 1 is the prefix filter of Chaudhuri, Ganti and Kaushik, ICDE 2006; larger k as in Wang, Li and Feng,
-SIGMOD 2012). A meeting is then only a candidate.
+Where the subsets are many (large sets, low thresholds), tags are put into one order for all sets, rare ones
+first. Two sets that share s tags share k of them among the first a - s + k and b - s + k tags, so the
+k-subsets of these prefixes are the keys ("prefix" keys; k = 1 is the prefix filter of Chaudhuri, Ganti and
+Kaushik, ICDE 2006; larger k as in Wang, Li and Feng, SIGMOD 2012). A meeting is then only a candidate.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -46,8 +47,8 @@ class KeyPlan:
 
     Attributes:
         levels: by number of tags, pairs (k, p): the keys are the hashes of all k-subsets of the first p tags.
-        common: hashes of the commonest tags, the commonest last; every other tag comes before them in the order. Only
-            prefix keys depend on it.
+        common: hashes of the commonest tags, the commonest last; every other tag comes before them in the
+            order. Only prefix keys depend on it.
         bits: of a key that are used; fewer than 64 make keys collide, as tests want them to.
     """
 
@@ -64,12 +65,15 @@ class KeyPlan:
         return sum(sets * self.keys_per_set(size) for size, sets in sizes.items())
 
 
-def key_plan(family: Family, threshold: float, own: Iterable[int], others: Iterable[int], most: int = MOST_SUBSETS) -> KeyPlan:
-    """The keys that sets of the sizes `own` need to meet those of the sizes `others`, at the threshold, in one family.
+def key_plan(
+    family: Family, threshold: float, own: Iterable[int], others: Iterable[int], most: int = MOST_SUBSETS
+) -> KeyPlan:
+    """The keys that sets of the sizes `own` need to meet those of the sizes `others`, at the threshold, in
+    one family.
 
-    Every pair of sizes that can reach the threshold is in exactly one family, the same seen from either side. Subset keys are made
-    at each number of shared tags from the least on, so that a pair also meets at the very number it shares (but for
-    equal sets, which meet by set_hash).
+    Every pair of sizes that can reach the threshold is in exactly one family, the same seen from either side.
+    Subset keys are made at each number of shared tags from the least on, so that a pair also meets at the
+    very number it shares (but for equal sets, which meet by set_hash).
     """
     theirs = sorted(set(others))
     levels: dict[int, tuple[tuple[int, int], ...]] = {}
@@ -125,7 +129,8 @@ def _combinations(n: int, k: int) -> np.ndarray[Any, np.dtype[np.int64]]:
 
 
 def rare_first(hashes: Hashes, common: tuple[int, ...]) -> Hashes:
-    """Each row's tags in the order of prefix keys: those that are not common by hash, then the common ones, commonest last."""
+    """Each row's tags in the order of prefix keys: those that are not common by hash, then the common ones,
+    commonest last."""
     if not common:
         return np.sort(hashes, axis=1)
     known, ranks = _sorted_common(common)
@@ -141,8 +146,11 @@ def _sorted_common(common: tuple[int, ...]) -> tuple[Hashes, Hashes]:
     return given[order], order
 
 
-def keys_of_batches(plan: KeyPlan, family: Family, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    """What runs in the workers: (set_hash, hashes) in, (key, set_hash, shape) out; see SIZE_BITS for shape."""
+def keys_of_batches(
+    plan: KeyPlan, family: Family, batches: Iterable[pa.RecordBatch]
+) -> Iterator[pa.RecordBatch]:
+    """What runs in the workers: (set_hash, hashes) in, (key, set_hash, shape) out; see SIZE_BITS for
+    shape."""
     for batch in batches:
         ids = batch.column("set_hash").to_numpy(zero_copy_only=False)
         lists = batch.column("hashes")
@@ -167,5 +175,11 @@ def _as_batches(tags: Hashes, ids: Hashes, k: int, shape: int, bits: int) -> Ite
         if bits < 64:
             keys = keys & ((1 << bits) - 1)
         many = keys.shape[1]
-        columns = [keys.reshape(-1), np.repeat(ids[start : start + step], many), np.full(keys.size, shape, dtype=np.int32)]
-        yield pa.RecordBatch.from_arrays([pa.array(column) for column in columns], names=["key", "set_hash", "shape"])
+        columns = [
+            keys.reshape(-1),
+            np.repeat(ids[start : start + step], many),
+            np.full(keys.size, shape, dtype=np.int32),
+        ]
+        yield pa.RecordBatch.from_arrays(
+            [pa.array(column) for column in columns], names=["key", "set_hash", "shape"]
+        )

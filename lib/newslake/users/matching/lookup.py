@@ -1,4 +1,5 @@
-"""The matcher by datasketch: an index inside one process, for look-ups of a few sets such as those of a micro-batch."""
+"""The matcher by datasketch: an index inside one process, for look-ups of a few sets such as those of a
+micro-batch."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
@@ -18,10 +19,12 @@ _FOUND = "new_hashes array<bigint>, stored_hashes array<bigint>, jaccard double"
 
 
 class SetIndex:
-    """Sets of 64-bit tag hashes in a MinHashLSH of datasketch (Ekzhu's, https://ekzhu.com/datasketch/lsh.html).
+    """Sets of 64-bit tag hashes in a MinHashLSH of datasketch (Ekzhu's,
+    https://ekzhu.com/datasketch/lsh.html).
 
     Args:
-        threshold: Jaccard similarity from which sets are found; bands are chosen for recall, since what is found is verified.
+        threshold: Jaccard similarity from which sets are found; bands are chosen for recall, since what is
+            found is verified.
         permutations: hash functions.
         seed: of the hash functions.
     """
@@ -48,7 +51,9 @@ class SetIndex:
 
     def _sketches(self, sets: Sequence[np.ndarray]) -> Iterator[MinHash]:
         # The tags are hashed already; datasketch wants 32 bits of each.
-        return MinHash.generator([_as_32_bits(one) for one in sets], num_perm=self._permutations, seed=self._seed, hashfunc=int)
+        return MinHash.generator(
+            [_as_32_bits(one) for one in sets], num_perm=self._permutations, seed=self._seed, hashfunc=int
+        )
 
 
 class DatasketchMatcher(Matcher):
@@ -66,7 +71,10 @@ class DatasketchMatcher(Matcher):
         check_threshold(threshold)
         for side in (new, stored):
             if side.limit(self.most_sets + 1).count() > self.most_sets:
-                raise UserError(f"--matcher datasketch takes up to {self.most_sets:,} phrases on a side: use exact or minhash")
+                raise UserError(
+                    f"--matcher datasketch takes up to {self.most_sets:,} phrases on a side: use exact or"
+                    " minhash"
+                )
         ours = as_sets(new).select("hashes", F.lit(True).alias("is_new"))
         theirs = as_sets(stored).select("hashes", F.lit(False).alias("is_new"))
         together = ours.unionByName(theirs).repartition(1).sortWithinPartitions("is_new")
@@ -90,7 +98,11 @@ def _search(threshold: float, seed: int, batches: Iterable[pa.RecordBatch]) -> I
                 ours.append(one)
                 theirs.append(known[number])
                 similarities.append(similarity)
-        columns = [pa.array(ours, pa.list_(pa.int64())), pa.array(theirs, pa.list_(pa.int64())), pa.array(similarities, pa.float64())]
+        columns = [
+            pa.array(ours, pa.list_(pa.int64())),
+            pa.array(theirs, pa.list_(pa.int64())),
+            pa.array(similarities, pa.float64()),
+        ]
         yield pa.RecordBatch.from_arrays(columns, names=["new_hashes", "stored_hashes", "jaccard"])
 
 

@@ -18,9 +18,10 @@ PAIRS = ("phrase_id", "stored_id", "jaccard")
 class Matcher(ABC):
     """Compares new tag sets with stored ones.
 
-    Both sides have a column `tags`, array<string>: order, repeats and NULLs do not count, sets without a tag are left out, and no
-    set may be there twice on one side. A set's id is sets.phrase_id of its tags. The results have the columns phrase_id
-    (of the new set), stored_id (of the stored one) and jaccard, which is exact in each. They are valid while `frames` is open.
+    Both sides have a column `tags`, array<string>: order, repeats and NULLs do not count, sets without a tag
+    are left out, and no set may be there twice on one side. A set's id is sets.phrase_id of its tags. The
+    results have the columns phrase_id (of the new set), stored_id (of the stored one) and jaccard, which is
+    exact in each. They are valid while `frames` is open.
     """
 
     @abstractmethod
@@ -28,10 +29,15 @@ class Matcher(ABC):
         """Pairs whose Jaccard similarity is `threshold` (over 0, to 1) or more, each once."""
 
     def best(self, new: DataFrame, stored: DataFrame, threshold: float, frames: Frames) -> DataFrame:
-        """Of each new set's pairs the one with the highest Jaccard similarity, ties by the lowest stored_id."""
+        """Of each new set's pairs the one with the highest Jaccard similarity, ties by the lowest
+        stored_id."""
         found = self.pairs(new, stored, threshold, frames)
-        best = found.groupBy("phrase_id").agg(F.min(F.struct((-F.col("jaccard")).alias("order"), "stored_id")).alias("best"))
-        return best.select("phrase_id", F.col("best.stored_id").alias("stored_id"), (-F.col("best.order")).alias("jaccard"))
+        best = found.groupBy("phrase_id").agg(
+            F.min(F.struct((-F.col("jaccard")).alias("order"), "stored_id")).alias("best")
+        )
+        return best.select(
+            "phrase_id", F.col("best.stored_id").alias("stored_id"), (-F.col("best.order")).alias("jaccard")
+        )
 
 
 def matcher(name: MatcherName, seed: int = 0) -> Matcher:
@@ -68,7 +74,10 @@ def check_threshold(threshold: float) -> None:
 
 
 def named(found: DataFrame) -> DataFrame:
-    """Matches of sets as rows with phrase ids: new_hashes, stored_hashes, jaccard -> phrase_id, stored_id, jaccard."""
+    """Matches of sets as rows with phrase ids: new_hashes, stored_hashes, jaccard -> phrase_id, stored_id,
+    jaccard."""
     return found.select(
-        phrase_id_of(F.col("new_hashes")).alias("phrase_id"), phrase_id_of(F.col("stored_hashes")).alias("stored_id"), "jaccard"
+        phrase_id_of(F.col("new_hashes")).alias("phrase_id"),
+        phrase_id_of(F.col("stored_hashes")).alias("stored_id"),
+        "jaccard",
     )

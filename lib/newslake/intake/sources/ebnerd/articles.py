@@ -29,7 +29,8 @@ _TEXTS = ("title", "abstract", "body", "category", "url")
 def parse_rows(rows: DataFrame) -> DataFrame:
     """Add the columns of news, and `problem`: why a row cannot be used, or NULL.
 
-    Of the codes of a subcategory the first counts. An entity has a name and a group, such as PER, and nothing says where it stands.
+    Of the codes of a subcategory the first counts. An entity has a name and a group, such as PER, and nothing
+    says where it stands.
 
     Args:
         rows: of files.read_files with FIELDS.

@@ -23,9 +23,11 @@ FIELDS = (
 
 
 def parse_rows(rows: DataFrame) -> DataFrame:
-    """Add labelled and candidates as intake.behaviors takes them, and `problem`: why a row cannot be used, or NULL.
+    """Add labelled and candidates as intake.behaviors takes them, and `problem`: why a row cannot be used, or
+    NULL.
 
-    Rows of the test set's beyond-accuracy sample are left out: they are lists to rank that nobody was shown, all under one impression_id.
+    Rows of the test set's beyond-accuracy sample are left out: they are lists to rank that nobody was shown,
+    all under one impression_id.
 
     Args:
         rows: of files.read_files with FIELDS.
@@ -37,7 +39,8 @@ def parse_rows(rows: DataFrame) -> DataFrame:
 
 
 def with_history(parsed: DataFrame, histories: DataFrame | None, last: int | None = None) -> DataFrame:
-    """Add history: what the user had read before the impression, oldest first, ids parted by one space; empty for a user without any.
+    """Add history: what the user had read before the impression, oldest first, ids parted by one space; empty
+    for a user without any.
 
     Args:
         parsed: of parse_rows.
@@ -72,5 +75,7 @@ def _problem() -> Column:
         F.when(F.size(F.array_except(clicked, in_view)) > 0, "an article clicked that was not in view"),
         no_id(F.col("page"), "article_id", required=False),
         bad_measure(F.col("page_seconds"), F.col("page_scrolled"), ("read_time", "scroll_percentage")),
-        bad_measure(F.col("next_seconds"), F.col("next_scrolled"), ("next_read_time", "next_scroll_percentage")),
+        bad_measure(
+            F.col("next_seconds"), F.col("next_scrolled"), ("next_read_time", "next_scroll_percentage")
+        ),
     )

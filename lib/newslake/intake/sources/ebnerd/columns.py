@@ -1,7 +1,9 @@
-"""Columns of Parquet files as newslake's types: checked by their types before anything is read, by their values row by row.
+"""Columns of Parquet files as newslake's types: checked by their types before anything is read, by their
+values row by row.
 
-EB-NeRD's columns have come as int32 and uint32, as floats where a tool made room for NULLs, with times as timestamps of either kind and as
-text. Of a value that is no id or no time NO_ID or NO_TIME is made, so that it can be told from one that is not there.
+EB-NeRD's columns have come as int32 and uint32, as floats where a tool made room for NULLs, with times as
+timestamps of either kind and as text. Of a value that is no id or no time NO_ID or NO_TIME is made, so that
+it can be told from one that is not there.
 """
 
 from collections.abc import Sequence
@@ -13,7 +15,8 @@ from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
 PREFIX = "EB"
-"""What an id of newslake has before the number of EB-NeRD: MIND's impressions are plain numbers too, its users and articles U1 and N1."""
+"""What an id of newslake has before the number of EB-NeRD: MIND's impressions are plain numbers too, its
+users and articles U1 and N1."""
 NO_ID, NO_TIME = "", "0001-01-01"
 
 Kind = Literal["id", "time", "number", "text", "flag"]
@@ -31,7 +34,13 @@ _TAKES: dict[Kind, tuple[type[T.DataType], ...]] = {
     "text": (T.StringType,),
     "flag": (T.BooleanType,),
 }
-_WANTS: dict[Kind, str] = {"id": "whole numbers", "time": "times", "number": "numbers", "text": "text", "flag": "booleans"}
+_WANTS: dict[Kind, str] = {
+    "id": "whole numbers",
+    "time": "times",
+    "number": "numbers",
+    "text": "text",
+    "flag": "booleans",
+}
 _TIME = r"^\d{4}-\d\d-\d\d[T ]\d\d:\d\d"
 _LONGEST_ID = 20  # digits: an id of 64 bits, without a sign
 
@@ -45,7 +54,8 @@ class Field:
         kind: of its values.
         is_list: whether each value is a list of them.
         required: whether every file has the column.
-        may_lack: the split whose files alone may lack the column; None: those of any may, unless it is required.
+        may_lack: the split whose files alone may lack the column; None: those of any may, unless it is
+            required.
         made: the name of what is made of it.
     """
 
@@ -68,14 +78,17 @@ def wrong_columns(schema: T.StructType, fields: Sequence[Field], split: str) -> 
                 found.append(f"column {field.name} is missing, which only files of {field.may_lack} may lack")
         elif not _fits(schema[field.name].dataType, field):
             wants = f"lists of {_WANTS[field.kind]}" if field.is_list else _WANTS[field.kind]
-            found.append(f"column {field.name} is {schema[field.name].dataType.simpleString()}, wants {wants}")
+            found.append(
+                f"column {field.name} is {schema[field.name].dataType.simpleString()}, wants {wants}"
+            )
     return found
 
 
 def made_of(rows: DataFrame, field: Field) -> Column:
     """A column as newslake's type: string, timestamp, double or boolean, or arrays of it.
 
-    An id is a whole number from 0 and becomes PREFIX and its digits. A number that is NaN is NULL. A list keeps its length.
+    An id is a whole number from 0 and becomes PREFIX and its digits. A number that is NaN is NULL. A list
+    keeps its length.
     """
     made = _MADE[field.kind]
     if field.name not in rows.columns:
@@ -114,7 +127,11 @@ def _id(value: Column, given: T.DataType) -> Column:
     if isinstance(given, T.IntegralType):
         digits = F.when(value >= 0, value.cast("string"))
     else:
-        text = F.when(value.rlike(rf"^\d{{1,{_LONGEST_ID}}}$"), value) if isinstance(given, T.StringType) else value
+        text = (
+            F.when(value.rlike(rf"^\d{{1,{_LONGEST_ID}}}$"), value)
+            if isinstance(given, T.StringType)
+            else value
+        )
         number = text.try_cast(f"decimal({_LONGEST_ID + 3},3)")
         whole = number.cast(f"decimal({_LONGEST_ID},0)")
         digits = F.when((number >= 0) & (number == whole), whole.cast("string"))

@@ -1,4 +1,5 @@
-"""Rows of EB-NeRD's Parquet files, with the columns that make them known and those that the kind of file has."""
+"""Rows of EB-NeRD's Parquet files, with the columns that make them known and those that the kind of file
+has."""
 
 from collections.abc import Sequence
 from functools import reduce
@@ -18,15 +19,19 @@ from newslake.lake.sqltext import quoted
 _ARTICLES = SPLITS[0]  # articles belong to no split
 
 
-def read_files(spark: SparkSession, sources: Sequence[Source], fields: Sequence[Field]) -> dict[str, DataFrame]:
+def read_files(
+    spark: SparkSession, sources: Sequence[Source], fields: Sequence[Field]
+) -> dict[str, DataFrame]:
     """The rows of files of one kind, by split (of articles: all under the first).
 
     Returns:
-        split -> verdicts.IDENTITY (block is 0, row the row's place in the file), arrived_at (modification time of the file), value (the
+        split -> verdicts.IDENTITY (block is 0, row the row's place in the file), arrived_at (modification
+            time of the file), value (the
         whole row as JSON), lacks (columns that its file has not), and a column for each field.
 
     Raises:
-        UserError: a file cannot be read, or its columns are not what they should be; says all that is wrong with the first such file.
+        UserError: a file cannot be read, or its columns are not what they should be; says all that is wrong
+            with the first such file.
     """
     found: dict[str, list[DataFrame]] = {}
     for source in sources:
@@ -55,7 +60,9 @@ def _read(spark: SparkSession, source: Source, fields: Sequence[Field]) -> DataF
     with looking(source.option, source.path):
         rows = spark.read.parquet(exactly(source.path))
     if wrong := wrong_columns(rows.schema, fields, source.split):
-        raise UserError(f"{source.option} {source.path}: not {source.kind}.parquet of EB-NeRD: {'; '.join(wrong)}")
+        raise UserError(
+            f"{source.option} {source.path}: not {source.kind}.parquet of EB-NeRD: {'; '.join(wrong)}"
+        )
     lacks = [field.name for field in fields if field.name not in rows.columns]
     return rows.select(
         F.lit(source.split or _ARTICLES).alias("split"),
@@ -83,9 +90,13 @@ def lacks_id(ids: Column) -> Column:
 def not_in_time(made: Column, name: str, *, required: bool = True) -> Column:
     """Why a time cannot be used, or NULL."""
     missing = F.when(made.isNull(), f"no {name}") if required else F.lit(None).cast("string")
-    return F.coalesce(missing, F.when(made.isNotNull() & ~in_time(made), f"{name} is no time between 1900 and 2261"))
+    return F.coalesce(
+        missing, F.when(made.isNotNull() & ~in_time(made), f"{name} is no time between 1900 and 2261")
+    )
 
 
 def bad_measure(seconds: Column, share: Column, names: tuple[str, str]) -> Column:
     """Why a reading time and how far a user scrolled cannot be, or NULL; either may be unknown."""
-    return F.when(seconds < 0, f"{names[0]} is negative").when(~share.between(0, 100), f"{names[1]} is not between 0 and 100")
+    return F.when(seconds < 0, f"{names[0]} is negative").when(
+        ~share.between(0, 100), f"{names[1]} is not between 0 and 100"
+    )

@@ -31,7 +31,8 @@ def parse_rows(rows: DataFrame) -> DataFrame:
 
 
 def histories(parsed: DataFrame) -> DataFrame:
-    """One row per user and split: split, user_id, arrived_at, and entries: (at, place, news_id, seconds, scrolled), oldest first."""
+    """One row per user and split: split, user_id, arrived_at, and entries: (at, place, news_id, seconds,
+    scrolled), oldest first."""
     entries = F.transform("articles", _entry)
     # By time, and where two have one by their place.
     return parsed.select("split", "user_id", "arrived_at", F.array_sort(entries).alias("entries"))
@@ -44,18 +45,28 @@ def claims(parsed: DataFrame) -> DataFrame:
 
 def _entry(news_id: Column, place: Column) -> Column:
     at, seconds, scrolled = (F.get(name, place) for name in ("times", "seconds", "scrolled"))
-    return F.struct(at.alias("at"), place.alias("place"), news_id.alias("news_id"), seconds.alias("seconds"), scrolled.alias("scrolled"))
+    return F.struct(
+        at.alias("at"),
+        place.alias("place"),
+        news_id.alias("news_id"),
+        seconds.alias("seconds"),
+        scrolled.alias("scrolled"),
+    )
 
 
 def _problem() -> Column:
     given = {made: ~F.array_contains("lacks", name) for made, name in _LISTS.items()}
-    missing = F.coalesce(*(F.when(given[made] & F.col(made).isNull(), f"no {name}") for made, name in _LISTS.items()))
+    missing = F.coalesce(
+        *(F.when(given[made] & F.col(made).isNull(), f"no {name}") for made, name in _LISTS.items())
+    )
     unequal = reduce(Column.__or__, (given[made] & (F.size(made) != F.size("articles")) for made in _LISTS))
     return F.coalesce(
         no_id(F.col("user_id"), "user_id"),
         missing,
         F.when(unequal, "lists of unequal length"),
-        F.when(lacks_id(F.col("articles")), "an entry without an article, or with one that is no whole number"),
+        F.when(
+            lacks_id(F.col("articles")), "an entry without an article, or with one that is no whole number"
+        ),
         F.when(F.exists("times", lambda one: ~in_time(one)), "an entry whose time is no time"),
         F.when(F.exists("seconds", lambda one: F.coalesce(one < 0, F.lit(False))), "a negative read time"),
         F.when(

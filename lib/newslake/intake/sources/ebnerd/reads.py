@@ -11,7 +11,8 @@ _SAID = ("read_seconds", "scroll_percentage", "impression_id")
 
 
 def of_impressions(used: DataFrame) -> DataFrame:
-    """Readings that impressions tell of: of the page that showed one, where it is an article's, and of the article that was clicked.
+    """Readings that impressions tell of: of the page that showed one, where it is an article's, and of the
+    article that was clicked.
 
     Where several were clicked nothing says which of them was read for so long.
 
@@ -19,11 +20,21 @@ def of_impressions(used: DataFrame) -> DataFrame:
         used: rows of behaviors.parse_rows without a problem.
     """
     page = used.where(F.col("page").isNotNull())
-    pages = _reading(page, PAGE, F.col("page"), F.col("occurred_at"), F.col("page_seconds"), F.col("page_scrolled"))
+    pages = _reading(
+        page, PAGE, F.col("page"), F.col("occurred_at"), F.col("page_seconds"), F.col("page_scrolled")
+    )
     told = F.col("next_seconds").isNotNull() | F.col("next_scrolled").isNotNull()
     click = used.where((F.size("clicked") == 1) & told)
     article = F.get("clicked", F.lit(0))
-    clicks = _reading(click, CLICK, article, F.col("occurred_at"), F.col("next_seconds"), F.col("next_scrolled"), F.col("impression_id"))
+    clicks = _reading(
+        click,
+        CLICK,
+        article,
+        F.col("occurred_at"),
+        F.col("next_seconds"),
+        F.col("next_scrolled"),
+        F.col("impression_id"),
+    )
     return pages.unionByName(clicks)
 
 
@@ -34,11 +45,14 @@ def of_histories(histories: DataFrame) -> DataFrame:
         histories: of history.histories.
     """
     rows = histories.select("split", "user_id", "arrived_at", F.explode("entries").alias("one"))
-    return _reading(rows, PAGE, F.col("one.news_id"), F.col("one.at"), F.col("one.seconds"), F.col("one.scrolled"))
+    return _reading(
+        rows, PAGE, F.col("one.news_id"), F.col("one.at"), F.col("one.seconds"), F.col("one.scrolled")
+    )
 
 
 def one_of_each(*readings: DataFrame) -> DataFrame:
-    """All of them, as table reads wants them: what two files tell of one reading is one row, the longer where they differ."""
+    """All of them, as table reads wants them: what two files tell of one reading is one row, the longer where
+    they differ."""
     rows = reduce(DataFrame.unionByName, readings)
     said = F.max(F.struct(*_SAID)).alias("said")
     found = rows.groupBy(*_KEY).agg(said, F.min("ingested_at").alias("ingested_at"))
@@ -46,7 +60,13 @@ def one_of_each(*readings: DataFrame) -> DataFrame:
 
 
 def _reading(
-    rows: DataFrame, kind: str, news_id: Column, at: Column, seconds: Column, scrolled: Column, impression_id: Column | None = None
+    rows: DataFrame,
+    kind: str,
+    news_id: Column,
+    at: Column,
+    seconds: Column,
+    scrolled: Column,
+    impression_id: Column | None = None,
 ) -> DataFrame:
     return rows.select(
         "split",

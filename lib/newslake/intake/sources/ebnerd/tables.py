@@ -18,7 +18,8 @@ SPLIT_OF = {"train": "train", "validation": "dev", "test": "test"}
 
 @dataclass(frozen=True)
 class Source:
-    """A Parquet file, or a folder of part files under such a name; `split` is empty for articles, `option` is for messages."""
+    """A Parquet file, or a folder of part files under such a name; `split` is empty for articles, `option` is
+    for messages."""
 
     kind: Kind
     option: str
@@ -26,17 +27,20 @@ class Source:
     path: str
 
 
-def find_sources(spark: SparkSession, articles: Sequence[str], splits: Mapping[str, Sequence[str]]) -> list[Source]:
+def find_sources(
+    spark: SparkSession, articles: Sequence[str], splits: Mapping[str, Sequence[str]]
+) -> list[Source]:
     """Look into every path.
 
     Args:
         spark: reads the folders, so any URI that it knows will do.
         articles: files, or folders that hold articles.parquet.
-        splits: option -> folders that hold behaviors.parquet and history.parquet, or such files. Numbered parts such as
-            behaviors-00003.parquet count too.
+        splits: option -> folders that hold behaviors.parquet and history.parquet, or such files. Numbered
+            parts such as behaviors-00003.parquet count too.
 
     Raises:
-        UserError: a path is missing, cannot be read, holds no such file, or a file is given twice for one split.
+        UserError: a path is missing, cannot be read, holds no such file, or a file is given twice for one
+            split.
     """
     found = [source for path in articles for source in _look(spark, "--articles", "", path, ("articles",))]
     for option, paths in splits.items():
@@ -62,7 +66,12 @@ def _look(spark: SparkSession, option: str, split: str, path: str, kinds: tuple[
         system = file_system(spark, at)
         is_folder = bool(system.getFileStatus(at).isDirectory())
         inside = sorted(str(one.getPath().getName()) for one in system.listStatus(at)) if is_folder else []
-    found = [Source(kind, option, split, f"{place}/{child}") for kind in kinds for child in inside if _is_file_of(kind, child)]
+    found = [
+        Source(kind, option, split, f"{place}/{child}")
+        for kind in kinds
+        for child in inside
+        if _is_file_of(kind, child)
+    ]
     named = [kind for kind in kinds if re.match(rf"(?i){kind}.*\.parquet$", name)]
     if not found and named:
         found = [Source(named[0], option, split, place)]
@@ -72,7 +81,10 @@ def _look(spark: SparkSession, option: str, split: str, path: str, kinds: tuple[
         names = " and ".join(f"{kind}.parquet" for kind in kinds)
         own = option.removeprefix("--")
         hint = f"; did you mean {place}/{own}?" if own in inside else ""
-        raise UserError(f"{option} {path}: no Parquet files of EB-NeRD there; give a folder with {names}, or such files{hint}")
+        raise UserError(
+            f"{option} {path}: no Parquet files of EB-NeRD there; give a folder with {names}, or such"
+            f" files{hint}"
+        )
     return found
 
 

@@ -34,7 +34,8 @@ NEEDS: dict[str, tuple[str, ...]] = {
 
 TABLE_OF = {IMPRESSION: "impressions", CLICK: "clicks", SEARCH: "search_queries", INTEREST: "user_interests"}
 FROM_FEED = ("feed_hour", "rank", "model")
-"""Columns of impressions that say out of which newsfeed an article was shown; the event may leave them out."""
+"""Columns of impressions that say out of which newsfeed an article was shown; the event may leave them
+out."""
 _LAST_RANK = 1_000_000
 USE, DUPLICATE, CONFLICT = "use", "duplicate", "conflict"
 CONFLICT_REASON = "another event of this id arrived before, and says something else"
@@ -50,11 +51,22 @@ def read_events(messages: DataFrame) -> DataFrame:
         ARRIVAL, a column for each field, and problem: why a message cannot be used, or NULL.
     """
     kind = F.col("type")
-    unknown = F.when(~kind.isin(*NEEDS), F.concat(F.lit("unknown type of event; there are: "), F.lit(", ".join(NEEDS))))
-    missing = [F.when((kind == name) & _missing(needed), f"no {needed}") for name, all_needed in NEEDS.items() for needed in all_needed]
+    unknown = F.when(
+        ~kind.isin(*NEEDS), F.concat(F.lit("unknown type of event; there are: "), F.lit(", ".join(NEEDS)))
+    )
+    missing = [
+        F.when((kind == name) & _missing(needed), f"no {needed}")
+        for name, all_needed in NEEDS.items()
+        for needed in all_needed
+    ]
     weight = F.coalesce("weight", F.lit(1.0))
-    unusable = F.when((kind == INTEREST) & ~weight.between(0.0, 1.0), "weight is not a number between 0 and 1")
-    odd_hour = F.when((kind == IMPRESSION) & (F.col("feed_hour") != F.date_trunc("hour", "feed_hour")), "feed_hour is not a whole hour")
+    unusable = F.when(
+        (kind == INTEREST) & ~weight.between(0.0, 1.0), "weight is not a number between 0 and 1"
+    )
+    odd_hour = F.when(
+        (kind == IMPRESSION) & (F.col("feed_hour") != F.date_trunc("hour", "feed_hour")),
+        "feed_hour is not a whole hour",
+    )
     rank = F.col("rank")
     odd = (kind == IMPRESSION) & ~(rank.between(1, _LAST_RANK) & (rank == F.floor(rank)))
     odd_rank = F.when(odd, f"rank is not a whole number from 1 to {_LAST_RANK:,}")
@@ -69,13 +81,20 @@ def of_type(usable: DataFrame, kind: str) -> DataFrame:
         kind: the type.
 
     Returns:
-        ARRIVAL, event_id, and the columns of the type's table; of an impression: impression_id, user_id, occurred_at, news_ids,
+        ARRIVAL, event_id, and the columns of the type's table; of an impression: impression_id, user_id,
+            occurred_at, news_ids,
         feed_hour, rank (of the first article), model.
     """
     rows = usable.where(F.col("type") == kind)
     arrived = F.col("arrived_at").alias("ingested_at")
     columns: dict[str, list[Column]] = {
-        IMPRESSION: [F.col("event_id").alias("impression_id"), F.col("user_id"), F.col("occurred_at"), F.col("news_ids"), *_feed()],
+        IMPRESSION: [
+            F.col("event_id").alias("impression_id"),
+            F.col("user_id"),
+            F.col("occurred_at"),
+            F.col("news_ids"),
+            *_feed(),
+        ],
         CLICK: [
             F.col("event_id").alias("click_id"),
             F.col("impression_id"),
@@ -84,7 +103,13 @@ def of_type(usable: DataFrame, kind: str) -> DataFrame:
             F.col("occurred_at").alias("clicked_at"),
             arrived,
         ],
-        SEARCH: [F.col("event_id").alias("query_id"), F.col("user_id"), F.col("query"), F.col("occurred_at").alias("searched_at"), arrived],
+        SEARCH: [
+            F.col("event_id").alias("query_id"),
+            F.col("user_id"),
+            F.col("query"),
+            F.col("occurred_at").alias("searched_at"),
+            arrived,
+        ],
         INTEREST: [
             F.col("user_id"),
             F.col("interest"),
@@ -97,7 +122,8 @@ def of_type(usable: DataFrame, kind: str) -> DataFrame:
 
 
 def first_of_each(events: DataFrame, stored: DataFrame, key: tuple[str, ...]) -> DataFrame:
-    """Decide between events of one key: the first that arrived stands, and what the table holds arrived before.
+    """Decide between events of one key: the first that arrived stands, and what the table holds arrived
+    before.
 
     Args:
         events: what of_type gives, of one type.
@@ -105,7 +131,8 @@ def first_of_each(events: DataFrame, stored: DataFrame, key: tuple[str, ...]) ->
         key: which columns name an event.
 
     Returns:
-        The events with outcome: use; duplicate, where it says the same again; conflict, where it says something else.
+        The events with outcome: use; duplicate, where it says the same again; conflict, where it says
+            something else.
     """
     says = [name for name in events.columns if name not in (*ARRIVAL, *key, "event_id", "ingested_at")]
     said = F.to_json(F.struct(*says)) if says else F.lit("")
@@ -141,8 +168,11 @@ def shown(impressions: DataFrame, split: str) -> DataFrame:
 
 
 def as_events(rows: DataFrame) -> DataFrame:
-    """Rows of table impressions as the events that they came from: what of_type gives of an impression, without ARRIVAL."""
-    listed = F.transform(F.sort_array(F.collect_list(F.struct("position", "news_id"))), lambda one: one["news_id"])
+    """Rows of table impressions as the events that they came from: what of_type gives of an impression,
+    without ARRIVAL."""
+    listed = F.transform(
+        F.sort_array(F.collect_list(F.struct("position", "news_id"))), lambda one: one["news_id"]
+    )
     feed = [F.min(name).alias(name) for name in FROM_FEED]
     return rows.groupBy("impression_id", "user_id", "occurred_at").agg(listed.alias("news_ids"), *feed)
 
@@ -150,8 +180,9 @@ def as_events(rows: DataFrame) -> DataFrame:
 def with_clicks(rows: DataFrame, clicks: DataFrame) -> DataFrame:
     """Mark what was clicked.
 
-    A click belongs to the article's first place in the impression of that user. Where it came later than the impression, the row's
-    ingested_at becomes the time at which the click arrived, so that who reads by arrival meets it; once marked a row stays as it is.
+    A click belongs to the article's first place in the impression of that user. Where it came later than the
+    impression, the row's ingested_at becomes the time at which the click arrived, so that who reads by
+    arrival meets it; once marked a row stays as it is.
 
     Args:
         rows: whole impressions, as table impressions has them.
@@ -168,7 +199,9 @@ def with_clicks(rows: DataFrame, clicks: DataFrame) -> DataFrame:
         "position",
         "user_id",
         "occurred_at",
-        F.when(now, F.greatest("ingested_at", "click_at")).otherwise(F.col("ingested_at")).alias("ingested_at"),
+        F.when(now, F.greatest("ingested_at", "click_at"))
+        .otherwise(F.col("ingested_at"))
+        .alias("ingested_at"),
         "news_id",
         F.when(now, True).otherwise(F.col("clicked")).alias("clicked"),
         *FROM_FEED,

@@ -1,4 +1,5 @@
-"""import_labels: short texts with their classes, and classifier scores of articles, from files of JSON lines into tables."""
+"""import_labels: short texts with their classes, and classifier scores of articles, from files of JSON lines
+into tables."""
 
 from collections.abc import Sequence
 from functools import reduce
@@ -25,19 +26,29 @@ _TEXTS = (
     Field("body"),
     Field("class", required=True),
 )
-_SCORES = (Field("news_id", required=True), Field("class", required=True), Field("score", "number", required=True))
+_SCORES = (
+    Field("news_id", required=True),
+    Field("class", required=True),
+    Field("score", "number", required=True),
+)
 
 
 def import_labels(
-    lake: Lakehouse, run: JobRun, *, texts: tuple[str, ...] = (), scores: tuple[str, ...] = (), model_run: str = "brought"
+    lake: Lakehouse,
+    run: JobRun,
+    *,
+    texts: tuple[str, ...] = (),
+    scores: tuple[str, ...] = (),
+    model_run: str = "brought",
 ) -> None:
     """Bring labelled short texts into table news, and classifier scores into table article_class_scores.
 
-    Both are files of JSON lines, plain or compressed, such as the generator's short_texts.jsonl and class_scores.jsonl. A text is
-    {"news_id", "title", "class"}, and may have "abstract" and "body"; it becomes an article whose category is the class. A score is
-    {"news_id", "class", "score"}, the score between 0 and 1. A line that cannot be used goes to quarantine; of several lines with one
-    news_id the first counts, by file and line. Where no line of the texts, or of the scores, could be used, the job fails. Then encode
-    the texts with jobs/encode_articles.py, and run jobs/reclassify_short_text.py.
+    Both are files of JSON lines, plain or compressed, such as the generator's short_texts.jsonl and
+    class_scores.jsonl. A text is {"news_id", "title", "class"}, and may have "abstract" and "body"; it
+    becomes an article whose category is the class. A score is {"news_id", "class", "score"}, the score
+    between 0 and 1. A line that cannot be used goes to quarantine; of several lines with one news_id the
+    first counts, by file and line. Where no line of the texts, or of the scores, could be used, the job
+    fails. Then encode the texts with jobs/encode_articles.py, and run jobs/reclassify_short_text.py.
 
     Args:
         texts: Files (or folders of files) with texts.
@@ -46,14 +57,19 @@ def import_labels(
     """
     if not texts and not scores:
         raise UserError("give files with --texts, with --scores, or with both")
-    places = {option: [checked(lake.spark, path, option) for path in paths] for option, paths in (("--texts", texts), ("--scores", scores))}
+    places = {
+        option: [checked(lake.spark, path, option) for path in paths]
+        for option, paths in (("--texts", texts), ("--scores", scores))
+    }
     useless: list[str] = []
     with Frames() as frames:
         if scores:
             share = F.when(~F.col("score").between(0.0, 1.0), "score is not between 0 and 1")
             good = _read(lake, run, frames, places["--scores"], _SCORES, share, useless)
             contract = lake.schema("article_class_scores")
-            rows = good.withColumns({"model_run": F.lit(model_run), "content_hash": F.lit(None).cast("string")}).select(*contract.names)
+            rows = good.withColumns(
+                {"model_run": F.lit(model_run), "content_hash": F.lit(None).cast("string")}
+            ).select(*contract.names)
             run.wrote("article_class_scores", lake.merge("article_class_scores", rows).rows)
         if texts:
             empty = F.when(F.trim("title") == "", "no title")
@@ -71,16 +87,30 @@ def as_articles(texts: DataFrame, stored: DataFrame) -> DataFrame:
         texts: news_id, title, abstract, body, class; no news_id twice.
         stored: the rows of news.
     """
-    old = stored.select("news_id", *(F.col(name).alias(f"old_{name}") for name in stored.columns if name != "news_id"))
+    old = stored.select(
+        "news_id", *(F.col(name).alias(f"old_{name}") for name in stored.columns if name != "news_id")
+    )
     rows = texts.withColumnRenamed("class", "category").join(old, on="news_id", how="left")
-    said = {name: F.coalesce(F.col(name), F.col(f"old_{name}")) for name in ("title", "abstract", "body", "category")}
-    columns = {name: said.get(name, F.col("news_id") if name == "news_id" else F.col(f"old_{name}")) for name in stored.columns}
+    said = {
+        name: F.coalesce(F.col(name), F.col(f"old_{name}"))
+        for name in ("title", "abstract", "body", "category")
+    }
+    columns = {
+        name: said.get(name, F.col("news_id") if name == "news_id" else F.col(f"old_{name}"))
+        for name in stored.columns
+    }
     made = rows.select(*(column.alias(name) for name, column in columns.items()))
     return made.withColumn("content_hash", content_hash())
 
 
 def _read(
-    lake: Lakehouse, run: JobRun, frames: Frames, places: Sequence[str], fields: Sequence[Field], problem: Column, useless: list[str]
+    lake: Lakehouse,
+    run: JobRun,
+    frames: Frames,
+    places: Sequence[str],
+    fields: Sequence[Field],
+    problem: Column,
+    useless: list[str],
 ) -> DataFrame:
     """The usable rows of the files, the first of each news_id; the other lines go to quarantine.
 

@@ -23,9 +23,11 @@ def _pattern(kind: str, *endings: str) -> str:
     return "{" + ",".join(name.format(kind=kind) + ending for name in _NAMES for ending in endings) + "}"
 
 
-# What a folder's files are called: news.tsv or numbered parts of it, plain or compressed. Not news*: the tutorial writes
-# news_embeddings.tsv into the same folder, and people keep news.tsv.bak.
-_IN_FOLDER: dict[str, str] = {kind: _pattern(kind, "", *(f".{ending}" for ending in COMPRESSED)) for kind in KINDS}
+# What a folder's files are called: news.tsv or numbered parts of it, plain or compressed. Not news*: the
+# tutorial writes news_embeddings.tsv into the same folder, and people keep news.tsv.bak.
+_IN_FOLDER: dict[str, str] = {
+    kind: _pattern(kind, "", *(f".{ending}" for ending in COMPRESSED)) for kind in KINDS
+}
 _ANYTHING: dict[str, str] = {kind: _pattern(kind, ".*")[:-1] + f",{kind}.*}}" for kind in KINDS}
 
 
@@ -34,12 +36,13 @@ def find_sources(spark: SparkSession, paths: Mapping[str, Sequence[str]]) -> lis
 
     Args:
         spark: reads the paths, so any URI that it knows will do.
-        paths: split -> folders, files or glob patterns. In a folder, files called news.tsv or behaviors.tsv count, and their
-            numbered parts such as behaviors-00003.tsv.gz. A file that is named itself must have a name that begins with news
-            or behaviors.
+        paths: split -> folders, files or glob patterns. In a folder, files called news.tsv or behaviors.tsv
+            count, and their numbered parts such as behaviors-00003.tsv.gz. A file that is named itself must
+            have a name that begins with news or behaviors.
 
     Raises:
-        UserError: a path is missing, cannot be read, holds no such file, or a file is given twice for one split.
+        UserError: a path is missing, cannot be read, holds no such file, or a file is given twice for one
+            split.
     """
     found: list[Source] = []
     for split in SPLITS:
@@ -51,9 +54,17 @@ def find_sources(spark: SparkSession, paths: Mapping[str, Sequence[str]]) -> lis
 
 def _look(spark: SparkSession, split: str, path: str) -> list[Source]:
     place = readable(spark, path)
-    found = [Source(kind, split, place, _IN_FOLDER[kind], _files(spark, split, path, place, _IN_FOLDER[kind])) for kind in KINDS]
+    found = [
+        Source(kind, split, place, _IN_FOLDER[kind], _files(spark, split, path, place, _IN_FOLDER[kind]))
+        for kind in KINDS
+    ]
     name = re.split(r"[/\\]", path.rstrip("/\\"))[-1].lower()
-    packed = [file for source in found if not source.files for file in _archives(spark, split, path, place, source.kind)]
+    packed = [
+        file
+        for source in found
+        if not source.files
+        for file in _archives(spark, split, path, place, source.kind)
+    ]
     if is_archive(name) and not any(source.files for source in found):
         packed.append(path)
     if packed:
@@ -65,8 +76,8 @@ def _look(spark: SparkSession, split: str, path: str) -> list[Source]:
         found = [Source(named[0], split, place, None, _files(spark, split, path, place, None))]
     if not any(source.files for source in found):
         raise UserError(
-            f"--{split} {path}: no MIND files there; give a folder with news.tsv or behaviors.tsv (or parts such as "
-            "behaviors-00000.tsv, .gz too), or files whose names begin with news or behaviors"
+            f"--{split} {path}: no MIND files there; give a folder with news.tsv or behaviors.tsv (or parts"
+            " such as behaviors-00000.tsv, .gz too), or files whose names begin with news or behaviors"
         )
     return found
 

@@ -1,7 +1,7 @@
 """Lines of news.tsv -> rows of news, and how they meet the rows that are there already.
 
-The format is MIND's (https://msnews.github.io, Wu et al., ACL 2020): id, category, subcategory, title, abstract, url, and the
-entities of title and abstract as JSON. Quotes are plain text.
+The format is MIND's (https://msnews.github.io, Wu et al., ACL 2020): id, category, subcategory, title,
+abstract, url, and the entities of title and abstract as JSON. Quotes are plain text.
 """
 
 from pyspark.sql import Column, DataFrame
@@ -26,13 +26,16 @@ _STRICT = {"allowSingleQuotes": "false", "allowNonNumericNumbers": "false"}
 
 
 def parse_lines(lines: DataFrame) -> DataFrame:
-    """Add what a line says (the columns of news that MIND has), and `problem`: why it cannot be used, or NULL.
+    """Add what a line says (the columns of news that MIND has), and `problem`: why it cannot be used, or
+    NULL.
 
     Also adds fields, and in title_json and abstract_json the entities as they were parsed.
     """
     rows = split_fields(lines)
     places = (0, 1, 2, 3, 4, 5)
-    rows = rows.select("*", *(F.get("fields", F.lit(i)).alias(name) for i, name in zip(places, _TEXT, strict=True)))
+    rows = rows.select(
+        "*", *(F.get("fields", F.lit(i)).alias(name) for i, name in zip(places, _TEXT, strict=True))
+    )
     rows = once(rows, "title_json", _parse_json(F.get("fields", F.lit(6))))
     rows = once(rows, "abstract_json", _parse_json(F.get("fields", F.lit(7))))
     entities = F.concat(_tagged("title"), _tagged("abstract"))
@@ -52,21 +55,26 @@ def claims(parsed: DataFrame) -> DataFrame:
 def merged(files: DataFrame, stored: DataFrame, shown: DataFrame) -> DataFrame:
     """What table news should hold: the rows that the files bring, and those whose published_at changes.
 
-    An article that is only known from MIND's files takes what the files say now. One that another source brought (it has an
-    updated_at or a body) keeps what it has, and takes from the files what it lacks. published_at is the first time that the
-    article was shown, and goes with the table impressions; of an article of another source it is only filled in.
+    An article that is only known from MIND's files takes what the files say now. One that another source
+    brought (it has an updated_at or a body) keeps what it has, and takes from the files what it lacks.
+    published_at is the first time that the article was shown, and goes with the table impressions; of an
+    article of another source it is only filled in.
 
     Args:
         files: what articles() gives, no news_id twice.
         stored: the rows of news.
         shown: what first_shown() gives, of everything in impressions.
     """
-    old = stored.select("news_id", F.struct(*(name for name in stored.columns if name != "news_id")).alias("old"))
+    old = stored.select(
+        "news_id", F.struct(*(name for name in stored.columns if name != "news_id")).alias("old")
+    )
     new = files.select("news_id", F.struct(*_FILE_COLUMNS).alias("new"))
     rows = old.join(new, on="news_id", how="full_outer").select("*", *id_hashes("news_id"))
     rows = rows.join(shown.select(*ID_HASHES, "first_shown"), on=[*ID_HASHES], how="left")
     versioned = F.coalesce(F.col("old.updated_at").isNotNull() | F.col("old.body").isNotNull(), F.lit(False))
-    published = F.when(versioned, F.coalesce("old.published_at", "first_shown")).otherwise(F.col("first_shown"))
+    published = F.when(versioned, F.coalesce("old.published_at", "first_shown")).otherwise(
+        F.col("first_shown")
+    )
     rows = rows.where(F.col("new").isNotNull() | ~F.col("old.published_at").eqNullSafe(published))
 
     def column(name: str) -> Column:
@@ -84,13 +92,18 @@ def merged(files: DataFrame, stored: DataFrame, shown: DataFrame) -> DataFrame:
 
 
 def _parse_json(text: Column) -> Column:
-    """A struct of the entities and whether the text is broken. Spark ends at the first value and would not see what follows
-    it, so the text is put inside an object, whose end it then has to leave alone."""
+    """A struct of the entities and whether the text is broken. Spark ends at the first value and would not
+    see what follows it, so the text is put inside an object, whose end it then has to leave alone."""
     wrapped = F.concat(F.lit('{"entities":'), F.when(text == "", "[]").otherwise(text), F.lit(',"end":0}'))
     parsed = F.from_json(wrapped, _WRAPPED, _STRICT)
     whole = F.json_object_keys(wrapped).eqNullSafe(F.array(F.lit("entities"), F.lit("end")))
     entities = parsed["entities"]
-    broken = ~whole | parsed["_corrupt_record"].isNotNull() | entities.isNull() | F.exists(entities, lambda entity: entity.isNull())
+    broken = (
+        ~whole
+        | parsed["_corrupt_record"].isNotNull()
+        | entities.isNull()
+        | F.exists(entities, lambda entity: entity.isNull())
+    )
     return F.struct(entities.alias("entities"), broken.alias("broken"))
 
 

@@ -1,4 +1,5 @@
-"""The job import_table: rows that lie in Parquet, in Delta or behind a query -> one of newslake's tables, by a mapping of columns."""
+"""The job import_table: rows that lie in Parquet, in Delta or behind a query -> one of newslake's tables, by
+a mapping of columns."""
 
 from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame
@@ -8,7 +9,15 @@ from newslake.errors import JobFailed, UserError
 from newslake.files.inputs import looking, reason
 from newslake.files.paths import exactly, exists
 from newslake.intake.articles import content_hash
-from newslake.intake.sources.tables.judge import OLDER, Judged, broken_things, completed, judge, repeated_keys, with_problem
+from newslake.intake.sources.tables.judge import (
+    OLDER,
+    Judged,
+    broken_things,
+    completed,
+    judge,
+    repeated_keys,
+    with_problem,
+)
 from newslake.intake.sources.tables.mapping import RAW, first_sentence, mapped, read_mapping
 from newslake.intake.sources.tables.targets import TARGETS, Name, Target
 from newslake.intake.stock import Stock, take_stock
@@ -22,21 +31,33 @@ _DATA_EXCEPTION = "22"  # of SQL: a value that cannot be cast, a division by zer
 _SHOWN = 200  # characters of a query that name it in quarantine
 
 
-def import_table(lake: Lakehouse, run: JobRun, *, target: Name, mapping: str, source: str | None = None, query: str | None = None) -> None:
-    """Bring rows that you have already, in Parquet, in Delta or behind an SQL query, into one of newslake's tables.
+def import_table(
+    lake: Lakehouse,
+    run: JobRun,
+    *,
+    target: Name,
+    mapping: str,
+    source: str | None = None,
+    query: str | None = None,
+) -> None:
+    """Bring rows that you have already, in Parquet, in Delta or behind an SQL query, into one of newslake's
+    tables.
 
-    The mapping is a YAML file with a line `column of the table: column of yours` for each column, or an SQL expression in place of
-    yours, such as `clicked: clicks > 0`. It is checked as a whole before anything is read. docs/own_tables.md has one for each table.
+    The mapping is a YAML file with a line `column of the table: column of yours` for each column, or an SQL
+    expression in place of yours, such as `clicked: clicks > 0`. It is checked as a whole before anything is
+    read. docs/own_tables.md has one for each table.
 
-    Rows are added or updated by the table's key, never removed: importing the same again changes nothing, and what the mapping leaves out
-    stays as it is in a row that is there. Rows that break the table's rules go to the table quarantine with their reason; of an
-    impression with such a row, none is used. Where no row could be used, the job fails.
+    Rows are added or updated by the table's key, never removed: importing the same again changes nothing, and
+    what the mapping leaves out stays as it is in a row that is there. Rows that break the table's rules go to
+    the table quarantine with their reason; of an impression with such a row, none is used. Where no row could
+    be used, the job fails.
 
     Args:
         target: The table.
         mapping: File that says what each of its columns is made of.
         source: Folder or file with Parquet, or the folder of a Delta table; any URI that Spark reads.
-        query: One SELECT, in place of --source; it may read tables of a catalog, or files: SELECT * FROM csv.`/data/articles.csv`.
+        query: One SELECT, in place of --source; it may read tables of a catalog, or files: SELECT * FROM
+            csv.`/data/articles.csv`.
     """
     if (source is None) == (query is None):
         raise UserError("say where the rows are: either --source PATH or --query SQL")
@@ -73,9 +94,14 @@ def import_table(lake: Lakehouse, run: JobRun, *, target: Name, mapping: str, so
 
 
 def with_defaults(rows: DataFrame, target: Target, spec: TableSpec) -> DataFrame:
-    """Add the columns that the mapping leaves out and that have a default; all are worked out from those that it names."""
+    """Add the columns that the mapping leaves out and that have a default; all are worked out from those that
+    it names."""
     kinds = {one.name: one.dataType for one in spec.schema()}
-    missing = {name: F.expr(text).cast(kinds[name]) for name, text in target.defaults.items() if name not in rows.columns}
+    missing = {
+        name: F.expr(text).cast(kinds[name])
+        for name, text in target.defaults.items()
+        if name not in rows.columns
+    }
     return rows.withColumns(missing) if missing else rows
 
 
@@ -110,7 +136,9 @@ def _stock(parsed: DataFrame, spec: TableSpec, mapping: str) -> Stock:
         if not (error.getSqlState() or "").startswith(_DATA_EXCEPTION):
             raise
         instead = "write try_cast, try_divide or another that gives NULL then"
-        raise UserError(f"--mapping {mapping}: an expression fails on some row: {first_sentence(error)}; {instead}") from None
+        raise UserError(
+            f"--mapping {mapping}: an expression fails on some row: {first_sentence(error)}; {instead}"
+        ) from None
 
 
 def _count_set_aside(run: JobRun, judged: Judged) -> int:

@@ -1,4 +1,5 @@
-"""What becomes of every row that somebody brings: used, the same again, an older version, or rejected with its reason.
+"""What becomes of every row that somebody brings: used, the same again, an older version, or rejected with
+its reason.
 
 Frame -> frame: nothing here reads or writes a table.
 """
@@ -30,7 +31,9 @@ def with_problem(rows: DataFrame, target: Target, spec: TableSpec) -> DataFrame:
         spec: its contract.
     """
     given = [one for one in spec.schema() if one.name in rows.columns]
-    reasons = [F.when(F.col("lost").isNotNull(), F.concat(F.lit("values that the table cannot hold: "), "lost"))]
+    reasons = [
+        F.when(F.col("lost").isNotNull(), F.concat(F.lit("values that the table cannot hold: "), "lost"))
+    ]
     reasons += [F.when(F.col(one.name).isNull(), f"no {one.name}") for one in given if not one.nullable]
     reasons += [F.when(F.col(one.name) == "", f"an empty {one.name}") for one in given if _is_id(one, spec)]
     for one in given:
@@ -38,7 +41,9 @@ def with_problem(rows: DataFrame, target: Target, spec: TableSpec) -> DataFrame:
         if isinstance(one.dataType, T.StringType):
             reasons.append(F.when(value.contains("\0"), f"a NUL character in {one.name}"))
         if isinstance(one.dataType, T.TimestampType):
-            reasons.append(F.when(value.isNotNull() & ~in_time(value), f"{one.name} is not between 1900 and 2261"))
+            reasons.append(
+                F.when(value.isNotNull() & ~in_time(value), f"{one.name} is not between 1900 and 2261")
+            )
         if isinstance(one.dataType, T.DoubleType):
             reasons.append(F.when(F.isnan(value), f"{one.name} is NaN"))
         if isinstance(one.dataType, T.ArrayType) and isinstance(one.dataType.elementType, T.StringType):
@@ -53,14 +58,17 @@ def with_problem(rows: DataFrame, target: Target, spec: TableSpec) -> DataFrame:
 
 @dataclass(frozen=True)
 class Judged:
-    """Frames of the rows: `used`, each key once; `rejected`, with reason; `set_aside`, those that are neither, with outcome."""
+    """Frames of the rows: `used`, each key once; `rejected`, with reason; `set_aside`, those that are
+    neither, with outcome."""
 
     used: DataFrame
     rejected: DataFrame
     set_aside: DataFrame
 
 
-def judge(parsed: DataFrame, target: Target, spec: TableSpec, repeated: DataFrame | None, broken: DataFrame | None) -> Judged:
+def judge(
+    parsed: DataFrame, target: Target, spec: TableSpec, repeated: DataFrame | None, broken: DataFrame | None
+) -> Judged:
     """Decide on every row.
 
     Args:
@@ -76,7 +84,9 @@ def judge(parsed: DataFrame, target: Target, spec: TableSpec, repeated: DataFram
     if repeated is not None:
         contested = outcomes(good.join(repeated, on=list(spec.key), how="left_semi"), target, spec.key)
         again = F.lit(f"{', '.join(spec.key)} repeated with different content")
-        rejected = rejected.unionByName(contested.where(F.col("outcome") == CONFLICT).withColumn("reason", again).drop("outcome"))
+        rejected = rejected.unionByName(
+            contested.where(F.col("outcome") == CONFLICT).withColumn("reason", again).drop("outcome")
+        )
         set_aside = contested.where(F.col("outcome").isin(DUPLICATE, OLDER))
         alone = good.join(repeated, on=list(spec.key), how="left_anti")
         good = alone.unionByName(contested.where(F.col("outcome") == USE).drop("outcome"))
@@ -94,8 +104,11 @@ def repeated_keys(parsed: DataFrame, key: Sequence[str]) -> DataFrame:
     return counted.where(F.col("times") > 1).select(*key)
 
 
-def broken_things(parsed: DataFrame, target: Target, spec: TableSpec, repeated: DataFrame | None) -> DataFrame:
-    """Things, such as impressions, of which some row cannot be used or the rows do not agree: the columns of `together`, and why."""
+def broken_things(
+    parsed: DataFrame, target: Target, spec: TableSpec, repeated: DataFrame | None
+) -> DataFrame:
+    """Things, such as impressions, of which some row cannot be used or the rows do not agree: the columns of
+    `together`, and why."""
     together = list(target.together)
     known = reduce(Column.__and__, (F.col(name).isNotNull() for name in together))
     rows = parsed.where(known).select(*together, *target.agree, F.col("problem").isNotNull().alias("bad"))
@@ -105,14 +118,19 @@ def broken_things(parsed: DataFrame, target: Target, spec: TableSpec, repeated: 
         rows = rows.unionByName(conflicts.select(*together, *target.agree, F.lit(True).alias("bad")))
     said = F.to_json(F.struct(*target.agree))
     differ = F.min(F.when(~F.col("bad"), said)) != F.max(F.when(~F.col("bad"), said))
-    found = rows.groupBy(*together).agg(F.bool_or("bad").alias("bad"), F.coalesce(differ, F.lit(False)).alias("differ"))
+    found = rows.groupBy(*together).agg(
+        F.bool_or("bad").alias("bad"), F.coalesce(differ, F.lit(False)).alias("differ")
+    )
     name = together[-1]
-    why = F.when(F.col("bad"), COMPANION.format(name)).when(F.col("differ"), DISAGREE.format(name, " or ".join(target.agree)))
+    why = F.when(F.col("bad"), COMPANION.format(name)).when(
+        F.col("differ"), DISAGREE.format(name, " or ".join(target.agree))
+    )
     return found.select(*together, why.alias("why")).where(F.col("why").isNotNull())
 
 
 def outcomes(contested: DataFrame, target: Target, key: Sequence[str]) -> DataFrame:
-    """Decide between usable rows of one key. Rows of a table come in no order, so that of two that differ none is the first.
+    """Decide between usable rows of one key. Rows of a table come in no order, so that of two that differ
+    none is the first.
 
     Returns:
         The rows with outcome: use, duplicate, older (the table has a column that tells), or conflict.
@@ -126,12 +144,17 @@ def outcomes(contested: DataFrame, target: Target, key: Sequence[str]) -> DataFr
     rows = rows.withColumn("__newest", newest)
     differ = F.size(F.collect_set(F.when(F.col("__newest"), F.col("__said"))).over(of_key)) > 1
     place = F.row_number().over(of_key.orderBy(F.col("__newest").desc(), "__said"))
-    outcome = F.when(~F.col("__newest"), OLDER).when(differ, CONFLICT).when(place == 1, USE).otherwise(DUPLICATE)
+    outcome = (
+        F.when(~F.col("__newest"), OLDER).when(differ, CONFLICT).when(place == 1, USE).otherwise(DUPLICATE)
+    )
     return rows.withColumn("outcome", outcome).drop("__said", "__newest")
 
 
-def completed(used: DataFrame, stored: DataFrame | None, target: Target, spec: TableSpec, named: Sequence[str]) -> DataFrame:
-    """The rows as the table has them: what the mapping leaves out stays as it is in a row that is there, else it takes its default.
+def completed(
+    used: DataFrame, stored: DataFrame | None, target: Target, spec: TableSpec, named: Sequence[str]
+) -> DataFrame:
+    """The rows as the table has them: what the mapping leaves out stays as it is in a row that is there, else
+    it takes its default.
 
     Of a row whose version there is later, nothing is taken.
 
@@ -149,7 +172,12 @@ def completed(used: DataFrame, stored: DataFrame | None, target: Target, spec: T
         old = stored.select(*spec.key, F.struct(*others).alias("__old"))
         rows = used.join(old, on=list(spec.key), how="left")
         if target.latest is not None and target.latest in named:
-            rows = rows.where(F.coalesce(F.col(f"__old.{target.latest}") <= F.col(target.latest), F.col(f"__old.{target.latest}").isNull()))
+            rows = rows.where(
+                F.coalesce(
+                    F.col(f"__old.{target.latest}") <= F.col(target.latest),
+                    F.col(f"__old.{target.latest}").isNull(),
+                )
+            )
     kinds = {one.name: one.dataType for one in spec.schema()}
 
     def column(name: str) -> Column:

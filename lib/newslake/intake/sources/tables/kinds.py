@@ -1,4 +1,5 @@
-"""Which types of a source become which of a table: those that lose nothing, and whole numbers as text, which ids are."""
+"""Which types of a source become which of a table: those that lose nothing, and whole numbers as text, which
+ids are."""
 
 from pyspark.sql import Column
 from pyspark.sql import functions as F
@@ -12,7 +13,11 @@ def made_as(value: Column, given: T.DataType, wanted: T.DataType) -> Column | No
     """
     if isinstance(given, T.NullType):
         return value.cast(wanted)
-    if isinstance(wanted, T.ArrayType) and isinstance(given, T.ArrayType) and not isinstance(wanted.elementType, T.StructType):
+    if (
+        isinstance(wanted, T.ArrayType)
+        and isinstance(given, T.ArrayType)
+        and not isinstance(wanted.elementType, T.StructType)
+    ):
         inner, outer = given.elementType, wanted.elementType
         if made_as(F.lit(None), inner, outer) is None:
             return None

@@ -26,8 +26,8 @@ class Mapped:
     """Rows of the source as the table's columns.
 
     Attributes:
-        rows: a column for each that the mapping names, RAW (the row of the source as JSON), and `lost`: which columns hold values that
-            the table's types cannot, joined by commas; NULL where none does.
+        rows: a column for each that the mapping names, RAW (the row of the source as JSON), and `lost`: which
+            columns hold values that the table's types cannot, joined by commas; NULL where none does.
         named: the columns that the mapping names.
     """
 
@@ -48,9 +48,16 @@ def read_mapping(path: str) -> dict[str, str]:
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"--mapping {path}: not valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(content, dict) or not content:
-        raise UserError(f"--mapping {path}: give a line `column of the table: column or SQL expression` for each column")
-    if wrong := [str(name) for name, value in content.items() if value is None or isinstance(value, dict | list)]:
-        raise UserError(f"--mapping {path}: {', '.join(wrong)}: give a column of the source or an SQL expression, as one text")
+        raise UserError(
+            f"--mapping {path}: give a line `column of the table: column or SQL expression` for each column"
+        )
+    if wrong := [
+        str(name) for name, value in content.items() if value is None or isinstance(value, dict | list)
+    ]:
+        raise UserError(
+            f"--mapping {path}: {', '.join(wrong)}: give a column of the source or an SQL expression, as one"
+            " text"
+        )
     return {str(name): _text(value) for name, value in content.items()}
 
 
@@ -64,8 +71,8 @@ def mapped(source: DataFrame, mapping: Mapping[str, str], target: Target, path: 
         path: the mapping's file, for the message.
 
     Raises:
-        UserError: all that is wrong: columns that the table or the source lacks, expressions that are none, types that do not fit,
-            columns that must be there and are not.
+        UserError: all that is wrong: columns that the table or the source lacks, expressions that are none,
+            types that do not fit, columns that must be there and are not.
     """
     contract = table_spec(target.table).schema()
     problems = [_unknown(name, target) for name in mapping if name not in target.named()]
@@ -86,7 +93,10 @@ def mapped(source: DataFrame, mapping: Mapping[str, str], target: Target, path: 
             continue
         column = made_as(value, given, wanted)
         if column is None:
-            problems.append(f"{name}: {text} is {given.simpleString()}, wants {wanted.simpleString()}{hint(given, wanted, text)}")
+            problems.append(
+                f"{name}: {text} is {given.simpleString()}, wants"
+                f" {wanted.simpleString()}{hint(given, wanted, text)}"
+            )
             continue
         made[name] = column
         lost.append(F.when(value.isNotNull() & column.isNull(), name))
@@ -94,9 +104,13 @@ def mapped(source: DataFrame, mapping: Mapping[str, str], target: Target, path: 
         raise UserError(f"--mapping {path}: {'; '.join(problems)}")
     raw = F.to_json(F.struct(*(F.col(quoted(name)) for name in source.columns))).alias(RAW)
     try:
-        rows = source.select(*(column.alias(name) for name, column in made.items()), F.concat_ws(",", *lost).alias("lost"), raw)
+        rows = source.select(
+            *(column.alias(name) for name, column in made.items()), F.concat_ws(",", *lost).alias("lost"), raw
+        )
     except PySparkException as error:
-        raise UserError(f"--mapping {path}: the expressions do not go together: {first_sentence(error)}") from None
+        raise UserError(
+            f"--mapping {path}: the expressions do not go together: {first_sentence(error)}"
+        ) from None
     return Mapped(rows.withColumn("lost", F.nullif("lost", F.lit(""))), tuple(made))
 
 

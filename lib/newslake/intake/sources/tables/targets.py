@@ -15,7 +15,8 @@ class Target:
 
     Attributes:
         table: its name.
-        defaults: column -> SQL over the columns of the row, for what the mapping leaves out. Other columns are NULL then.
+        defaults: column -> SQL over the columns of the row, for what the mapping leaves out. Other columns
+            are NULL then.
         computed: columns that are worked out, and that no mapping names.
         together: columns that make rows one thing: where one of its rows cannot be used, none is.
         agree: columns in which the rows of one thing are equal.
@@ -32,7 +33,11 @@ class Target:
     def required(self) -> tuple[str, ...]:
         """The columns that a mapping must name."""
         contract = table_spec(self.table).schema()
-        return tuple(one.name for one in contract if not one.nullable and one.name not in (*self.defaults, *self.computed))
+        return tuple(
+            one.name
+            for one in contract
+            if not one.nullable and one.name not in (*self.defaults, *self.computed)
+        )
 
     def named(self) -> tuple[str, ...]:
         """The columns that a mapping may name, in the table's order."""

@@ -26,7 +26,8 @@ def read_name(client: Any, kind: Kind, prefix: str) -> str | None:
 
 
 def switch(client: Any, kind: Kind, prefix: str, name: str) -> bool:
-    """Have a collection read; whether it was not before. A collection that bears the alias's name itself is dropped."""
+    """Have a collection read; whether it was not before. A collection that bears the alias's name itself is
+    dropped."""
     alias, before = read_as(kind, prefix), read_name(client, kind, prefix)
     if before == name:
         return False

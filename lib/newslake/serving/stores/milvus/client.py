@@ -1,6 +1,7 @@
 """Milvus, opened in a local file or at a server.
 
-A local file is Milvus Lite's (in truth a folder), which lets one process at a time have it: only the driver writes.
+A local file is Milvus Lite's (in truth a folder), which lets one process at a time have it: only the driver
+writes.
 """
 
 import fcntl
@@ -21,19 +22,22 @@ from newslake.run.jobrun import masked
 _SERVER = re.compile(r"(https?|tcp|unix)://?\S+")
 _LITE_NAME = re.compile(r"[A-Za-z0-9._-]{1,33}\.db")  # what Milvus Lite takes
 _CONNECT_S = 20.0
-# Milvus Lite cuts a connection that pymilvus asks for signs of life every 10 seconds, as it does by default, and says so on stderr.
+# Milvus Lite cuts a connection that pymilvus asks for signs of life every 10 seconds, as it does by default,
+# and says so on stderr.
 _QUIET: dict[str, Any] = {"grpc_options": {"grpc.keepalive_time_ms": 3_600_000}}
 
 
 def default_uri(lake: Lakehouse) -> str:
-    """The local file that serves where no --uri is given: _milvus/newslake.db in the work folder, else on this machine's own disk.
+    """The local file that serves where no --uri is given: _milvus/newslake.db in the work folder, else on
+    this machine's own disk.
 
     Raises:
         UserError: the tables are names in a metastore, and there is no work folder.
     """
     if lake.work is None:
         raise UserError(
-            f"the tables ({lake}) have no folder that Milvus could have a file in: say where it is with --uri, or --work-folder"
+            f"the tables ({lake}) have no folder that Milvus could have a file in: say where it is with"
+            " --uri, or --work-folder"
         )
     return str(of_this_machine(lake, "_milvus") / "newslake.db")
 
@@ -48,8 +52,10 @@ def opened(uri: str, token: str | None = None) -> Iterator[Any]:
     """A MilvusClient, closed at the end.
 
     Args:
-        uri: a server's address, such as http://milvus:19530, or a local file that ends in .db (made where there is none).
-        token: of the server, such as user:password; by default what the environment variable MILVUS_TOKEN says.
+        uri: a server's address, such as http://milvus:19530, or a local file that ends in .db (made where
+            there is none).
+        token: of the server, such as user:password; by default what the environment variable MILVUS_TOKEN
+            says.
 
     Raises:
         UserError: no server answers, it refuses the token, or another process has the file.
@@ -70,8 +76,12 @@ def opened(uri: str, token: str | None = None) -> Iterator[Any]:
             client = MilvusClient(where, token=token, timeout=_CONNECT_S, **(_QUIET if is_file(uri) else {}))
         except (MilvusException, OSError, RuntimeError) as error:
             if is_file(uri):
-                raise UserError(f"--uri {shown}: the file cannot be opened as a Milvus database ({_reason(error, token)})") from None
-            raise UserError(f"--uri {shown}: no Milvus that takes the --token answers there ({_reason(error, token)})") from None
+                raise UserError(
+                    f"--uri {shown}: the file cannot be opened as a Milvus database ({_reason(error, token)})"
+                ) from None
+            raise UserError(
+                f"--uri {shown}: no Milvus that takes the --token answers there ({_reason(error, token)})"
+            ) from None
     try:
         yield client
     finally:
@@ -90,10 +100,14 @@ def _file(uri: str) -> tuple[str, bool]:
     path = Path(uri).expanduser().resolve()
     if not _LITE_NAME.fullmatch(path.name):
         raise UserError(
-            f"--uri {uri}: give http://host:port, or a file whose name ends in .db (letters, digits, . _ -, 36 characters at most)"
+            f"--uri {uri}: give http://host:port, or a file whose name ends in .db (letters, digits, . _ -,"
+            " 36 characters at most)"
         )
     if path.is_file():
-        raise UserError(f"--uri {uri}: a file of Milvus Lite 2, which Milvus Lite 3 does not read: move it away and export again")
+        raise UserError(
+            f"--uri {uri}: a file of Milvus Lite 2, which Milvus Lite 3 does not read: move it away and"
+            " export again"
+        )
     if str(path) in server_manager_instance._servers:
         return str(path), False
     try:
@@ -102,7 +116,8 @@ def _file(uri: str) -> tuple[str, bool]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         raise UserError(
-            f"--uri {uri}: another process has this Milvus file open: wait for it to end, or run a Milvus server and give its address"
+            f"--uri {uri}: another process has this Milvus file open: wait for it to end, or run a Milvus"
+            " server and give its address"
         ) from None
     except OSError as error:
         raise UserError(f"--uri {uri}: {error.strerror}") from None

@@ -1,7 +1,8 @@
 """Collections in Milvus that know what they hold: made, found, counted, dropped.
 
-Milvus Lite has no partitions, so articles are filtered by their date. It forgets a collection's description: what a collection holds is a
-property. A collection holds one topic model's vectors, and bears its name; serving/stores/milvus/alias.py has the name by which it is read.
+Milvus Lite has no partitions, so articles are filtered by their date. It forgets a collection's description:
+what a collection holds is a property. A collection holds one topic model's vectors, and bears its name;
+serving/stores/milvus/alias.py has the name by which it is read.
 """
 
 import hashlib
@@ -19,7 +20,13 @@ _HOLDS = "newslake.holds"  # the property that says what a collection holds, as 
 
 
 def ensured(
-    client: Any, kind: Kind, prefix: str, *, identity: Mapping[str, str], size: int | None, rebuild: bool = False
+    client: Any,
+    kind: Kind,
+    prefix: str,
+    *,
+    identity: Mapping[str, str],
+    size: int | None,
+    rebuild: bool = False,
 ) -> Collection | None:
     """See VectorStore.ensure; client: from `opened`."""
     name = collection_name(kind, prefix, identity["topic_model"])
@@ -28,20 +35,31 @@ def ensured(
     if not client.has_collection(name):
         if size is None:
             return None
-        _create(client, kind, name, {**identity, "collection_id": uuid.uuid4().hex, "alias": read_as(kind, prefix)}, size)
+        _create(
+            client,
+            kind,
+            name,
+            {**identity, "collection_id": uuid.uuid4().hex, "alias": read_as(kind, prefix)},
+            size,
+        )
     found, holds = described(client, kind, name)
     if size is not None and found.size != size:
         raise UserError(f"collection {name} holds vectors of {found.size} entries, not {size}: {_ways_out()}")
     for part, value in identity.items():
         if holds.get(part) != value:
-            raise UserError(f"collection {name} holds vectors of {part} {holds.get(part)}, not {value}: {_ways_out()}")
+            raise UserError(
+                f"collection {name} holds vectors of {part} {holds.get(part)}, not {value}: {_ways_out()}"
+            )
     return found
 
 
 def existing(client: Any, kind: Kind, prefix: str) -> list[Collection]:
-    """The collections of this kind, one for each topic model; one that an older version made bears the alias's name."""
+    """The collections of this kind, one for each topic model; one that an older version made bears the
+    alias's name."""
     alias, found = read_as(kind, prefix), []
-    for name in sorted(name for name in client.list_collections() if name == alias or name.startswith(f"{alias}_")):
+    for name in sorted(
+        name for name in client.list_collections() if name == alias or name.startswith(f"{alias}_")
+    ):
         holds = holdings(client, name)
         if holds.get("alias", name) == alias and "collection_id" in holds:
             found.append(described(client, kind, name)[0])
@@ -63,11 +81,16 @@ def aliases_of(client: Any, name: str) -> list[str]:
 def count(client: Any, collection: Collection) -> int:
     """Items in the collection, everything that was written before counted."""
     client.load_collection(collection.name)  # Milvus Lite has none loaded when it opens a file
-    return int(client.query(collection.name, filter="", output_fields=["count(*)"], consistency_level="Strong")[0]["count(*)"])
+    return int(
+        client.query(collection.name, filter="", output_fields=["count(*)"], consistency_level="Strong")[0][
+            "count(*)"
+        ]
+    )
 
 
 def collection_name(kind: Kind, prefix: str, topic_model: str) -> str:
-    """Full name of the collection of a topic model's vectors: the alias, then the model, of which Milvus takes letters, digits and _ only.
+    """Full name of the collection of a topic model's vectors: the alias, then the model, of which Milvus
+    takes letters, digits and _ only.
 
     Raises:
         UserError: Milvus takes no such prefix.
@@ -93,7 +116,9 @@ def _create(client: Any, kind: Kind, name: str, holds: Mapping[str, str], size: 
     schema.add_field(VECTOR, DataType.FLOAT_VECTOR, dim=size)
     index = client.prepare_index_params()
     index.add_index(VECTOR, index_type="AUTOINDEX", metric_type="COSINE")
-    client.create_collection(name, schema=schema, index_params=index, properties={_HOLDS: json.dumps(holds, sort_keys=True)})
+    client.create_collection(
+        name, schema=schema, index_params=index, properties={_HOLDS: json.dumps(holds, sort_keys=True)}
+    )
 
 
 def holdings(client: Any, name: str) -> dict[str, str]:
@@ -119,7 +144,9 @@ def described(client: Any, kind: Kind, name: str) -> tuple[Collection, dict[str,
     sizes = [field["params"]["dim"] for field in found["fields"] if field["name"] == VECTOR]
     if not sizes:
         raise JobFailed(f"collection {name} has no field {VECTOR}")
-    return Collection(kind, name, str(holds["collection_id"]), int(sizes[0]), str(holds.get("topic_model"))), holds
+    return Collection(
+        kind, name, str(holds["collection_id"]), int(sizes[0]), str(holds.get("topic_model"))
+    ), holds
 
 
 def _ways_out() -> str:

@@ -12,7 +12,8 @@ from newslake.serving.stores.milvus import alias
 from newslake.serving.stores.milvus.collection import MAX_ID_BYTES, count, described, drop, ensured, existing
 from newslake.serving.stores.store import ITEM, VECTOR, Collection, Kind
 
-# Milvus's client puts the ids that it deletes into an expression as they are, and Milvus Lite those that it replaces into SQL.
+# Milvus's client puts the ids that it deletes into an expression as they are, and Milvus Lite those that it
+# replaces into SQL.
 _UNSAFE_ID = r"['\\\x00-\x1F\x7F]"
 
 
@@ -22,7 +23,9 @@ class MilvusStore:
     def __init__(self, client: Any) -> None:
         self._client = client
 
-    def ensure(self, kind: Kind, prefix: str, *, identity: Mapping[str, str], size: int | None, rebuild: bool = False) -> Collection | None:
+    def ensure(
+        self, kind: Kind, prefix: str, *, identity: Mapping[str, str], size: int | None, rebuild: bool = False
+    ) -> Collection | None:
         return ensured(self._client, kind, prefix, identity=identity, size=size, rebuild=rebuild)
 
     def collections(self, kind: Kind, prefix: str) -> list[Collection]:
@@ -46,7 +49,10 @@ class MilvusStore:
         other_size = F.concat(F.lit(f"not a vector of {collection.size} entries, but of "), F.size(vector))
         return (
             F.when(F.octet_length(ITEM) > MAX_ID_BYTES, F.lit(f"the id is longer than {MAX_ID_BYTES} bytes"))
-            .when(F.col(ITEM).rlike(_UNSAFE_ID), F.lit("the id holds a quote ('), a backslash or a control character"))
+            .when(
+                F.col(ITEM).rlike(_UNSAFE_ID),
+                F.lit("the id holds a quote ('), a backslash or a control character"),
+            )
             .when(F.size(vector) != collection.size, other_size)
             .when(broken, F.lit("the vector holds an entry that is no finite number"))
         )
