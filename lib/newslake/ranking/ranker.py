@@ -149,11 +149,9 @@ def fit(train: Judged, valid: Judged, settings: RankerSettings, *, run_id: str, 
     best = booster.best_iteration
     # A linear score has no rounds to go back to: it has stopped near its best.
     kept = booster if center else booster[: best + 1]
-    gains = (
-        {}
-        if center
-        else {name: float(gain) for name, gain in kept.get_score(importance_type="total_gain").items()}
-    )  # type: ignore[arg-type]
+    # Of a tree's features each has one gain, which xgboost types as one or several.
+    found: dict[str, Any] = {} if center else dict(kept.get_score(importance_type="total_gain"))
+    gains = {name: float(gain) for name, gain in found.items()}
     about = {"rounds": best + 1, "valid_ndcg_at_10": float(log["valid"]["ndcg@10"][best]), "gains": gains}
     return Ranker(run_id, encoder_id, settings, bytes(kept.save_raw("json")), center, scale, about)
 

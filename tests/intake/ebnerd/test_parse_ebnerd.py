@@ -158,9 +158,8 @@ def test_files_become_the_tables(filled: Filled) -> None:
         "news": len(made.articles),
     }
     ids = {row[1] for row in impressions(lake)} | {row[3] for row in impressions(lake)} | set(news)
-    assert all(one.startswith("EB") for one in ids), (
-        "none is one of MIND's, whose impressions are plain numbers"
-    )  # type: ignore[attr-defined]
+    of_mind = "none is one of MIND's, whose impressions are plain numbers"
+    assert all(str(one).startswith("EB") for one in ids), of_mind
 
 
 def test_every_row_is_accounted_for(filled: Filled) -> None:

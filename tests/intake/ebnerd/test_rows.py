@@ -115,8 +115,8 @@ BAD_HISTORIES: Sequence[tuple[str, Row]] = [
     ("lists of unequal length", {**past(2, ENTRY, ENTRY), "scroll_percentage_fixed": [50.0]}),
     (
         "an entry without an article, or with one that is no whole number",
-        past(2, ENTRY, (EARLIER, None, 1.0, 1.0)),
-    ),  # type: ignore[arg-type]
+        past(2, ENTRY, (EARLIER, None, 1.0, 1.0)),  # type: ignore[arg-type]
+    ),
     ("an entry whose time is no time", past(2, (None, 5, 1.0, 1.0))),  # type: ignore[arg-type]
     ("a negative read time", past(2, (EARLIER, 5, -1.0, 1.0))),
     ("a scroll percentage that is not between 0 and 100", past(2, (EARLIER, 5, 1.0, 100.5))),
