@@ -27,7 +27,7 @@ from newslake.intake.sources.mind.parse import parse_behaviors
 from newslake.lake.lakehouse import Lakehouse
 from newslake.pipeline.run import run_pipeline
 from newslake.run.cli import run_job
-from newslake.run.settings import Profile
+from newslake.run.settings import SettingsFile
 from newslake.sample import GeneratorSpec, generate
 from newslake.text.articles import encode_articles
 from newslake.topics.article_vectors import build_article_vectors
@@ -38,7 +38,7 @@ from newslake.users.profiles import build_profiles
 LINEAR = 1.3
 DAY, DAY_BEFORE = "2019-11-15", "2019-11-14"
 # The files all arrive at once: a day's events are those that occurred in it.
-_BY_OCCURRENCE = Profile(jobs={"build_profiles": {"clock": "occurrence"}})
+_BY_OCCURRENCE = SettingsFile(jobs={"build_profiles": {"clock": "occurrence"}})
 _EVERY_S = 0.2
 
 
@@ -136,7 +136,7 @@ def measured(spec: GeneratorSpec, folder: Path) -> dict[str, Measured]:
         before = len(windows_of(lake))
         with Memory() as memory:
             for options in ({"pipeline": "daily", "as_of": DAY}, {"pipeline": "hourly", "hour": f"{DAY}T12"}):
-                run_job(run_pipeline, lake, options, profile=_BY_OCCURRENCE)
+                run_job(run_pipeline, lake, options, settings_file=_BY_OCCURRENCE)
         windows = windows_of(lake)[before:]
     found = costs(events(folder), windows)
     kept = [window for window in windows if not window.job.startswith("run_pipeline")]

@@ -1,1 +1,1 @@
-"""Settings that ship with newslake: profiles (*.yaml) and Spark settings (spark/)."""
+"""Settings that ship with newslake: settings files (*.yaml) and settings of Spark (spark/)."""

@@ -1,4 +1,4 @@
-"""What is installed is whole: schemas and profiles come along, and are found, in a wheel as in an editable
+"""What is installed is whole: schemas and settings files come along, and are found, in a wheel as in an editable
 install."""
 
 import subprocess
@@ -14,12 +14,12 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from newslake.lake.tablespec import table_names
-from newslake.run.settings import shipped_profiles
+from newslake.run.settings import shipped_settings_files
 
 PROJECT = Path(__file__).parent.parent.parent
 ASK = (
     "import newslake.run.settings as s, newslake.lake.tablespec as t, newslake.spark.session as"
-    " n;print(s.__file__); print(*t.table_names()); print(*s.shipped_profiles());"
+    " n;print(s.__file__); print(*t.table_names()); print(*s.shipped_settings_files());"
     " print(len(n.spark_settings('local')) > 5);from newslake.sample import GeneratorSpec;"
     " print(GeneratorSpec.sample().articles);print(t.table_spec('news').key)"
 )
@@ -67,7 +67,7 @@ def test_the_wheel_leaves_the_spark_of_a_cluster_alone(wheel: Path) -> None:
     assert with_spark == {"pyspark", "delta-spark"}
 
 
-def test_a_wheel_holds_schemas_profiles_and_word_lists(wheel: Path, tmp_path: Path) -> None:
+def test_a_wheel_holds_schemas_settings_files_and_word_lists(wheel: Path, tmp_path: Path) -> None:
     zipfile.ZipFile(wheel).extractall(tmp_path / "installed")
     # -I leaves out the current folder and the user's site; the wheel's content goes before the editable
     # install.
@@ -77,7 +77,7 @@ def test_a_wheel_holds_schemas_profiles_and_word_lists(wheel: Path, tmp_path: Pa
     ).stdout.splitlines()
     assert out[0].startswith(str(tmp_path))
     assert out[1].split() == list(table_names())
-    assert out[2].split() == shipped_profiles()
+    assert out[2].split() == shipped_settings_files()
     assert out[3:] == ["True", "2000", "('news_id',)"]
 
 

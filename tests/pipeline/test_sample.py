@@ -14,7 +14,7 @@ from newslake.pipeline.run import run_pipeline
 from newslake.pipeline.views import create_views
 from newslake.reference.flow import BY_ALL, FLOWS, whole
 from newslake.run.cli import run_job
-from newslake.run.settings import Profile
+from newslake.run.settings import SettingsFile
 
 DOCS = Path(__file__).parent.parent.parent / "docs"
 SMALL = {"articles": 500, "users": 100, "impressions": 500, "epochs": 2, "whole": True}
@@ -27,7 +27,7 @@ def lake(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Lakeh
     """The tables of a small sample, made by the pipeline."""
     folder = tmp_path_factory.mktemp("sample")
     lake = Lakehouse(spark, str(folder / "lakehouse"))
-    run_job(run_pipeline, lake, SMALL, profile=Profile(lineage=str(folder / "lineage.jsonl")))
+    run_job(run_pipeline, lake, SMALL, settings_file=SettingsFile(lineage=str(folder / "lineage.jsonl")))
     return lake
 
 

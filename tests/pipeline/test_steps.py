@@ -14,7 +14,7 @@ from newslake.pipeline.plan import Task
 from newslake.pipeline.steps import Step, _mark, run_steps
 from newslake.pipeline.summary import steps_table
 from newslake.run.jobrun import JobRun
-from newslake.run.settings import Profile
+from newslake.run.settings import SettingsFile
 
 CALLS: list[str] = []
 
@@ -187,7 +187,7 @@ def test_runs_before_a_moment_do_not_count(lake: Lakehouse, run: JobRun) -> None
 def test_a_settings_file_sets_the_options_of_each_job(
     lake: Lakehouse, spark: SparkSession, folder: str
 ) -> None:
-    profile = Profile("mine.yaml", common={"scale": 7}, jobs={"middle_job": {"fail": "job"}})
+    profile = SettingsFile("mine.yaml", common={"scale": 7}, jobs={"middle_job": {"fail": "job"}})
     steps = going(
         lake, JobRun("test", {}, profile), [Task(reading_job, {"folder": folder}), Task(middle_job)]
     )

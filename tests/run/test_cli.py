@@ -162,15 +162,15 @@ def test_credentials_are_masked(name: str, value: object, shown: str) -> None:
     assert masked(name, value) == shown
 
 
-def test_a_profile_sets_options_and_the_command_line_wins(lake: Lakehouse, tmp_path: Path) -> None:
-    profile = tmp_path / "mine.yaml"
-    profile.write_text(
+def test_a_settings_file_sets_options_and_the_command_line_wins(lake: Lakehouse, tmp_path: Path) -> None:
+    settings_file = tmp_path / "mine.yaml"
+    settings_file.write_text(
         f"options:\n  lakehouse: {lake.root}\n  not_an_option_of_this_job: 1\n"
         "jobs:\n  example_job:\n    min-score: 0.3\n    train: [x, y]\n  other_job:\n    anything: 1\n"
     )
-    assert status(f"--config={profile}") == 0
+    assert status(f"--config={settings_file}") == 0
     assert SEEN[-1] == (["x", "y"], 0.3, False)
-    assert status("--config", str(profile), "--min-score=0.4", "--train=z") == 0
+    assert status("--config", str(settings_file), "--min-score=0.4", "--train=z") == 0
     assert SEEN[-1] == (["z"], 0.4, False)
     assert lake.read("job_runs").count() == 2
 
@@ -185,12 +185,12 @@ def test_a_profile_sets_options_and_the_command_line_wins(lake: Lakehouse, tmp_p
         ("jobs:\n  example_job:\n    min-score: high\n", "min-score"),
     ],
 )
-def test_a_wrong_profile_is_a_mistake_of_one_line(
+def test_a_wrong_settings_file_is_a_mistake_of_one_line(
     text: str, says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    profile = tmp_path / "mine.yaml"
-    profile.write_text(text)
-    assert status("--train=a", f"--config={profile}") == 2
+    settings_file = tmp_path / "mine.yaml"
+    settings_file.write_text(text)
+    assert status("--train=a", f"--config={settings_file}") == 2
     lines = capsys.readouterr().err.strip().splitlines()
     assert len(lines) == 1
     assert says in lines[0]

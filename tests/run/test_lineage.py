@@ -12,7 +12,7 @@ from newslake.lake.lakehouse import Lakehouse
 from newslake.run.cli import main, run_job
 from newslake.run.jobrun import JobRun
 from newslake.run.lineage import checked_place, dataset_name
-from newslake.run.settings import Profile
+from newslake.run.settings import SettingsFile
 from newslake.spark.frames import frame_of
 from tests.checks.common import server
 from tests.ports import free_port
@@ -34,7 +34,7 @@ def inner_job(lake: Lakehouse, run: JobRun) -> None:
 def outer_job(lake: Lakehouse, run: JobRun) -> None:
     """Read a table, and run another job."""
     lake.read("stories").count()
-    run_job(inner_job, lake, {}, profile=run.profile)
+    run_job(inner_job, lake, {}, settings_file=run.settings_file)
 
 
 def failing_job(lake: Lakehouse, run: JobRun, *, how: str = "failed") -> None:
@@ -48,7 +48,7 @@ def failing_job(lake: Lakehouse, run: JobRun, *, how: str = "failed") -> None:
 
 def events(lake: Lakehouse, where: str, job: Any, **options: Any) -> None:
     """Run a job with the setting."""
-    run_job(job, lake, options, profile=Profile(lineage=where))
+    run_job(job, lake, options, settings_file=SettingsFile(lineage=where))
 
 
 def of_file(path: Path) -> list[dict[str, Any]]:

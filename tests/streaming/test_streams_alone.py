@@ -16,7 +16,7 @@ from newslake.lake.lakehouse import Lakehouse
 from newslake.pipeline.run import run_pipeline
 from newslake.pipeline.runs import MODELS
 from newslake.run.cli import run_job
-from newslake.run.settings import Profile
+from newslake.run.settings import SettingsFile
 from newslake.streaming.articles import stream_articles
 from newslake.streaming.behaviors import stream_behaviors
 from newslake.users.profiles import build_profiles
@@ -30,7 +30,7 @@ WORDS = {
 FIRST, DAYS, USERS, ARTICLES = datetime(2019, 11, 10, tzinfo=UTC), 6, 16, 48
 """Events of 10 to 15 November: by a run of the 16th, test is the last day, valid the day before."""
 # What little there is must be enough for each step.
-SMALL = Profile(
+SMALL = SettingsFile(
     jobs={
         "fit_topics": {
             "topics": 4,
@@ -119,9 +119,11 @@ def test_streams_alone_fill_all_that_the_runs_need(
         {"pipeline": "weekly", "as_of": "2019-11-16", "epochs": 1},
         {"pipeline": "daily", "as_of": "2019-11-16"},
     ):
-        run_job(run_pipeline, lake, {**pipeline, **encoder}, profile=SMALL)
+        run_job(run_pipeline, lake, {**pipeline, **encoder}, settings_file=SMALL)
     said = capsys.readouterr().out
-    run_job(run_pipeline, lake, {"pipeline": "hourly", "hour": "2019-11-16T08", **encoder}, profile=SMALL)
+    run_job(
+        run_pipeline, lake, {"pipeline": "hourly", "hour": "2019-11-16T08", **encoder}, settings_file=SMALL
+    )
     assert not lake.exists("click_history")
 
     test_day = (

@@ -128,7 +128,7 @@ def _post(lake: Lakehouse, run: JobRun, address: str, breaches: Sequence[dict[st
 
 
 def _plain(value: Any) -> Any:
-    """A value as JSON has it: moments as text, no number that is none."""
+    """A value as JSON has it: moments as text, NaN and infinity as null."""
     if isinstance(value, datetime):
         return f"{value.isoformat()}Z"
     return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -16,7 +16,7 @@ def checked_address(address: str) -> str:
     """The address of a webhook.
 
     Raises:
-        UserError: it is none.
+        UserError: it is not an address.
     """
     try:
         parts = urlsplit(address)

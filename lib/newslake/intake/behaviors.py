@@ -16,7 +16,7 @@ from pyspark.sql import functions as F
 from newslake.intake.verdicts import IDENTITY
 
 KEY = ("split", "impression_id")
-_PRINTS = ("impressions", "history")  # the two tables that a line fills
+_FINGERPRINTED = ("impressions", "history")  # the two tables that a line fills
 # Files do not say which newsfeed was shown.
 _NOT_IN_FILES = {"feed_hour": "timestamp", "rank": "int", "model": "string"}
 # Years that every reader of the tables can hold (pandas counts nanoseconds from 1970 in 64 bits).
@@ -71,7 +71,7 @@ def claims(parsed: DataFrame, stored: DataFrame | None = None, more: Sequence[st
 
     Args:
         parsed: lines with problem.
-        stored: what stored_prints gives; None where nothing is stored.
+        stored: what stored_fingerprints gives; None where nothing is stored.
         more: further columns that two lines must agree in to say the same.
 
     Returns:
@@ -82,28 +82,30 @@ def claims(parsed: DataFrame, stored: DataFrame | None = None, more: Sequence[st
         *IDENTITY,
         F.struct("split", "impression_id").alias("key"),
         _content(more).alias("content"),
-        *_prints(),
+        *_fingerprints(),
     )
     if stored is None:
-        light = light.select("*", *(F.lit(None).cast("bigint").alias(f"stored_{name}") for name in _PRINTS))
+        light = light.select(
+            "*", *(F.lit(None).cast("bigint").alias(f"stored_{name}") for name in _FINGERPRINTED)
+        )
     else:
         known = stored.select(
-            F.struct("split", "impression_id").alias("key"), *(f"stored_{name}" for name in _PRINTS)
+            F.struct("split", "impression_id").alias("key"), *(f"stored_{name}" for name in _FINGERPRINTED)
         )
         light = light.join(known, on="key", how="left")
-    found = {name: F.col(f"stored_{name}").isNotNull() for name in _PRINTS}
-    agrees = [~found[name] | (F.col(name) == F.col(f"stored_{name}")) for name in _PRINTS]
+    found = {name: F.col(f"stored_{name}").isNotNull() for name in _FINGERPRINTED}
+    agrees = [~found[name] | (F.col(name) == F.col(f"stored_{name}")) for name in _FINGERPRINTED]
     return light.select(
         *IDENTITY,
         "key",
         "content",
         (found["impressions"] | found["history"]).alias("stored"),
         ((found["impressions"] | found["history"]) & agrees[0] & agrees[1]).alias("matches"),
-        *(found[name].alias(f"in_{name}") for name in _PRINTS),
+        *(found[name].alias(f"in_{name}") for name in _FINGERPRINTED),
     )
 
 
-def stored_prints(impressions: DataFrame, history: DataFrame) -> DataFrame:
+def stored_fingerprints(impressions: DataFrame, history: DataFrame) -> DataFrame:
     """split, impression_id, and a hash of what each of the two tables has of it (NULL: nothing)."""
     label = F.when(F.col("clicked"), "-1").when(~F.col("clicked"), "-0").otherwise("")
     candidate = F.xxhash64("position", F.concat("news_id", label))
@@ -127,9 +129,9 @@ def _content(more: Sequence[str]) -> Column:
     return F.xxhash64("user_id", "occurred_at", "history", "candidates", *more)
 
 
-def _prints() -> list[Column]:
-    """Hashes of what a line puts into each table, equal to those of stored_prints where the table says the
-    same."""
+def _fingerprints() -> list[Column]:
+    """Hashes of what a line puts into each table, equal to those of stored_fingerprints where the table says
+    the same."""
     # XOR, since a table's rows come in no order; the position is in each hash.
     hashes = F.transform(
         F.split("candidates", " "), lambda candidate, position: F.xxhash64(position, candidate)

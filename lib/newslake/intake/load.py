@@ -221,7 +221,7 @@ def count_unmatched(lake: Lakehouse, run: JobRun, shown: DataFrame) -> None:
         shown: what articles.first_shown gives, of everything in impressions.
     """
     # By 64 bits of the ids, which are looked up in half the time that texts are. With a million articles and
-    # 100 million different ids that are none of them, one of these ids would be taken for an article once in
+    # 100 million other ids, one of these ids would be taken for an article once in
     # 180,000 runs; and this is a note of the run.
     key, _ = id_hashes("news_id")
     clicked = (
@@ -282,4 +282,4 @@ def _stored(lake: Lakehouse, splits: list[str]) -> DataFrame | None:
     if not splits:
         return None
     impressions, history = (lake.read(table).where(F.col("split").isin(splits)) for table in ROWS)
-    return behaviors.stored_prints(impressions, history)
+    return behaviors.stored_fingerprints(impressions, history)

@@ -12,7 +12,7 @@ from newslake.errors import JobFailed
 TOPIC_SHARE = 0.1
 """Share of the topic part in the squared length of a joined vector: the cosine of two joined vectors is then
 (1 - TOPIC_SHARE) times the cosine of their embeddings plus TOPIC_SHARE times that of their topic vectors.
-System B joins the parts and says no more. On generated reading a tenth placed a user's next clicks best:
+Sohu News joins the parts and says no more. On generated reading a tenth placed a user's next clicks best:
 without topics, and with a quarter or more, they stood further back (a user's two topics leave out what else
 the user likes; see benchmarks/user_vectors.py)."""
 
@@ -70,9 +70,9 @@ def joined(embedding: Column, topics: Column, topic_share: float = TOPIC_SHARE) 
 
     Args:
         embedding: array of numbers, d entries.
-        topics: array of numbers, t entries; NULL or of no length where nothing is known: then zeros cannot be
-            told in number, so the result is NULL, and the caller says what stands in (see
-            `joined_with_nothing`).
+        topics: array of numbers, t entries; NULL or of no length where nothing is known: how many zeros
+            to put there is not known either, so the result is NULL, and the caller says what stands in
+            (see `joined_with_nothing`).
         topic_share: between 0 and 1, the topic part's share of the squared length.
 
     Returns:

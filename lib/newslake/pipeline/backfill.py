@@ -29,8 +29,8 @@ def days_between(first: str | None, last: str | None) -> list[date]:
     """The days from --from to --to (default: today, UTC), both among them.
 
     Raises:
-        UserError: one of them is none, is in the future, or they are in the wrong order; or there is no first
-            day.
+        UserError: one of them is not a day, or is in the future, or they are in the wrong order; or there is
+            no first day.
     """
     if first is None:
         raise UserError("--to needs --from, the first day of the backfill")
@@ -95,7 +95,9 @@ def backfill(
 
 def _one_day(lake: Lakehouse, run: JobRun, day: Day, *, is_last: bool, again: bool) -> None:
     """The run of a day, with a row of its own in job_runs beside those of its jobs."""
-    own = JobRun("run_pipeline", {**run.settings, "as_of": day.name.removeprefix("daily ")}, run.profile)
+    own = JobRun(
+        "run_pipeline", {**run.settings, "as_of": day.name.removeprefix("daily ")}, run.settings_file
+    )
     own.fact("pipeline", day.name if is_last else f"{day.name}, tables")
     with recorded(lake, own):
         run_steps(lake, own, day.steps, name=day.name, again=again)

@@ -125,7 +125,7 @@ def marks_done(lake: Lakehouse, marks: Sequence[str]) -> set[str]:
 
 def _options(task: Task, run: JobRun) -> dict[str, Any]:
     try:
-        return job_options(task.job, task.arguments, run.profile)
+        return job_options(task.job, task.arguments, run.settings_file)
     except UserError as error:
         raise UserError(f"{task.key}: {error}") from None
 
@@ -141,7 +141,7 @@ def _run_one(
 ) -> None:
     began = run.seconds
     try:
-        done = run_job(step.task.job, lake, options, facts=facts, profile=run.profile)
+        done = run_job(step.task.job, lake, options, facts=facts, settings_file=run.settings_file)
     except BaseException as error:
         step.state, step.seconds, step.message = "failed", run.seconds - began, first_line(error)
         if isinstance(error, UserError):

@@ -267,7 +267,7 @@ def parse_hour(text: str | None) -> datetime:
     present hour.
 
     Raises:
-        UserError: it is none.
+        UserError: it is not an hour.
     """
     try:
         given = utc_now() if text is None else utc_moment(text)

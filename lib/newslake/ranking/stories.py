@@ -268,7 +268,7 @@ class _Finder:
             linked = links(
                 found.where(F.col("problem").isNull()), nodes, k=k, days=self._days, cosines=self._cosines
             )
-            linked = frames.cut(decided(linked))
+            linked = frames.checkpoint(decided(linked))
             alone = fresh.join(linked, on="news_id", how="left_anti").join(
                 wrong, on="news_id", how="left_anti"
             )
@@ -284,8 +284,8 @@ class _Finder:
                 "known", F.lit(True)
             )
             fresh, firsts = (
-                frames.cut(fresh.join(waiting, on="news_id", how="left_semi")),
-                frames.cut(firsts.unionByName(begun)),
+                frames.checkpoint(fresh.join(waiting, on="news_id", how="left_semi")),
+                frames.checkpoint(firsts.unionByName(begun)),
             )
             k, number = _MORE * k, number + 1
         every = rows[0]

@@ -8,7 +8,7 @@ from pathlib import Path
 import yaml
 
 from newslake.reference.pages import NOTE, prose, table
-from newslake.run.settings import shipped_profiles
+from newslake.run.settings import shipped_settings_files
 
 ENVIRONMENT = {
     "MILVUS_TOKEN": (
@@ -36,7 +36,7 @@ def page(project: Path) -> str:
         project: the repository, for databricks.yml, which is not in the wheel.
     """
     lines = [NOTE, "", "# Settings", "", *_FILES, "", "Shipped files:", ""]
-    for name in shipped_profiles():
+    for name in shipped_settings_files():
         lines += [f"`--config {name}`", "", "```yaml", _shipped(f"{name}.yaml").rstrip(), "```", ""]
     lines += [
         "## Environment",

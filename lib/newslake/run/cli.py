@@ -25,7 +25,7 @@ from newslake.run.checkpoints import checkpoints
 from newslake.run.faults import explained
 from newslake.run.jobrun import JobRun, first_line, log, masked, recorded
 from newslake.run.lineage import checked_place, traced
-from newslake.run.settings import Profile, load_profile
+from newslake.run.settings import SettingsFile, load_settings_file
 from newslake.spark.session import spark_session
 
 JobFunction = Callable[..., None]
@@ -75,19 +75,19 @@ def main(job: JobFunction, argv: Sequence[str] | None = None) -> None:
     name = job.__name__
     lake: Lakehouse | None = None
     try:
-        profile = load_profile(_given(arguments, "config"))
-        parsed = _parse(job, arguments, profile)
+        settings_file = load_settings_file(_given(arguments, "config"))
+        parsed = _parse(job, arguments, settings_file)
         if parsed is None:  # --help has been printed
             return
         own, shared = parsed
         set_logging(shared["log_level"])
-        profile = replace(profile, lineage=checked_place(shared["lineage"]))
-        spark = spark_session(f"newslake {name}", extra=profile.spark)
+        settings_file = replace(settings_file, lineage=checked_place(shared["lineage"]))
+        spark = spark_session(f"newslake {name}", extra=settings_file.spark)
         spark.sparkContext.setLogLevel("ERROR")
         lake = lakehouse_at(
             spark, **{part: shared[part] for part in ("lakehouse", "catalog", "schema", "work_folder")}
         )
-        run_job(job, lake, own, profile=profile)
+        run_job(job, lake, own, settings_file=settings_file)
     except UserError as error:
         _stop(2, f"{name}: {' '.join(str(error).split())}")
     except JobFailed as error:
@@ -108,7 +108,7 @@ def run_job(
     lake: Lakehouse,
     options: Mapping[str, Any],
     facts: Mapping[str, str] | None = None,
-    profile: Profile | None = None,
+    settings_file: SettingsFile | None = None,
 ) -> JobRun:
     """Run one job in a session that is there already, and keep the run in job_starts and job_runs.
 
@@ -118,9 +118,9 @@ def run_job(
         options: the job's own options by name, those of a group (a dataclass) by their own names or as one
             value under the group's; those left out take their defaults.
         facts: what to note in job_runs beside what the job itself notes.
-        profile: the settings file that the options came from, for a job that runs other jobs.
+        settings_file: the settings file that the options came from, for a job that runs other jobs.
     """
-    run = JobRun(job.__name__, _all_options(job, options), profile)
+    run = JobRun(job.__name__, _all_options(job, options), settings_file)
     run.facts.update(facts or {})
     with recorded(lake, run), traced(lake, run), checkpoints(lake):
         job(lake, run, **grouped(job, options))
@@ -128,14 +128,16 @@ def run_job(
     return run
 
 
-def job_options(job: JobFunction, arguments: Sequence[str], profile: Profile | None = None) -> dict[str, Any]:
+def job_options(
+    job: JobFunction, arguments: Sequence[str], settings_file: SettingsFile | None = None
+) -> dict[str, Any]:
     """A job's own options, by name, as its command line and settings file give them; those of a group by
     their own names.
 
     Raises:
         UserError: an argument is unknown or of the wrong type, or a required one is missing.
     """
-    parsed = _parse(job, arguments, profile or Profile())
+    parsed = _parse(job, arguments, settings_file or SettingsFile())
     if parsed is None:
         raise UserError(f"{job.__name__}: no help here")
     return parsed[0]
@@ -206,12 +208,12 @@ def _own_parameters(job: JobFunction) -> dict[str, inspect.Parameter]:
     return dict(list(inspect.signature(job).parameters.items())[2:])
 
 
-def command_line(job: JobFunction, profile: Profile | None = None) -> App:
+def command_line(job: JobFunction, settings_file: SettingsFile | None = None) -> App:
     """The job's command line: its own options, those of every job, and their help texts.
 
     Args:
         job: the job's function.
-        profile: gives values to options that the command line leaves out.
+        settings_file: gives values to options that the command line leaves out.
     """
     own = _own_parameters(job)
     shared = dict(inspect.signature(_shared).parameters)
@@ -225,13 +227,13 @@ def command_line(job: JobFunction, profile: Profile | None = None) -> App:
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     names = defaults_of(job)
-    profile = profile or Profile()
-    values = profile.options(job.__name__, {name.replace("_", "-") for name in (*names, *shared)})
+    settings_file = settings_file or SettingsFile()
+    values = settings_file.options(job.__name__, {name.replace("_", "-") for name in (*names, *shared)})
     app = App(
         name=f"{job.__name__}.py",
         default_command=command,
         default_parameter=Parameter(negative_iterable=(), consume_multiple=True),
-        config=ConfigValues(values, source=profile.source, use_commands_as_keys=False),
+        config=ConfigValues(values, source=settings_file.source, use_commands_as_keys=False),
         version_flags=(),
         help_format="plaintext",
         result_action="return_value",
@@ -241,12 +243,12 @@ def command_line(job: JobFunction, profile: Profile | None = None) -> App:
 
 
 def _parse(
-    job: JobFunction, arguments: Sequence[str], profile: Profile
+    job: JobFunction, arguments: Sequence[str], settings_file: SettingsFile
 ) -> tuple[dict[str, Any], dict[str, Any]] | None:
     """The job's own options and the shared ones, or None where only help was asked for."""
     own = _own_parameters(job)
     shared = dict(inspect.signature(_shared).parameters)
-    app = command_line(job, profile)
+    app = command_line(job, settings_file)
     try:
         # With exit_on_error and print_error off, what is wrong reaches us and becomes one line.
         result = app(arguments, exit_on_error=False, print_error=False)

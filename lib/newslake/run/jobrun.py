@@ -17,7 +17,7 @@ from pyspark.sql import functions as F
 
 from newslake.errors import UserError
 from newslake.lake.lakehouse import Lakehouse
-from newslake.run.settings import Profile
+from newslake.run.settings import SettingsFile
 from newslake.spark.frames import frame_of
 
 log = logging.getLogger("newslake")
@@ -39,10 +39,13 @@ class JobRun:
     main thread."""
 
     def __init__(
-        self, job: str, settings: Mapping[str, object] | None = None, profile: Profile | None = None
+        self,
+        job: str,
+        settings: Mapping[str, object] | None = None,
+        settings_file: SettingsFile | None = None,
     ) -> None:
         self.job = job
-        self.profile = profile or Profile()
+        self.settings_file = settings_file or SettingsFile()
         self.settings = {
             name: None if value is None else masked(name, value) for name, value in (settings or {}).items()
         }

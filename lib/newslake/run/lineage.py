@@ -54,7 +54,7 @@ def traced(lake: Lakehouse, run: JobRun) -> Iterator[None]:
 
     An event that cannot be delivered is told of in one line, and changes nothing else.
     """
-    where = run.profile.lineage
+    where = run.settings_file.lineage
     if where is None:
         yield
         return

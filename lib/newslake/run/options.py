@@ -32,7 +32,7 @@ def day_of(text: str, option: str = "--as-of") -> date:
     """A day such as 2019-11-15.
 
     Raises:
-        UserError: it is none.
+        UserError: it is not a day.
     """
     try:
         return date.fromisoformat(text)
@@ -44,7 +44,7 @@ def today_or(text: str | None, option: str = "--as-of") -> date:
     """A day such as 2019-11-15; None: today, UTC.
 
     Raises:
-        UserError: it is none.
+        UserError: it is not a day.
     """
     return datetime.now(UTC).date() if text is None else day_of(text, option)
 
@@ -59,7 +59,7 @@ def utc_moment(text: str) -> datetime:
     is UTC.
 
     Raises:
-        ValueError: it is none.
+        ValueError: it is not a moment.
     """
     given = datetime.fromisoformat(text)
     return given if given.tzinfo is None else given.astimezone(UTC).replace(tzinfo=None)

@@ -1,4 +1,4 @@
-"""The one place that reads settings files: a profile in YAML, shipped in conf/ or the user's own."""
+"""The one place that reads settings files: YAML, shipped in conf/ or the user's own."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,7 +12,7 @@ from newslake.errors import UserError
 
 
 @dataclass(frozen=True)
-class Profile:
+class SettingsFile:
     """Settings of one environment.
 
     The file's top level holds `options` (for every job that has such an option), `jobs` (by job's name, for
@@ -27,7 +27,7 @@ class Profile:
     lineage: str | None = None  # of the option --lineage, which a job hands on to those that it runs
 
     def options(self, job: str, known: set[str]) -> dict[str, Any]:
-        """What the profile sets for one job, by option name with dashes.
+        """What the file sets for one job, by option name with dashes.
 
         Raises:
             UserError: the job's own section names an option that the job does not have.
@@ -41,14 +41,14 @@ class Profile:
         return {name: value for name, value in {**common, **own}.items() if name in known}
 
 
-def load_profile(name: str | None) -> Profile:
+def load_settings_file(name: str | None) -> SettingsFile:
     """Read a settings file: a path, or the name of one that ships with newslake.
 
     Raises:
-        UserError: there is no such file, or it is not what a profile looks like.
+        UserError: there is no such file, or it does not look like one.
     """
     if name is None:
-        return Profile()
+        return SettingsFile()
     shipped = resources.files("newslake.conf") / f"{name}.yaml"
     if Path(name).is_file():
         text = Path(name).read_text(encoding="utf-8")
@@ -56,8 +56,8 @@ def load_profile(name: str | None) -> Profile:
         text = shipped.read_text(encoding="utf-8")
     else:
         raise UserError(
-            f"--config {name}: no such file, and no profile of that name ships with newslake"
-            f" ({', '.join(shipped_profiles())})"
+            f"--config {name}: no such file, and none of that name ships with newslake"
+            f" ({', '.join(shipped_settings_files())})"
         )
     try:
         content = yaml.safe_load(text) or {}
@@ -66,13 +66,13 @@ def load_profile(name: str | None) -> Profile:
     return _checked(name, content)
 
 
-def shipped_profiles() -> list[str]:
-    """Names of the profiles in conf/."""
+def shipped_settings_files() -> list[str]:
+    """Names of the settings files in conf/."""
     files = resources.files("newslake.conf").iterdir()
     return sorted(file.name.removesuffix(".yaml") for file in files if file.name.endswith(".yaml"))
 
 
-def _checked(name: str, content: Any) -> Profile:
+def _checked(name: str, content: Any) -> SettingsFile:
     if not isinstance(content, dict) or not content.keys() <= {"options", "jobs", "spark"}:
         raise UserError(f"--config {name}: the top level takes options, jobs and spark, nothing else")
     sections = {key: content.get(key) or {} for key in ("options", "jobs", "spark")}
@@ -88,7 +88,7 @@ def _checked(name: str, content: Any) -> Profile:
         str(key): str(value).lower() if isinstance(value, bool) else str(value)
         for key, value in sections["spark"].items()
     }
-    return Profile(source=name, common=sections["options"], jobs=sections["jobs"], spark=spark)
+    return SettingsFile(source=name, common=sections["options"], jobs=sections["jobs"], spark=spark)
 
 
 def _dashed(name: str) -> str:

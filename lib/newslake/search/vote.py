@@ -1,4 +1,5 @@
-"""The vote on short texts: what system B does with the 20 nearest long articles, as functions of frames."""
+"""The vote on short texts: what "Sohu News with Milvus" does with the 20 nearest long articles,
+as functions of frames."""
 
 from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F

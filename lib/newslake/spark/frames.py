@@ -79,7 +79,7 @@ class Frames:
         self._kept.append(kept)
         return kept
 
-    def cut(self, rows: DataFrame) -> DataFrame:
+    def checkpoint(self, rows: DataFrame) -> DataFrame:
         """Compute the rows now and forget where they came from: for a narrow result that many further steps
         build on.
 

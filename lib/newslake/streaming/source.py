@@ -171,7 +171,7 @@ class Source:
         if wrong := [name for name, equals, _ in pairs if not equals]:
             # Not the line itself: what follows may be a password.
             raise UserError(
-                f"--kafka-config {self.client_config}: wants lines of name=value; {len(wrong)} are none"
+                f"--kafka-config {self.client_config}: wants lines of name=value; {len(wrong)} have no ="
             )
         return {name.strip(): value.strip() for name, _, value in pairs}
 

@@ -152,8 +152,10 @@ def _work(news: DataFrame, vectors: DataFrame) -> _Work:
     todo = articles.where(F.col("encoded_hash").isNull() | (F.col("encoded_hash") != F.col("content_hash")))
     known, old = F.col("known_text").isNotNull(), F.col("encoded_hash").isNotNull()
     rows = todo.join(texts, on="content_hash", how="left")
-    # Computed once for all slices, and cut loose from the table that each slice changes.
-    ids = Frames().cut(rows.select("news_id", "content_hash", known.alias("copyable"), old.alias("outdated")))
+    # Computed once for all slices, and checkpointed, since each slice changes the table that it is made from.
+    ids = Frames().checkpoint(
+        rows.select("news_id", "content_hash", known.alias("copyable"), old.alias("outdated"))
+    )
     copyable, outdated = F.col("copyable"), F.col("outdated")
     texts_to_encode = F.countDistinct(F.when(~copyable, F.col("content_hash")))
     row = ids.agg(

@@ -62,7 +62,7 @@ class EncoderSpec:
             cut (Kusupati et al., Matryoshka Representation Learning, NeurIPS 2022).
 
     Raises:
-        UserError: a setting is none of its choices.
+        UserError: a setting has a value that is not among its choices.
     """
 
     model: str = DEFAULT_MODEL

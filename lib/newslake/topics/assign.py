@@ -20,7 +20,7 @@ from newslake.topics.words import article_text, terms
 
 TABLE = "article_topics"
 PER_ARTICLE = 2
-"""System B joins an article's embedding with its two most relevant topics."""
+"""Sohu News joins an article's embedding with its two most relevant topics."""
 
 _ASSIGNED = "news_id string, content_hash string, topic_ids array<int>, weights array<double>"
 

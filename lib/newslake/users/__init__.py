@@ -1,1 +1,1 @@
-"""The user side of system B: profiles, tag phrases, reuse by Jaccard similarity, user vectors."""
+"""Readers, after "Sohu News with Milvus": profiles, tag phrases and their reuse, user vectors."""

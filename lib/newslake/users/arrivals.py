@@ -72,7 +72,7 @@ def added(lake: Lakehouse, run: JobRun, frames: Frames, table: str, span: Span) 
         rows = rows.where(span.window.until_end())
         if since == NOTHING:
             return _computed(frames, rows), None
-        changes = frames.cut(lake.changes(table, since, span.until[table]))
+        changes = frames.checkpoint(lake.changes(table, since, span.until[table]))
         after, before = (
             timed(changes.where(f"{side} IS NOT NULL").select(f"{side}.*"), table)
             for side in ("after", "before")
@@ -122,7 +122,7 @@ def added_histories(lake: Lakehouse, run: JobRun, frames: Frames, candidates: Da
         late = changes.where(F.size("news_ids") > 0).join(
             wanted, on=["split", "impression_id"], how="left_anti"
         )
-        late = frames.cut(late)
+        late = frames.checkpoint(late)
         if late.isEmpty():
             return _computed(frames, rows)
         shown = (
@@ -163,7 +163,7 @@ def _difference(
 ) -> tuple[DataFrame, DataFrame]:
     """Rows without those that were counted saying the same; and what was counted saying something else."""
     key, says = table_spec(table).key, _SAYS[table]
-    rows, counted = frames.cut(rows.select(*columns)), counted.select(*columns)
+    rows, counted = frames.checkpoint(rows.select(*columns)), counted.select(*columns)
     new = _without(rows, counted, key, says)
     return _computed(frames, new), _computed(frames, _without(counted, rows, key, says))
 
@@ -188,4 +188,4 @@ def _within(rows: DataFrame, candidates: DataFrame) -> DataFrame:
 def _computed(frames: Frames, rows: DataFrame) -> DataFrame:
     """The rows without what nobody asks for, computed now: a file that is gone shows now, and their long plan
     ends here."""
-    return frames.cut(rows.drop("position", "ingested_at"))
+    return frames.checkpoint(rows.drop("position", "ingested_at"))

@@ -64,7 +64,7 @@ def encode_tag_phrases(
     run.fact("encoder_id", found.encoder_id)
     lake.create(STORE)
     with Frames() as frames:
-        batch = frames.cut(batch_of(phrases))
+        batch = frames.checkpoint(batch_of(phrases))
         counted = batch.agg(F.count("*"), F.count("problem")).head()
         run.rows_in(counted[0] if counted is not None else 0)
         if counted is not None and counted[1]:
@@ -78,7 +78,7 @@ def encode_tag_phrases(
         usable = batch.where(F.col("problem").isNull()).select("phrase_id", "tags")
         run.progress(f"{run.rows_read:,} distinct phrases; looking for similar ones in the store")
         earlier = stored(lake, found).where(F.col("first_seen") < F.lit(day)).select("phrase_id", "tags")
-        decided = frames.cut(decisions(usable, earlier, how, min_jaccard, frames))
+        decided = frames.checkpoint(decisions(usable, earlier, how, min_jaccard, frames))
         settings = EmbedSettings(device=device, batch_tokens=batch_tokens)
         _encode(lake, run, _to_encode(decided, usable, stored(lake, found)), found, settings, day, slice_rows)
         _touch(lake, decided, found, day, touch_days)
@@ -121,12 +121,12 @@ def decisions(
     Args:
         batch, earlier: phrase_id, tags; no phrase twice.
     """
-    matched = frames.cut(how.best(batch, earlier, threshold, frames))
+    matched = frames.checkpoint(how.best(batch, earlier, threshold, frames))
     sized = batch.select("phrase_id", "tags", (F.size("tags") % 2 == 1).alias("is_odd"))
     unmatched = sized.where("is_odd").join(matched.select("phrase_id"), on="phrase_id", how="left_anti")
     equal = matched.where("jaccard = 1").select("phrase_id")
     even = sized.where("NOT is_odd").join(equal, on="phrase_id", how="left_anti")
-    both = frames.cut(unmatched.unionByName(even))
+    both = frames.checkpoint(unmatched.unionByName(even))
     first, second = (both.where(which).select("phrase_id", "tags") for which in ("is_odd", "NOT is_odd"))
     if both.agg(F.count_distinct("is_odd")).head() == (2,):
         matched = matched.unionByName(how.best(second, first, threshold, frames))
@@ -163,7 +163,7 @@ def _encode(
     """Encode and commit slice by slice; a slice is chosen by a hash, so that it is the same whatever earlier
     slices did."""
     with Frames() as all_slices:
-        todo = all_slices.cut(todo)
+        todo = all_slices.checkpoint(todo)
         phrases = todo.count()
         slices, began, done = -(-phrases // slice_rows), run.seconds, 0
         run.progress(f"{phrases:,} phrases to encode")

@@ -18,7 +18,7 @@ from newslake.spark.versions import text_udf
 
 Clock = Literal["arrival", "occurrence"]
 MAX_TAG = 100
-"""Longer tags, in characters, are none."""
+"""Characters of a tag at most: longer ones are left out."""
 _TIME_OF: dict[Clock, str] = {"arrival": "ingested_at", "occurrence": "occurred_at"}
 _LINES = {
     "user_interests": (

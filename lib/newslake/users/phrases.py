@@ -147,7 +147,7 @@ def _encode_tags(
 ) -> None:
     """Encode the tags that have no vector, slice by slice."""
     with Frames() as frames:
-        todo = frames.cut(
+        todo = frames.checkpoint(
             tags.select("tag")
             .distinct()
             .join(embeddings(lake, encoder).select("tag"), on="tag", how="left_anti")

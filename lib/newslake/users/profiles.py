@@ -183,7 +183,9 @@ def _build_day(lake: Lakehouse, run: JobRun, day: date, sources: Sources, settin
             {table: added(lake, run, frames, table, span) for table in sources.said if table in span.until}
         )
         seen = first_seen(old[ARTICLES], candidates, came[HISTORY].rows)
-        read = frames.cut(articles_read(candidates, came[HISTORY].rows, old[ARTICLES], seen, day, settings))
+        read = frames.checkpoint(
+            articles_read(candidates, came[HISTORY].rows, old[ARTICLES], seen, day, settings)
+        )
         articles = frames.keep(user_articles(old[ARTICLES], read, seen, settings.min_weight))
         heard = _heard(came, sources, span.window)
         tagged = day_tags(

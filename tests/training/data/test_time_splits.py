@@ -15,7 +15,7 @@ from newslake.errors import UserError
 from newslake.lake.lakehouse import Lakehouse
 from newslake.run.cli import job_options, settings_of
 from newslake.run.jobrun import JobRun
-from newslake.run.settings import Profile
+from newslake.run.settings import SettingsFile
 from newslake.spark.frames import frame_of
 from newslake.training.data.time_splits import (
     NOT_BY_TIME,
@@ -152,7 +152,7 @@ def test_the_group_is_flat_on_the_command_line_and_in_job_runs() -> None:
         "train_days": 4.0,
         "splits": ("live", "dev"),
     }
-    file = Profile(jobs={"train_recommender": {"test_hours": 6, "splits": ["live"]}})
+    file = SettingsFile(jobs={"train_recommender": {"test_hours": 6, "splits": ["live"]}})
     options_of_file = job_options(train_recommender, ["--as-of=2019-11-16"], file)
     assert {name: options_of_file[name] for name in ("as_of", "test_hours", "splits")} == {
         "as_of": "2019-11-16",

@@ -77,7 +77,7 @@ class VectorStore(Protocol):
             None where it is not there and size is None.
 
         Raises:
-            UserError: it holds other vectors, or is none of ours.
+            UserError: it holds other vectors, or newslake did not make it.
         """
 
     def collections(self, kind: Kind, prefix: str) -> list[Collection]:
@@ -102,7 +102,7 @@ class VectorStore(Protocol):
         """The collection that readers get; None where there is none.
 
         Raises:
-            UserError: one that is none of ours bears the name.
+            UserError: a collection that newslake did not make bears the name.
         """
 
     def let_read(self, collection: Collection, prefix: str) -> bool:

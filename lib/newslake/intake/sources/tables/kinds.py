@@ -7,7 +7,7 @@ from pyspark.sql import types as T
 
 
 def made_as(value: Column, given: T.DataType, wanted: T.DataType) -> Column | None:
-    """The value as the table wants it; None where a value of this type is none.
+    """The value as the table wants it; None where no value of the given type can be one.
 
     A number that is too large for the table's becomes NULL.
     """

@@ -71,8 +71,8 @@ def mapped(source: DataFrame, mapping: Mapping[str, str], target: Target, path: 
         path: the mapping's file, for the message.
 
     Raises:
-        UserError: all that is wrong: columns that the table or the source lacks, expressions that are none,
-            types that do not fit, columns that must be there and are not.
+        UserError: all that is wrong: columns that the table or the source lacks, expressions that Spark
+            cannot parse, types that do not fit, columns that must be there and are not.
     """
     contract = table_spec(target.table).schema()
     problems = [_unknown(name, target) for name in mapping if name not in target.named()]

@@ -11,7 +11,7 @@ def read_name(client: Any, kind: Kind, prefix: str) -> str | None:
     """Name of the collection that is read; None where there is none.
 
     Raises:
-        UserError: a collection that is none of ours bears the alias's name.
+        UserError: a collection that newslake did not make bears the alias's name.
     """
     alias = read_as(kind, prefix)
     if not client.has_collection(alias):

@@ -122,7 +122,7 @@ def _create(client: Any, kind: Kind, name: str, holds: Mapping[str, str], size: 
 
 
 def holdings(client: Any, name: str) -> dict[str, str]:
-    """What a collection says that it holds; nothing where it is none of ours."""
+    """What a collection says that it holds; nothing where newslake did not make it."""
     found = client.describe_collection(name)
     try:
         # The description: where newslake wrote it before Milvus Lite 3.
@@ -136,7 +136,7 @@ def described(client: Any, kind: Kind, name: str) -> tuple[Collection, dict[str,
     """A collection of ours, and what it holds.
 
     Raises:
-        UserError: it is none of ours.
+        UserError: newslake did not make it.
     """
     found, holds = client.describe_collection(name), holdings(client, name)
     if "collection_id" not in holds:
