@@ -1,4 +1,4 @@
-"""What is installed is whole: schemas and settings files come along, and are found, in a wheel as in an editable
+"""What is installed is whole: schemas and settings files come along in a wheel and in an editable
 install."""
 
 import subprocess
