@@ -20,7 +20,7 @@ from newslake.run.jobrun import JobRun
 from newslake.sample import GeneratorSpec
 from newslake.sample.generate import plan
 from newslake.spark.frames import frame_of
-from tests.filling import put
+from tests.tables import put
 
 SPEC = GeneratorSpec(
     articles=200,

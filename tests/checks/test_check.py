@@ -9,7 +9,7 @@ import pytest
 from newslake.intake.sources.labels.load import import_labels
 from newslake.lake.lakehouse import Lakehouse
 from tests.checks.common import check, job_run, lines, results
-from tests.reports.lakes import put
+from tests.tables import put
 
 FRESH = {"name": "texts_arrive", "check": "freshness", "table": "news", "at_most": 1}
 NO_FEED = {"name": "feeds", "check": "feed_rows", "at_least": 5}

@@ -13,7 +13,8 @@ from newslake.checks.rules import KINDS, Check
 from newslake.lake.lakehouse import Lakehouse
 from newslake.spark.frames import frame_of
 from tests.checks.common import job_run
-from tests.reports.lakes import put, put_runs
+from tests.reports.lakes import put_runs
+from tests.tables import put
 
 NOW = datetime(2019, 11, 15, 12, 30)
 

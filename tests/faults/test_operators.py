@@ -11,7 +11,7 @@ from newslake.run.cli import run_job
 from tests.checks.common import check, lines, results, server
 from tests.faults.common import texts
 from tests.ports import free_port
-from tests.reports.lakes import put
+from tests.tables import put
 
 
 def test_a_jump_of_bad_lines_is_told_of_once_by_all_means(

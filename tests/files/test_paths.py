@@ -16,7 +16,7 @@ from newslake.search.scratch import scratch
 from newslake.search.vector_files import VectorFiles, chunks, table_files
 from newslake.spark.frames import frame_of
 from newslake.training.data.feed import read_row_groups
-from tests.filling import put
+from tests.tables import put
 
 ODD = "my läke #1 50% %20 [x] {a,b} *? ø"
 

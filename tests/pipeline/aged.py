@@ -2,16 +2,13 @@
 
 from collections.abc import Mapping
 
-from pyspark.sql import DataFrame
-from pyspark.sql import functions as F
-
 from newslake.lake.lakehouse import Lakehouse
-from newslake.lake.tablespec import table_names, table_spec
+from newslake.lake.tablespec import table_names
 from newslake.run.jobrun import JobRun
 from newslake.serving.export import export_articles
 from newslake.serving.stores.milvus.client import default_uri
-from tests.filling import put
 from tests.serving.rows import article_vectors, trained
+from tests.tables import put
 
 TODAY = "2019-11-20"
 HORIZON = "2019-11-10"
@@ -33,42 +30,12 @@ NEEDED = {"shown", "clicked", "history", "corpus"}
 PER_ARTICLE = ("stories", "article_embeddings", "article_topics", "news_embeddings", "news")
 
 
-def rows(lake: Lakehouse, table: str, *given: Mapping[str, object]) -> DataFrame:
-    """Rows of a table from the columns that matter: texts are cast, and what is left out is empty or NULL.
-
-    A partition that is left out is "x": Delta, as Hive, keeps an empty one as NULL.
-    """
-    partitions = table_spec(table).partitions
-    empty = {"string": "''", "timestamp": f"timestamp'{TODAY}'", "date": f"date'{TODAY}'", "boolean": "false"}
-    made = []
-    for values in given:
-        columns = []
-        for field in lake.schema(table):
-            kind = field.dataType.simpleString()
-            if field.name in values:
-                value = values[field.name]
-                column = F.array(*map(F.lit, value)) if isinstance(value, list) else F.lit(value)
-            elif field.name in partitions and kind == "string":
-                column = F.lit("x")
-            elif field.nullable:
-                column = F.lit(None)
-            else:
-                column = F.expr(empty.get(kind, "array()" if kind.startswith("array") else "0"))
-            columns.append(column.cast(field.dataType).alias(field.name))
-        made.append(F.struct(*columns))
-    return lake.spark.range(0, 1, 1, 1).select(F.inline(F.array(*made)))
-
-
 def fill(lake: Lakehouse) -> None:
     """News of all ages, their vectors in tables and in Milvus, and who reads them."""
     put(
         lake,
         "news",
-        rows(
-            lake,
-            "news",
-            *({"news_id": key, "published_at": day, "content_hash": key} for key, day in DAYS.items()),
-        ),
+        [*({"news_id": key, "published_at": day, "content_hash": key} for key, day in DAYS.items())],
     )
     put(
         lake,
@@ -78,51 +45,41 @@ def fill(lake: Lakehouse) -> None:
     put(
         lake,
         "article_embeddings",
-        rows(
-            lake,
-            "article_embeddings",
-            *({"news_id": key, "content_hash": key, "encoder_id": "e1", "embedding": [1.0]} for key in DAYS),
-        ),
+        [*({"news_id": key, "content_hash": key, "encoder_id": "e1", "embedding": [1.0]} for key in DAYS)],
     )
     put(
         lake,
         "topics",
-        rows(lake, "topics", {"topic_model": "t1", "terms": ["a"], "term_weights": [1.0], "vector": [1.0]}),
+        [{"topic_model": "t1", "terms": ["a"], "term_weights": [1.0], "vector": [1.0]}],
     )
     told = ({"news_id": key, "story_id": key, "encoder_id": "e1", "cosine": 1.0} for key in DAYS)
-    put(lake, "stories", rows(lake, "stories", *told))
+    put(lake, "stories", [*told])
     topics = (
         {"news_id": key, "content_hash": key, "topic_model": "t1", "rank": rank}
         for key in DAYS
         for rank in (1, 2)
     )
-    put(lake, "article_topics", rows(lake, "article_topics", *topics))
+    put(lake, "article_topics", [*topics])
     trained(lake, "news_embeddings", "news_id", [(key, [1.0]) for key in DAYS])
     put(
         lake,
         "impressions",
-        rows(
-            lake,
-            "impressions",
+        [
             {"split": "train", "impression_id": "1", "position": 0, "news_id": "shown", "clicked": False},
             {"split": "train", "impression_id": "1", "position": 1, "news_id": "clicked", "clicked": True},
             {"split": "test", "impression_id": "2", "position": 0, "news_id": "new"},
-        ),
+        ],
     )
     put(
         lake,
         "click_history",
-        rows(
-            lake,
-            "click_history",
-            {"split": "train", "impression_id": "1", "news_ids": ["history", "unknown"]},
-        ),
+        [{"split": "train", "impression_id": "1", "news_ids": ["history", "unknown"]}],
     )
-    put(lake, "short_text_corpus", rows(lake, "short_text_corpus", {"news_id": "corpus"}))
+    put(lake, "short_text_corpus", [{"news_id": "corpus"}])
     put(
         lake,
         "article_class_scores",
-        rows(lake, "article_class_scores", {"news_id": "scored"}, {"news_id": "new"}),
+        [{"news_id": "scored"}, {"news_id": "new"}],
     )
     export_articles(lake, JobRun("export_vectors"), uri=default_uri(lake))
 

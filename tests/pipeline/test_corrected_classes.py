@@ -15,9 +15,8 @@ from newslake.run.jobrun import JobRun
 from newslake.search.reclassify import reclassify_short_text
 from newslake.training.data.preparation import Inputs, prepare
 from newslake.users.profiles import build_profiles
-from tests.filling import put
 from tests.search import frames
-from tests.users.conftest import fill
+from tests.tables import put
 
 HOUR = datetime(2019, 11, 15, 8)
 BEFORE = HOUR - timedelta(hours=12)
@@ -59,19 +58,19 @@ def fill_world(lake: Lakehouse) -> None:
         for split in ("train", "dev")
         for number, (user, news_id, clicked) in enumerate(shown)
     ]
-    fill(lake, "impressions", impressions)
+    put(lake, "impressions", impressions)
     kept = ("split", "impression_id", "user_id", "occurred_at")
     histories: list[dict[str, Any]] = [
         {**{name: row[name] for name in kept}, "news_ids": []} for row in impressions
     ]
-    fill(lake, "click_history", histories)
+    put(lake, "click_history", histories)
     same = {"encoder_id": "E", "topic_model": "T"}
     vectors = [
         {"news_date": BEFORE.date(), "news_id": key, "vector": [1.0, 0.0], "inputs_hash": key}
         for key in ("S2", "Lautos02")
     ]
-    fill(lake, "article_vectors", [row | same for row in vectors])
-    fill(
+    put(lake, "article_vectors", [row | same for row in vectors])
+    put(
         lake,
         "user_vectors",
         [

@@ -23,9 +23,8 @@ from newslake.spark.frames import frame_of
 from newslake.switches.promotions import Comparison, decide, promote
 from newslake.training.models.saved import load_saved
 from tests.calling import call
-from tests.filling import put
-from tests.pipeline.aged import rows
 from tests.serving.rows import trained
+from tests.tables import frame, put
 
 RUNS = {"m1": "mf", "m2": "mf", "m3": "mf", "m4": "mf", "c1": "content", "half": "mf"}
 """In the order in which they were trained; of `half` nothing says when."""
@@ -61,7 +60,7 @@ def fill(lake: Lakehouse) -> None:
     metrics = (
         {"run_id": run_id, "model": kind, "epoch": 1, "split": "valid"} for run_id, kind in RUNS.items()
     )
-    put(lake, "model_metrics", rows(lake, "model_metrics", *metrics))
+    put(lake, "model_metrics", [*metrics])
     jobs = (
         {"run_id": run_id, "job": "train_recommender", "settings": None, "started_at": f"{day} 08:00:00"}
         for run_id, day in DATED.items()
@@ -73,7 +72,7 @@ def fill(lake: Lakehouse) -> None:
     put(
         lake,
         "job_runs",
-        rows(lake, "job_runs", *jobs).selectExpr(
+        frame(lake, "job_runs", [*jobs]).selectExpr(
             *(told.get(name, name) for name in lake.schema("job_runs").names)
         ),
     )
@@ -81,7 +80,7 @@ def fill(lake: Lakehouse) -> None:
     put(
         lake,
         "model_comparison",
-        rows(lake, "model_comparison", {"run_id": "m3", "compared_at": "2019-11-03 08:00:00"}),
+        [{"run_id": "m3", "compared_at": "2019-11-03 08:00:00"}],
     )
     for run_id, day in {"m1": "2019-11-09", "m4": "2019-11-04"}.items():
         model(Path(str(lake.root)) / "_models", run_id, "mf", day)
@@ -93,49 +92,39 @@ def fill(lake: Lakehouse) -> None:
             "vector": [1.0],
             "fitted_at": f"2019-11-0{number} 00:00:00",
         }
-        put(lake, "topics", rows(lake, "topics", topic))
+        put(lake, "topics", [topic])
         put(
             lake,
             "topic_terms",
-            rows(
-                lake,
-                "topic_terms",
-                {"topic_model": name, "term": "a", "topic_counts": [1.0], "vector": [1.0]},
-            ),
+            [{"topic_model": name, "term": "a", "topic_counts": [1.0], "vector": [1.0]}],
         )
         put(
             lake,
             "article_topics",
-            rows(lake, "article_topics", *({"topic_model": name, "news_id": "a", "rank": r} for r in (1, 2))),
+            [*({"topic_model": name, "news_id": "a", "rank": r} for r in (1, 2))],
         )
     put(
         lake,
         "article_vectors",
-        rows(
-            lake,
-            "article_vectors",
-            {"news_id": "a", "news_date": "2019-11-19", "topic_model": "t1", "vector": [1.0]},
-        ),
+        [{"news_id": "a", "news_date": "2019-11-19", "topic_model": "t1", "vector": [1.0]}],
     )
     for run_id, at in {"k1": None, "k2": "2019-11-02 00:00:00", "k3": "2019-11-03 00:00:00"}.items():
         put(
             lake,
             "text_classifiers",
-            rows(lake, "text_classifiers", {"model_run": run_id, "trained_on": "long", "trained_at": at}),
+            [{"model_run": run_id, "trained_on": "long", "trained_at": at}],
         )
         put(
             lake,
             "text_classifier_classes",
-            rows(lake, "text_classifier_classes", {"model_run": run_id, "class": "c"}),
+            [{"model_run": run_id, "class": "c"}],
         )
     put(
         lake,
         "article_class_scores",
-        rows(
-            lake, "article_class_scores", *({"news_id": "a", "model_run": r} for r in ("k1", "k3", "brought"))
-        ),
+        [*({"news_id": "a", "model_run": r} for r in ("k1", "k3", "brought"))],
     )
-    put(lake, "news", rows(lake, "news", {"news_id": "a", "published_at": "2019-11-19 00:00:00"}))
+    put(lake, "news", [{"news_id": "a", "published_at": "2019-11-19 00:00:00"}])
 
 
 def there(lake: Lakehouse) -> dict[str, set[str]]:

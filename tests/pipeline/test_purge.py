@@ -20,10 +20,10 @@ from newslake.serving.stores.milvus.client import default_uri
 from newslake.switches.horizon import horizon
 from newslake.topics.article_vectors import build_article_vectors
 from tests.calling import call
-from tests.filling import put
 from tests.killing import commits
-from tests.pipeline.aged import DAYS, HORIZON, NEEDED, OLD, PER_ARTICLE, TODAY, counts, fill, ids, rows
+from tests.pipeline.aged import DAYS, HORIZON, NEEDED, OLD, PER_ARTICLE, TODAY, counts, fill, ids
 from tests.serving.rows import article_vectors, held
+from tests.tables import put
 from tests.undisturbed import Moment, Undisturbed, kill_and_rerun
 
 
@@ -97,7 +97,7 @@ def ids_of(rows: DataFrame | None) -> set[str]:
 
 
 def test_a_horizon_in_days_and_an_earlier_one_later(lake: Lakehouse) -> None:
-    put(lake, "news", rows(lake, "news", {"news_id": "a", "published_at": "2019-11-09 00:00:00"}))
+    put(lake, "news", [{"news_id": "a", "published_at": "2019-11-09 00:00:00"}])
     purge(lake, older_than="10")
     assert horizon(lake) == date(2019, 11, 10)
     purge(lake, older_than="20")
@@ -121,7 +121,7 @@ def test_a_horizon_in_days_and_an_earlier_one_later(lake: Lakehouse) -> None:
 
 
 def test_other_tables_keep_what_their_settings_say(lake: Lakehouse) -> None:
-    put(lake, "news", rows(lake, "news", {"news_id": "a"}))
+    put(lake, "news", [{"news_id": "a"}])
     days = ("2019-10-01", "2019-10-10", "2019-11-01")
     for table, of_day in {
         "user_vectors": lambda day: {"as_of": day, "vector": [1.0]},
@@ -136,7 +136,7 @@ def test_other_tables_keep_what_their_settings_say(lake: Lakehouse) -> None:
             "last_used": day,
         },
     }.items():
-        put(lake, table, rows(lake, table, *(of_day(day) for day in days)))
+        put(lake, table, [*(of_day(day) for day in days)])
     match = {
         "phrase_id": "p",
         "encoder_id": "e",
@@ -144,7 +144,7 @@ def test_other_tables_keep_what_their_settings_say(lake: Lakehouse) -> None:
         "decision": "reused",
         "jaccard": 1.0,
     }
-    put(lake, "tag_phrase_matches", rows(lake, "tag_phrase_matches", {"as_of": "2019-11-01", **match}))
+    put(lake, "tag_phrase_matches", [{"as_of": "2019-11-01", **match}])
     before = counts(lake)
     purge(lake)
     assert counts(lake) == before, "all off unless given"

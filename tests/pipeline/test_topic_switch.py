@@ -24,9 +24,9 @@ from newslake.text.articles import encode_articles
 from newslake.topics.article_vectors import build_article_vectors
 from newslake.topics.assign import assign_topics
 from newslake.topics.fit import fit_topics
-from tests.filling import put
 from tests.killing import content
 from tests.serving.rows import held
+from tests.tables import put
 from tests.text.conftest import save_bert
 from tests.topics.conftest import FIT, SUBJECTS, about, write_news
 

@@ -16,8 +16,8 @@ from newslake.run.jobrun import JobRun
 from newslake.search.knn_settings import SearchOptions
 from newslake.spark.frames import frame_of
 from tests.calling import call
-from tests.filling import put
 from tests.killing import arguments_of, commits, content
+from tests.tables import put
 from tests.undisturbed import kill_at
 
 HOUR = datetime(2019, 11, 15, 8)

@@ -12,7 +12,7 @@ from newslake.lake.lakehouse import Lakehouse
 from newslake.ranking.stories import find_stories
 from newslake.run.jobrun import JobRun
 from newslake.spark.frames import frame_of
-from tests.filling import put
+from tests.tables import put
 
 START = datetime(2019, 11, 9)
 DAYS, COSINE, ALONE = 2.0, 0.9, 0.97

@@ -12,7 +12,7 @@ from pyspark.sql import functions as F
 from newslake.lake.lakehouse import Lakehouse
 from newslake.ranking.features import FEATURES
 from newslake.spark.frames import frame_of
-from tests.filling import put
+from tests.tables import put
 
 START = datetime(2019, 11, 14)
 HOURS = [START + timedelta(hours=hour) for hour in (7, 20, 27, 40)]

@@ -4,11 +4,8 @@ from collections.abc import Sequence
 from datetime import date, datetime, timedelta
 from typing import Any
 
-from pyspark.sql import DataFrame
-
 from newslake.lake.lakehouse import Lakehouse
-from newslake.spark.frames import frame_of
-from tests import filling
+from tests.tables import put
 
 HOSTILE = (
     "<script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\">\u202e & 'storm'"
@@ -16,18 +13,6 @@ HOSTILE = (
 )
 HOUR = datetime(2019, 11, 15, 8)
 DAYS = [date(2019, 11, 13), date(2019, 11, 14), date(2019, 11, 15)]
-
-
-def put(lake: Lakehouse, table: str, rows: Sequence[dict[str, Any]]) -> None:
-    """Put rows into a table; columns that they do not give are NULL."""
-    filling.put(lake, table, frame(lake, table, rows))
-
-
-def frame(lake: Lakehouse, table: str, rows: Sequence[dict[str, Any]]) -> DataFrame:
-    """Rows of a table's contract."""
-    contract = lake.schema(table)
-    values = [tuple(row.get(name) for name in contract.names) for row in rows]
-    return frame_of(lake.spark, values, contract)
 
 
 def put_runs(lake: Lakehouse, runs: Sequence[dict[str, Any]]) -> None:

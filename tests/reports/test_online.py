@@ -10,7 +10,7 @@ from pyspark.sql import functions as F
 from newslake.lake.lakehouse import Lakehouse
 from newslake.reports.online import bins, gather_online, rates, shown_feeds
 from newslake.spark.frames import frame_of
-from tests.filling import put
+from tests.tables import put
 
 HOUR = datetime(2019, 11, 15, 8)
 SHOWN = "feed_hour timestamp, rank int, model string, estimated double, clicked boolean"

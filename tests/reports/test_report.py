@@ -16,7 +16,8 @@ from newslake.reports.page import clean
 from newslake.reports.readers import _clicked
 from newslake.reports.report import gather, write_report
 from newslake.run.jobrun import JobRun
-from tests.reports.lakes import HOSTILE, HOUR, fill, put
+from tests.reports.lakes import HOSTILE, HOUR, fill
+from tests.tables import put
 
 VOID = {"meta", "link", "br", "img", "input", "line", "circle", "path", "rect", "wbr"}
 

@@ -8,7 +8,7 @@ from pyspark.sql import functions as F
 
 from newslake.lake.lakehouse import Lakehouse
 from newslake.spark.frames import frame_of
-from tests.filling import put
+from tests.tables import put
 
 CLASSES = ("autos", "music", "sports")
 LONG_TEXT = "a long text " * 20

@@ -14,7 +14,6 @@ from newslake.search import vote
 from newslake.search.knn_settings import SearchOptions
 from newslake.search.reclassify import reclassify_short_text
 from newslake.spark.frames import frame_of
-from tests.filling import put
 from tests.killing import arguments_of, commits, content
 from tests.search.frames import (
     CLASSES,
@@ -26,6 +25,7 @@ from tests.search.frames import (
     write_scores,
     write_vectors,
 )
+from tests.tables import put
 from tests.undisturbed import kill_at
 
 OPTIONS: dict[str, Any] = {"neighbours": 5, "votes": 4, "short_chars": 60, "as_of": "2019-11-15"}

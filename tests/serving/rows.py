@@ -11,7 +11,7 @@ from newslake.serving.stores.milvus.alias import read_name
 from newslake.serving.stores.milvus.client import opened
 from newslake.serving.stores.store import ARTICLES, USERS, Kind
 from newslake.spark.frames import frame_of
-from tests.filling import put
+from tests.tables import put
 
 SIZE = 4
 Article = tuple[str, str, str]

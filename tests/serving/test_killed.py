@@ -11,9 +11,9 @@ from newslake.run.jobrun import JobRun
 from newslake.serving.job import export_vectors
 from newslake.serving.stores.milvus.client import default_uri
 from newslake.serving.stores.sync import TABLE
-from tests.filling import put
 from tests.killing import arguments_of, commits
 from tests.serving.rows import USERS, article_vectors, held, user_vectors
+from tests.tables import put
 from tests.undisturbed import Moment, Undisturbed, kill_and_rerun
 
 ARTICLES = [(f"N{n:03}", f"2019-11-{10 + n % 10}", f"text {n}") for n in range(60)]

@@ -21,9 +21,9 @@ from newslake.serving.stores.milvus.collection import collection_name
 from newslake.serving.stores.store import ARTICLES
 from newslake.serving.stores.sync import Limits, Synced
 from newslake.spark.frames import frame_of
-from tests.filling import put
 from tests.killing import run_job
 from tests.serving.rows import USERS, article_vectors, held, nearest, user_vectors, vector_of
+from tests.tables import put
 
 UNSAFE = ("a'] or true or news_id in ['", "b\\", "c\n")
 FEW = Limits(batch_rows=3, slice_rows=7)

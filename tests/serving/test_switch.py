@@ -11,9 +11,9 @@ from newslake.serving.stores.milvus.collection import collection_name, existing
 from newslake.serving.stores.store import ARTICLES, KINDS, USERS, Kind, read_as
 from newslake.switches.topic_model import activate, active_topic_model
 from tests.calling import call
-from tests.filling import put
 from tests.serving.rows import article_vectors, held, user_vectors
 from tests.switches.test_topic_model import fitted
+from tests.tables import put
 
 TEXTS = [(f"N{n}", "2019-11-14", f"text {n}") for n in range(6)]
 READERS = [("U1", 0, "p1", 1.0), ("U2", 0, "p1", 1.0)]
@@ -191,16 +191,11 @@ def test_the_alias_is_a_name_of_the_collection(lake: Lakehouse) -> None:
 
 def lake_with_news(lake: Lakehouse) -> Lakehouse:
     """The articles' rows of news, which the purge looks at."""
-    from tests.pipeline.aged import rows
 
     put(
         lake,
         "news",
-        rows(
-            lake,
-            "news",
-            *({"news_id": i, "published_at": f"{day} 08:00:00", "content_hash": i} for i, day, _ in TEXTS),
-        ),
+        [*({"news_id": i, "published_at": f"{day} 08:00:00", "content_hash": i} for i, day, _ in TEXTS)],
     )
     return lake
 

@@ -16,9 +16,9 @@ from newslake.run.jobrun import JobRun
 from newslake.serving.feeds.files import new_folder
 from newslake.serving.job import export_vectors
 from newslake.spark.frames import frame_of
-from tests.reports.lakes import put
 from tests.serving.rows import trained
 from tests.serving.vespa_parser import Refused, VespaParser
+from tests.tables import put
 
 SIZE = 7
 USERS, NEWS = 40, 60

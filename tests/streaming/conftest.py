@@ -10,9 +10,9 @@ from newslake.lake.lakehouse import Lakehouse
 from newslake.spark.frames import frame_of
 from newslake.streaming import articles, behaviors
 from newslake.streaming.running import run_stream
-from tests.filling import put
 from tests.one_jvm import callbacks
 from tests.streaming.broker import Broker
+from tests.tables import put
 from tests.text.conftest import save_bert
 
 TOPIC_MODEL = "hand-made"

@@ -18,8 +18,8 @@ from newslake.switches.topic_model import (
     candidate_topic_model,
     topic_models,
 )
-from tests.filling import put
 from tests.serving.rows import article_vectors, user_vectors
+from tests.tables import put
 
 
 def fitted(lake: Lakehouse, *models: str) -> None:

@@ -18,7 +18,7 @@ from newslake.text.embed import NO_TEXT
 from newslake.text.encoder import Encoder
 from newslake.text.spec import EncoderSpec, resolve
 from tests.calling import call
-from tests.filling import put
+from tests.tables import put
 from tests.text.conftest import UNEMBEDDED
 
 Article = tuple[str, str, str | None, str | None]

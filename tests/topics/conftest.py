@@ -15,7 +15,7 @@ from newslake.lake.lakehouse import Lakehouse
 from newslake.run.jobrun import JobRun
 from newslake.spark.frames import frame_of
 from newslake.topics.fit import fit_topics
-from tests.filling import put
+from tests.tables import put
 
 SUBJECTS: dict[str, list[str]] = {
     "sport": [

@@ -12,9 +12,9 @@ from newslake.run.options import day_of
 from newslake.switches.horizon import set_horizon
 from newslake.switches.topic_model import TABLE, active_topic_model
 from newslake.topics.activate import activate_topic_model
-from tests.filling import put
 from tests.serving.rows import article_vectors, user_vectors
 from tests.switches.test_topic_model import fitted
+from tests.tables import put
 
 READERS = [("U1", 0, "p1", 1.0), ("U1", 1, "p2", 0.5), ("U2", 0, "p1", 1.0), ("U3", 0, "p3", 1.0)]
 

@@ -17,7 +17,7 @@ from newslake.run.jobrun import JobRun
 from newslake.switches.topic_model import topic_models
 from newslake.topics.article_vectors import TABLE, build_article_vectors
 from newslake.topics.assign import assign_topics
-from tests.filling import put
+from tests.tables import put
 from tests.topics.conftest import about, articles, fitted, write_news
 
 SIZE, ENCODER = 6, "some.encoder"

@@ -14,7 +14,7 @@ from pyspark.sql import types as T
 
 from newslake.lake.lakehouse import Lakehouse
 from newslake.spark.frames import frame_of
-from tests.filling import put
+from tests.tables import put
 
 NOON = datetime(2019, 11, 11, 12, 0, 0, tzinfo=UTC).replace(tzinfo=None)
 # news_id, category, subcategory, [(title or abstract, Wikidata id)]

@@ -20,7 +20,7 @@ from newslake.training.encode_users import encode_users
 from newslake.training.models.saved import load_saved
 from newslake.training.recommender import train_recommender
 from tests.calling import call
-from tests.filling import put
+from tests.tables import put
 from tests.text.conftest import WORDS, save_bert
 from tests.training import frames
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from pyspark.sql import functions as F
 
@@ -10,7 +9,7 @@ from newslake.lake.lakehouse import Lakehouse
 from newslake.spark.frames import frame_of
 from newslake.text.spec import EncoderSpec, resolve
 from newslake.users.sets import phrase_id, phrase_text, tag_set
-from tests.filling import put
+from tests.tables import put
 from tests.text.conftest import gaps_model, small_model
 
 __all__ = ["gaps_model", "small_model"]  # fixtures that this room shares with text
@@ -19,15 +18,6 @@ __all__ = ["gaps_model", "small_model"]  # fixtures that this room shares with t
 def encoder_id(model: Path) -> str:
     """The id that jobs give the model by default."""
     return resolve(EncoderSpec(str(model))).encoder_id
-
-
-def fill(lake: Lakehouse, table: str, rows: Sequence[dict[str, Any]]) -> None:
-    """Put rows into a table; columns that they lack become NULL."""
-    contract = lake.schema(table)
-    values = [tuple(row.get(name) for name in contract.names) for row in rows]
-    for field in contract:
-        field.nullable = True
-    put(lake, table, frame_of(lake.spark, values, contract))
 
 
 def fill_phrases(

@@ -19,7 +19,7 @@ from newslake.lake.written import Written
 from newslake.run.jobrun import JobRun
 from newslake.users.keywords import SHARES
 from newslake.users.profiles import build_profiles
-from tests.users.conftest import fill
+from tests.tables import put
 from tests.users.test_profiles import EXACT, NEWS, article, at, build, expected_tags, weights
 
 LAST = date(2019, 11, 15)
@@ -50,7 +50,7 @@ def commit(lake: Lakehouse, number: int) -> None:
             "searched_at": at("11 12:00"),
             "ingested_at": at("11 12:01"),
         }
-        return fill(lake, "search_queries", [typed])
+        return put(lake, "search_queries", [typed])
     user, occurred, arrived, articles, history = EVENTS[CLICKED if number == CLICK else number]
     common = {
         "split": "live",
@@ -64,9 +64,9 @@ def commit(lake: Lakehouse, number: int) -> None:
     ]
     if number == CLICK:
         rows = [{**rows[1], "clicked": True, "ingested_at": at("13 09:00")}]
-    fill(lake, "impressions", rows)
+    put(lake, "impressions", rows)
     if number != CLICK:
-        fill(lake, "click_history", [{**common, "news_ids": history}])
+        put(lake, "click_history", [{**common, "news_ids": history}])
     return None
 
 
@@ -129,7 +129,7 @@ def die(lake: Lakehouse, day: date, writes: int) -> None:
 @pytest.fixture
 def begun(lake: Lakehouse) -> Lakehouse:
     """Articles, and the first impressions."""
-    fill(lake, "news", list(NEWS))
+    put(lake, "news", list(NEWS))
     for number in range(len(FIRST)):
         commit(lake, number)
     return lake
@@ -174,7 +174,7 @@ def test_any_order_of_commits_skipped_days_kills_and_reruns_comes_to_the_same(
 ) -> None:
     mixed = random.Random(seed)
     lake = Lakehouse(spark, str(tmp_path_factory.mktemp("mixed") / "lakehouse"))
-    fill(lake, "news", list(NEWS))
+    put(lake, "news", list(NEWS))
     left = [*range(len(FIRST), len(EVENTS)), QUERY, CLICK]
     mixed.shuffle(left)
     if left.index(CLICK) < left.index(CLICKED):
@@ -275,7 +275,7 @@ def test_a_history_counts_once_however_little_of_it_is_left(lake: Lakehouse) -> 
     """At 7 days of half-life a weight is below 0.01 from day 47 on; the user reads on, and each impression
     brings the history again."""
     many = [f"A{number}" for number in range(40)]
-    fill(lake, "news", [article(news_id, "sports") for news_id in many])
+    put(lake, "news", [article(news_id, "sports") for news_id in many])
     start = datetime(2019, 11, 1, tzinfo=UTC)
     shown, told = [], []
     for number in range(52):
@@ -289,8 +289,8 @@ def test_a_history_counts_once_however_little_of_it_is_left(lake: Lakehouse) -> 
         shown.append(
             {**common, "position": 0, "ingested_at": common["occurred_at"], "news_id": "A0", "clicked": False}
         )
-    fill(lake, "impressions", shown)
-    fill(lake, "click_history", told)
+    put(lake, "impressions", shown)
+    put(lake, "click_history", told)
     build(lake, start.date() + timedelta(days=46), keywords=0)
     build(
         lake,

@@ -20,9 +20,9 @@ from newslake.users.groups import PhraseSettings, groups_of, phrases_of, quantis
 from newslake.users.phrases import build_phrases
 from tests.calling import call
 from tests.killing import commits, content
+from tests.tables import put
 from tests.text.conftest import UNEMBEDDED, WORDS
 from tests.undisturbed import Moment, Undisturbed, content_of, kill_and_rerun, kill_at, undisturbed_run
-from tests.users.conftest import fill
 
 DAY = "2019-11-15"
 
@@ -93,7 +93,7 @@ def test_phrases_are_the_heaviest_sets_of_each_group(
 
 def tags(lake: Lakehouse, *rows: tuple[str, str, float]) -> None:
     """Rows of user_tags."""
-    fill(
+    put(
         lake,
         "user_tags",
         [
@@ -197,14 +197,14 @@ def undisturbed(
 ) -> Undisturbed:
     """A run that nobody kills."""
 
-    def fill(lake: Lakehouse) -> None:
+    def begin(lake: Lakehouse) -> None:
         tags(lake, *((f"u{i % 7}", f"{WORDS[i % 20]} {i % 30}", 1.0 + i) for i in range(60)))
 
     look = content_of("tag_embeddings", "user_phrases")
     return undisturbed_run(
         spark,
         tmp_path_factory.mktemp("undisturbed"),
-        fill,
+        begin,
         lambda lake: build(lake, small_model, slice_rows=8),
         look,
     )

@@ -19,8 +19,8 @@ from newslake.run.jobrun import JobRun
 from newslake.users.keywords import SHARES, best_keywords, term_rarity
 from newslake.users.profiles import build_profiles
 from tests.killing import arguments_of, commits, content, log_of
+from tests.tables import put
 from tests.undisturbed import Moment, Undisturbed, content_of, kill_and_rerun, kill_at, undisturbed_run
-from tests.users.conftest import fill
 
 TABLES = ("user_tags", "user_topics", "user_articles")
 DAY = date(2019, 11, 15)
@@ -84,7 +84,7 @@ def fill_world(lake: Lakehouse, seed: int = 0) -> None:
             )
     for table, rows in (("news", list(NEWS)), ("impressions", impressions), ("click_history", histories)):
         mixed.shuffle(rows)
-        fill(lake, table, rows)
+        put(lake, table, rows)
 
 
 @pytest.fixture(scope="module")
@@ -104,7 +104,7 @@ def filled(lake: Lakehouse, world: Path) -> Lakehouse:
 
 def fill_topics(lake: Lakehouse, model: str, fitted: str) -> None:
     """A topic model, and its topics of the articles."""
-    fill(
+    put(
         lake,
         "topics",
         [
@@ -122,7 +122,7 @@ def fill_topics(lake: Lakehouse, model: str, fitted: str) -> None:
     )
     rows = [(news_id, rank, *one) for news_id, found in TOPICS.items() for rank, one in enumerate(found, 1)]
     names = ("news_id", "rank", "topic_id", "weight")
-    fill(
+    put(
         lake,
         "article_topics",
         [
@@ -338,7 +338,7 @@ def test_interests_and_queries_from_lines_and_from_tables(filled: Lakehouse, tmp
         "stated_at": at("13 00:00"),
         "ingested_at": at("14 23:00"),
     }
-    fill(lake, "user_interests", [said])
+    put(lake, "user_interests", [said])
     build(lake, **EXACT)
     assert weights(lake, "user_tags", DAY, "user_id", "tag")["u4", "sports"] == pytest.approx(
         0.5 ** (2 / 7), abs=1e-8
@@ -353,7 +353,7 @@ def test_keywords_are_those_of_highest_tf_idf(lake: Lakehouse) -> None:
         "天气 预报 天气 城市",
         "城市 预报 city",
     ]
-    fill(lake, "news", [article(f"N{i}", "c", title=title) for i, title in enumerate(titles)])
+    put(lake, "news", [article(f"N{i}", "c", title=title) for i, title in enumerate(titles)])
     news = lake.read("news")
     rarity = term_rarity(news, 100)
     assert rarity is not None
@@ -415,12 +415,12 @@ MOMENTS: dict[str, Moment] = {
 def undisturbed(spark: SparkSession, world: Path, tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
     """Two days that nobody disturbed."""
 
-    def fill(lake: Lakehouse) -> None:
+    def begin(lake: Lakehouse) -> None:
         shutil.copytree(world, str(lake.root))
         fill_topics(lake, "m", "10 00:00")
 
     return undisturbed_run(
-        spark, tmp_path_factory.mktemp("undisturbed"), fill, build_two_days, content_of(*TABLES)
+        spark, tmp_path_factory.mktemp("undisturbed"), begin, build_two_days, content_of(*TABLES)
     )
 
 

@@ -15,8 +15,8 @@ from newslake.text.articles import encode_articles
 from newslake.users.encode import encode_tag_phrases
 from newslake.users.phrases import build_phrases
 from tests.calling import call
+from tests.tables import put
 from tests.text.folders import save_folder, theirs
-from tests.users.conftest import fill
 
 DAY = "2019-11-15"
 TAGS = ("market", "storm goal", "mayor")
@@ -26,8 +26,8 @@ def test_articles_and_tags_each_have_their_prompt(lake: Lakehouse, tmp_path: Pat
     """As the folder names them, and by sentence-transformers' own reckoning."""
     prompts = {"query": "find the market: ", "document": "goal: ", "topic": "vote: "}
     folder = save_folder(tmp_path / "asymmetric", "bert", prompts=prompts, unit=True)
-    fill(lake, "news", [{"news_id": "N1", "title": "Storm ferry", "abstract": "", "content_hash": "h"}])
-    fill(
+    put(lake, "news", [{"news_id": "N1", "title": "Storm ferry", "abstract": "", "content_hash": "h"}])
+    put(
         lake,
         "user_tags",
         [{"user_id": "u1", "as_of": np.datetime64(DAY).item(), "tag": tag, "weight": 1.0} for tag in TAGS],
@@ -91,7 +91,7 @@ def test_a_refusal_costs_nothing(lake: Lakehouse, tmp_path: Path) -> None:
     """No table is made by a job whose encoder cannot be."""
     folder = save_folder(tmp_path / "none", "bert")
     (folder / "tokenizer.json").unlink()
-    fill(lake, "news", [{"news_id": "N1", "title": "Storm ferry", "abstract": "", "content_hash": "h"}])
+    put(lake, "news", [{"news_id": "N1", "title": "Storm ferry", "abstract": "", "content_hash": "h"}])
     with pytest.raises(UserError, match="no tokenizer in"):
         call(encode_articles, lake, JobRun("encode_articles"), encoder=str(folder))
     assert not lake.exists("article_embeddings")

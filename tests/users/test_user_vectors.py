@@ -17,10 +17,10 @@ from newslake.spark.frames import frame_of
 from newslake.topics.assign import assign, load_model
 from newslake.users.sets import phrase_id
 from newslake.users.user_vectors import build_user_vectors
-from tests.filling import put
 from tests.killing import content, data_files
+from tests.tables import put
 from tests.undisturbed import Moment, Undisturbed, content_of, kill_and_rerun, kill_at, undisturbed_run
-from tests.users.conftest import fill, fill_phrases
+from tests.users.conftest import fill_phrases
 from tests.users.test_profiles import FITTED, at
 
 DAY = "2019-11-15"
@@ -51,7 +51,7 @@ def world(lake: Lakehouse) -> None:
     both = lake.read("user_phrases").where("size(tags) = 2").select("phrase_id").head()
     assert both is not None
     dates = {"first_seen": day, "last_used": day, "encoder_id": "e"}
-    fill(
+    put(
         lake,
         "tag_phrases",
         [
@@ -60,7 +60,7 @@ def world(lake: Lakehouse) -> None:
         ],
     )
     sources = {ids["a"]: ids["a"], ids["nowhere"]: ids["nowhere"], both[0]: ids["b"]}
-    fill(
+    put(
         lake,
         "tag_phrase_matches",
         [
@@ -75,7 +75,7 @@ def world(lake: Lakehouse) -> None:
             for one, source in sources.items()
         ],
     )
-    fill(
+    put(
         lake,
         "user_topics",
         [
@@ -95,10 +95,10 @@ def world(lake: Lakehouse) -> None:
         }
         for i, v in enumerate(TOPIC_VECTORS)
     ]
-    fill(lake, "topics", topics)
+    put(lake, "topics", topics)
     # No word of the phrases above: they get their users' topics.
     words = [("football", [1.0, 1.0, 90.0]), ("opera", [1.0, 90.0, 1.0]), ("opening", [40.0, 40.0, 40.0])]
-    fill(
+    put(
         lake,
         "topic_terms",
         [
@@ -172,7 +172,7 @@ def test_topics_are_those_of_the_tag_group(lake: Lakehouse) -> None:
     ids = F.when(F.size("tags") == 2, F.lit(other.first()[0])).otherwise(F.col("phrase_id"))  # type: ignore[index]
     rows = one.drop("tag_group", "tags").crossJoin(more).withColumn("phrase_id", ids)
     put(lake, "user_phrases", rows)
-    fill(
+    put(
         lake,
         "user_topics",
         [

@@ -15,8 +15,8 @@ from newslake.intake.articles import content_hash
 from newslake.intake.sources.mind import parse
 from newslake.lake.lakehouse import Lakehouse
 from newslake.run.jobrun import JobRun
-from tests.filling import put
 from tests.killing import content
+from tests.tables import put
 
 TIME = "11/11/2019 1:03:52 PM"
 NEWS = "N1\tsports\tsoccer\tTitle\tAbstract\thttps://news.example/N1\t[]\t[]"

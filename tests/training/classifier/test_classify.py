@@ -16,8 +16,8 @@ from newslake.run.jobrun import JobRun
 from newslake.spark.frames import frame_of
 from newslake.switches.classes import classed_news
 from newslake.training.classifier.classify import classify_articles
-from tests.filling import put
 from tests.killing import commits, content, data_files
+from tests.tables import put
 from tests.training.classifier.test_train import fill, train
 from tests.undisturbed import kill_at
 

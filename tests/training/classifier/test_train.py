@@ -19,8 +19,8 @@ from newslake.training.classifier.model import ClassifierSettings, FoldedClassif
 from newslake.training.classifier.quality import Quality
 from newslake.training.classifier.train import train_text_classifier
 from newslake.training.data.staging import Staged
-from tests.filling import put
 from tests.killing import content
+from tests.tables import put
 
 CLASSES = ("autos", "music", "sports")
 TABLES = ("article_class_scores", "text_classifiers", "text_classifier_classes")

@@ -30,7 +30,7 @@ from newslake.training.data.time_splits import (
 from newslake.training.judging.compare import compare_models
 from newslake.training.recommender import train_recommender
 from tests.calling import call
-from tests.filling import put
+from tests.tables import put
 from tests.training import frames
 from tests.training.frames import collected
 

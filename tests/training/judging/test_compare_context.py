@@ -15,7 +15,7 @@ from newslake.spark.frames import frame_of
 from newslake.training.data.context import fit_weights, fitted
 from newslake.training.judging.compare import compare_models
 from tests.calling import call
-from tests.filling import put
+from tests.tables import put
 
 WORLD = GeneratorSpec(
     articles=600,

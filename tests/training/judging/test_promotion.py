@@ -33,7 +33,7 @@ from newslake.training.models.saved import load_saved
 from newslake.training.recommender import train_recommender
 from newslake.training.runs import Place
 from tests.calling import call
-from tests.filling import put
+from tests.tables import put
 from tests.training import frames
 
 USERS, ARTICLES, TEST_DAY, LATE = 24, 240, 15, "N240"
