@@ -157,6 +157,7 @@ def brute_force(rows: Tables, user: str, news_id: str, hour: datetime) -> dict[s
         "cosine_top3": float(np.mean(top)) if top else nan,
         "cosine_recent": float(np.mean(cosines[-5:])) if cosines else nan,
         "likeness": max(likeness, default=nan),
+        "recommended": nan,  # no recommender is in use in this world
         "exposures": float(
             sum(row[3] == user and row[6] == news_id and row[4] < hour for row in rows["impressions"])
         ),

@@ -15,7 +15,7 @@ from newslake.files.remote import Place, RemotePath, matching, modified, remove
 from newslake.lake.lakehouse import Lakehouse, literal, quoted
 from newslake.lake.tablespec import table_names
 from newslake.pipeline.retention import report_deleted
-from newslake.ranking.ranker import saved_rankers
+from newslake.ranking.ranker import ABOUT, saved_rankers
 from newslake.run.jobrun import JobRun
 from newslake.switches.promotions import kept
 
@@ -74,13 +74,14 @@ def retain_runs(lake: Lakehouse, run: JobRun, keep: int, models: Place | None) -
     used = active(lake.read(_ACTIVE)) if _ACTIVE in table_names() and lake.exists(_ACTIVE) else set()
     trained = _trained(lake, models)
     undated = {one.run_id for one in trained if one.at is None}
+    rankers = [] if models is None else superseded(_rankers(models), keep, kept(lake, "ranker"))
+    needed = set() if models is None else _learnt_with(models, set(saved_rankers(models)) - set(rankers))
     # A run without any record may be one that is at work: it stays.
-    old = superseded(
-        (one for one in trained if one.run_id not in undated), keep, used | kept(lake, "recommender")
-    )
+    dated = (one for one in trained if one.run_id not in undated)
+    old = superseded(dated, keep, used | kept(lake, "recommender") | needed)
     _delete(lake, run, _TRAINED, "run_id", old)
     if models is not None:
-        old += superseded(_rankers(models), keep, kept(lake, "ranker"))
+        old += rankers
         if removed := sum(_remove_folder(models / run_id) for run_id in old):
             run.fact("folders of trained models removed", removed)
     if undated:
@@ -125,6 +126,12 @@ def _rankers(models: Place) -> list[Made]:
     folders = [models / run_id for run_id in saved_rankers(models)]
     at = {folder.name: modified(folder) for folder in folders}
     return [Made(run_id, "ranker", made) for run_id, made in at.items()]
+
+
+def _learnt_with(models: Place, rankers: Iterable[str]) -> set[str]:
+    """The recommenders whose scores these rankers read: a ranker is of no use without its own."""
+    about = (json.loads((models / run_id / ABOUT).read_text(encoding="utf-8")) for run_id in rankers)
+    return {found for one in about if (found := one.get("recommender")) is not None}
 
 
 def _fitted(lake: Lakehouse) -> list[Made]:

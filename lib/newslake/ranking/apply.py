@@ -1,5 +1,8 @@
 """The learnt ranker in the feed: which one, and its scores of an hour's candidates."""
 
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
@@ -10,18 +13,30 @@ from newslake.ranking.features import RATES
 from newslake.ranking.gather import Moments, gathered
 from newslake.ranking.queries import queries_of
 from newslake.ranking.ranker import Ranker, load
+from newslake.ranking.recommended import recommender_of
 from newslake.ranking.scoring import SCORE, with_scores
 from newslake.run.jobrun import JobRun
 from newslake.spark.frames import Frames
 from newslake.switches.promotions import in_use
 from newslake.training.data.preparation import models_folder
 
+if TYPE_CHECKING:  # torch takes seconds to import: --help does without
+    from newslake.training.models.saved import SavedModel
+
 AUTO, FORMULA = "auto", "formula"
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """A ranker, and the recommender that it has learnt with, if any."""
+
+    ranker: Ranker
+    recommender: "SavedModel | None"
 
 
 def chosen(
     lake: Lakehouse, run: JobRun, asked: str, model_folder: str | None, encoder_id: str
-) -> Ranker | None:
+) -> Chosen | None:
     """The ranker to use; None for the formula.
 
     Args:
@@ -38,12 +53,14 @@ def chosen(
     if run_id is None or run_id == FORMULA:
         return None
     try:
-        ranker = load(models_folder(lake, model_folder, None), run_id)
+        models = models_folder(lake, model_folder, None)
+        ranker = load(models, run_id)
         if ranker.encoder_id != encoder_id:
             raise UserError(
                 f"ranker {run_id} reads vectors of {ranker.encoder_id}, but the users' are of {encoder_id}:"
                 " train it again"
             )
+        return Chosen(ranker, recommender_of(models, ranker))
     except UserError as error:
         if asked != AUTO:
             raise
@@ -51,14 +68,13 @@ def chosen(
         run.fact("ranker in use, not usable", error)
         run.progress(f"ranked by the formula: {error}")
         return None
-    return ranker
 
 
 def scored(
     lake: Lakehouse,
     frames: Frames,
     folder: Place,
-    ranker: Ranker,
+    by: Chosen,
     candidates: DataFrame,
     moments: Moments,
     *,
@@ -70,7 +86,7 @@ def scored(
     Args:
         lake, frames: as in the job.
         folder: a new one for vectors, which driver and executors see.
-        ranker: whose scores.
+        by: the ranker.
         candidates: user_id, news_id and others.
         moments: the feed's hour; features are what was known strictly before it.
         news: news_id, category, subcategory, published_at.
@@ -78,10 +94,12 @@ def scored(
     """
     pairs = frames.keep(candidates)
     at_hour = rates.select(F.col("as_of").alias("hour"), "news_id", *RATES)
-    known, paths = gathered(lake, frames, folder, moments, news=news, rates=at_hour)
+    known, paths = gathered(
+        lake, frames, folder, moments, news=news, rates=at_hour, recommender=by.recommender
+    )
     asked = pairs.select(
         F.col("user_id").alias("query"), "user_id", F.lit(moments.hours[0]).alias("hour"), "news_id"
     )
-    found = with_scores(queries_of(asked, known, ["news_id"]), paths, ["news_id"], ranker.scorer())
+    found = with_scores(queries_of(asked, known, ["news_id"]), paths, ["news_id"], by.ranker.scorer())
     scores = found.select("user_id", "news_id", F.col(SCORE).alias("score"))
     return pairs.join(scores, on=["user_id", "news_id"], how="inner")

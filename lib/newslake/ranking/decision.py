@@ -1,6 +1,8 @@
 """The decision on a ranker: judged on the test candidates against what is in use, which it replaces unless it
 is worse."""
 
+from collections.abc import Callable
+
 from pyspark.sql import DataFrame
 
 from newslake.errors import UserError
@@ -10,6 +12,7 @@ from newslake.ranking import judge, ranker
 from newslake.ranking.examples import SHOWN
 from newslake.ranking.feed import FeedSettings
 from newslake.ranking.ranker import Ranker
+from newslake.ranking.recommended import recommender_of
 from newslake.run.jobrun import JobRun
 from newslake.spark.frames import Frames
 from newslake.switches.promotions import decide, in_use
@@ -20,7 +23,7 @@ JOB = "train_ranker"
 def judge_and_decide(
     lake: Lakehouse,
     run: JobRun,
-    test: DataFrame,
+    test: Callable[[Ranker], DataFrame],
     fitted: Ranker,
     models: Place,
     formula: FeedSettings,
@@ -28,11 +31,26 @@ def judge_and_decide(
     tolerance: float,
     resamples: int,
 ) -> None:
-    """Judge a ranker against what is in use on the test candidates, and write the decision."""
+    """Judge a ranker against what is in use on the test candidates, and write the decision.
+
+    Args:
+        lake, run: as given to the job.
+        test: the test candidates with the features of a ranker.
+        fitted: the ranker.
+        models: the folder with rankers and recommenders.
+        formula: what is in use where no ranker is.
+        tolerance, resamples: of the comparison.
+    """
     other = usable(run, models, in_use(lake, "ranker", without=(fitted.run_id, JOB)))
-    names = {fitted.run_id: fitted.scorer()} | ({} if other is None else {other.run_id: other.scorer()})
+    names = [fitted.run_id, *([] if other is None else [other.run_id])]
     with Frames() as frames:
-        rows = frames.keep(judge.scored(test, names, formula))
+        rows = judge.scored(test(fitted), {fitted.run_id: fitted.scorer()}, formula)
+        if other is not None:
+            scores_of_other = judge.scored(test(other), {other.run_id: other.scorer()}, formula)
+            rows = rows.join(
+                scores_of_other.select("query", "news_id", other.run_id), on=["query", "news_id"], how="inner"
+            )
+        rows = frames.keep(rows)
         scores = (judge.FORMULA, *names)
         sums = judge.sums_of(rows, scores, resamples=resamples, seed=0)
         of_shown = judge.sums_of(rows.where(SHOWN), scores, resamples=1, seed=0)
@@ -59,7 +77,9 @@ def usable(run: JobRun, models: Place, run_id: str | None) -> Ranker | None:
     if run_id is None:
         return None
     try:
-        return ranker.load(models, run_id)
+        found = ranker.load(models, run_id)
+        recommender_of(models, found)
+        return found
     except UserError as error:
         run.fact("ranker in use, not usable", error)
         run.progress(f"the formula stands for ranker {run_id}, which is in use: {error}")

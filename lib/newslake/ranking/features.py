@@ -24,6 +24,7 @@ FEATURES = (
     "cosine_top3",
     "cosine_recent",
     "likeness",
+    "recommended",
     "exposures",
     "history_length",
 )

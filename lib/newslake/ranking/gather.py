@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from pyspark.sql import DataFrame
@@ -15,11 +16,15 @@ from newslake.files.work import shared_folder
 from newslake.lake.lakehouse import Lakehouse
 from newslake.ranking.known import numbered, reading
 from newslake.ranking.queries import Known
+from newslake.ranking.recommended import for_workers
 from newslake.ranking.scoring import VectorPaths
 from newslake.ranking.vector_map import VectorMap, vector_map
 from newslake.search.vector_files import VectorFiles
 from newslake.spark.frames import Frames
 from newslake.training.data.past_clicks import with_click_times
+
+if TYPE_CHECKING:  # torch takes seconds to import: --help does without
+    from newslake.training.models.saved import SavedModel
 
 EMBEDDINGS, ARTICLES, USERS = "article_embeddings", "article_vectors", "user_vectors"
 
@@ -66,7 +71,14 @@ def impressions_of(lake: Lakehouse) -> DataFrame:
 
 
 def gathered(
-    lake: Lakehouse, frames: Frames, folder: Place, moments: Moments, *, news: DataFrame, rates: DataFrame
+    lake: Lakehouse,
+    frames: Frames,
+    folder: Place,
+    moments: Moments,
+    *,
+    news: DataFrame,
+    rates: DataFrame,
+    recommender: "SavedModel | None" = None,
 ) -> tuple[Known, VectorPaths]:
     """What is known at the hours, and the files of vectors that it refers to.
 
@@ -77,6 +89,7 @@ def gathered(
         moments: what to gather for.
         news: news_id, category, subcategory, published_at.
         rates: hour, news_id and the rates of the candidates.
+        recommender: whose score is a feature; None: it is unknown.
     """
     end = F.lit(moments.hours[-1])
     impressions = impressions_of(lake).where(F.col("occurred_at") < end)
@@ -87,11 +100,14 @@ def gathered(
     days = _profile_days(lake, moments)
     users = _map(lake, USERS, {str(day): f"as_of = '{day}'" for day in days}, moments, folder)
     profile_rows = users.index.select("id", F.col("side").cast("date").alias("as_of"), "row", "weight")
-    articles = frames.keep(numbered(news, embeddings.index, vectors.index))
-    known = Known(
-        articles, impressions, frames.keep(reading(impressions, history)), rates, profile_rows, days
-    )
-    return known, VectorPaths(embeddings.file, vectors.file, users.file)
+    read = frames.keep(reading(impressions, history))
+    ready, numbers = None, None
+    if recommender is not None:
+        matter = rates.select("news_id").union(read.select("news_id")).distinct()
+        ready, numbers = for_workers(lake, recommender, folder / "recommender", matter)
+    articles = frames.keep(numbered(news, embeddings.index, vectors.index, numbers))
+    known = Known(articles, impressions, read, rates, profile_rows, days)
+    return known, VectorPaths(embeddings.file, vectors.file, users.file, ready)
 
 
 def _profile_days(lake: Lakehouse, moments: Moments) -> list[date]:

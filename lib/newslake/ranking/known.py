@@ -43,9 +43,9 @@ def histories(read: DataFrame, articles: DataFrame) -> DataFrame:
         read: what `reading` gives.
         articles: what `numbered` gives.
     """
-    columns = ("news_id", "embedding", "category", "subcategory")
+    columns = ("news_id", "embedding", "category", "subcategory", "recommended")
     rows = read.join(articles.select(*columns), on="news_id", how="left")
-    unknown = {"embedding": -1, "category": NO_VALUE, "subcategory": NO_VALUE}
+    unknown = {"embedding": -1, "category": NO_VALUE, "subcategory": NO_VALUE, "recommended": -1}
     entry = F.struct(
         "known_at",
         "place",
@@ -55,21 +55,29 @@ def histories(read: DataFrame, articles: DataFrame) -> DataFrame:
     return rows.groupBy("user_id").agg(F.sort_array(F.collect_list(entry)).alias("reading"))
 
 
-def numbered(news: DataFrame, embeddings: DataFrame, vectors: DataFrame) -> DataFrame:
-    """Articles as numbers: news_id, published_at, embedding and vector (rows, -1 for none), category and
-    subcategory (hashes).
+def numbered(
+    news: DataFrame, embeddings: DataFrame, vectors: DataFrame, recommended: DataFrame | None = None
+) -> DataFrame:
+    """Articles as numbers: news_id, published_at, embedding, vector and recommended (rows, -1 for none),
+    category and subcategory (hashes).
 
     Args:
         news: news_id, published_at, category, subcategory.
         embeddings, vectors: the index of a vector map each: id, row.
+        recommended: news_id, article: the numbers that a recommender has of them; None where there is none.
     """
     rows = news.join(_rows(embeddings, "embedding"), on="news_id", how="left").join(
         _rows(vectors, "vector"), on="news_id", how="left"
     )
+    if recommended is None:
+        rows = rows.withColumn("recommended", F.lit(-1))
+    else:
+        numbers = recommended.select("news_id", F.col("article").alias("recommended"))
+        rows = rows.join(numbers, on="news_id", how="left")
     return rows.select(
         "news_id",
         "published_at",
-        *(F.coalesce(name, F.lit(-1)).alias(name) for name in ("embedding", "vector")),
+        *(F.coalesce(name, F.lit(-1)).alias(name) for name in ("embedding", "vector", "recommended")),
         *(_number(F.col(name)).alias(name) for name in ("category", "subcategory")),
     )
 

@@ -114,7 +114,7 @@ def rank_newsfeed(
     }
     run.fact("user vectors of", owner_day)
     learnt = apply.chosen(lake, run, ranker, model_folder, identity["encoder_id"])
-    ranked_by = apply.FORMULA if learnt is None else learnt.run_id
+    ranked_by = apply.FORMULA if learnt is None else learnt.ranker.run_id
     run.fact("ranked by", ranked_by)
     candidates = feed.recent(news, at, days)
     rates = ctr.estimated(candidates, ctr.counts(impressions, at, formula.ctr_half_life_hours), news)

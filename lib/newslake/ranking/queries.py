@@ -60,7 +60,7 @@ def queries_of(pairs: DataFrame, known: Known, passing: Sequence[str]) -> DataFr
         *(name for name in passing if name != "news_id"),
         *(F.coalesce(name, F.lit(0.0)).cast("float").alias(name) for name in RATES),
         *(value.cast("float").alias(name) for name, value in own.items()),
-        *("embedding", "vector", "category", "subcategory"),
+        *("embedding", "vector", "category", "subcategory", "recommended"),
     )
     found = rows.groupBy(*KEYS).agg(F.sort_array(F.collect_list(candidate)).alias("candidates"))
     found = found.join(histories(known.read, known.articles), on="user_id", how="left")
@@ -93,9 +93,8 @@ def _age() -> Column:
 
 
 def _before_hour(reading: str) -> Column:
-    nothing = F.array().cast(
-        "array<struct<known_at:timestamp,place:int,news_id:string,embedding:int,category:bigint,subcategory:bigint>>"
-    )
+    entry = "known_at:timestamp,place:int,news_id:string,embedding:int,category:bigint,subcategory:bigint"
+    nothing = F.array().cast(f"array<struct<{entry},recommended:int>>")
     return F.filter(F.coalesce(F.col(reading), nothing), lambda entry: entry["known_at"] < F.col("hour"))
 
 

@@ -17,7 +17,7 @@ from newslake.ranking.features import FEATURES, Floats
 Matrix = npt.NDArray[np.float32]
 Kind = Literal["trees", "linear"]
 FORMAT = 1
-_ABOUT, _BOOSTER = "ranker.json", "booster.json"
+ABOUT, _BOOSTER = "ranker.json", "booster.json"
 # Their effect is by ratio: a linear score takes their logarithm.
 _LOGS = (
     "ctr",
@@ -79,6 +79,7 @@ class Ranker:
         encoder_id: whose vectors its features are of.
         booster: xgboost's JSON.
         center, scale: of the linear one's inputs; empty for trees.
+        recommender: the training run whose score it has learnt with; None: it knows of none.
         about: what else is worth keeping.
     """
 
@@ -88,6 +89,7 @@ class Ranker:
     booster: bytes
     center: tuple[float, ...] = ()
     scale: tuple[float, ...] = ()
+    recommender: str | None = None
     about: dict[str, Any] = field(default_factory=dict)
 
     def scorer(self) -> Callable[[], Callable[[Matrix], Floats]]:
@@ -110,7 +112,15 @@ class Ranker:
         return score
 
 
-def fit(train: Judged, valid: Judged, settings: RankerSettings, *, run_id: str, encoder_id: str) -> Ranker:
+def fit(
+    train: Judged,
+    valid: Judged,
+    settings: RankerSettings,
+    *,
+    run_id: str,
+    encoder_id: str,
+    recommender: str | None = None,
+) -> Ranker:
     """Fit a ranker, as many rounds as are best on the valid candidates by nDCG@10."""
     import xgboost
 
@@ -153,7 +163,9 @@ def fit(train: Judged, valid: Judged, settings: RankerSettings, *, run_id: str, 
     found: dict[str, Any] = {} if center else dict(kept.get_score(importance_type="total_gain"))
     gains = {name: float(gain) for name, gain in found.items()}
     about = {"rounds": best + 1, "valid_ndcg_at_10": float(log["valid"]["ndcg@10"][best]), "gains": gains}
-    return Ranker(run_id, encoder_id, settings, bytes(kept.save_raw("json")), center, scale, about)
+    return Ranker(
+        run_id, encoder_id, settings, bytes(kept.save_raw("json")), center, scale, recommender, about
+    )
 
 
 def save(models: Place, ranker: Ranker) -> None:
@@ -163,16 +175,16 @@ def save(models: Place, ranker: Ranker) -> None:
     Raises:
         UserError: the folder cannot be written.
     """
-    with kept(models / ranker.run_id, _ABOUT) as temporary:
+    with kept(models / ranker.run_id, ABOUT) as temporary:
         (temporary / _BOOSTER).write_bytes(ranker.booster)
         about = {"format": FORMAT, "features": list(FEATURES), **asdict(ranker)}
         del about["booster"]
-        (temporary / _ABOUT).write_text(json.dumps(about, indent=1), encoding="utf-8")
+        (temporary / ABOUT).write_text(json.dumps(about, indent=1), encoding="utf-8")
 
 
 def saved_rankers(models: Place) -> list[str]:
     """The runs of the rankers in a folder."""
-    return sorted(file.parent.name for file in models.glob(f"*/{_ABOUT}") if ".tmp-" not in file.parent.name)
+    return sorted(file.parent.name for file in models.glob(f"*/{ABOUT}") if ".tmp-" not in file.parent.name)
 
 
 def load(models: Place, run_id: str) -> Ranker:
@@ -184,7 +196,7 @@ def load(models: Place, run_id: str) -> Ranker:
     if run_id not in (there := saved_rankers(models)):
         has = f"it has {', '.join(there)}" if there else "it has none: run jobs/train_ranker.py first"
         raise UserError(f"no ranker {run_id} in {models}; {has}")
-    about = json.loads((models / run_id / _ABOUT).read_text(encoding="utf-8"))
+    about = json.loads((models / run_id / ABOUT).read_text(encoding="utf-8"))
     if about["format"] != FORMAT or about["features"] != list(FEATURES):
         raise UserError(
             f"ranker {run_id} in {models} reads other features than this version computes: run"
@@ -193,7 +205,15 @@ def load(models: Place, run_id: str) -> Ranker:
     booster = (models / run_id / _BOOSTER).read_bytes()
     settings = RankerSettings(**about["settings"])
     moments = tuple(about["center"]), tuple(about["scale"])
-    return Ranker(about["run_id"], about["encoder_id"], settings, booster, *moments, about["about"])
+    return Ranker(
+        about["run_id"],
+        about["encoder_id"],
+        settings,
+        booster,
+        *moments,
+        about["recommender"],
+        about["about"],
+    )
 
 
 def _linear_inputs(features: Matrix, center: tuple[float, ...], scale: tuple[float, ...]) -> Matrix:

@@ -13,21 +13,25 @@ from pyspark.sql import DataFrame
 from pyspark.sql import types as T
 
 from newslake.ranking.features import FEATURES, RATES, Articles, Floats, Reader, of_reader
+from newslake.ranking.recommended import Recommender, Scores
 from newslake.ranking.vector_map import Held, opened
+from newslake.spark.python_workers import map_with_torch
 
 KEYS = ("query", "user_id", "hour")
 SCORE = "ranker_score"
 Matrix = npt.NDArray[np.float32]
+Add = Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]
 
 
 @dataclass(frozen=True)
 class VectorPaths:
-    """Files of vectors (see `VectorMap`) that workers open: by the article embeddings' rows, the joined
-    article vectors', the users'."""
+    """What workers open: files of vectors (see `VectorMap`) by the article embeddings' rows, the joined
+    article vectors', the users'; and the recommender whose score is a feature, if any."""
 
     embeddings: Held | None
     articles: Held | None
     users: Held | None
+    recommender: Recommender | None = None
 
 
 def with_features(queries: DataFrame, paths: VectorPaths, passing: Sequence[str]) -> DataFrame:
@@ -48,7 +52,7 @@ def with_features(queries: DataFrame, paths: VectorPaths, passing: Sequence[str]
             columns = [pa.array(np.ascontiguousarray(column)) for column in matrix.T]
             yield pa.RecordBatch.from_arrays([*kept.columns, *columns], names=[*kept.schema.names, *FEATURES])
 
-    return queries.mapInArrow(add, T.StructType([*_kept(queries, passing), *features]))
+    return _mapped(queries, paths, add, [*_kept(queries, passing), *features])
 
 
 def with_scores(
@@ -73,9 +77,14 @@ def with_scores(
             found = pa.array(scores(matrix).astype(np.float64))
             yield pa.RecordBatch.from_arrays([*kept.columns, found], names=[*kept.schema.names, SCORE])
 
-    return queries.mapInArrow(
-        add, T.StructType([*_kept(queries, passing), T.StructField(SCORE, T.DoubleType())])
-    )
+    return _mapped(queries, paths, add, [*_kept(queries, passing), T.StructField(SCORE, T.DoubleType())])
+
+
+def _mapped(queries: DataFrame, paths: VectorPaths, add: Add, fields: list[T.StructField]) -> DataFrame:
+    # Only a recommender needs PyTorch.
+    if paths.recommender is None:
+        return queries.mapInArrow(add, T.StructType(fields))
+    return map_with_torch(queries, add, T.StructType(fields))
 
 
 def _kept(queries: DataFrame, passing: Sequence[str]) -> list[T.StructField]:
@@ -88,6 +97,7 @@ def _by_candidate(
 ) -> Iterator[tuple[pa.RecordBatch, Matrix]]:
     """For each batch what is handed on, by candidate, and the candidates' (n, features)."""
     embeddings, articles, users = opened(paths.embeddings), opened(paths.articles), opened(paths.users)
+    recommender = None if paths.recommender is None else Scores(paths.recommender)
     for batch in batches:
         found, history, profile = (_flat(batch, name) for name in ("candidates", "history", "profile"))
         lengths = _numbers(batch.column("history_length"))
@@ -105,6 +115,8 @@ def _by_candidate(
             _numbers(profile.rows.field("vector")),
         )
         weights = _numbers(profile.rows.field("weight"))
+        if recommender is not None:
+            matrix[:, place["recommended"]] = _recommended(recommender, batch, found, history)
         for query in range(batch.num_rows):
             here, before, own = found.of(query), history.of(query), profile.of(query)
             read = of_history[before]
@@ -132,6 +144,21 @@ def _by_candidate(
             *(found.rows.field(name) for name in passing),
         ]
         yield pa.RecordBatch.from_arrays(columns, names=[*KEYS, *passing]), matrix
+
+
+def _recommended(
+    recommender: Scores, batch: pa.RecordBatch, candidates: "_Lists", history: "_Lists"
+) -> Floats:
+    """(n,) the recommender's scores of a batch's candidates."""
+    shown, read = (_numbers(side.rows.field("recommended")) for side in (candidates, history))
+    queries = range(batch.num_rows)
+    hours = [hour.replace(tzinfo=None) for hour in batch.column("hour").to_pylist()]
+    of_users = recommender.users([read[history.of(query)] for query in queries], hours)
+    found = np.empty(len(shown), np.float32)
+    for query in queries:
+        here = candidates.of(query)
+        found[here] = recommender.of(of_users[query], shown[here])
+    return found
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,13 @@
 """train_ranker: learns from past impressions to rank candidates, is judged on later ones, and comes into use
 unless it is worse."""
 
-from dataclasses import asdict
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow.parquet as pq
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from newslake.errors import UserError
@@ -27,7 +30,8 @@ from newslake.ranking.options import (
     HourOptions,
 )
 from newslake.ranking.queries import queries_of
-from newslake.ranking.ranker import Judged
+from newslake.ranking.ranker import Judged, Ranker
+from newslake.ranking.recommended import latest_usable, recommender_of
 from newslake.ranking.scoring import with_features
 from newslake.ranking.window import Window
 from newslake.run.jobrun import JobRun
@@ -39,6 +43,9 @@ from newslake.switches.topic_model import asked_or_active
 from newslake.training.data.fingerprint import combined
 from newslake.training.data.preparation import chosen_encoder, models_folder
 from newslake.training.data.time_splits import TEST, TRAIN, VALID
+
+if TYPE_CHECKING:  # torch takes seconds to import: --help does without
+    from newslake.training.models.saved import SavedModel
 
 _LAYOUT = 2
 """Part of a run's id: raise it when the same tables and settings would give another ranker."""
@@ -101,12 +108,15 @@ def train_ranker(
     topic_model = _topic_model(lake, encoder_id, topic_model)
     models = models_folder(lake, model_folder, None)
     tables = {table: lake.bookmark(table) for table in _READ}
+    recommender = latest_usable(lake, models, encoder_id, window)
+    run.fact("recommender whose score is a feature", "none" if recommender is None else recommender.run_id)
     parts = {
         "layout": _LAYOUT,
         "features": FEATURES,
         "tables": tables,
         "topics": topic_model,
         "half_life": formula.ctr_half_life_hours,
+        "recommender": None if recommender is None else recommender.run_id,
     }
     run_id = combined(
         {**parts, **asdict(settings), **asdict(candidates), **asdict(window), "encoder": encoder_id}
@@ -120,48 +130,73 @@ def train_ranker(
         )
         return
     moments = Moments(examples.hours_of(window), candidates.days, encoder_id, topic_model)
+    what = Staging(moments, window, candidates, formula.ctr_half_life_hours, fit.seed)
     with vector_folder(lake, scratch_folder) as folder:
-        features = staged(
-            lake,
-            run,
-            folder,
-            moments,
-            window,
-            candidates,
-            half_life=formula.ctr_half_life_hours,
-            seed=fit.seed,
-        )
+        features = staged(lake, run, folder / "own", what, recommender)
         train, valid = (loaded(features / part) for part in (TRAIN, VALID))
-        fitted = ranker.fit(train, valid, settings, run_id=run_id, encoder_id=encoder_id)
+        by = None if recommender is None else recommender.run_id
+        fitted = ranker.fit(train, valid, settings, run_id=run_id, encoder_id=encoder_id, recommender=by)
         run.fact("rounds", fitted.about["rounds"])
         chosen_by = f"valid nDCG@10 {fitted.about['valid_ndcg_at_10']:.4f}"
         run.progress(
             f"trained {fitted.about['rounds']} rounds on {len(train.labels):,} candidates, {chosen_by}"
         )
         ranker.save(models, fitted)
-        test = read(lake.spark, features / TEST)
+
+        def test(of: Ranker) -> DataFrame:
+            """The test candidates with the score of the recommender that a ranker has learnt with."""
+            if of.recommender == fitted.recommender:
+                return read(lake.spark, features / TEST)
+            own = recommender_of(models, of)
+            return read(lake.spark, staged(lake, run, folder / of.run_id, what, own, parts=(TEST,)) / TEST)
+
         judge_and_decide(
             lake, run, test, fitted, models, formula.settings(1), tolerance=tolerance, resamples=resamples
         )
+
+
+@dataclass(frozen=True)
+class Staging:
+    """What candidates are staged for.
+
+    Attributes:
+        moments: hours, encoder and topic model.
+        window: the parts.
+        candidates: which of them.
+        half_life: hours after which an event counts half in rates.
+        seed: of the draws.
+    """
+
+    moments: Moments
+    window: Window
+    candidates: CandidateOptions
+    half_life: float
+    seed: int
 
 
 def staged(
     lake: Lakehouse,
     run: JobRun,
     folder: Place,
-    moments: Moments,
-    window: Window,
-    candidates: CandidateOptions,
+    what: Staging,
+    recommender: "SavedModel | None",
     *,
-    half_life: float,
-    seed: int,
+    parts: Sequence[str] = (TRAIN, VALID, TEST),
 ) -> Place:
     """Write the features of the window's candidates, a folder of Parquet for each part; returns the folder of
     these.
 
+    Args:
+        lake, run: as given to the job.
+        folder: a new one that all workers see.
+        what: to stage.
+        recommender: whose score is a feature.
+        parts: to write.
+
     Raises:
         UserError: a part has no impression with a click.
     """
+    moments, window, candidates, seed = what.moments, what.window, what.candidates, what.seed
     news = classed_news(lake)
     impressions = impressions_of(lake).where(F.col("occurred_at") < F.lit(window.as_of))
     with Frames() as frames:
@@ -179,14 +214,16 @@ def staged(
             run.fact(f"{part} impressions with a click", counted[part])
         rows = frames.keep(examples.sampled(rows, candidates.max_impressions, counted, seed))
         recent = frames.keep(examples.recent_at(news, moments.hours, moments.days))
-        found = frames.keep(ctr.counts_at(impressions, moments.hours, half_life))
+        found = frames.keep(ctr.counts_at(impressions, moments.hours, what.half_life))
         rates = ctr.estimated_at(recent, found, news)
-        known, paths = gathered(lake, frames, folder, moments, news=news, rates=rates)
+        known, paths = gathered(
+            lake, frames, folder, moments, news=news, rates=rates, recommender=recommender
+        )
         pairs = examples.examples(rows, recent, known.read, unshown=candidates.unshown, seed=seed)
         features = with_features(queries_of(pairs, known, (*PASSING, PART)), paths, (*PASSING, PART))
         features = frames.keep(features)
         run.rows_in(features.count())
-        for part in window.spans:
+        for part in parts:
             write(features.where(F.col(PART) == part).drop(PART), folder / "features" / part)
     return folder / "features"
 

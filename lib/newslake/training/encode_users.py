@@ -7,31 +7,21 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
 from newslake.errors import UserError
-from newslake.files.folders import parquet_files, read, write
-from newslake.files.remote import Place, local, remove, writing
+from newslake.files.remote import Place, remove
 from newslake.lake.lakehouse import Lakehouse
 from newslake.run.jobrun import JobRun
 from newslake.spark.python_workers import map_with_torch
-from newslake.switches.classes import classed_news
 from newslake.switches.promotions import NONE, standing
-from newslake.training.data import examples
 from newslake.training.data.preparation import models_folder, staging_folder
+from newslake.training.served import ServedModel, served_model
 
 if TYPE_CHECKING:  # torch takes seconds to import: --help does without
-    import torch
-
-    from newslake.training.data.loading import Catalogue
-    from newslake.training.data.texts import Texts
-    from newslake.training.models import HistoryModel
     from newslake.training.models.saved import SavedModel
-
-_USERS_AT_ONCE = 512
 
 
 def encode_users(
@@ -62,10 +52,8 @@ def encode_users(
         encoder: Where the encoder lies now, of a model that tuned one (default: where it lay then).
         device: Where a tuned encoder reads the articles: auto, cpu, cuda or cuda:N.
     """
-    from newslake.training.judging.spark_evaluate import write_vectors
     from newslake.training.loop.trainer import torch_device
-    from newslake.training.models import HistoryModel
-    from newslake.training.models.saved import load_saved, restore
+    from newslake.training.models.saved import load_saved
     from newslake.training.results import through_parquet
 
     models = models_folder(lake, model_folder, staging)
@@ -76,24 +64,17 @@ def encode_users(
         return
     saved = load_saved(models, model_run) if known is None else _in_use(models, known.run_id)
     run.fact("model run", saved.run_id)
-    check_encoder(lake, saved)
     place = torch_device(device if saved.tuned else "cpu")
     scratch = staging_folder(lake, staging) / f"users.tmp-{secrets.token_hex(4)}"
-    scratch.mkdir(parents=True)
     try:
-        catalogue = _articles(lake, saved, scratch, encoder)
-        model = restore(saved, catalogue)
-        assert isinstance(model, HistoryModel)  # check_encoder refuses the others
-        news, served = _article_vectors(model, len(catalogue.article_ids), place)
-        files = write_vectors(scratch / "vectors", model.embeddings.numpy(), news)
+        model, catalogue, index = served_model(lake, saved, scratch, encoder=encoder, device=str(place))
         history = lake.read_or_empty("click_history")
-        clicked = latest_clicks(
-            history, lake.read("impressions") if add_clicks else None, length=saved.settings.history
-        )
-        index = read(lake.spark, scratch / "index.parquet")
-        users = encoded(indexed(clicked, index), model, *files)
+        impressions = lake.read("impressions") if add_clicks else None
+        clicked = latest_clicks(history, impressions, length=saved.settings.history)
+        users = encoded(indexed(clicked, index), model)
         run.rows_in(clicked.count())
         where = {"model": saved.settings.model, "run_id": saved.run_id}
+        served = model.opened().served
         articles = through_parquet(
             lake.spark, scratch / "articles.parquet", "news_id", catalogue.article_ids, served
         )
@@ -118,29 +99,6 @@ def _in_use(models: Place, run_id: str) -> "SavedModel":
             " --previous"
         )
         raise UserError(f"recommender {run_id}, which is in use, cannot be read: {error}; {back}") from None
-
-
-def check_encoder(lake: Lakehouse, saved: "SavedModel") -> None:
-    """Refuse a model that knows users by id, or whose encoder's vectors are not there.
-
-    Raises:
-        UserError: it is one.
-    """
-    from newslake.training.models import model_class
-
-    kind = saved.settings.model
-    if not model_class(kind).reads_history:
-        raise UserError(
-            f"model run {saved.run_id} is of {kind}, which knows users by id alone: train nrms or dssm"
-        )
-    found = sorted(
-        row[0] for row in lake.read("article_embeddings").select("encoder_id").distinct().collect()
-    )
-    if saved.encoder_id not in found:
-        raise UserError(
-            f"model run {saved.run_id} reads vectors by {saved.encoder_id}, but article_embeddings has only"
-            f" {', '.join(found) or 'none'}: run jobs/encode_articles.py with that encoder, or train again"
-        )
 
 
 def latest_clicks(click_history: DataFrame, impressions: DataFrame | None, *, length: int) -> DataFrame:
@@ -201,107 +159,18 @@ def indexed(clicked: DataFrame, index: DataFrame) -> DataFrame:
     )
 
 
-def encoded(users: DataFrame, model: "HistoryModel", embeddings: Place, news: Place) -> DataFrame:
-    """user_id, embedding of `indexed` users, by a model whose articles' embeddings and news tower's vectors
-    are in two files (npy)."""
-    import torch
-
-    # What the workers are sent: without the articles' vectors, which the files have.
-    width = model.histories.shape[1]
-    model.news = torch.nn.Identity()  # type: ignore[assignment]
-    model.embeddings = torch.empty((0, 0))
-    model.histories = torch.empty((0, width), dtype=torch.long)
+def encoded(users: DataFrame, model: ServedModel) -> DataFrame:
+    """user_id, embedding of `indexed` users."""
     schema = T.StructType([users.schema["user_id"], T.StructField("embedding", T.ArrayType(T.FloatType()))])
 
     def encode(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         from newslake.training.data.loading import padded
 
-        torch.set_num_threads(1)
-        # Copied on write, which never happens: all workers share the pages, and torch does not warn of memory
-        # that it may not write.
-        tables = [torch.from_numpy(np.load(local(file), mmap_mode="c")) for file in (news, embeddings)]
+        opened = model.opened()
         for batch in batches:
-            clicked = torch.from_numpy(padded(batch.column("articles"), width)).long()
-            with torch.inference_mode():
-                parts = [model.users_of(part, *tables) for part in clicked.split(_USERS_AT_ONCE)]
-            vectors = torch.cat(parts).numpy() if parts else np.empty((0, 1), np.float32)
+            vectors = opened.users(padded(batch.column("articles"), opened.width).astype(np.int64))
             offsets = pa.array(np.arange(0, vectors.size + 1, vectors.shape[1], dtype=np.int32))
             lists = pa.ListArray.from_arrays(offsets, pa.array(vectors.ravel()))
             yield pa.RecordBatch.from_arrays([batch.column("user_id"), lists], names=["user_id", "embedding"])
 
     return map_with_torch(users, encode, schema)
-
-
-def _articles(lake: Lakehouse, saved: "SavedModel", scratch: Place, encoder: str | None) -> "Catalogue":
-    """All articles that have a vector, numbered by id; their numbers are in scratch/index.parquet too. A
-    tuned encoder reads texts."""
-    from newslake.training.data.loading import Catalogue, codes_of, flat_vectors
-
-    vectors = (
-        lake.read("article_embeddings")
-        .where(F.col("encoder_id") == F.lit(saved.encoder_id))
-        .select("news_id", "embedding")
-    )
-    write(vectors.join(examples.attributes(classed_news(lake)), on="news_id", how="left"), scratch / "found")
-    table = pq.read_table(parquet_files(scratch / "found")).sort_by("news_id")
-    ids = table["news_id"].combine_chunks()
-    with writing(scratch / "index.parquet") as sink:
-        pq.write_table(
-            pa.table({"news_id": ids, "article": pa.array(np.arange(len(ids), dtype=np.int32))}), sink
-        )
-    codes = {
-        name: codes_of(table[name], saved.attributes[name]) for name in ("category", "subcategory", "entity")
-    }
-    return Catalogue(
-        user_ids=pa.array([], pa.string()),
-        users_in_training=0,
-        article_ids=ids,
-        articles_in_training=0,
-        category=codes["category"],
-        subcategory=codes["subcategory"],
-        entity=codes["entity"],
-        # Arrow's memory may not be written, of which torch warns.
-        vectors=flat_vectors(table["embedding"]).copy(),
-        histories=np.full((1, saved.settings.history), -1, dtype=np.int32),
-        latest_history=np.zeros(0, dtype=np.int32),
-        texts=_texts(lake, saved, encoder, scratch, len(ids)) if saved.tuned else None,
-    )
-
-
-def _texts(
-    lake: Lakehouse, saved: "SavedModel", encoder: str | None, scratch: Place, articles: int
-) -> "Texts":
-    """The texts of those articles, for a model that tuned its encoder."""
-    from newslake.training.data.texts import load_texts, texts_of, tokenised, tuned_encoder
-
-    tuned = saved.tuned
-    assert tuned is not None
-    assert saved.encoder_id is not None  # check_encoder
-    found = tuned_encoder(
-        encoder or tuned.model,
-        saved.encoder_id,
-        layers=saved.settings.tune_layers,
-        max_tokens=tuned.text_tokens,
-    )
-    index = read(lake.spark, scratch / "index.parquet")
-    write(
-        tokenised(index.join(texts_of(lake.read("news"), found), on="news_id", how="inner"), found),
-        scratch / "texts",
-    )
-    return load_texts(parquet_files(scratch / "texts"), articles, found)
-
-
-def _article_vectors(
-    model: "HistoryModel", articles: int, device: "torch.device"
-) -> tuple[np.ndarray, np.ndarray]:
-    """(articles, dim) of the news tower, and (articles, size + dim) as served. The model is on the CPU
-    afterwards."""
-    import torch
-
-    model.to(device)
-    with torch.inference_mode():
-        parts = [model.news_of(part.to(device)) for part in torch.arange(articles).split(8192)]
-        news = torch.cat(parts)
-        found = news.cpu().numpy(), model.candidates_of(news, model.embeddings).cpu().numpy()
-    model.to("cpu")
-    return found
