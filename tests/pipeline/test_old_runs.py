@@ -24,7 +24,7 @@ from newslake.switches.promotions import Comparison, decide, promote
 from newslake.training.models.saved import load_saved
 from tests.calling import call
 from tests.serving.rows import trained
-from tests.tables import frame, put
+from tests.tables import put
 
 RUNS = {"m1": "mf", "m2": "mf", "m3": "mf", "m4": "mf", "c1": "content", "half": "mf"}
 """In the order in which they were trained; of `half` nothing says when."""
@@ -61,21 +61,17 @@ def fill(lake: Lakehouse) -> None:
         {"run_id": run_id, "model": kind, "epoch": 1, "split": "valid"} for run_id, kind in RUNS.items()
     )
     put(lake, "model_metrics", [*metrics])
+    of_job = {"job": "train_recommender", "outcome": "done"}
     jobs = (
-        {"run_id": run_id, "job": "train_recommender", "settings": None, "started_at": f"{day} 08:00:00"}
+        {
+            **of_job,
+            "run_id": run_id,
+            "started_at": f"{day} 08:00:00",
+            "facts": {"training run": run_id},
+        }
         for run_id, day in DATED.items()
     )
-    told = {
-        "facts": "map('training run', run_id) AS facts",
-        "settings": "cast(map() AS map<string, string>) AS settings",
-    }
-    put(
-        lake,
-        "job_runs",
-        frame(lake, "job_runs", [*jobs]).selectExpr(
-            *(told.get(name, name) for name in lake.schema("job_runs").names)
-        ),
-    )
+    put(lake, "job_runs", [*jobs])
     # m3 was trained by compare_models, which says so; of m4 only its folder tells.
     put(
         lake,

@@ -33,7 +33,7 @@ from tests.ranking import world
 from tests.ranking.test_train import AS_OF, FEED, OPTIONS
 from tests.tables import put
 
-LEARNT_UNTIL = world.START + timedelta(hours=14)
+LEARNT_UNTIL = world.START + timedelta(hours=12)
 LATE = world.START + timedelta(hours=60)
 """After everything that happens in the world."""
 RECOMMENDER: dict[str, Any] = {

@@ -17,7 +17,9 @@ DAYS = [date(2019, 11, 13), date(2019, 11, 14), date(2019, 11, 15)]
 
 def put_runs(lake: Lakehouse, runs: Sequence[dict[str, Any]]) -> None:
     """Write runs: those that are `running` to job_starts, the others to job_runs."""
-    put(lake, "job_starts", [run for run in runs if run["outcome"] == "running"])
+    of_ends = {"outcome", "ended_at", "message"}
+    begun = [run for run in runs if run["outcome"] == "running"]
+    put(lake, "job_starts", [{name: run[name] for name in run.keys() - of_ends} for run in begun])
     put(lake, "job_runs", [run for run in runs if run["outcome"] != "running"])
 
 

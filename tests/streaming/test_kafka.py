@@ -67,7 +67,7 @@ class Stream:
     def run(self, **options: Any) -> JobRun:
         """In the test's session, to the end."""
         run = JobRun(self.job)
-        JOBS[self.job](self.lake, run, once=True, **{**self.options, **options})
+        call(JOBS[self.job], self.lake, run, once=True, **{**self.options, **options})
         return run
 
     def kill(self, when: Moment, log: Path) -> bool:
