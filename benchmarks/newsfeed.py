@@ -8,6 +8,9 @@ popularity and age (the job's own score without the cosine), by similarity alone
 train_ranker made of the days before dev: trees and a linear one, by the features that the job computes for
 them.
 
+Two recommenders, nrms and dssm, learn from the first two days and a half; their scores order the candidates
+alone, and that of the better one is a feature of the rankers.
+
 A user-hour is a user with a click in the hour. What counts as right is every article that the user clicked in
 it, also one that is no candidate (published within the hour, or read before): no order can find it. nDCG@10
 has gains of 0 and 1 (Järvelin and Kekäläinen, TOIS 2002); both measures are means over user-hours.
@@ -16,6 +19,7 @@ has gains of 0 and 1 (Järvelin and Kekäläinen, TOIS 2002); both measures are 
 import os
 import tempfile
 from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from inspect import signature
 from pathlib import Path
@@ -38,13 +42,22 @@ from newslake.ranking.train import train_ranker
 from newslake.run.cli import run_job
 from newslake.spark.frames import Frames
 from newslake.spark.session import spark_session
+from newslake.switches.promotions import promote
 from newslake.training.data.preparation import models_folder
+from newslake.training.models.saved import SavedModel, load_saved
+from newslake.training.recommender import train_recommender
 from world import DEV_DAY, SEED, tables, world_spec
 
 CORES = len(os.sched_getaffinity(0))
 EVERYTHING = 100_000
-ORDERS = ("blend", "popularity", "popularity and age", "age", "similarity", "linear", "trees", "random")
+ORDERS = (
+    *("blend", "popularity", "popularity and age", "age", "similarity", "nrms", "dssm"),
+    *("linear", "trees", "random"),
+)
 LEARNT = ("linear", "trees")
+RECOMMENDERS = ("nrms", "dssm")
+KNOWN_UNTIL = {"as_of": "2019-11-12", "train_days": 2.5, "valid_hours": 6, "test_hours": 6}
+"""Recommenders learn from the first days: the later half of what rankers learn from is new to them."""
 PROFILE_DAYS = ("2019-11-11", "2019-11-12", "2019-11-13", "2019-11-14", DEV_DAY)
 """Days of which users have vectors: a ranker learns from those up to the 14th."""
 
@@ -70,10 +83,24 @@ def orders(feed: pd.DataFrame, draw: np.random.Generator) -> dict[str, np.ndarra
         "popularity and age": -feed["popular_and_new"],
         "age": feed["age_hours"],
         "similarity": -feed["cosine"],
-        **{kind: -feed[kind] for kind in LEARNT},
+        **{kind: -feed[kind] for kind in (*RECOMMENDERS, *LEARNT)},
         "random": pd.Series(draw.random(len(feed))),
     }
     return {name: np.argsort(keys[name].to_numpy(), kind="stable") for name in ORDERS}
+
+
+def recommenders(lake: Lakehouse) -> dict[str, SavedModel]:
+    """Recommenders of the first days, by model; the one that is better on their valid hours is brought into
+    use, so that rankers learn with it."""
+    found, judged_by = {}, {}
+    for model in RECOMMENDERS:
+        run = run_job(train_recommender, lake, {"model": model, **KNOWN_UNTIL, "threads": CORES})
+        print(f"train_recommender {model}: {run.seconds:.1f} s: {run.summary()}", flush=True)
+        found[model] = load_saved(models_folder(lake, None, None), run.facts["training run"])
+        judged_by[model] = float(run.facts["valid AUC"])
+    best = max(judged_by, key=lambda model: judged_by[model])
+    run_job(promote, lake, {"kind": "recommender", "run_id": found[best].run_id})
+    return found
 
 
 def trained(lake: Lakehouse) -> dict[str, Ranker]:
@@ -92,9 +119,17 @@ def trained(lake: Lakehouse) -> dict[str, Ranker]:
     return found
 
 
-def scores(lake: Lakehouse, feeds: DataFrame, hour: datetime, rankers: dict[str, Ranker]) -> pd.DataFrame:
-    """user_id, news_id, age_hours and each ranker's score of the candidates in feeds, by the job's own
-    features."""
+@dataclass(frozen=True)
+class Learnt:
+    """What was trained on the days before dev, by name."""
+
+    rankers: dict[str, Ranker]
+    recommenders: dict[str, SavedModel]
+
+
+def scores(lake: Lakehouse, feeds: DataFrame, hour: datetime, learnt: Learnt) -> pd.DataFrame:
+    """user_id, news_id, age_hours and each ranker's and recommender's score of the candidates in feeds, by
+    the job's own features."""
     [row] = lake.read("user_vectors").select("encoder_id", "topic_model").limit(1).collect()
     moments = Moments([hour], signature(rank_newsfeed).parameters["days"].default, row[0], row[1])
     rates = (
@@ -103,17 +138,25 @@ def scores(lake: Lakehouse, feeds: DataFrame, hour: datetime, rankers: dict[str,
         .select(F.col("as_of").alias("hour"), "news_id", *RATES)
     )
     pairs = feeds.select(F.col("user_id").alias("query"), "user_id", "hour", "news_id")
-    with Frames() as frames, vector_folder(lake, None) as folder:
-        known, paths = gathered(lake, frames, folder, moments, news=lake.read("news"), rates=rates)
-        rows = with_features(queries_of(pairs, known, ["news_id"]), paths, ["news_id"]).toArrow().to_pandas()
-    features = rows[list(FEATURES)].to_numpy(np.float32)
-    return rows[["user_id", "news_id", "age_hours"]].assign(
-        **{kind: one.scorer()()(features) for kind, one in rankers.items()}
-    )
+    found: dict[str, pd.DataFrame] = {}
+    for model, saved in learnt.recommenders.items():
+        with Frames() as frames, vector_folder(lake, None) as folder:
+            known, paths = gathered(
+                lake, frames, folder, moments, news=lake.read("news"), rates=rates, recommender=saved
+            )
+            rows = with_features(queries_of(pairs, known, ["news_id"]), paths, ["news_id"])
+            found[model] = rows.toArrow().to_pandas().sort_values(["user_id", "news_id"], ignore_index=True)
+    some = next(iter(found.values()))
+    values = {model: rows["recommended"].to_numpy() for model, rows in found.items()}
+    for kind, one in learnt.rankers.items():
+        own = {saved.run_id: model for model, saved in learnt.recommenders.items()}.get(one.recommender or "")
+        features = (some if own is None else found[own])[list(FEATURES)].to_numpy(np.float32)
+        values[kind] = one.scorer()()(features)
+    return some[["user_id", "news_id", "age_hours"]].assign(**values)
 
 
 def judged(
-    lake: Lakehouse, hour: datetime, weight: float, draw: np.random.Generator, rankers: dict[str, Ranker]
+    lake: Lakehouse, hour: datetime, weight: float, draw: np.random.Generator, learnt: Learnt
 ) -> list[dict[str, float | str]]:
     """The measures of every user-hour of one hour: one row for each order, and one (`fallback`) where the
     user has no vectors."""
@@ -129,7 +172,7 @@ def judged(
     )
     rows = scored.orderBy("user_id", "news_id").toArrow().to_pandas()
     rows = rows.merge(
-        scores(lake, feeds, hour, rankers), on=["user_id", "news_id"], how="left", validate="one_to_one"
+        scores(lake, feeds, hour, learnt), on=["user_id", "news_id"], how="left", validate="one_to_one"
     )
     of_user = {str(user): feed.reset_index(drop=True) for user, feed in rows.groupby("user_id")}
     found: list[dict[str, float | str]] = []
@@ -212,7 +255,11 @@ def main() -> None:
     )
     spark.sparkContext.setLogLevel("ERROR")
     with tempfile.TemporaryDirectory() as folder:
-        lake = tables(spark, Path(folder), world_spec(arguments.small, arguments.seed), days=PROFILE_DAYS)
+        # A reader's week, of which dev is a fourth: with half of it, as other benchmarks have it, three days
+        # of six impressions a reader would be all that rankers learn from.
+        spec = replace(world_spec(arguments.small, arguments.seed), dev_share=0.25)
+        spec = replace(spec, impressions=2 * spec.impressions)
+        lake = tables(spark, Path(folder), spec, days=PROFILE_DAYS)
         found = of_hours(lake, hours)
     spark.stop()
     report(found, measures)
@@ -223,14 +270,15 @@ def of_hours(lake: Lakehouse, hours: Iterable[int]) -> pd.DataFrame:
     """The measures of every user-hour of some hours of dev."""
     weight = FORMULA.similarity_weight
     draw = np.random.default_rng(0)
-    rankers = trained(lake)
+    found_recommenders = recommenders(lake)
+    learnt = Learnt(trained(lake), found_recommenders)
     found: list[dict[str, float | str]] = []
     for hour in hours:
         at = datetime.fromisoformat(DEV_DAY) + timedelta(hours=hour)
         run = run_job(
             rank_newsfeed, lake, {"hour": f"{at:%Y-%m-%dT%H}", "feed_size": EVERYTHING, "ranker": "formula"}
         )
-        found.extend(judged(lake, at, weight, draw, rankers))
+        found.extend(judged(lake, at, weight, draw, learnt))
         print(f"{at:%Y-%m-%dT%H}: {run.seconds:.1f} s", flush=True)
     return pd.DataFrame(found)
 
