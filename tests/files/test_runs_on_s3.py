@@ -73,7 +73,7 @@ def test_every_job_runs_and_leaves_everything_in_the_bucket(said: str, server: S
     assert f"Report: {LAKEHOUSE}/_report/report.html" in said
     assert "_report/report.html" in files
     assert {name.split("/")[0] for name in files if name.startswith("_")} >= {"_report", "_models", "_feeds"}
-    # The sample's files with what remembers those that were read, Milvus Lite's, and nothing that a job forgot.
+    # The sample's files with what remembers those that were read, Milvus Lite's; nothing that a job forgot.
     left = {path.relative_to(home).parts[0] for path in home.iterdir()}
     assert left == {"sample", "sample_read", ".newslake"}
     assert {path.name for path in (home / ".newslake").glob("*/*")} == {"_milvus"}
