@@ -22,6 +22,8 @@ from pathlib import Path
 from typing import IO, Any
 from uuid import uuid4
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow.fs as pafs
 
 from newslake.files.paths import hadoop, uri
@@ -197,6 +199,18 @@ def writing(place: Place) -> Iterator[IO[bytes] | Any]:
     system, path = place.opened()
     with system.open_output_stream(path) as stream:
         yield stream
+
+
+def save_array(place: Place, array: npt.NDArray[np.float32]) -> None:
+    """Write an array as a file (npy) of float32 that `opened_array` reads."""
+    with writing(place) as sink:
+        np.save(sink, np.ascontiguousarray(array, dtype=np.float32))
+
+
+def opened_array(place: Place) -> npt.NDArray[np.float32]:
+    """The array of a file (npy), read as it is needed."""
+    found: npt.NDArray[np.float32] = np.load(local(place), mmap_mode="r")
+    return found
 
 
 @contextmanager

@@ -49,14 +49,15 @@ def latest_usable(lake: Lakehouse, models: Place, encoder_id: str, window: Windo
     That is one that reads histories and the same encoder's vectors, and knows nothing of the later half of
     the days that the ranker learns from.
     """
+    promoted = [one.run_id for one in history(lake, "recommender") if one.promoted and one.run_id != NONE]
+    if not promoted:
+        return None
     from newslake.training.models.saved import load_saved
 
     start, end = window.spans[TRAIN]
-    for decision in reversed(history(lake, "recommender")):
-        if not decision.promoted or decision.run_id == NONE:
-            continue
+    for run_id in reversed(promoted):
         try:
-            saved = load_saved(models, decision.run_id)
+            saved = load_saved(models, run_id)
         except UserError:  # purged, or of another version
             continue
         learns_before = saved.known_until is not None and saved.known_until <= start + (end - start) / 2
@@ -71,9 +72,11 @@ def recommender_of(models: Place, ranker: Ranker) -> "SavedModel | None":
     Raises:
         UserError: it is not there any more.
     """
+    if ranker.recommender is None:  # an hourly feed without one needs no PyTorch
+        return None
     from newslake.training.models.saved import load_saved
 
-    return None if ranker.recommender is None else load_saved(models, ranker.recommender)
+    return load_saved(models, ranker.recommender)
 
 
 def for_workers(
@@ -88,7 +91,8 @@ def for_workers(
         articles: news_id of candidates and of what readers have read.
     """
     model, _, index = served_model(lake, saved, folder, only=articles)
-    return Recommender(model, saved.known_until or datetime.min), index
+    assert saved.known_until is not None  # latest_usable takes no other
+    return Recommender(model, saved.known_until), index
 
 
 class Scores:

@@ -18,7 +18,7 @@ import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
 
 from newslake.files.folders import written
-from newslake.files.remote import Place, RemotePath, local, writing
+from newslake.files.remote import Place, RemotePath, local, save_array
 from newslake.search.vector_files import Unit, VectorFiles, chunks
 from newslake.spark.frames import frame_of
 
@@ -119,8 +119,7 @@ def _slice(file: Held, start: int, rows: int, dimension: int) -> Iterator[npt.ND
         return
     held = np.zeros((rows, dimension), np.float32)
     yield held
-    with writing(file.folder / f"{start:012}.npy") as sink:
-        np.save(sink, held)
+    save_array(file.folder / f"{start:012}.npy", held)
 
 
 def _joined(parts: Parts) -> Path:

@@ -12,7 +12,7 @@ from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
 from newslake.errors import UserError
-from newslake.files.remote import Place, remove
+from newslake.files.remote import Place, opened_array, remove
 from newslake.lake.lakehouse import Lakehouse
 from newslake.run.jobrun import JobRun
 from newslake.spark.python_workers import map_with_torch
@@ -74,7 +74,7 @@ def encode_users(
         users = encoded(indexed(clicked, index), model)
         run.rows_in(clicked.count())
         where = {"model": saved.settings.model, "run_id": saved.run_id}
-        served = model.opened().served
+        served = opened_array(model.served)
         articles = through_parquet(
             lake.spark, scratch / "articles.parquet", "news_id", catalogue.article_ids, served
         )

@@ -2,6 +2,7 @@
 and the model itself without them."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,7 +14,7 @@ from pyspark.sql import functions as F
 
 from newslake.errors import UserError
 from newslake.files.folders import parquet_files, read, write
-from newslake.files.remote import Place, local, writing
+from newslake.files.remote import Place, local, opened_array, save_array, writing
 from newslake.lake.lakehouse import Lakehouse
 from newslake.switches.classes import classed_news
 from newslake.training.data import examples
@@ -64,8 +65,12 @@ class OpenModel:
         # that it may not write.
         tables = (np.load(local(file), mmap_mode="c") for file in (given.news, given.embeddings))
         self._tables = [torch.from_numpy(table) for table in tables]
-        self._model, self.width = given.model, given.width
-        self.served: Floats = np.load(local(given.served), mmap_mode="r")
+        self._model, self.width, self._served = given.model, given.width, given.served
+
+    @cached_property
+    def served(self) -> Floats:
+        """(articles, size + dim) what users' vectors are multiplied with; opened where it is asked for."""
+        return opened_array(self._served)
 
     def users(self, clicked: npt.NDArray[np.int64]) -> Floats:
         """(n, size + dim) vectors of users who clicked these articles: (n, width), latest first, -1 for
@@ -143,8 +148,7 @@ def served_model(
     files = []
     for name, vectors in (("embeddings", model.embeddings.numpy()), ("news", news), ("served", served)):
         files.append(folder / f"{name}.npy")
-        with writing(files[-1]) as sink:
-            np.save(sink, np.ascontiguousarray(vectors, dtype=np.float32))
+        save_array(files[-1], vectors)
     width = model.histories.shape[1]
     # What the workers are sent: without the articles' vectors, which the files have.
     model.news = torch.nn.Identity()  # type: ignore[assignment]

@@ -15,7 +15,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
-from newslake.files.remote import Place, local, writing
+from newslake.files.remote import Place, local, save_array
 from newslake.training.data.sampling import draws
 from newslake.training.metrics import impression_metrics
 
@@ -156,6 +156,5 @@ def write_vectors(
     folder.mkdir(parents=True)
     files = folder / "users.npy", folder / "articles.npy"
     for file, vectors in zip(files, (users, articles), strict=True):
-        with writing(file) as sink:
-            np.save(sink, np.ascontiguousarray(vectors, dtype=np.float32))
+        save_array(file, vectors)
     return files
