@@ -43,9 +43,11 @@ def judge_and_decide(
     """
     other = usable(run, models, in_use(lake, "ranker", without=(fitted.run_id, JOB)))
     names = [fitted.run_id, *([] if other is None else [other.run_id])]
+    apart = other is not None and other.recommender != fitted.recommender
+    together = {one.run_id: one.scorer() for one in (fitted, None if apart else other) if one is not None}
     with Frames() as frames:
-        rows = judge.scored(test(fitted), {fitted.run_id: fitted.scorer()}, formula)
-        if other is not None:
+        rows = judge.scored(test(fitted), together, formula)
+        if other is not None and apart:  # its features are others, by the recommender that it has learnt with
             scores_of_other = judge.scored(test(other), {other.run_id: other.scorer()}, formula)
             rows = rows.join(
                 scores_of_other.select("query", "news_id", other.run_id), on=["query", "news_id"], how="inner"

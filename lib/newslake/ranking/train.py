@@ -132,7 +132,8 @@ def train_ranker(
     moments = Moments(examples.hours_of(window), candidates.days, encoder_id, topic_model)
     what = Staging(moments, window, candidates, formula.ctr_half_life_hours, fit.seed)
     with vector_folder(lake, scratch_folder) as folder:
-        features = staged(lake, run, folder / "own", what, recommender)
+        features, count = staged(lake, run, folder / "own", what, recommender)
+        run.rows_in(count)
         train, valid = (loaded(features / part) for part in (TRAIN, VALID))
         by = None if recommender is None else recommender.run_id
         fitted = ranker.fit(train, valid, settings, run_id=run_id, encoder_id=encoder_id, recommender=by)
@@ -148,7 +149,8 @@ def train_ranker(
             if of.recommender == fitted.recommender:
                 return read(lake.spark, features / TEST)
             own = recommender_of(models, of)
-            return read(lake.spark, staged(lake, run, folder / of.run_id, what, own, parts=(TEST,)) / TEST)
+            again, _ = staged(lake, run, folder / of.run_id, what, own, parts=(TEST,))
+            return read(lake.spark, again / TEST)
 
         judge_and_decide(
             lake, run, test, fitted, models, formula.settings(1), tolerance=tolerance, resamples=resamples
@@ -182,9 +184,9 @@ def staged(
     recommender: "SavedModel | None",
     *,
     parts: Sequence[str] = (TRAIN, VALID, TEST),
-) -> Place:
+) -> tuple[Place, int]:
     """Write the features of the window's candidates, a folder of Parquet for each part; returns the folder of
-    these.
+    these, and how many candidates there are.
 
     Args:
         lake, run: as given to the job.
@@ -212,6 +214,7 @@ def staged(
                     " --train-days and hours"
                 )
             run.fact(f"{part} impressions with a click", counted[part])
+        rows = rows.where(F.col(PART).isin(*parts))
         rows = frames.keep(examples.sampled(rows, candidates.max_impressions, counted, seed))
         recent = frames.keep(examples.recent_at(news, moments.hours, moments.days))
         found = frames.keep(ctr.counts_at(impressions, moments.hours, what.half_life))
@@ -222,10 +225,10 @@ def staged(
         pairs = examples.examples(rows, recent, known.read, unshown=candidates.unshown, seed=seed)
         features = with_features(queries_of(pairs, known, (*PASSING, PART)), paths, (*PASSING, PART))
         features = frames.keep(features)
-        run.rows_in(features.count())
+        count = features.count()
         for part in parts:
             write(features.where(F.col(PART) == part).drop(PART), folder / "features" / part)
-    return folder / "features"
+    return folder / "features", count
 
 
 def loaded(folder: Place) -> Judged:
