@@ -3,8 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
-from importlib import resources
-from pathlib import Path
 from typing import Any
 
 import yaml
@@ -12,6 +10,7 @@ from pyspark.sql import types as T
 
 from newslake.errors import UserError
 from newslake.lake.tablespec import table_names, table_spec
+from newslake.run.settings import own_or_shipped
 
 READERS = (
     "parse_behaviors",
@@ -107,16 +106,7 @@ def load_checks(name: str) -> list[Check]:
     Raises:
         UserError: there is no such file, or something in it is unknown or wrong; says in which line.
     """
-    shipped = resources.files("newslake.conf") / "checks" / f"{name}.yaml"
-    if Path(name).is_file():
-        text = Path(name).read_text(encoding="utf-8")
-    elif "/" not in name and shipped.is_file():
-        text = shipped.read_text(encoding="utf-8")
-    else:
-        raise UserError(
-            f"--checks {name}: no such file, and none of that name ships with newslake (standard does)"
-        )
-    return parsed_checks(text, name)
+    return parsed_checks(own_or_shipped(name, "--checks", "standard does", "checks"), name)
 
 
 def parsed_checks(text: str, source: str) -> list[Check]:

@@ -49,21 +49,33 @@ def load_settings_file(name: str | None) -> SettingsFile:
     """
     if name is None:
         return SettingsFile()
-    shipped = resources.files("newslake.conf") / f"{name}.yaml"
-    if Path(name).is_file():
-        text = Path(name).read_text(encoding="utf-8")
-    elif "/" not in name and shipped.is_file():
-        text = shipped.read_text(encoding="utf-8")
-    else:
-        raise UserError(
-            f"--config {name}: no such file, and none of that name ships with newslake"
-            f" ({', '.join(shipped_settings_files())})"
-        )
+    text = own_or_shipped(name, "--config", ", ".join(shipped_settings_files()))
     try:
         content = yaml.safe_load(text) or {}
     except yaml.YAMLError as error:
         raise UserError(f"--config {name}: not valid YAML: {' '.join(str(error).split())}") from None
     return _checked(name, content)
+
+
+def own_or_shipped(name: str, option: str, there: str, folder: str | None = None) -> str:
+    """The text of a settings file: a path, or the name of one that ships with newslake.
+
+    Args:
+        name: what the option says.
+        option: such as --config.
+        there: what ships, for the message.
+        folder: in conf/; None: itself.
+
+    Raises:
+        UserError: there is no such file.
+    """
+    conf = resources.files("newslake.conf")
+    shipped = (conf if folder is None else conf / folder) / f"{name}.yaml"
+    if Path(name).is_file():
+        return Path(name).read_text(encoding="utf-8")
+    if "/" not in name and shipped.is_file():
+        return shipped.read_text(encoding="utf-8")
+    raise UserError(f"{option} {name}: no such file, and none of that name ships with newslake ({there})")
 
 
 def shipped_settings_files() -> list[str]:
