@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib import metadata
@@ -55,6 +56,26 @@ def bench_arguments(
             "--seed", type=int, default=seed, metavar="N", help=f"of the generated world (default: {seed})"
         )
     return parser.parse_args()
+
+
+def add_trainings(parser: argparse.ArgumentParser, models: Sequence[str], seeds_of: str) -> None:
+    """`--seeds` and `--models`, as benchmarks of recommenders take them."""
+    parser.add_argument(
+        "--seeds",
+        type=int,
+        nargs="+",
+        default=[2, 3, 4],
+        metavar="S",
+        help=f"{seeds_of} (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--models",
+        nargs="+",
+        default=list(models),
+        choices=models,
+        metavar="M",
+        help="(default: %(default)s)",
+    )
 
 
 @dataclass

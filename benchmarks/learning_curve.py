@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from common import add_trainings
 from newslake.sample import GeneratorSpec
 from newslake.sample.generate import plan
 from newslake.text.encoder import Encoder
@@ -53,22 +54,7 @@ def arguments() -> argparse.Namespace:
         metavar="N",
         help="train impressions that the world is made with (default: the most asked for)",
     )
-    parser.add_argument(
-        "--seeds",
-        type=int,
-        nargs="+",
-        default=[2, 3, 4],
-        metavar="S",
-        help="of worlds and trainings (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--models",
-        nargs="+",
-        default=list(MODELS),
-        choices=MODELS,
-        metavar="M",
-        help="(default: %(default)s)",
-    )
+    add_trainings(parser, MODELS, "of worlds and trainings")
     parser.add_argument(
         "--mind",
         type=Path,

@@ -24,7 +24,7 @@ import numpy as np
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from common import Measures, bench_parser
+from common import Measures, add_trainings, bench_parser
 from mind_ranker import KINDS, Judged, judged, rankers
 from newslake.errors import UserError
 from newslake.intake.sources.mind.files import KINDS as FILES
@@ -64,22 +64,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument(
         "path", type=Path, help="folder with train and dev, or MINDsmall_train and MINDsmall_dev"
     )
-    parser.add_argument(
-        "--seeds",
-        type=int,
-        nargs="+",
-        default=[2, 3, 4],
-        metavar="S",
-        help="of trainings (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--models",
-        nargs="+",
-        default=list(MODELS),
-        choices=MODELS,
-        metavar="M",
-        help="(default: %(default)s)",
-    )
+    add_trainings(parser, MODELS, "of trainings")
     parser.add_argument(
         "--impressions",
         type=int,

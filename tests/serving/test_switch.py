@@ -76,14 +76,7 @@ def test_both_aliases_move_to_the_active_model_at_once_and_purge_drops_what_was_
     assert len(held(default_uri(lake))) == 6
     assert there(lake, ARTICLES) == there(lake, USERS) == {"lda.1", "lda.2"}
 
-    call(
-        purge_news,
-        lake_with_news(lake),
-        JobRun("purge_news"),
-        older_than="2019-11-01",
-        as_of="2019-11-16",
-        vacuum=False,
-    )
+    purge(lake, "2019-11-01")
     assert there(lake, ARTICLES) == there(lake, USERS) == {"lda.2"}
     names = {row[0] for row in lake.read("vector_exports").select("collection").distinct().collect()}
     assert names == set(both("lda.2").values())
@@ -114,14 +107,7 @@ def test_purge_takes_old_articles_out_of_both_collections(lake: Lakehouse) -> No
         )
         export(lake, topic_model=model)
         assert items(lake, both(model)["articles"]) == 7
-    call(
-        purge_news,
-        lake_with_news(lake),
-        JobRun("purge_news"),
-        older_than="2019-11-15",
-        as_of="2019-11-16",
-        vacuum=False,
-    )
+    purge(lake, "2019-11-15")
     assert there(lake, ARTICLES) == {"a", "b"}, "the active one and the candidate stay"
     assert items(lake, both("a")["articles"]) == items(lake, both("b")["articles"]) == 1
     assert set(held(default_uri(lake))) == {"new"}
@@ -137,14 +123,7 @@ def test_vectors_of_articles_by_models_of_the_past_go_once_no_user_has_such(lake
     for model in ("a", "b", "c", "d"):
         vectors_by(lake, model, users=model != "b")
     activate(lake, "c")
-    call(
-        purge_news,
-        lake_with_news(lake),
-        JobRun("purge_news"),
-        older_than="2019-11-01",
-        as_of="2019-11-16",
-        vacuum=False,
-    )
+    purge(lake, "2019-11-01")
     left = {row[0] for row in lake.read("article_vectors").select("topic_model").distinct().collect()}
     assert left == {"a", "c", "d"}
 
@@ -187,6 +166,12 @@ def test_the_alias_is_a_name_of_the_collection(lake: Lakehouse) -> None:
         client.drop_alias(alias="newslake_articles")
     export(lake, which=("articles",))
     assert reads(lake) == both("a.1")
+
+
+def purge(lake: Lakehouse, older_than: str) -> None:
+    """purge_news of the day after the articles'."""
+    options = {"older_than": older_than, "as_of": "2019-11-16", "vacuum": False}
+    call(purge_news, lake_with_news(lake), JobRun("purge_news"), **options)
 
 
 def lake_with_news(lake: Lakehouse) -> Lakehouse:
