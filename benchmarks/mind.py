@@ -31,8 +31,8 @@ from newslake.intake.sources.mind.files import KINDS as FILES
 from newslake.intake.sources.mind.files import find_sources
 from newslake.intake.sources.mind.parse import parse_behaviors
 from newslake.lake.lakehouse import Lakehouse
+from newslake.ranking.hours import next_hour
 from newslake.ranking.judge import FORMULA
-from newslake.ranking.window import Window, next_hour
 from newslake.run.cli import run_job
 from newslake.run.jobrun import JobRun
 from newslake.spark.session import spark_session
@@ -153,7 +153,7 @@ def _write(lines: DataFrame, folder: Path) -> None:
     lines.coalesce(1).write.mode("overwrite").text(str(folder), lineSep="\n")
 
 
-def windows(lake: Lakehouse, valid_hours: int) -> Window:
+def windows(lake: Lakehouse, valid_hours: int) -> TimeSplits:
     """Dev as the test, and the last hours of train as valid, by time.
 
     Raises:
@@ -178,7 +178,8 @@ def windows(lake: Lakehouse, valid_hours: int) -> Window:
             f"--valid-hours {valid_hours}: train begins at {of['train']['first']}, so there is nothing left"
             " to learn from"
         )
-    return Window(end, days, valid_hours, (end - start) // timedelta(hours=1))
+    hours = (end - start) // timedelta(hours=1)
+    return TimeSplits(f"{end:%Y-%m-%dT%H}", days, valid_hours, hours, ("train", "dev"))
 
 
 def measured(spark: SparkSession, given: argparse.Namespace, folder: Path) -> list[Judged]:
@@ -189,15 +190,8 @@ def measured(spark: SparkSession, given: argparse.Namespace, folder: Path) -> li
         paths = cut(spark, found, given.impressions, folder / "cut")
     lake = Lakehouse(spark, str(folder / "lakehouse"))
     _run(lake, parse_behaviors, paths)
-    window = windows(lake, given.valid_hours)
+    when = windows(lake, given.valid_hours)
     _run(lake, encode_articles, {} if given.encoder is None else {"encoder": given.encoder})
-    when = TimeSplits(
-        f"{window.as_of:%Y-%m-%dT%H}",
-        window.train_days,
-        window.valid_hours,
-        window.test_hours,
-        ("train", "dev"),
-    )
     run = _run(
         lake,
         compare_models,
@@ -217,7 +211,7 @@ def measured(spark: SparkSession, given: argparse.Namespace, folder: Path) -> li
         Inputs(roles_of(when, None, None)),
         with_vectors=True,
     )
-    return models + judged(lake, prepared, window, rankers(lake, window, given.seeds))
+    return models + judged(lake, prepared, rankers(lake, when, given.seeds))
 
 
 def _run(lake: Lakehouse, job: Any, options: dict[str, Any]) -> JobRun:

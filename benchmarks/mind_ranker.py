@@ -19,12 +19,11 @@ from newslake.ranking.queries import Known, queries_of
 from newslake.ranking.ranker import Ranker, load
 from newslake.ranking.scoring import VectorPaths, with_features
 from newslake.ranking.train import train_ranker
-from newslake.ranking.window import Window
 from newslake.run.cli import run_job
 from newslake.spark.frames import Frames
 from newslake.switches.classes import classed_news
 from newslake.training.data.preparation import Prepared, models_folder
-from newslake.training.data.time_splits import TEST, TRAIN, VALID
+from newslake.training.data.time_splits import TEST, TRAIN, VALID, TimeSplits
 from newslake.training.judging.spark_evaluate import METRICS, metrics_of
 
 KINDS = ("linear", "trees")
@@ -44,19 +43,14 @@ class Judged:
     metrics: Mapping[str, float]
 
 
-def rankers(lake: Lakehouse, window: Window, seeds: Sequence[int]) -> dict[tuple[str, int], Ranker]:
-    """Rankers of each kind and seed that train_ranker makes of the window, by kind and seed.
+def rankers(lake: Lakehouse, when: TimeSplits, seeds: Sequence[int]) -> dict[tuple[str, int], Ranker]:
+    """Rankers of each kind and seed that train_ranker makes of these splits by time, by kind and seed.
 
     It draws no articles that were not shown, which help a feed's ranker alone. A seed then only decides which
     impressions are left out where there are too many: the others' rankers would be the first one's where
     there are not, and are not trained.
     """
-    when = {
-        "train_days": window.train_days,
-        "valid_hours": window.valid_hours,
-        "test_hours": window.test_hours,
-    }
-    options = {"as_of": f"{window.as_of:%Y-%m-%dT%H}", **when, "days": DAYS, "unshown": 0}
+    options = {"by_time": when, "days": DAYS, "unshown": 0}
     found = {}
     for kind in KINDS:
         for seed in seeds:
@@ -77,9 +71,7 @@ def all_taken(facts: Mapping[str, str]) -> bool:
     )
 
 
-def judged(
-    lake: Lakehouse, prepared: Prepared, window: Window, found: Mapping[tuple[str, int], Ranker]
-) -> list[Judged]:
+def judged(lake: Lakehouse, prepared: Prepared, found: Mapping[tuple[str, int], Ranker]) -> list[Judged]:
     """Rankers and the formula on the test impressions as compare_models judges models on them: the same
     candidates, the same metrics.
 

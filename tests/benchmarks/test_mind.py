@@ -155,7 +155,7 @@ def test_dev_is_the_test_and_the_end_of_train_is_valid(lake: Lakehouse) -> None:
             "dev": ["2019-11-15 00:00:00", "2019-11-15 22:30:00"],
         }
     )
-    spans = mind.windows(lake, 24).spans
+    spans = mind.windows(lake, 24).windows().spans
     assert spans["test"] == (datetime(2019, 11, 15), datetime(2019, 11, 15, 23))
     assert spans["valid"] == (datetime(2019, 11, 14), datetime(2019, 11, 15))
     assert spans["train"][0] <= datetime(2019, 11, 9, 7)

@@ -14,6 +14,7 @@ from newslake.ranking.newsfeed import rank_newsfeed
 from newslake.run.jobrun import JobRun
 from newslake.search.reclassify import reclassify_short_text
 from newslake.training.data.preparation import Inputs, prepare
+from newslake.users.profile_options import WeightOptions
 from newslake.users.profiles import build_profiles
 from tests.search import frames
 from tests.tables import put
@@ -99,7 +100,10 @@ def voted(lake: Lakehouse) -> Lakehouse:
 
 def test_a_corrected_class_is_counted_in_tags_rates_and_training(voted: Lakehouse, tmp_path: Path) -> None:
     build_profiles(
-        voted, JobRun("build_profiles"), as_of="2019-11-15", clock="occurrence", keywords=0, min_weight=0.0
+        voted,
+        JobRun("build_profiles"),
+        as_of="2019-11-15",
+        settings=WeightOptions(clock="occurrence", keywords=0, min_weight=0.0),
     )
     tags = {row["tag"]: row["weight"] for row in voted.read("user_tags").where("user_id = 'u1'").collect()}
     # u1 clicked S2 and Lautos00, in either split: all of it is autos, and nothing music or pop.

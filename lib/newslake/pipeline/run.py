@@ -16,7 +16,7 @@ from newslake.lake.lakehouse import Lakehouse
 from newslake.pipeline.backfill import Day, backfill, days_between, told
 from newslake.pipeline.plan import Option, Task
 from newslake.pipeline.runs import daily, hourly, readers, weekly
-from newslake.pipeline.sample import STORY, WHOLE, sample_run
+from newslake.pipeline.sample import SAMPLE, SampleOptions, sample_run
 from newslake.pipeline.steps import Step, run_steps
 from newslake.pipeline.summary import findings, last_report, steps_table, tables_built
 from newslake.ranking.newsfeed import parse_hour
@@ -39,11 +39,7 @@ def run_pipeline(
     encoder: str = DEFAULT_MODEL,
     epochs: int | None = None,
     seed: int = 0,
-    articles: int | None = None,
-    users: int | None = None,
-    impressions: int | None = None,
-    whole: bool = False,
-    sample: str | None = None,
+    built_in: SampleOptions = SAMPLE,
     again: bool = False,
 ) -> None:
     """Run the jobs of a pipeline in order, in one Spark session, and say what came of each.
@@ -65,13 +61,6 @@ def run_pipeline(
         encoder: Model id or folder of the encoder, for every job that encodes.
         epochs: Epochs of training a recommender at most (default: each model's own).
         seed: Of the sample, and of what is fitted and trained.
-        articles: Articles in the sample (default: 900; --whole: 2,000).
-        users: Users in the sample (default: 250; --whole: 500).
-        impressions: Impressions in the sample (default: 1,500; --whole: 3,000).
-        whole: Run every job on the sample, two days of them: every recommender and their comparison, Vespa,
-            the purge.
-        sample: Folder for the sample's files (default: _sample in the work folder, or where this runs; must
-            be local).
         again: Run also what was done before.
     """
     encoding: dict[str, Option] = {"encoder": encoder}
@@ -88,13 +77,11 @@ def run_pipeline(
     tasks: list[Task]
     name: str = pipeline
     if pipeline == "sample":
-        folder = sample or str((local_work(lake) or Path()) / "_sample")
-        given = {"articles": articles, "users": users, "impressions": impressions}
-        sizes = (WHOLE if whole else STORY) | {name: size for name, size in given.items() if size is not None}
-        tasks = [
-            _kept(lake, task)
-            for task in sample_run(folder, {**sizes, "seed": seed}, encoding, training, seed, whole=whole)
-        ]
+        folder = built_in.sample or str((local_work(lake) or Path()) / "_sample")
+        made = sample_run(
+            folder, {**built_in.sizes, "seed": seed}, encoding, training, seed, whole=built_in.whole
+        )
+        tasks = [_kept(lake, task) for task in made]
     elif pipeline == "hourly":
         at = f"{parse_hour(hour):%Y-%m-%dT%H}"
         name, tasks = f"hourly {at}", hourly(encoding, hour=at)

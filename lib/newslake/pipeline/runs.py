@@ -5,7 +5,7 @@ A value that the caller gives, such as `as_of`, may be a day or whatever a sched
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from newslake.checks.check import check_lakehouse
 from newslake.pipeline.plan import Option, Task, checked
@@ -26,7 +26,7 @@ from newslake.topics.assign import assign_topics
 from newslake.topics.fit import fit_topics
 from newslake.training.classifier.classify import classify_articles
 from newslake.training.classifier.train import train_text_classifier
-from newslake.training.data.time_splits import TEST_HOURS, TRAIN_DAYS, VALID_HOURS
+from newslake.training.data.time_splits import RECOMMENDER
 from newslake.training.encode_users import encode_users
 from newslake.training.judging.compare import compare_models
 from newslake.training.recommender import train_recommender
@@ -53,11 +53,7 @@ RETENTION: Mapping[str, Option] = {
 """How long things are kept, in days, and how many runs of each model: with one a week, four weeks. Behaviour
 is not here: it is what recommenders learn from."""
 
-BY_TIME: Mapping[str, Option] = {
-    "train_days": TRAIN_DAYS,
-    "valid_hours": VALID_HOURS,
-    "test_hours": TEST_HOURS,
-}
+BY_TIME: Mapping[str, Option] = asdict(RECOMMENDER)
 """What recommenders are trained on, chosen by and reported on, counted back from the run's day: files and
 streams alike."""
 

@@ -10,10 +10,12 @@ from newslake.intake.sources.labels.load import import_labels
 from newslake.intake.sources.mind.parse import parse_behaviors
 from newslake.pipeline.plan import Option, Task, checked, named, without
 from newslake.pipeline.runs import hourly, switching, upkeep, users, weekly
+from newslake.run.options import option_group
 from newslake.sample import GeneratorSpec, generate_mind
-from newslake.sample.spec import TRAIN_DAYS
 from newslake.streaming.articles import stream_articles
 
+_FIRST_DAY, _TRAIN_DAYS = "2019-11-02", 13
+"""Two weeks up to MIND's dev day: what readers do in the first trains what they get in the second."""
 _START_HOURS = 60 * 24.0
 """The first day's profiles start from all that the sample's histories hold; the next day adds its 24
 hours."""
@@ -24,6 +26,37 @@ WHOLE = {
     "impressions": GeneratorSpec.impressions,
 }
 """How large a sample is, where nobody says."""
+
+
+@option_group
+class SampleOptions:
+    """The built-in sample: how large it is, where its files are, and how much of it is run.
+
+    Attributes:
+        articles: Articles in the sample (default: 900; --whole: 2,000).
+        users: Users in the sample (default: 250; --whole: 500).
+        impressions: Impressions in the sample (default: 1,500; --whole: 3,000).
+        whole: Run every job on the sample, the daily run of two days: every recommender and their comparison,
+            Vespa, the purge.
+        sample: Folder for the sample's files (default: _sample in the work folder, or where this runs; must
+            be local).
+    """
+
+    articles: int | None = None
+    users: int | None = None
+    impressions: int | None = None
+    whole: bool = False
+    sample: str | None = None
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """How many of each."""
+        given = {"articles": self.articles, "users": self.users, "impressions": self.impressions}
+        usual = WHOLE if self.whole else STORY
+        return usual | {name: size for name, size in given.items() if size is not None}
+
+
+SAMPLE = SampleOptions()
 NOT_TOLD = frozenset(
     (
         # One model that reads articles and one that reads histories are enough to see what training adds.
@@ -63,9 +96,17 @@ def sample_run(
         seed: of what is fitted and trained.
         whole: every job, and the daily run of dev too; else the story.
     """
-    dev = date.fromisoformat(GeneratorSpec.first_day) + timedelta(days=TRAIN_DAYS)
+    dev = date.fromisoformat(_FIRST_DAY) + timedelta(days=_TRAIN_DAYS)
     days = [str(dev - timedelta(days=1)), str(dev)]
-    tasks = _tasks(folder, files, encoder, training, seed, dev, days if whole else days[:1])
+    tasks = _tasks(
+        folder,
+        {"first_day": _FIRST_DAY, "train_days": _TRAIN_DAYS, **files},
+        encoder,
+        training,
+        seed,
+        dev,
+        days if whole else days[:1],
+    )
     return checked(
         tasks if whole else without(tasks, {task.key for task in tasks if task.key.split()[0] in NOT_TOLD})
     )
@@ -140,5 +181,5 @@ def _tasks(
     )
     done = [*intake, *fitted, *named(first, f" {days[0]}"), learnt, *named(last, f" {days[-1]}"), *feed]
     # So few days are kept that the purge has something to do; no file is old enough yet to be deleted.
-    purging: Mapping[str, Option] = {"older_than": "4", "vacuum": False}
+    purging: Mapping[str, Option] = {"older_than": "10", "vacuum": False}
     return [*done, *upkeep(days[-1], [task.key for task in done], purging=purging)]

@@ -4,50 +4,44 @@ that were not shown."""
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from pyspark.sql import Column, DataFrame
-from pyspark.sql import Window as Over
+from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
 from newslake.ranking.queries import unread
-from newslake.ranking.window import Window
 from newslake.spark.frames import frame_of
+from newslake.training.data.time_splits import Windows
 
 LABEL, SHOWN, PART = "label", "shown", "part"
 PASSING = ("news_id", LABEL, SHOWN)
 
 
-def shown(impressions: DataFrame, window: Window) -> DataFrame:
-    """The candidates of the window's impressions that have a click.
+def shown(impressions: DataFrame, windows: Windows) -> DataFrame:
+    """The candidates of the windows' impressions that have a click.
 
     The hour is that in which the impression was shown: what is known of it, as for a feed, is what was known
     at its start. An article that stands in an impression twice counts once.
 
     Args:
         impressions: rows of the table; those without a label are left out.
-        window: which, and the part that each hour belongs to.
+        windows: which, and the part that each belongs to.
 
     Returns:
         query, user_id, hour, news_id, label (1 for a click), shown (true), part.
     """
-    spans = window.spans
-    inside = (F.col("occurred_at") >= F.lit(min(start for start, _ in spans.values()))) & (
-        F.col("occurred_at") < F.lit(window.as_of)
-    )
-    rows = impressions.where(inside & F.col("clicked").isNotNull())
-    part = F.coalesce(*(F.when(F.col("hour") < F.lit(end), F.lit(name)) for name, (_, end) in spans.items()))
-    rows = rows.select(
+    rows = impressions.where(windows.chosen() & F.col("clicked").isNotNull()).select(
         F.concat_ws("/", "split", "impression_id").alias("query"),
         "user_id",
         F.date_trunc("hour", "occurred_at").alias("hour"),
         "news_id",
         F.col("clicked").cast("tinyint").alias(LABEL),
+        windows.role().alias(PART),
     )
-    once = rows.groupBy("query", "user_id", "hour", "news_id").agg(F.max(LABEL).alias(LABEL))
-    clicked = F.max(LABEL).over(Over.partitionBy("query"))
+    once = rows.groupBy("query", "user_id", "hour", "news_id", PART).agg(F.max(LABEL).alias(LABEL))
+    clicked = F.max(LABEL).over(Window.partitionBy("query"))
     return (
         once.withColumn("clicked", clicked)
         .where("clicked = 1")
-        .select(*once.columns, F.lit(True).alias(SHOWN), part.alias(PART))
+        .select("query", "user_id", "hour", "news_id", LABEL, F.lit(True).alias(SHOWN), PART)
     )
 
 
@@ -65,12 +59,6 @@ def sampled(rows: DataFrame, most: int, counted: dict[str, int], seed: int) -> D
         F.lit(1.0),
     )
     return rows.where(_draw(seed, F.col("query")) < share)
-
-
-def hours_of(window: Window) -> list[datetime]:
-    """Every hour of the window."""
-    start, end = min(start for start, _ in window.spans.values()), window.as_of
-    return [start + timedelta(hours=i) for i in range(int((end - start).total_seconds() // 3600))]
 
 
 def recent_at(news: DataFrame, hours: Sequence[datetime], days: int) -> DataFrame:

@@ -1,15 +1,9 @@
-"""Options of the jobs that rank, each once: the formula, which hours and candidates a ranker learns from, and
-how it is fitted."""
-
-from datetime import datetime
-
-from pyspark.sql import functions as F
+"""Options of the jobs that rank, each once: the formula, which candidates a ranker learns from, and how it is
+fitted."""
 
 from newslake.errors import UserError
-from newslake.lake.lakehouse import Lakehouse
 from newslake.ranking.feed import FeedSettings
 from newslake.ranking.ranker import Kind, RankerSettings
-from newslake.ranking.window import Window, moment, next_hour
 from newslake.run.options import option_group
 
 
@@ -39,44 +33,6 @@ class FormulaOptions:
             UserError: a value makes no sense.
         """
         return FeedSettings(size, self.similarity_weight, self.age_half_life_hours)
-
-
-@option_group
-class HourOptions:
-    """Which hours a ranker learns from and is judged by.
-
-    Attributes:
-        train_days: Days to learn from.
-        valid_hours: Hours after those that choose the number of rounds.
-        test_hours: Hours after those to judge by.
-        as_of: The end of the test hours, such as 2019-11-15 or 2019-11-15T08, UTC (default: after the last
-            impression with a label).
-    """
-
-    train_days: int = Window.train_days
-    valid_hours: int = Window.valid_hours
-    test_hours: int = Window.test_hours
-    as_of: str | None = None
-
-    def window(self, lake: Lakehouse) -> Window:
-        """The hours.
-
-        Raises:
-            UserError: --as-of is no moment, there is no impression with a label, or a span is empty.
-        """
-        return Window(self._end(lake), self.train_days, self.valid_hours, self.test_hours)
-
-    def _end(self, lake: Lakehouse) -> datetime:
-        if self.as_of is not None:
-            lake.read("impressions")  # says what builds it
-            return moment(self.as_of)
-        row = lake.read("impressions").where(F.col("clicked").isNotNull()).agg(F.max("occurred_at")).head()
-        if row is None or row[0] is None:
-            raise UserError(
-                f"no impression with a label in {lake}: run jobs/parse_behaviors.py or"
-                " jobs/stream_behaviors.py first"
-            )
-        return next_hour(row[0])
 
 
 @option_group
@@ -130,5 +86,5 @@ class FitOptions:
         )
 
 
-FORMULA, HOURS, CANDIDATES, FIT = FormulaOptions(), HourOptions(), CandidateOptions(), FitOptions()
+FORMULA, CANDIDATES, FIT = FormulaOptions(), CandidateOptions(), FitOptions()
 """What a job takes where nothing is given."""

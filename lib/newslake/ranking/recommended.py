@@ -18,9 +18,8 @@ from newslake.errors import UserError
 from newslake.files.remote import Place
 from newslake.lake.lakehouse import Lakehouse
 from newslake.ranking.ranker import Ranker
-from newslake.ranking.window import Window
 from newslake.switches.promotions import NONE, history
-from newslake.training.data.time_splits import TRAIN
+from newslake.training.data.time_splits import TRAIN, Windows
 from newslake.training.served import ServedModel, served_model
 
 if TYPE_CHECKING:  # torch takes seconds to import: --help does without
@@ -43,7 +42,7 @@ class Recommender:
     known_until: datetime
 
 
-def latest_usable(lake: Lakehouse, models: Place, encoder_id: str, window: Window) -> "SavedModel | None":
+def latest_usable(lake: Lakehouse, models: Place, encoder_id: str, windows: Windows) -> "SavedModel | None":
     """The recommender that was promoted last of those that a ranker can learn with; None where there is none.
 
     That is one that reads histories and the same encoder's vectors, and knows nothing of the later half of
@@ -54,7 +53,7 @@ def latest_usable(lake: Lakehouse, models: Place, encoder_id: str, window: Windo
         return None
     from newslake.training.models.saved import load_saved
 
-    start, end = window.spans[TRAIN]
+    start, end = windows.spans[TRAIN]
     for run_id in reversed(promoted):
         try:
             saved = load_saved(models, run_id)

@@ -19,21 +19,19 @@ from newslake.ranking.decision import JOB, judge_and_decide
 from newslake.ranking.examples import LABEL, PART, PASSING
 from newslake.ranking.features import FEATURES
 from newslake.ranking.gather import USERS, Moments, gathered, impressions_of, vector_folder
+from newslake.ranking.hours import hours_of, windows_of
 from newslake.ranking.options import (
     CANDIDATES,
     FIT,
     FORMULA,
-    HOURS,
     CandidateOptions,
     FitOptions,
     FormulaOptions,
-    HourOptions,
 )
 from newslake.ranking.queries import queries_of
 from newslake.ranking.ranker import Judged, Ranker
 from newslake.ranking.recommended import latest_usable, recommender_of
 from newslake.ranking.scoring import with_features
-from newslake.ranking.window import Window
 from newslake.run.jobrun import JobRun
 from newslake.run.options import the_one
 from newslake.spark.frames import Frames
@@ -42,12 +40,12 @@ from newslake.switches.promotions import decided
 from newslake.switches.topic_model import asked_or_active
 from newslake.training.data.fingerprint import combined
 from newslake.training.data.preparation import chosen_encoder, models_folder
-from newslake.training.data.time_splits import TEST, TRAIN, VALID
+from newslake.training.data.time_splits import NOT_BY_TIME, TEST, TRAIN, VALID, TimeSplits, Windows
 
 if TYPE_CHECKING:  # torch takes seconds to import: --help does without
     from newslake.training.models.saved import SavedModel
 
-_LAYOUT = 2
+_LAYOUT = 3
 """Part of a run's id: raise it when the same tables and settings would give another ranker."""
 _READ = (
     "impressions",
@@ -65,7 +63,7 @@ def train_ranker(
     run: JobRun,
     *,
     fit: FitOptions = FIT,
-    hours: HourOptions = HOURS,
+    by_time: TimeSplits = NOT_BY_TIME,
     candidates: CandidateOptions = CANDIDATES,
     formula: FormulaOptions = FORMULA,
     tolerance: float = 0.01,
@@ -103,12 +101,12 @@ def train_ranker(
     """
     if tolerance < 0 or resamples < 1:
         raise UserError("--tolerance must be 0 or more, --resamples at least 1")
-    settings, window = fit.settings(), hours.window(lake)
+    settings, windows = fit.settings(), windows_of(lake, by_time)
     encoder_id = chosen_encoder(lake, encoder_id)
     topic_model = _topic_model(lake, encoder_id, topic_model)
     models = models_folder(lake, model_folder, None)
     tables = {table: lake.bookmark(table) for table in _READ}
-    recommender = latest_usable(lake, models, encoder_id, window)
+    recommender = latest_usable(lake, models, encoder_id, windows)
     run.fact("recommender whose score is a feature", "none" if recommender is None else recommender.run_id)
     parts = {
         "layout": _LAYOUT,
@@ -119,7 +117,7 @@ def train_ranker(
         "recommender": None if recommender is None else recommender.run_id,
     }
     run_id = combined(
-        {**parts, **asdict(settings), **asdict(candidates), **asdict(window), "encoder": encoder_id}
+        {**parts, **asdict(settings), **asdict(candidates), **windows.as_dict(), "encoder": encoder_id}
     )
     run.fact("training run", run_id)
     there = run_id in ranker.saved_rankers(models)
@@ -129,8 +127,8 @@ def train_ranker(
             " (--force trains it again)"
         )
         return
-    moments = Moments(examples.hours_of(window), candidates.days, encoder_id, topic_model)
-    what = Staging(moments, window, candidates, formula.ctr_half_life_hours, fit.seed)
+    moments = Moments(hours_of(windows), candidates.days, encoder_id, topic_model)
+    what = Staging(moments, windows, candidates, formula.ctr_half_life_hours, fit.seed)
     with vector_folder(lake, scratch_folder) as folder:
         features, count = staged(lake, run, folder / "own", what, recommender)
         run.rows_in(count)
@@ -163,14 +161,14 @@ class Staging:
 
     Attributes:
         moments: hours, encoder and topic model.
-        window: the parts.
+        windows: the parts.
         candidates: which of them.
         half_life: hours after which an event counts half in rates.
         seed: of the draws.
     """
 
     moments: Moments
-    window: Window
+    windows: Windows
     candidates: CandidateOptions
     half_life: float
     seed: int
@@ -185,7 +183,7 @@ def staged(
     *,
     parts: Sequence[str] = (TRAIN, VALID, TEST),
 ) -> tuple[Place, int]:
-    """Write the features of the window's candidates, a folder of Parquet for each part; returns the folder of
+    """Write the features of the windows' candidates, a folder of Parquet for each part; returns the folder of
     these, and how many candidates there are.
 
     Args:
@@ -198,20 +196,19 @@ def staged(
     Raises:
         UserError: a part has no impression with a click.
     """
-    moments, window, candidates, seed = what.moments, what.window, what.candidates, what.seed
+    moments, windows, candidates, seed = what.moments, what.windows, what.candidates, what.seed
     news = classed_news(lake)
-    impressions = impressions_of(lake).where(F.col("occurred_at") < F.lit(window.as_of))
+    impressions = impressions_of(lake).where(F.col("occurred_at") < F.lit(windows.end))
     with Frames() as frames:
-        rows = examples.shown(impressions, window)
+        rows = examples.shown(impressions, windows)
         counted = {
             row[0]: int(row[1])
             for row in rows.where(F.col(LABEL) == 1).groupBy(PART).agg(F.count_distinct("query")).collect()
         }
-        for part, (start, until) in window.spans.items():
+        for part in windows.roles:
             if not counted.get(part):
                 raise UserError(
-                    f"no impression with a click from {start} to {until} ({part}) in {lake}: choose --as-of,"
-                    " --train-days and hours"
+                    f"no impression with a click in {windows.named(part)} of {lake}: {windows.mended_by()}"
                 )
             run.fact(f"{part} impressions with a click", counted[part])
         rows = rows.where(F.col(PART).isin(*parts))

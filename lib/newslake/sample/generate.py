@@ -13,12 +13,12 @@ from newslake.run.jobrun import JobRun
 from newslake.sample import articles, impressions, labels, wishes
 from newslake.sample.files import Files, write
 from newslake.sample.folder import Folder
-from newslake.sample.spec import SAMPLE, GeneratorSpec
+from newslake.sample.spec import MIND_DAYS, SAMPLE, GeneratorSpec
 from newslake.sample.vocabulary import vocabulary
 
 MARK = "spec.json"
 """Written last: a folder that has it is complete."""
-_ADDED_LATER: dict[str, object] = {"copies": 0.0}
+_ADDED_LATER: dict[str, object] = {"copies": 0.0, "train_days": MIND_DAYS}
 """Settings that the mark of an older folder lacks, with what it was made by."""
 UNFINISHED = "_unfinished"
 """Written first and removed last: a folder that has it may be cleared and made anew."""

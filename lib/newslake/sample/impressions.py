@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from newslake.sample.draws import Floats, Ints, choose
 from newslake.sample.ids import labelled_news_ids, mind_time, news_ids, timestamps, user_ids
 from newslake.sample.ragged import joined, offsets, owners, positions
-from newslake.sample.spec import TRAIN_DAYS, GeneratorSpec
+from newslake.sample.spec import GeneratorSpec
 from newslake.sample.world import (
     DAY,
     MEAN_AGE,
@@ -85,9 +85,8 @@ def _who(world: Catalogue, split: str, key: Ints) -> Ints:
 def _when(world: Catalogue, split: str, key: Ints) -> Ints:
     """Seconds since 1970: days alike, hours by the daily rhythm of readers."""
     draws = world.draws
-    day = (
-        draws.below("impression/day", TRAIN_DAYS, key) if split == "train" else np.full(len(key), TRAIN_DAYS)
-    )
+    days = world.spec.train_days
+    day = draws.below("impression/day", days, key) if split == "train" else np.full(len(key), days)
     hour = choose(np.cumsum(_HOURS / _HOURS.sum()), draws.uniform("impression/hour", key))
     return world.spec.start + day * DAY + hour * 3_600 + draws.below("impression/second", 3_600, key)
 

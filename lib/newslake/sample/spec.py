@@ -1,7 +1,7 @@
 """What a generated data set is made from: everything that decides its bytes."""
 
 from dataclasses import asdict
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, timedelta
 
 from newslake.errors import UserError
 from newslake.run.options import option_group
@@ -9,7 +9,8 @@ from newslake.run.options import option_group
 FORMAT = 1
 """Raised when the same settings would give other bytes than before."""
 
-TRAIN_DAYS = 6
+MIND_DAYS = 6
+"""Days of train in MIND."""
 HISTORY_DAYS = 28
 PERIOD_SHARES = (0.35, 0.5, 0.15)
 """Share of the articles published in the four weeks before, in train's six days, and on dev's day."""
@@ -35,6 +36,7 @@ class GeneratorSpec:
         short_texts: Number of short texts.
         mislabelled: Share of the short texts with a wrong label.
         first_day: First day of train, UTC, such as 2019-11-09.
+        train_days: Days of train; dev is the day after them.
         rows_per_file: Rows of one file; of articles with bodies a twentieth of it, but 100 at least.
         truth: Write the latent truth too.
         seed: Another seed makes another world; the same one the same bytes.
@@ -57,6 +59,7 @@ class GeneratorSpec:
     short_texts: int = 1_500
     mislabelled: float = 0.15
     first_day: str = "2019-11-09"
+    train_days: int = MIND_DAYS
     rows_per_file: int = 50_000
     truth: bool = True
     seed: int = 0
@@ -66,6 +69,7 @@ class GeneratorSpec:
             "articles": 200,
             "users": 10,
             "impressions": 10,
+            "train_days": 1,
             "rows_per_file": 20,
             "short_texts": 0,
             "seed": 0,
@@ -101,6 +105,20 @@ class GeneratorSpec:
     def start(self) -> int:
         """When train starts, in seconds since 1970 UTC."""
         return int(datetime.strptime(self.first_day, "%Y-%m-%d").replace(tzinfo=UTC).timestamp())
+
+    @property
+    def dev_day(self) -> date:
+        """The day after train's last."""
+        return date.fromisoformat(self.first_day) + timedelta(days=self.train_days)
+
+    @property
+    def period_shares(self) -> tuple[float, float, float]:
+        """Share of the articles published in the four weeks before, in train, and on dev's day. A day of
+        train keeps its proportion to the others, however many days there are."""
+        before, train, dev = PERIOD_SHARES
+        parts = (before, train * self.train_days / MIND_DAYS, dev)
+        earlier, in_train, on_dev = (part / sum(parts) for part in parts)
+        return earlier, in_train, on_dev
 
     @property
     def impressions_of(self) -> dict[str, int]:

@@ -7,7 +7,7 @@ import pyarrow.compute as pc
 from newslake.sample.draws import Floats, Ints, choose
 from newslake.sample.ids import iso_time, user_ids, users_in_id_order
 from newslake.sample.ragged import glued, owners, positions
-from newslake.sample.spec import TRAIN_DAYS, GeneratorSpec
+from newslake.sample.spec import GeneratorSpec
 from newslake.sample.world import DAY, TASTE_STRENGTH, Catalogue, catalogue, tastes
 
 _STRAY_SHARE = 0.1
@@ -59,8 +59,8 @@ def query_rows(spec: GeneratorSpec, start: int, stop: int) -> pa.RecordBatch:
     thing = world.words.first[3, topic] + world.draws.below("query/thing", world.words.number[3, topic], key)
     text = pc.replace_substring_regex(world.words.pool.take(pa.array(thing)), "^(the|a|an) ", "")
     # Users who are new in dev have not searched before it.
-    first_day = np.where(owner >= spec.known_users, TRAIN_DAYS, 0)
-    days = first_day + world.draws.uniform("query/time", key) * (TRAIN_DAYS + 1 - first_day)
+    first_day = np.where(owner >= spec.known_users, spec.train_days, 0)
+    days = first_day + world.draws.uniform("query/time", key) * (spec.train_days + 1 - first_day)
     columns = {
         "query_id": glued(["Q", pa.array(key + 1).cast(pa.string())]),
         "user_id": user_ids(spec, owner),

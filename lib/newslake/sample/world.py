@@ -13,7 +13,7 @@ from functools import lru_cache
 import numpy as np
 
 from newslake.sample.draws import Draws, Floats, Ints, choose
-from newslake.sample.spec import HISTORY_DAYS, PERIOD_SHARES, TRAIN_DAYS, GeneratorSpec
+from newslake.sample.spec import HISTORY_DAYS, GeneratorSpec
 from newslake.sample.vocabulary import Vocabulary, vocabulary
 
 DAY = 86_400
@@ -60,14 +60,15 @@ class Catalogue:
     def published_by(self, time: Floats) -> Ints:
         """How many articles were out at a time (seconds since 1970); never one too many, at most one too
         few."""
-        days = np.array([-HISTORY_DAYS, 0, TRAIN_DAYS, TRAIN_DAYS + 1]) * DAY
+        days = np.array([-HISTORY_DAYS, 0, self.spec.train_days, self.spec.train_days + 1]) * DAY
         counts = np.array([0, self.earlier, self.before_dev, self.spec.articles])
         return np.interp(time - self.spec.start, days, counts).astype(np.int64)
 
     @property
     def first_of_dev(self) -> int:
         """The oldest article, earlier weeks apart, that dev may show."""
-        oldest = self.published_by(np.array([float(self.spec.start + TRAIN_DAYS * DAY - WINDOW)]))[0]
+        dev = self.spec.start + self.spec.train_days * DAY
+        oldest = self.published_by(np.array([float(dev - WINDOW)]))[0]
         return max(0, int(oldest) - self.most_candidates - 1)
 
     @property
@@ -81,9 +82,9 @@ def catalogue(spec: GeneratorSpec) -> Catalogue:
     """The articles of a spec, made once a process: about 70 bytes an article."""
     words, draws, size = vocabulary(), Draws(spec.seed), spec.articles
     index = np.arange(size)
-    earlier, train = int(size * PERIOD_SHARES[0]), int(size * PERIOD_SHARES[1])
+    earlier, train = (int(size * share) for share in spec.period_shares[:2])
     counts = [0, earlier, earlier + train, size]
-    days = [-HISTORY_DAYS, 0, TRAIN_DAYS, TRAIN_DAYS + 1]
+    days = [-HISTORY_DAYS, 0, spec.train_days, spec.train_days + 1]
     # Article i is out somewhere within the i-th of equal slices of its period: in order, without a sort.
     published = np.interp(index + draws.uniform("article/published", index), counts, np.array(days) * DAY)
     cumulative = np.cumsum(words.topic_share)

@@ -1,29 +1,15 @@
 """What a day's events add to the weights of the day before, as functions of frames; weights in billionths,
 see weights.py."""
 
-from dataclasses import dataclass
 from datetime import date
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from newslake.users.arrivals import Added
-from newslake.users.events import Clock
 from newslake.users.keywords import article_tags
+from newslake.users.profile_options import WeightOptions
 from newslake.users.weights import age_in_days, decay, heaviest, units
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How events become weights; the options of build_profiles say more."""
-
-    half_life_days: float
-    clock: Clock
-    window_hours: float | None
-    skip_weight: float
-    keywords: int
-    min_weight: float
-    max_tags: int
 
 
 def first_seen(old: DataFrame, candidates: DataFrame, told: DataFrame) -> DataFrame:
@@ -42,7 +28,12 @@ def first_seen(old: DataFrame, candidates: DataFrame, told: DataFrame) -> DataFr
 
 
 def articles_read(
-    candidates: DataFrame, told: DataFrame, old: DataFrame, seen: DataFrame, day: date, settings: Settings
+    candidates: DataFrame,
+    told: DataFrame,
+    old: DataFrame,
+    seen: DataFrame,
+    day: date,
+    settings: WeightOptions,
 ) -> DataFrame:
     """What was read anew: user_id, news_id, whole (billionths of a click's weight, decayed to the day),
     history (the part from histories).
@@ -99,7 +90,7 @@ def day_tags(
     news: DataFrame,
     rarity: DataFrame | None,
     day: date,
-    settings: Settings,
+    settings: WeightOptions,
 ) -> DataFrame:
     """What the day's events add to tags: user_id, tag, whole (below 0 for skips)."""
     weights = read.select("user_id", "news_id", "whole")
@@ -114,7 +105,7 @@ def day_tags(
     return found
 
 
-def user_tags(old: DataFrame, added: DataFrame, settings: Settings) -> DataFrame:
+def user_tags(old: DataFrame, added: DataFrame, settings: WeightOptions) -> DataFrame:
     """The new weights of tags: user_id, tag, whole."""
     both = old.select("user_id", "tag", "whole").unionByName(added)
     summed = both.groupBy("user_id", "tag").agg(F.sum("whole").alias("whole"))
@@ -133,7 +124,7 @@ def user_topics(articles: DataFrame, article_topics: DataFrame) -> DataFrame:
     return summed.where("whole > 0")
 
 
-def skips(shown: Added, day: date, settings: Settings) -> DataFrame | None:
+def skips(shown: Added, day: date, settings: WeightOptions) -> DataFrame | None:
     """What was shown and not clicked; below 0. What was subtracted for an article that was clicked later is
     given back."""
     if settings.skip_weight == 0.0:
@@ -146,11 +137,11 @@ def skips(shown: Added, day: date, settings: Settings) -> DataFrame | None:
     )
 
 
-def _weighed(rows: DataFrame, weight: float, day: date, settings: Settings) -> DataFrame:
+def _weighed(rows: DataFrame, weight: float, day: date, settings: WeightOptions) -> DataFrame:
     return rows.select(
         "user_id", "news_id", units(F.lit(weight) * _left(F.col("occurred_at"), day, settings)).alias("whole")
     )
 
 
-def _left(occurred_at: Column, day: date, settings: Settings) -> Column:
+def _left(occurred_at: Column, day: date, settings: WeightOptions) -> Column:
     return decay(age_in_days(occurred_at, day), settings.half_life_days)

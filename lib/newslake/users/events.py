@@ -111,7 +111,7 @@ def timed(rows: DataFrame, table: str) -> DataFrame:
     return rows.withColumn("occurred_at", F.col(_WHEN[table])) if table in _WHEN else rows
 
 
-def said(rows: DataFrame, table: str, weight: float) -> DataFrame:
+def said_tags(rows: DataFrame, table: str, weight: float) -> DataFrame:
     """What users said, as tags: user_id, tag, occurred_at, weight.
 
     Args:

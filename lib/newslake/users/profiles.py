@@ -19,7 +19,6 @@ from newslake.switches.topic_model import fitted_topic_models, topic_models
 from newslake.users import profile_days
 from newslake.users.arrivals import HISTORY, IMPRESSIONS, Added, Span, added, added_histories
 from newslake.users.day_weights import (
-    Settings,
     articles_read,
     day_tags,
     first_seen,
@@ -30,17 +29,17 @@ from newslake.users.day_weights import (
 )
 from newslake.users.days import days_between
 from newslake.users.events import (
-    Clock,
     WindowOfTime,
     refuse_useless,
-    said,
     said_lines,
+    said_tags,
     start_of,
     timed,
     window_before,
 )
 from newslake.users.keywords import term_rarity
 from newslake.users.profile_days import ProfileDay
+from newslake.users.profile_options import SAID, WEIGHTS, SaidOptions, WeightOptions
 from newslake.users.weights import decayed, weight_of
 
 TAGS, TOPICS, ARTICLES = "user_tags", "user_topics", "user_articles"
@@ -72,19 +71,9 @@ def build_profiles(
     *,
     as_of: str,
     through: str | None = None,
-    clock: Clock = "arrival",
-    window_hours: float | None = None,
-    half_life_days: float = 7.0,
-    interests: str | None = None,
-    queries: str | None = None,
+    settings: WeightOptions = WEIGHTS,
+    said: SaidOptions = SAID,
     topic_model: str | None = None,
-    interest_weight: float = 1.0,
-    query_weight: float = 0.5,
-    skip_weight: float = 0.0,
-    keywords: int = 5,
-    keyword_articles: int = 20_000,
-    min_weight: float = 0.01,
-    max_tags: int = 1_000,
 ) -> None:
     """Bring the users' profiles to a day: user_tags, user_topics and user_articles, from what came since the
     day before.
@@ -99,44 +88,17 @@ def build_profiles(
         as_of: The day, such as 2019-11-15.
         through: Go on day by day to this one; later days that are there already are built on the new ones
             then.
-        clock: Which events belong to a day: those that arrived in its window (ingested_at), or, to replay
-            files such as MIND's, those that occurred in it.
-        window_hours: Add the events of so many hours before the day, as the tables are now, whatever earlier
-            days counted or left out; hours before the last earlier profile are left out (default: all that no
-            earlier day counted).
-        half_life_days: Days after which an event weighs half.
-        interests: JSON lines with user_id, interest, weight and stated_at, to read instead of table
-            user_interests, by time alone.
-        queries: JSON lines with query_id, user_id, query and searched_at, to read instead of table
-            search_queries, by time alone.
         topic_model: Whose topics to use (default: the active model's, and the candidate's beside them).
-        interest_weight: Weight of an interest stated with weight 1; a click weighs 1.
-        query_weight: Weight of a search query.
-        skip_weight: What an article that was shown and not clicked takes from the weights of its tags.
-        keywords: Keywords of an article that become tags.
-        keyword_articles: Articles that the rarity of words is counted in.
-        min_weight: Weights below are dropped.
-        max_tags: The heaviest tags of a user that are kept.
     """
     first = day_of(as_of)
     last = day_of(through, "--through") if through is not None else first
     if last < first:
         raise UserError(f"--through {last} lies before --as-of {first}")
-    if (
-        min(half_life_days, 1.0 if window_hours is None else window_hours) <= 0.0
-        or min(interest_weight, query_weight, skip_weight, min_weight) < 0.0
-    ):
-        raise UserError("--half-life-days and --window-hours are over 0, weights 0 or more")
-    if keywords < 0 or min(max_tags, keyword_articles) < 1:
-        raise UserError("--max-tags and --keyword-articles take 1 or more, --keywords 0 or more")
-    settings = Settings(half_life_days, clock, window_hours, skip_weight, keywords, min_weight, max_tags)
     news = classed_news(lake)
     lake.read(IMPRESSIONS)  # says what builds it; click_history is there only where files came
-    spoken = _said(
-        lake, run, {"user_interests": (interests, interest_weight), "search_queries": (queries, query_weight)}
-    )
+    spoken = _said(lake, run, said.sources)
     topics = _article_topics(lake, run, topic_model)
-    rarity = term_rarity(news, keyword_articles) if keywords else None
+    rarity = term_rarity(news, settings.keyword_articles) if settings.keywords else None
     now = {
         table: lake.bookmark(table)
         for table in (IMPRESSIONS, HISTORY, *(name for name, (_, rows) in spoken.items() if rows is None))
@@ -163,7 +125,7 @@ def build_profiles(
         )
 
 
-def _build_day(lake: Lakehouse, run: JobRun, day: date, sources: Sources, settings: Settings) -> None:
+def _build_day(lake: Lakehouse, run: JobRun, day: date, sources: Sources, settings: WeightOptions) -> None:
     """Compute and write one day; the day counts as complete from the last commit on, which says so."""
     previous = profile_days.last_complete(lake, day, ARTICLES)
     built_on = None if previous is None else previous.as_of
@@ -217,7 +179,7 @@ def _build_day(lake: Lakehouse, run: JobRun, day: date, sources: Sources, settin
 
 
 def _span(
-    lake: Lakehouse, day: date, previous: ProfileDay | None, now: Mapping[str, str], settings: Settings
+    lake: Lakehouse, day: date, previous: ProfileDay | None, now: Mapping[str, str], settings: WeightOptions
 ) -> Span:
     """What the day counts: up to the versions that it counted before, where it is built again, so that it
     comes out the same."""
@@ -238,7 +200,9 @@ def _span(
     return Span(window, counted, since, until, now)
 
 
-def _of_day(lake: Lakehouse, table: str, previous: date | None, day: date, settings: Settings) -> DataFrame:
+def _of_day(
+    lake: Lakehouse, table: str, previous: date | None, day: date, settings: WeightOptions
+) -> DataFrame:
     """A table's rows of the last earlier day, decayed to this one; none where there is none."""
     rows = lake.read(table)
     rows = rows.limit(0) if previous is None else rows.where(F.col("as_of") == F.lit(previous))
@@ -251,12 +215,12 @@ def _heard(came: Mapping[str, Added], sources: Sources, window: WindowOfTime) ->
     found = []
     for table, (weight, lines) in sources.said.items():
         if lines is not None:
-            found.append(said(timed(lines, table).where(window.holds()), table, weight))
+            found.append(said_tags(timed(lines, table).where(window.holds()), table, weight))
             continue
-        found.append(said(came[table].rows, table, weight))
+        found.append(said_tags(came[table].rows, table, weight))
         withdrawn = came[table].withdrawn
         if withdrawn is not None:
-            found.append(said(withdrawn, table, weight).withColumn("weight", -F.col("weight")))
+            found.append(said_tags(withdrawn, table, weight).withColumn("weight", -F.col("weight")))
     return found
 
 

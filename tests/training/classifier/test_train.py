@@ -15,8 +15,9 @@ from newslake.lake.lakehouse import Lakehouse
 from newslake.run.jobrun import JobRun
 from newslake.spark.frames import frame_of
 from newslake.training.classifier.data import TextFeed, classes_of
-from newslake.training.classifier.model import ClassifierSettings, FoldedClassifier
+from newslake.training.classifier.model import FoldedClassifier
 from newslake.training.classifier.quality import Quality
+from newslake.training.classifier.settings import ClassifierSettings
 from newslake.training.classifier.train import train_text_classifier
 from newslake.training.data.staging import Staged
 from tests.killing import content

@@ -7,51 +7,18 @@ sees all texts. The models share nothing but the passes: as batched products the
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from newslake.errors import JobFailed, UserError
+from newslake.errors import JobFailed
 from newslake.training.classifier.data import Batch, TextFeed
+from newslake.training.classifier.settings import ClassifierSettings
 
-Network = Literal["linear", "hidden"]
 RECIPE = 1
-
-
-@dataclass(frozen=True)
-class ClassifierSettings:
-    """What decides a trained classifier, besides the data.
-
-    Attributes:
-        network: linear, or hidden: one hidden layer with a ReLU.
-        hidden: its width.
-        folds: parts to hold out in turn.
-        epochs: passes over the texts.
-        batch_size: texts of a step.
-        learning_rate, weight_decay: AdamW's; the learning rate falls to 0 along half a cosine.
-        seed: of the first weights and of the order.
-    """
-
-    network: Network
-    hidden: int
-    folds: int
-    epochs: int
-    batch_size: int
-    learning_rate: float
-    weight_decay: float
-    seed: int
-
-    def __post_init__(self) -> None:
-        for name, least in (("hidden", 1), ("folds", 2), ("epochs", 1), ("batch_size", 1)):
-            if getattr(self, name) < least:
-                raise UserError(f"--{name.replace('_', '-')} {getattr(self, name)}: must be at least {least}")
-        if not 0 < self.learning_rate < float("inf") or not 0 <= self.weight_decay < float("inf"):
-            raise UserError("--learning-rate must be above 0, --weight-decay 0 or more")
 
 
 class FoldedClassifier(nn.Module):

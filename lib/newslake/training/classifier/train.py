@@ -18,6 +18,7 @@ from newslake.lake.lakehouse import Lakehouse
 from newslake.run.jobrun import JobRun
 from newslake.spark.frames import frame_of
 from newslake.text.lengths import SHORT_CHARS, is_long
+from newslake.training.classifier.settings import CLASSIFIER, ClassifierSettings
 from newslake.training.data.fingerprint import combined
 
 if TYPE_CHECKING:  # torch takes seconds to import: --help does without
@@ -39,17 +40,10 @@ def train_text_classifier(
     run: JobRun,
     *,
     trained_on: TrainedOn = "long",
-    network: Literal["linear", "hidden"] = "linear",
-    hidden: int = 256,
-    folds: int = 5,
-    epochs: int = 30,
-    batch_size: int = 256,
-    learning_rate: float = 0.02,
-    weight_decay: float = 1e-3,
+    settings: ClassifierSettings = CLASSIFIER,
     least: int = 10,
     short_chars: int = SHORT_CHARS,
     encoder_id: str | None = None,
-    seed: int = 0,
     threads: int = 1,
     device: str = "auto",
     staging: str | None = None,
@@ -70,17 +64,9 @@ def train_text_classifier(
 
     Args:
         trained_on: Which texts, with which classes.
-        network: One linear layer, or two with a ReLU between.
-        hidden: Width of the hidden layer.
-        folds: Parts that are held out in turn.
-        epochs: Passes over the texts.
-        batch_size: Texts of a step.
-        learning_rate: Of AdamW; it falls to 0 along half a cosine.
-        weight_decay: Of AdamW.
         least: A class with fewer texts is left out.
         short_chars: An article with more characters in title, abstract and body is long.
         encoder_id: Whose vectors to use, where table article_embeddings holds several encoders'.
-        seed: Of folds, first weights and order.
         threads: Of torch, on a CPU.
         device: auto (a GPU where there is one), cpu, cuda or cuda:N.
         staging: Folder for what training reads (default: _staging in the work folder); driver and executors
@@ -88,13 +74,10 @@ def train_text_classifier(
         force: Train again what has been trained.
     """
     from newslake.training.classifier.data import stage_texts, with_vectors
-    from newslake.training.classifier.model import RECIPE, ClassifierSettings
+    from newslake.training.classifier.model import RECIPE
     from newslake.training.data.preparation import chosen_encoder, staging_folder
     from newslake.training.loop.trainer import torch_device
 
-    settings = ClassifierSettings(
-        network, hidden, folds, epochs, batch_size, learning_rate, weight_decay, seed
-    )
     if least < 1 or threads < 1 or short_chars < 1:
         raise UserError("--least, --threads and --short-chars must be at least 1")
     place, folder = torch_device(device), staging_folder(lake, staging)
@@ -102,13 +85,18 @@ def train_text_classifier(
     encoder = chosen_encoder(lake, encoder_id)
     vectors = lake.read(EMBEDDINGS).where(F.col("encoder_id") == encoder)
     staged = stage_texts(
-        folder, with_vectors(texts, vectors), encoder_id=encoder, folds=folds, least=least, seed=seed
+        folder,
+        with_vectors(texts, vectors),
+        encoder_id=encoder,
+        folds=settings.folds,
+        least=least,
+        seed=settings.seed,
     )
     run.rows_in(staged.sizes["texts"])
     run.fact("texts whose vector has no direction or an odd size", staged.sizes["without_vector"])
     run.fact("texts of classes too small", staged.sizes["of_small_classes"])
     made_of = combined({**asdict(settings), "data": staged.fingerprint, "recipe": RECIPE})
-    model_run = f"{trained_on}-{network}-{made_of}"
+    model_run = f"{trained_on}-{settings.network}-{made_of}"
     run.fact("model_run", model_run)
     if (
         not force
@@ -129,7 +117,7 @@ def train_text_classifier(
             quality,
             scratch,
             model_run,
-            {"trained_on": trained_on, "network": network, "encoder_id": encoder},
+            {"trained_on": trained_on, "network": settings.network, "encoder_id": encoder},
         )
     finally:
         remove(scratch)
@@ -156,14 +144,13 @@ def labelled_texts(lake: Lakehouse, trained_on: TrainedOn, short_chars: int) -> 
 
 
 def _trained(
-    run: JobRun, staged: "Staged", settings: object, threads: int, place: object
+    run: JobRun, staged: "Staged", settings: ClassifierSettings, threads: int, place: object
 ) -> "FoldedClassifier":
     import torch
 
     from newslake.training.classifier.data import TextFeed
-    from newslake.training.classifier.model import ClassifierSettings, FoldedClassifier, train_classifier
+    from newslake.training.classifier.model import FoldedClassifier, train_classifier
 
-    assert isinstance(settings, ClassifierSettings)
     assert isinstance(place, torch.device)
     sizes = staged.sizes
     run.progress(f"{sizes['texts']:,} texts of {sizes['classes']} classes, vectors of {sizes['dimension']}")

@@ -8,6 +8,7 @@ as impressions.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 
 from pyspark.sql import Column
 from pyspark.sql import functions as F
@@ -18,7 +19,19 @@ from newslake.run.options import option_group
 TRAIN, VALID, TEST = "train", "valid", "test"
 """The roles: what weights are fitted to, what the epoch (and other settings) are chosen by, and what is
 reported."""
-TRAIN_DAYS, VALID_HOURS, TEST_HOURS = 28.0, 24.0, 24.0
+
+
+@dataclass(frozen=True)
+class Spans:
+    """How long each role lasts where nobody says: days of train, hours of valid and of test."""
+
+    train_days: float = 28.0
+    valid_hours: float = 24.0
+    test_hours: float = 24.0
+
+
+RECOMMENDER = Spans()
+"""What recommenders are trained on, chosen by and reported on."""
 
 
 @option_group
@@ -28,11 +41,12 @@ class TimeSplits:
 
     Attributes:
         as_of: Split by time up to this moment, UTC: a day (its start) or an hour, 2019-11-15T08 (default,
-            with one of the next: today).
-        train_days: By time: days before the valid hours to train on (default: 28).
-        valid_hours: By time: hours before the test hours to choose the epoch by (default: 24).
+            with one of the next: today; train_ranker: the hour after the last impression with a label).
+        train_days: By time: days before the valid hours to train on (default: 28; train_ranker: 5).
+        valid_hours: By time: hours before the test hours to choose the epoch or the rounds by (default: 24;
+            train_ranker: 6).
         test_hours: By time: the last hours, read once after training and reported; 0: none, valid is reported
-            (default: 24).
+            (default: 24; train_ranker, which needs some: 12).
         splits: By time: splits whose impressions are taken (default: all).
     """
 
@@ -49,22 +63,27 @@ class TimeSplits:
             value is not None for value in (self.as_of, self.train_days, self.valid_hours, self.test_hours)
         )
 
-    def windows(self) -> "Windows":
+    def windows(self, usual: Spans = RECOMMENDER, *, end: datetime | None = None) -> "Windows":
         """The windows that the options name.
+
+        Args:
+            usual: how long each lasts where the options do not say.
+            end: where the last one ends if --as-of is not given; None: the start of today.
 
         Raises:
             UserError: --as-of is no moment, or a window is empty.
         """
-        train_days = TRAIN_DAYS if self.train_days is None else self.train_days
-        valid_hours = VALID_HOURS if self.valid_hours is None else self.valid_hours
-        test_hours = TEST_HOURS if self.test_hours is None else self.test_hours
+        train_days = usual.train_days if self.train_days is None else self.train_days
+        valid_hours = usual.valid_hours if self.valid_hours is None else self.valid_hours
+        test_hours = usual.test_hours if self.test_hours is None else self.test_hours
         if not (0 < train_days < 36_500 and 0 < valid_hours < 876_000):
             raise UserError(
                 f"--train-days {train_days:g} --valid-hours {valid_hours:g}: both must be above 0"
             )
         if not 0 <= test_hours < 876_000:
             raise UserError(f"--test-hours {test_hours:g}: must be 0 or more; 0 reports valid")
-        end = _moment(self.as_of)
+        if end is None or self.as_of is not None:
+            end = _moment(self.as_of)
         test = end - timedelta(hours=test_hours)
         valid = test - timedelta(hours=valid_hours)
         return Windows(
@@ -91,6 +110,12 @@ class Windows:
     test: datetime
     end: datetime
     splits: tuple[str, ...] = ()
+
+    @property
+    def spans(self) -> dict[str, tuple[datetime, datetime]]:
+        """From when until when each role that there is lasts, in the order of time."""
+        edges = [self.train, self.valid, self.test, self.end]
+        return dict(zip(self.roles, pairwise(edges), strict=False))
 
     @property
     def roles(self) -> tuple[str, ...]:
