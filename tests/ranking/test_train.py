@@ -181,6 +181,7 @@ def test_where_only_streams_wrote_clicks_alone_are_the_history(lake: Lakehouse, 
         )
 
 
+@pytest.mark.slow
 def test_killed_before_its_decision_and_run_again(
     lake: Lakehouse, rows: world.Tables, tmp_path: Path, trained: tuple[Lakehouse, str, str]
 ) -> None:

@@ -2,6 +2,7 @@
 
 import os
 import re
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -197,16 +198,18 @@ def test_a_wrong_settings_file_is_a_mistake_of_one_line(
 
 
 @pytest.mark.parametrize("job", JOBS)
-def test_every_job_explains_itself(job: str) -> None:
-    result = subprocess.run(
-        [sys.executable, f"jobs/{job}.py", "--help"], cwd=PROJECT, capture_output=True, text=True, check=True
-    )
-    options = set(re.findall(r"(?<![\w-])--[a-z][a-z0-9-]+", result.stdout))
+def test_every_job_explains_itself(
+    job: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", [f"jobs/{job}.py", "--help"])
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_path(str(PROJECT / "jobs" / f"{job}.py"), run_name="__main__")
+    assert not ended.value.code
+    said = capsys.readouterr().out
+    options = set(re.findall(r"(?<![\w-])--[a-z][a-z0-9-]+", said))
     assert {"--lakehouse", "--config", "--help"} <= options
     # Every option is a row of the help with a text of its own beside its name and type.
-    assert not re.search(
-        r"│\s+\*?\s*--[a-z-]+(?: --no-[a-z-]+)?(?: [A-Z]+(?:\.\.\.)?)?\s*│", result.stdout
-    ), result.stdout
+    assert not re.search(r"│\s+\*?\s*--[a-z-]+(?: --no-[a-z-]+)?(?: [A-Z]+(?:\.\.\.)?)?\s*│", said), said
 
 
 @pytest.mark.parametrize(("arguments", "expected"), [(["--help"], 0), (["--no-such-option"], 2)])

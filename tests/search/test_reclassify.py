@@ -14,7 +14,7 @@ from newslake.search import vote
 from newslake.search.knn_settings import SearchOptions
 from newslake.search.reclassify import reclassify_short_text
 from newslake.spark.frames import frame_of
-from tests.killing import arguments_of, commits, content
+from tests.killing import commits, content
 from tests.search.frames import (
     CLASSES,
     ENCODER,
@@ -26,7 +26,6 @@ from tests.search.frames import (
     write_vectors,
 )
 from tests.tables import put
-from tests.undisturbed import kill_at
 
 OPTIONS: dict[str, Any] = {"neighbours": 5, "votes": 4, "short_chars": 60, "as_of": "2019-11-15"}
 
@@ -53,11 +52,8 @@ SHORT: dict[str, tuple[str | None, Any]] = {
 }
 
 
-def test_votes_decisions_corpus_and_rerun(lake: Lakehouse, tmp_path: Path) -> None:
-    """Also where a first run was killed between its two tables."""
+def test_votes_decisions_corpus_and_rerun(lake: Lakehouse) -> None:
     fill(lake, SHORT, unsure=["Lautos00", "Lautos01"])
-    command = ("reclassify_short_text", arguments_of(OPTIONS))
-    kill_at(lambda root: commits(root / "short_text_votes") >= 2, lake, command, tmp_path / "log")
     run = reclassify(lake)
     votes = {row["news_id"]: row for row in lake.read("short_text_votes").collect()}
     decisions = {

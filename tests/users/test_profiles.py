@@ -18,9 +18,9 @@ from newslake.lake.lakehouse import Lakehouse
 from newslake.run.jobrun import JobRun
 from newslake.users.keywords import SHARES, best_keywords, term_rarity
 from newslake.users.profiles import build_profiles
-from tests.killing import arguments_of, commits, content, log_of
+from tests.killing import commits, content, log_of
 from tests.tables import put
-from tests.undisturbed import Moment, Undisturbed, content_of, kill_and_rerun, kill_at, undisturbed_run
+from tests.undisturbed import Moment, Undisturbed, content_of, kill_and_rerun, undisturbed_run
 
 TABLES = ("user_tags", "user_topics", "user_articles")
 DAY = date(2019, 11, 15)
@@ -228,15 +228,12 @@ def test_weights_are_the_decayed_sums_over_all_events(filled: Lakehouse) -> None
 def test_the_same_weights_whatever_the_order_and_the_number_of_runs(
     filled: Lakehouse, tmp_path: Path
 ) -> None:
-    """The first run in one of two lakehouses is killed when it has written one of its tables."""
     lake = filled
     other = Lakehouse(lake.spark, str(tmp_path / "other"))
     options: dict[str, Any] = {"keywords": 0, "skip_weight": 0.1, "window_hours": 100.0}
     fill_world(other, seed=1)
     for each in (lake, other):
         fill_topics(each, "m", "10 00:00")
-    command = ("build_profiles", ["--as-of", DAY.isoformat(), *arguments_of(options)])
-    kill_at(MOMENTS["tags of the first day committed"], lake, command, tmp_path / "log")
     for each in (lake, other):
         build(each, **options)
     before = [content(lake.read(table)) for table in TABLES]

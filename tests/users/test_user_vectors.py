@@ -19,7 +19,7 @@ from newslake.users.sets import phrase_id
 from newslake.users.user_vectors import build_user_vectors
 from tests.killing import content, data_files
 from tests.tables import put
-from tests.undisturbed import Moment, Undisturbed, content_of, kill_and_rerun, kill_at, undisturbed_run
+from tests.undisturbed import Moment, Undisturbed, content_of, kill_and_rerun, undisturbed_run
 from tests.users.conftest import fill_phrases
 from tests.users.test_profiles import FITTED, at
 
@@ -122,10 +122,8 @@ def build(lake: Lakehouse, **options: Any) -> JobRun:
     return run
 
 
-def test_vectors_are_the_joined_parts(lake: Lakehouse, tmp_path: Path) -> None:
-    """Also where a first run was killed as it wrote."""
+def test_vectors_are_the_joined_parts(lake: Lakehouse) -> None:
     world(lake)
-    kill_at(MOMENTS["as it writes"], lake, ("build_user_vectors", ("--as-of", DAY)), tmp_path / "log")
     run = build(lake)
     rows = (
         lake.read("user_vectors")

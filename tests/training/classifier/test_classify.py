@@ -89,7 +89,20 @@ def expected(lake: Lakehouse, model_run: str, vector: Sequence[float]) -> tuple[
     return row["classes"][int(best.indices)], float(best.values)
 
 
-def test_new_articles_are_scored_once_also_after_a_kill(lake: Lakehouse, tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_killed(lake: Lakehouse, tmp_path: Path) -> None:
+    fill(lake)
+    model_run = train(lake).facts["model_run"]
+    trained_on = scores(lake, model_run)
+    arrive(lake, {"A0": (f"a {LONG}", near(0)), "A1": (f"b {LONG}", near(1))})
+    files = data_files(Path(str(lake.root)) / SCORES)
+    kill_at(lambda root: data_files(root / SCORES) > files, lake, ("classify_articles", []), tmp_path / "log")
+    classify(lake)
+    assert set(scores(lake, model_run)) == {*trained_on, "A0", "A1"}
+    assert classify(lake).rows_written == {}
+
+
+def test_new_articles_are_scored_once(lake: Lakehouse) -> None:
     fill(lake)
     model_run = train(lake, network="hidden", hidden=8).facts["model_run"]
     trained_on = scores(lake, model_run)
@@ -102,8 +115,6 @@ def test_new_articles_are_scored_once_also_after_a_kill(lake: Lakehouse, tmp_pat
         "S0": ("short", near(0)),
     }
     arrive(lake, new)
-    files = data_files(Path(str(lake.root)) / SCORES)
-    kill_at(lambda root: data_files(root / SCORES) > files, lake, ("classify_articles", []), tmp_path / "log")
     run = classify(lake)
     found = scores(lake, model_run)
     assert set(found) == {*trained_on, "A0", "A1"}
