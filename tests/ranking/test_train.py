@@ -222,8 +222,9 @@ def test_mistakes_are_told(lake: Lakehouse, rows: world.Tables, tmp_path: Path) 
         lake, {name: rows[name] for name in ("article_embeddings", "article_vectors", "user_vectors")}
     )
     wrong: list[tuple[dict[str, Any], str]] = [
-        ({"as_of": "soon"}, "give a day or an hour"),
-        ({"as_of": "2019-12-24"}, r"no impression with a click from .* \(train\)"),
+        ({"as_of": "soon"}, "--as-of takes a day"),
+        ({"as_of": "2019-12-24"}, r"no impression with a click in train \(2019-12-.*\)"),
+        ({"splits": ("live",)}, r"no impression with a click in train \(.* of split live\)"),
         ({"test_hours": 0}, "must be at least 1"),
         ({"days": 0}, "--days and --max-impressions must be at least 1"),
         ({"encoder_id": "X"}, "it has E"),
