@@ -99,12 +99,8 @@ def voted(lake: Lakehouse) -> Lakehouse:
 
 
 def test_a_corrected_class_is_counted_in_tags_rates_and_training(voted: Lakehouse, tmp_path: Path) -> None:
-    build_profiles(
-        voted,
-        JobRun("build_profiles"),
-        as_of="2019-11-15",
-        settings=WeightOptions(clock="occurrence", keywords=0, min_weight=0.0),
-    )
+    settings = WeightOptions(clock="occurrence", keywords=0, min_weight=0.0)
+    build_profiles(voted, JobRun("build_profiles"), as_of="2019-11-15", settings=settings)
     tags = {row["tag"]: row["weight"] for row in voted.read("user_tags").where("user_id = 'u1'").collect()}
     # u1 clicked S2 and Lautos00, in either split: all of it is autos, and nothing music or pop.
     assert set(tags) == {"autos"}

@@ -19,6 +19,7 @@ from newslake.lake.written import Written
 from newslake.run.jobrun import JobRun
 from newslake.users.keywords import SHARES
 from newslake.users.profiles import build_profiles
+from tests.calling import call
 from tests.tables import put
 from tests.users.test_profiles import EXACT, NEWS, article, at, build, expected_tags, weights
 
@@ -123,7 +124,7 @@ def die(lake: Lakehouse, day: date, writes: int) -> None:
     dying = Dying(lake.spark, lake.root)
     dying.writes = writes
     with pytest.raises(Killed):
-        build_profiles(dying, JobRun("build_profiles"), as_of=day.isoformat(), **EXACT)
+        call(build_profiles, dying, JobRun("build_profiles"), as_of=day.isoformat(), **EXACT)
 
 
 @pytest.fixture

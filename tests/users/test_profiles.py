@@ -18,6 +18,7 @@ from newslake.lake.lakehouse import Lakehouse
 from newslake.run.jobrun import JobRun
 from newslake.users.keywords import SHARES, best_keywords, term_rarity
 from newslake.users.profiles import build_profiles
+from tests.calling import call
 from tests.killing import commits, content, log_of
 from tests.tables import put
 from tests.undisturbed import Moment, Undisturbed, content_of, kill_and_rerun, undisturbed_run
@@ -138,7 +139,7 @@ FITTED = {"prior": 0.1, "articles": 5}
 def build(lake: Lakehouse, as_of: date = DAY, **options: Any) -> JobRun:
     """One run of the job."""
     run = JobRun("build_profiles")
-    build_profiles(lake, run, as_of=as_of.isoformat(), **options)
+    call(build_profiles, lake, run, as_of=as_of.isoformat(), **options)
     return run
 
 

@@ -20,6 +20,7 @@ from newslake.training.classifier.quality import Quality
 from newslake.training.classifier.settings import ClassifierSettings
 from newslake.training.classifier.train import train_text_classifier
 from newslake.training.data.staging import Staged
+from tests.calling import call
 from tests.killing import content
 from tests.tables import put
 
@@ -64,7 +65,7 @@ def fill(lake: Lakehouse, *, texts: int = 60, random_labels: bool = False, copie
 def train(lake: Lakehouse, **options: Any) -> JobRun:
     """One run of the job."""
     run = JobRun("train_text_classifier")
-    train_text_classifier(lake, run, **{**OPTIONS, **options})
+    call(train_text_classifier, lake, run, **{**OPTIONS, **options})
     return run
 
 
