@@ -71,7 +71,7 @@ kafka-stop: $(READY) ## Stop it; its data stay in .venv/kafka
 	$(BIN)/python -m tests.streaming.broker stop --port $(KAFKA_PORT)
 
 lock: $(READY) ## Resolve requirements.lock anew from setup.py
-	$(BIN)/uv pip compile setup.py --extra spark --extra test --extra bench --extra docs --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --custom-compile-command "make lock" --quiet --output-file requirements.lock
+	$(BIN)/uv pip compile setup.py --extra spark --extra training --extra connect --extra test --extra bench --extra docs --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --custom-compile-command "make lock" --quiet --output-file requirements.lock
 
 clean: ## Remove .venv and what tools leave behind (never the tables)
 	rm -rf $(VENV) $(SPARK40_VENV) build dist site .pytest_cache .mypy_cache .ruff_cache .hypothesis lib/*.egg-info

@@ -14,16 +14,28 @@ SPARK = [
     "delta-spark>=4.0.1,!=4.4.1,<4.5",
 ]
 
-RUNTIME = [
+# What Spark's own extra of that name brings, without Spark: Databricks has it already.
+CONNECT = [
+    "grpcio>=1.67",
+    "grpcio-status>=1.67",
+    "googleapis-common-protos>=1.65",
+    "zstandard>=0.25",
+]
+
+# An extra, since Petastorm asks for Spark: on Databricks serverless a package that does ends the session.
+TRAINING = [
     # 0.13.1's thread pool silently drops row groups, and it repeats one row-group order every epoch.
     # training/data/petastorm_compat.py gives 0.12.1 what newer pyarrow and numpy no longer have.
     "petastorm==0.12.1",
+    # Petastorm imports distutils, which Python lost in 3.12 and setuptools brings.
+    "setuptools>=77",
+]
+
+RUNTIME = [
     "pyarrow>=15",
     "numpy>=1.26",
     # Spark 4.2 is not tested with pandas 3.
     "pandas>=2.2,<3",
-    # Petastorm imports distutils, which Python lost in 3.12 and setuptools brings.
-    "setuptools>=77",
     "torch>=2.6",
     "transformers>=5,<6",
     # Older ones cut a pair of texts of equal length at another token, so that the same encoder_id would stand
@@ -57,6 +69,7 @@ RUNTIME = [
 ]
 
 TEST = [
+    *TRAINING,
     "pytest>=8",
     # `make test` takes two workers, each with a Spark session of its own.
     "pytest-xdist>=3.6",
@@ -71,6 +84,8 @@ TEST = [
     "sentence-transformers>=6",
     # A producer for the real Kafka broker of the stream's tests.
     "confluent-kafka>=2.16",
+    # Jobs in a session of Spark Connect.
+    *CONNECT,
     # Checks the Databricks bundle.
     "databricks-bundles>=1.22,<2",
     # Drives a Chromium that is there (it brings none) over the report.
@@ -113,5 +128,12 @@ setup(
         "newslake.reports": ["templates/*"],
     },
     install_requires=RUNTIME,
-    extras_require={"spark": SPARK, "test": TEST, "bench": BENCH, "docs": DOCS},
+    extras_require={
+        "spark": SPARK,
+        "training": TRAINING,
+        "connect": CONNECT,
+        "test": TEST,
+        "bench": BENCH,
+        "docs": DOCS,
+    },
 )

@@ -2,7 +2,7 @@
 
 from newslake.lake.lakehouse import Lakehouse
 from newslake.run.cli import LogLevel, lakehouse_at, set_logging, use_utc
-from newslake.spark.session import spark_session
+from newslake.spark.session import quiet, spark_session
 
 
 def open_lakehouse(
@@ -30,5 +30,5 @@ def open_lakehouse(
     use_utc()
     set_logging(log_level)
     spark = spark_session("newslake")
-    spark.sparkContext.setLogLevel("ERROR")
+    quiet(spark)
     return lakehouse_at(spark, place, catalog, schema, work_folder)

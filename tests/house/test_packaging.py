@@ -4,7 +4,7 @@ install."""
 import subprocess
 import sys
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from email import message_from_string
 from importlib import metadata
 from pathlib import Path
@@ -39,27 +39,38 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return built
 
 
-def needs(requirements: Iterable[str]) -> list[Requirement]:
-    """Those of the requirements that hold here and belong to no extra."""
+def needs(requirements: Iterable[str], extra: str = "") -> list[Requirement]:
+    """Those of the requirements that hold here and belong to no extra but the given one."""
     parsed = [Requirement(text) for text in requirements]
-    return [one for one in parsed if one.marker is None or one.marker.evaluate({"extra": ""})]
+    return [one for one in parsed if one.marker is None or one.marker.evaluate({"extra": extra})]
 
 
-def test_the_wheel_leaves_the_spark_of_a_cluster_alone(wheel: Path) -> None:
-    """All that pip would install with it, by the metadata of what is installed here: no Delta, and any Spark
-    will do."""
-    inside = zipfile.ZipFile(wheel)
-    [name] = [name for name in inside.namelist() if name.endswith(".dist-info/METADATA")]
-    declared = message_from_string(inside.read(name).decode()).get_all("Requires-Dist") or []
-    ahead = needs(declared)
-    seen: dict[str, list[Requirement]] = {}
+def resolved(declared: Sequence[str], extra: str = "") -> dict[str, list[Requirement]]:
+    """All that pip would install, by the metadata of what is installed here: each package, and what is asked
+    of it."""
+    ahead, seen = needs(declared, extra), dict[str, list[Requirement]]()
     while ahead:
         one = ahead.pop()
         key = canonicalize_name(one.name)
         if key not in seen:
-            ahead += needs(metadata.requires(one.name) or [])
+            told = metadata.requires(one.name) or []
+            ahead += [needed for name in ("", *one.extras) for needed in needs(told, name)]
         seen.setdefault(key, []).append(one)
-    assert {"petastorm", "pyarrow", "torch"} <= set(seen)
+    return seen
+
+
+def test_the_wheel_leaves_the_spark_of_a_cluster_alone(wheel: Path) -> None:
+    """No Spark and no Delta comes along, not even by something else: a runtime's own stays, and a session of
+    Databricks serverless goes on. Where training is asked for, any Spark will do."""
+    inside = zipfile.ZipFile(wheel)
+    [name] = [name for name in inside.namelist() if name.endswith(".dist-info/METADATA")]
+    declared = message_from_string(inside.read(name).decode()).get_all("Requires-Dist") or []
+    own, seen, remote = (resolved(declared, extra) for extra in ("", "training", "connect"))
+    assert {"pyarrow", "torch", "numpy"} <= set(own)
+    for found in (own, remote):
+        assert not {"pyspark", "pyspark-client", "delta-spark", "petastorm"} & set(found)
+    assert {"grpcio", "grpcio-status", "zstandard"} <= set(remote)
+    assert "petastorm" in seen
     assert "delta-spark" not in seen
     # Petastorm names Spark; it takes that of Databricks runtime 17.3 and 4.2 alike.
     assert all(one.specifier.contains(version) for one in seen["pyspark"] for version in ("4.0.0", "4.2.0"))

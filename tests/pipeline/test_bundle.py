@@ -15,6 +15,7 @@ from databricks.bundles.core import Bundle
 from databricks.bundles.schemas import Schema
 from databricks.bundles.volumes import Volume
 from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 
 from newslake.pipeline.bundle import gpu_shares, load_resources
 from newslake.pipeline.plan import Task
@@ -201,6 +202,7 @@ def test_pins_for_databricks_are_within_those_of_setup_py() -> None:
     pins = {
         pin.name: pin for pin in (Requirement(line) for line in lines if line and not line.startswith("#"))
     }
+    assert pins.pop("pyspark").specifier == SpecifierSet("==4.0.*"), "as runtime 17.3 has it"
     assert set(pins) == {"petastorm", "setuptools"}
     ranges = re.findall(
         r'^ {4}"([^"]+)",$', (PROJECT / "setup.py").read_text(encoding="utf-8"), flags=re.MULTILINE

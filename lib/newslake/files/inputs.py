@@ -11,7 +11,8 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from newslake.errors import UserError
-from newslake.files.paths import exactly, file_system, hadoop_path, place_of, readable
+from newslake.files.paths import exactly, place_of
+from newslake.files.systems import is_file, readable
 
 COMPRESSED = ("gz", "bz2", "deflate", "zst", "lz4", "snappy")
 """Endings of the names that Spark unpacks as it reads."""
@@ -120,8 +121,4 @@ def reason(error: Exception) -> str:
 
 def _is_file(spark: SparkSession, place: str) -> bool:
     plain = re.sub(r"\\(.)", r"\1", place)
-    if exactly(plain) != place:
-        return False  # a pattern
-    at = hadoop_path(spark, plain)
-    system = file_system(spark, at)
-    return bool(system.exists(at) and system.getFileStatus(at).isFile())
+    return exactly(plain) == place and is_file(spark, plain)  # else it is a pattern

@@ -12,10 +12,7 @@ import os
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote, unquote, urlsplit
-
-from pyspark.sql import SparkSession
 
 _PATTERN = re.compile(r"[\\*?\[\]{}]")
 
@@ -31,20 +28,13 @@ def exactly(place: str) -> str:
     return _PATTERN.sub(r"\\\g<0>", place)
 
 
-def readable(spark: SparkSession, place: str) -> str:
-    """What Spark is to read where a user names a path or a pattern: what is there as it is written, if only a
-    folder above, is that."""
-    there, rest = _split(place, lambda path: exists(spark, path))
-    return exactly(there) + rest
-
-
 def matching(place: str) -> list[str]:
     """The files and folders of this machine that `readable` means, for who looks at them without Spark."""
-    there, rest = _split(place, os.path.exists)
+    there, rest = split_pattern(place, os.path.exists)
     return sorted(glob.glob(glob.escape(there) + rest)) if rest else [there]
 
 
-def _split(place: str, is_there: Callable[[str], bool]) -> tuple[str, str]:
+def split_pattern(place: str, is_there: Callable[[str], bool]) -> tuple[str, str]:
     """The longest part of a path that holds nothing odd or is there as it is written, and the rest, a
     pattern."""
     ends = [len(place), *(match.start() for match in reversed(list(re.finditer("/", place))))]
@@ -52,28 +42,6 @@ def _split(place: str, is_there: Callable[[str], bool]) -> tuple[str, str]:
         if not _PATTERN.search(place[:end]) or is_there(place[:end]):
             return place[:end], place[end:]
     return "", place
-
-
-def exists(spark: SparkSession, place: str) -> bool:
-    """Whether there is a file or folder of this name; False where nobody can tell, such as on a file system
-    that Hadoop does not know."""
-    try:
-        at = hadoop_path(spark, place)
-        return bool(file_system(spark, at).exists(at))
-    except Exception:  # Py4J's own, which has no narrower type; who reads it then says what is wrong
-        return False
-
-
-def hadoop_path(spark: SparkSession, place: str) -> Any:
-    """The path as an object of Hadoop's."""
-    jvm: Any = spark._jvm
-    return jvm.org.apache.hadoop.fs.Path(place)
-
-
-def file_system(spark: SparkSession, path: Any) -> Any:
-    """Hadoop's file system that a path of `hadoop_path` lies in."""
-    session: Any = spark
-    return path.getFileSystem(session._jsparkSession.sessionState().newHadoopConf())
 
 
 def uri(place: str) -> str:

@@ -19,6 +19,7 @@ from pyspark.sql import SparkSession
 
 from newslake.errors import UserError
 from newslake.files.paths import local_path
+from newslake.spark.connect import is_connect
 
 Settings = Mapping[str, str]
 
@@ -142,6 +143,11 @@ def storage_of(spark: SparkSession, places: Iterable[str]) -> Storage:
     names = sorted({name for scheme, host in roots for name in setting_names(scheme, host)})
     if not names:
         return Storage()
+    if is_connect(spark):  # what Spark was told; Hadoop's own files and credential stores are the server's
+        told = spark.conf.getAll
+        return Storage(
+            {name: told[f"spark.hadoop.{name}"] for name in names if f"spark.hadoop.{name}" in told}
+        )
     session: Any = spark
     conf = session._jsparkSession.sessionState().newHadoopConf()
     found = {}

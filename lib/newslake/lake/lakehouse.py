@@ -9,9 +9,10 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
+from typing import Any
 
 from delta.tables import DeltaTable
-from pyspark.errors import PySparkException
+from pyspark.errors import AnalysisException, PySparkException
 from pyspark.sql import Column, DataFrame, Observation, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
@@ -29,11 +30,14 @@ from newslake.lake.bookmarks import (
 )
 from newslake.lake.error_texts import TABLE_NOT_YET
 from newslake.lake.evolution import add_columns, missing_columns, refuse_unknown_columns, with_missing
+from newslake.lake.merging import Clause, merge_statement
 from newslake.lake.retry import retrying
 from newslake.lake.sqltext import differs, literal, quoted
 from newslake.lake.tablespec import check_schema, table_spec
 from newslake.lake.written import Written
+from newslake.spark.connect import is_connect
 from newslake.spark.frames import frame_of
+from newslake.spark.session import session_settings
 
 SAFE_HOURS = 168
 """How long files stay that no version needs any more: Delta's own limit, longer than any run reads what it
@@ -90,9 +94,14 @@ class Lakehouse:
 
     def exists(self, table: str) -> bool:
         """Whether the table has been created."""
-        if self.root is not None:
+        if self.root is not None and not is_connect(self.spark):
             return DeltaTable.isDeltaTable(self.spark, f"{self.root}/{table}")
-        return self.spark.catalog.tableExists(self._identifier(table))
+        try:
+            return self.spark.catalog.tableExists(self._identifier(table))
+        except AnalysisException as error:
+            if TABLE_NOT_YET.search(str(error)):  # what a folder that is none, or not there, is told as
+                return False
+            raise
 
     def read(self, table: str) -> DataFrame:
         """The table's rows, now; columns that an older version did not know are NULL.
@@ -122,8 +131,7 @@ class Lakehouse:
         """Where the table stands now, for `read_at` and `changes`; NOTHING where it is not there yet."""
         if not self.exists(table):
             return NOTHING
-        target = self._delta(table)
-        last = target.history(1).select("version").head()
+        last = self._history(table, 1).select("version").head()
         assert last is not None
         return bookmark_of(last["version"], self._id(table))
 
@@ -134,7 +142,7 @@ class Lakehouse:
         Deleting, vacuuming and rewriting files leave it as it is, and so does a write that found nothing to
         do.
         """
-        history = self._delta(table).history(_EARLIER_COMMITS).where(F.col("operation").isin(*_WRITES))
+        history = self._history(table, _EARLIER_COMMITS).where(F.col("operation").isin(*_WRITES))
         counts = {
             name: F.col("operationMetrics")[name].try_cast("bigint")
             for name in (*_MERGED, "numUpdatedRows", "numOutputRows")
@@ -225,7 +233,7 @@ class Lakehouse:
             SchemaMismatch: the columns are not the contract's.
         """
         rows = self._as_contract(table, rows)
-        target = self._delta(table)
+        self.create(table)
         key = table_spec(table).key
         match = _match(table)
         others = [field for field in rows.schema if field.name not in key]
@@ -236,7 +244,7 @@ class Lakehouse:
             if update and others and table not in self._unwritten:
                 # Only rows that are new or differ take part: Delta rewrites every file that holds a matching
                 # key, so without this a rerun on the same input would rewrite the table.
-                old = target.toDF().withColumn(_IS_OLD, F.lit(True)).alias("old")
+                old = self.spark.table(self._identifier(table)).withColumn(_IS_OLD, F.lit(True)).alias("old")
                 changed = new.join(old, on=F.expr(match), how="left").where(
                     F.expr(f"old.{_IS_OLD} IS NULL OR {differ}")
                 )
@@ -244,17 +252,12 @@ class Lakehouse:
             if gone is not None:
                 leaving = gone.select(*key).withColumn(_IS_GONE, F.lit(True))
                 new = new.unionByName(leaving, allowMissingColumns=True).alias("new")
-            merge = target.alias("old").merge(new, match)
-            if gone is None:
-                merge = merge.whenMatchedUpdateAll() if update and others else merge
-                return merge.whenNotMatchedInsertAll().execute()
-            stays = f"new.{_IS_GONE} IS NULL"
-            every: dict[str, str | Column] = {
-                quoted(field.name): f"new.{quoted(field.name)}" for field in rows.schema
-            }
-            merge = merge.whenMatchedDelete(f"new.{_IS_GONE}")
-            merge = merge.whenMatchedUpdate(stays, set=every) if update and others else merge
-            return merge.whenNotMatchedInsert(stays, values=every).execute()
+            # Where rows go too, the source has a column more than the table.
+            stays = None if gone is None else f"new.{_IS_GONE} IS NULL"
+            columns = () if gone is None else tuple(quoted(field.name) for field in rows.schema)
+            clauses = [] if gone is None else [Clause("delete", f"new.{_IS_GONE}")]
+            clauses += [Clause("update", stays, columns)] if update and others else []
+            return self._merge(table, new, [*clauses, Clause("insert", stays, columns)])
 
         return self._merged(table, write)
 
@@ -268,9 +271,9 @@ class Lakehouse:
         Raises:
             SchemaMismatch: the columns are not the contract's.
         """
-        rows = self._as_contract(table, rows).alias("new")
-        merge = self._delta(table).alias("old").merge(rows, _match(table)).whenMatchedUpdateAll()
-        return self._merged(table, merge.execute)
+        rows = self._as_contract(table, rows)
+        self.create(table)
+        return self._merged(table, lambda: self._merge(table, rows, [Clause("update")]))
 
     def replace(self, table: str, rows: DataFrame, *, where: Mapping[str, str | Sequence[str]]) -> Written:
         """Put `rows` in place of one slice of the table, such as `{"split": "train"}`, in one commit; several
@@ -336,7 +339,8 @@ class Lakehouse:
         """
         if hours < SAFE_HOURS:
             raise ValueError(f"table {table}: files are kept for {SAFE_HOURS} hours at least, not {hours}")
-        self._delta(table).vacuum(float(hours))
+        self.create(table)
+        self.spark.sql(f"VACUUM {self._identifier(table)} RETAIN {float(hours)} HOURS")
 
     def files(self, table: str, *, where: Mapping[str, str] | None = None) -> list[str]:
         """The Parquet files that make up the table now, or the slice of it, for readers that go past
@@ -348,7 +352,8 @@ class Lakehouse:
 
     def location(self, table: str) -> str:
         """Folder or URI of the table's data."""
-        return str(self._delta(table).detail().select("location").head()[0])  # type: ignore[index]
+        self.create(table)
+        return str(self._detail(table, "location"))
 
     def sql_name(self, table: str) -> str:
         """The table, or a view beside it, as SQL names it."""
@@ -391,14 +396,30 @@ class Lakehouse:
             )
 
     def _property(self, table: str, name: str) -> str | None:
-        found = self.spark.sql(f"DESCRIBE DETAIL {self._identifier(table)}").select("properties").head()
-        return None if found is None else found[0].get(name)
+        return self._detail(table, "properties").get(name)
 
     def _id(self, table: str) -> str:
-        return str(self.spark.sql(f"DESCRIBE DETAIL {self._identifier(table)}").select("id").head()[0])  # type: ignore[index]
+        return str(self._detail(table, "id"))
+
+    def _detail(self, table: str, what: str) -> Any:
+        row = retrying(
+            lambda: self.spark.sql(f"DESCRIBE DETAIL {self._identifier(table)}").select(what).head(),
+            on=TABLE_NOT_YET,
+        )
+        assert row is not None
+        return row[0]
+
+    def _history(self, table: str, commits: int) -> DataFrame:
+        """The latest commits, the last one first."""
+        self.create(table)
+        if is_connect(self.spark):
+            return retrying(
+                lambda: self.spark.sql(f"DESCRIBE HISTORY {self._identifier(table)} LIMIT {commits}"),
+                on=TABLE_NOT_YET,
+            )
+        return self._delta(table).history(commits)
 
     def _delta(self, table: str) -> DeltaTable:
-        self.create(table)
         if self.root is None:
             return DeltaTable.forName(self.spark, self._identifier(table))
         path = f"{self.root}/{table}"
@@ -430,24 +451,43 @@ class Lakehouse:
                 writer.option("userMetadata", mark).saveAsTable(self._identifier(table))
             return counted
 
-        for name, value in settings.items():
-            self.spark.conf.set(name, value)
-        try:
+        with session_settings(self.spark, settings):
             counted = retrying(save)
-        finally:
-            for name in settings:
-                self.spark.conf.unset(name)
         self._unwritten.discard(table)
         if self.root is not None:  # counted on their way, which costs no query of its own
             return Written(inserted=int(counted.get["rows"]))
         # By name, the catalog writes by a query of its own that nobody can watch. Another run may have
         # written meanwhile.
-        own = self._delta(table).history(_RECENT_COMMITS).where(F.col("userMetadata") == mark)
+        own = self._history(table, _RECENT_COMMITS).where(F.col("userMetadata") == mark)
         row = own.select(F.col("operationMetrics")["numOutputRows"].cast("bigint")).head()
         return Written(inserted=0 if row is None else row[0] or 0)
 
+    def _merge(self, table: str, rows: DataFrame, clauses: Sequence[Clause]) -> DataFrame:
+        """Run one merge, once; Delta answers with what it did."""
+        if is_connect(self.spark):
+            statement = merge_statement(self._identifier(table), _match(table), clauses)
+            return self.spark.sql(statement, rows=rows)
+        merge = self._delta(table).alias("old").merge(rows.alias("new"), _match(table))
+        for clause in clauses:
+            every: dict[str, str | Column] = {**clause.values}
+            if clause.does == "delete":
+                merge = merge.whenMatchedDelete(clause.where)
+            elif clause.does == "update":
+                merge = (
+                    merge.whenMatchedUpdate(clause.where, set=every)
+                    if every
+                    else merge.whenMatchedUpdateAll(clause.where)
+                )
+            else:
+                merge = (
+                    merge.whenNotMatchedInsert(clause.where or "true", values=every)
+                    if every
+                    else merge.whenNotMatchedInsertAll(clause.where)
+                )
+        return merge.execute()
+
     def _merged(self, table: str, merge: Callable[[], DataFrame]) -> Written:
-        """Run one merge; Delta answers with what it did."""
+        """Run one merge, and again where another run was first; counts from Delta's answer."""
         [did] = retrying(merge).collect()
         self._unwritten.discard(table)
         return Written(

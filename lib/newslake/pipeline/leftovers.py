@@ -4,7 +4,7 @@ the making."""
 import re
 import time
 
-from newslake.files.paths import file_system, hadoop_path
+from newslake.files.systems import file_system
 from newslake.lake.lakehouse import Lakehouse
 
 # Folder in the work folder -> what the names of unfinished things in it look like. Of _staging, only what is
@@ -23,12 +23,10 @@ def remove_leftovers(lake: Lakehouse, *, hours: float) -> int:
         return 0
     removed = 0
     for place, unfinished in _PLACES.items():
-        folder = hadoop_path(lake.spark, f"{lake.work}/{place}")
+        folder = f"{lake.work}/{place}"
         system = file_system(lake.spark, folder)
-        if not system.exists(folder):
-            continue
-        for status in system.listStatus(folder):
-            old = status.getModificationTime() < (time.time() - 3600 * hours) * 1000
-            if old and re.match(unfinished, str(status.getPath().getName())):
-                removed += bool(system.delete(status.getPath(), True))
+        for name in system.names(folder):
+            path = f"{folder}/{name}"
+            if re.match(unfinished, name) and system.modified(path) < time.time() - 3600 * hours:
+                removed += system.delete(path)
     return removed

@@ -20,6 +20,7 @@ from pyspark.sql import DataFrame, SparkSession
 from newslake.files.folders import written
 from newslake.files.remote import Place, RemotePath, local, save_array
 from newslake.search.vector_files import Unit, VectorFiles, chunks
+from newslake.spark.connect import parallelism
 from newslake.spark.frames import frame_of
 
 _CHUNK_ROWS = 8192
@@ -103,9 +104,7 @@ def vector_map(spark: SparkSession, sides: Mapping[str, VectorFiles], folder: Pl
         (name, unit.file, unit.group, unit.rows, int(start))
         for (name, unit), start in zip(units, starts, strict=False)
     ]
-    tasks = frame_of(spark, rows, _UNITS).repartition(
-        max(1, min(len(units), spark.sparkContext.defaultParallelism))
-    )
+    tasks = frame_of(spark, rows, _UNITS).repartition(max(1, min(len(units), parallelism(spark))))
     return VectorMap(file, written(tasks.mapInArrow(write, _INDEX), folder / "index"))
 
 

@@ -6,9 +6,10 @@ from contextlib import contextmanager
 
 from pyspark.sql import SparkSession
 
-from newslake.files.paths import file_system, hadoop_path
+from newslake.files.systems import file_system
 from newslake.lake.lakehouse import Lakehouse
 from newslake.run.jobrun import log
+from newslake.spark.connect import is_connect
 
 
 def on_one_machine(spark: SparkSession) -> bool:
@@ -25,6 +26,9 @@ def checkpoints(lake: Lakehouse) -> Iterator[None]:
     so). What the job leaves in a folder of ours is removed at its end; purge_news removes that of killed
     jobs.
     """
+    if is_connect(lake.spark):  # the server's own folder, if it has one, is the server's to say
+        yield
+        return
     context = lake.spark.sparkContext
     if on_one_machine(lake.spark) or context.getCheckpointDir() is not None:
         yield
@@ -37,10 +41,10 @@ def checkpoints(lake: Lakehouse) -> Iterator[None]:
         yield
         return
     context.setCheckpointDir(f"{lake.work}/_scratch")
-    place = hadoop_path(lake.spark, str(context.getCheckpointDir()))
+    place = str(context.getCheckpointDir())
     try:
         yield
     finally:
         system = file_system(lake.spark, place)
-        for status in system.listStatus(place):
-            system.delete(status.getPath(), True)
+        for name in system.names(place):
+            system.delete(f"{place}/{name}")

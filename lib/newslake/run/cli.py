@@ -26,7 +26,7 @@ from newslake.run.faults import explained
 from newslake.run.jobrun import JobRun, first_line, log, masked, recorded
 from newslake.run.lineage import checked_place, traced
 from newslake.run.settings import SettingsFile, load_settings_file
-from newslake.spark.session import spark_session
+from newslake.spark.session import quiet, spark_session
 
 JobFunction = Callable[..., None]
 LogLevel = Literal["debug", "info", "warning", "error"]
@@ -83,7 +83,7 @@ def main(job: JobFunction, argv: Sequence[str] | None = None) -> None:
         set_logging(shared["log_level"])
         settings_file = replace(settings_file, lineage=checked_place(shared["lineage"]))
         spark = spark_session(f"newslake {name}", extra=settings_file.spark)
-        spark.sparkContext.setLogLevel("ERROR")
+        quiet(spark)
         lake = lakehouse_at(
             spark, **{part: shared[part] for part in ("lakehouse", "catalog", "schema", "work_folder")}
         )

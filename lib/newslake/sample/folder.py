@@ -1,46 +1,39 @@
-"""A folder on one of Hadoop's file systems, seen from the driver."""
-
-from typing import Any
+"""The folder that the generator writes to, seen from the driver."""
 
 from pyspark.sql import SparkSession
 
 from newslake.errors import JobFailed
+from newslake.files.systems import file_system
 
 
 class Folder:
-    """A folder on one of Hadoop's file systems, seen from the driver."""
+    """A folder on any file system that Spark writes to; names are relative to it."""
 
     def __init__(self, spark: SparkSession, path: str) -> None:
-        jvm: Any = spark._jvm
-        self._jvm, self.path = jvm, path.rstrip("/")
-        hadoop = jvm.org.apache.hadoop.fs
-        self._fs = hadoop.Path(self.path).getFileSystem(spark._jsparkSession.sessionState().newHadoopConf())
-        local = self._jvm.java.lang.Class.forName("org.apache.hadoop.fs.LocalFileSystem")
-        self._checksums = local.isInstance(self._fs)
+        self.path = path.rstrip("/")
+        self._system = file_system(spark, self.path)
 
     @property
     def uri(self) -> str:
         """The folder with its scheme, such as file:/data/mind."""
-        return str(self._at("").makeQualified(self._fs.getUri(), self._fs.getWorkingDirectory()).toString())
+        return self._system.uri(self.path)
 
-    def _at(self, name: str) -> Any:
-        return self._jvm.org.apache.hadoop.fs.Path(f"{self.path}/{name}" if name else self.path)
+    def _at(self, name: str) -> str:
+        return f"{self.path}/{name}" if name else self.path
 
     def names(self) -> list[str]:
         """What lies in the folder (empty where there is no such folder)."""
-        if not self._fs.exists(self._at("")):
-            return []
-        return sorted(status.getPath().getName() for status in self._fs.listStatus(self._at("")))
+        return self._system.names(self.path)
 
     def is_folder(self) -> bool:
         """False where there is nothing, or a file."""
-        return bool(self._fs.exists(self._at("")) and self._fs.getFileStatus(self._at("")).isDirectory())
+        return self._system.is_folder(self.path)
 
     def exists(self, name: str = "") -> bool:
-        return bool(self._fs.exists(self._at(name)))
+        return self._system.exists(self._at(name))
 
     def delete(self, name: str) -> None:
-        self._fs.delete(self._at(name), True)
+        self._system.delete(self._at(name))
 
     def move(self, name: str, target: str) -> None:
         """Rename within the folder, over what is there.
@@ -48,34 +41,13 @@ class Folder:
         Raises:
             JobFailed: the file system refused.
         """
-        self._fs.mkdirs(self._at(target).getParent())
         self.delete(target)
-        if not self._fs.rename(self._at(name), self._at(target)):
+        if not self._system.rename(self._at(name), self._at(target)):
             raise JobFailed(f"cannot rename {self.path}/{name} to {target}")
-        self._forget_checksum(target)
-
-    def _forget_checksum(self, name: str) -> None:
-        """Hadoop keeps `.name.crc` beside each local file; whoever edits the file would then find it
-        unreadable."""
-        if self._checksums:
-            folder, _, base = name.rpartition("/")
-            self._fs.getRawFileSystem().delete(
-                self._at(f"{folder}/.{base}.crc" if folder else f".{base}.crc"), False
-            )
 
     def read_text(self, name: str) -> str:
-        stream = self._fs.open(self._at(name))
-        try:
-            return bytes(self._jvm.org.apache.commons.io.IOUtils.toByteArray(stream)).decode("utf-8")
-        finally:
-            stream.close()
+        return self._system.read(self._at(name)).decode("utf-8")
 
     def write_text(self, name: str, text: str) -> None:
         """Write a small file, making its folder."""
-        self._fs.mkdirs(self._at(name).getParent())
-        stream = self._fs.create(self._at(name), True)
-        try:
-            stream.write(bytearray(text.encode("utf-8")))
-        finally:
-            stream.close()
-        self._forget_checksum(name)
+        self._system.write(self._at(name), text.encode("utf-8"))

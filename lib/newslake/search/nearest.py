@@ -22,6 +22,7 @@ from pyspark.sql import functions as F
 from newslake.errors import UserError
 from newslake.search.knn_settings import KnnSettings
 from newslake.search.vector_files import Rejects, Rows, Unit, VectorFiles, chunks
+from newslake.spark.connect import parallelism
 from newslake.spark.frames import frame_of
 from newslake.spark.python_workers import map_with_torch
 
@@ -111,7 +112,7 @@ def nearest(
     dimension = items.dimension(item_units)
     if dimension is None or not query_units:
         return frame_of(spark, [], SCHEMA)
-    wanted = tasks or spark.sparkContext.defaultParallelism
+    wanted = tasks or parallelism(spark)
     plan = plan_tasks(
         item_units, query_units, dimension=dimension, tasks=wanted, held_mb=held_mb, queries_only=by_query_id
     )

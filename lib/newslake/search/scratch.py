@@ -4,9 +4,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from uuid import uuid4
 
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import DataFrame
 
-from newslake.files.paths import exactly, file_system, hadoop_path
+from newslake.files.paths import exactly
+from newslake.files.systems import file_system
 from newslake.files.work import beside
 from newslake.lake.lakehouse import Lakehouse
 
@@ -36,9 +37,4 @@ def scratch(lake: Lakehouse, folder: str | None) -> Iterator[Scratch]:
     try:
         yield Scratch(place)
     finally:
-        _remove(lake.spark, place)
-
-
-def _remove(spark: SparkSession, folder: str) -> None:
-    path = hadoop_path(spark, folder)
-    file_system(spark, path).delete(path, True)
+        file_system(lake.spark, place).delete(place)

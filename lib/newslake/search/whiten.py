@@ -20,6 +20,7 @@ from pyspark.sql import SparkSession
 from newslake.search.nearest import split_units
 from newslake.search.unit_rows import unit_rows
 from newslake.search.vector_files import Projection, Unit, VectorFiles, chunks
+from newslake.spark.connect import parallelism
 
 _CHUNK_ROWS = 8192
 _TASKS = 16  # each sends d x d sums to the driver: 1 MB at 384-d, 7 MB at 968-d
@@ -87,7 +88,7 @@ def whitening(covariance: Doubles, count: int, power: float) -> Doubles:
 def moments(spark: SparkSession, side: VectorFiles, units: list[Unit], dimension: int) -> tuple[int, Doubles]:
     """Number and covariance (d, d) of the side's vectors at unit length; one pass, summed in double
     precision."""
-    shares = split_units(units, min(_TASKS, spark.sparkContext.defaultParallelism))
+    shares = split_units(units, min(_TASKS, parallelism(spark)))
 
     def run(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:

@@ -11,6 +11,7 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
+from newslake.spark.connect import is_connect
 from newslake.spark.versions import arrow_schema
 
 
@@ -90,7 +91,8 @@ class Frames:
         Where the session has a folder for checkpoints (see checkpoints.py) the rows go there, since what only
         executors hold is lost with one of them.
         """
-        if rows.sparkSession.sparkContext.getCheckpointDir() is None:
+        spark = rows.sparkSession
+        if is_connect(spark) or spark.sparkContext.getCheckpointDir() is None:
             return rows.localCheckpoint(eager=True)
         return rows.checkpoint(eager=True)
 

@@ -21,6 +21,8 @@ import pyarrow as pa
 from pyspark.sql import DataFrame
 from pyspark.sql import types as T
 
+from newslake.spark.connect import is_connect
+
 MODULE = "newslake.spark.python_workers"
 _WITH_TORCH = "NEWSLAKE_WORKERS_WITH_TORCH"
 _ALWAYS = ("pandas", "pyarrow.parquet", "pyspark.sql.pandas.serializers")
@@ -34,6 +36,8 @@ def map_with_torch(
     rows: DataFrame, function: Callable[[Batches], Iterator[pa.RecordBatch]], schema: T.StructType | str
 ) -> DataFrame:
     """`rows.mapInArrow(function, schema)`, by workers that have imported PyTorch and transformers already."""
+    if is_connect(rows.sparkSession):  # its workers have the server's environment, and import for themselves
+        return rows.mapInArrow(function, schema)
     # Of the workers; a function takes it along as it is now.
     environment = rows.sparkSession.sparkContext.environment
     environment[_WITH_TORCH] = "1"

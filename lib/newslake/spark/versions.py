@@ -21,7 +21,19 @@ def arrow_schema(schema: T.StructType) -> pa.Schema:
 
 def text_udf(function: Callable[[pa.Array], pa.Array]) -> Callable[[Column], Column]:
     """A function of text in Arrow arrays as one of columns: an Arrow UDF, and before 4.1, which has none, a
-    pandas one."""
+    pandas one.
+
+    The UDF is made where it is used: one belongs to the kind of session, classic or of Spark Connect, that
+    there is when it is made.
+    """
+
+    def of_column(text: Column) -> Column:
+        return _udf(function)(text)
+
+    return of_column
+
+
+def _udf(function: Callable[[pa.Array], pa.Array]) -> Callable[[Column], Column]:
     if hasattr(F, "arrow_udf"):
 
         def by_arrow(text: pa.Array) -> pa.Array:

@@ -16,6 +16,7 @@ from newslake.lake.lakehouse import Lakehouse
 from newslake.lake.vector_columns import vector_size
 from newslake.run.jobrun import JobRun
 from newslake.run.quarantine import rows_of, send
+from newslake.spark.connect import parallelism
 from newslake.spark.frames import Frames
 from newslake.switches.topic_model import known_topic_models
 from newslake.text import articles as text
@@ -103,7 +104,7 @@ def _embed(
         copied = lake.merge(text.TABLE, text.copies(todo, stored)).rows
         todo = frames.keep(todo.join(texts, on="content_hash", how="left_anti"))
     count = todo.count()
-    tasks = max(1, min(2 * lake.spark.sparkContext.defaultParallelism, -(-count // _TEXTS_PER_TASK)))
+    tasks = max(1, min(2 * parallelism(lake.spark), -(-count // _TEXTS_PER_TASK)))
     first, second = text.segments(encoder.spec.fields)
     given = text.one_of_each_text(todo, tasks).select(
         "content_hash", "news_ids", first.alias("first"), second.alias("second")

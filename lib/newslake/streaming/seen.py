@@ -4,7 +4,8 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from newslake.files.inputs import is_input, listed
-from newslake.files.paths import exactly, exists, place_of
+from newslake.files.paths import exactly, place_of
+from newslake.files.systems import exists
 
 _TOLD = 10
 

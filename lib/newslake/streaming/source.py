@@ -15,9 +15,10 @@ from pyspark.sql import functions as F
 
 from newslake.errors import JobFailed, UserError
 from newslake.files.inputs import checked, is_blank, text_lines
-from newslake.files.paths import readable
+from newslake.files.systems import readable
 from newslake.lake.lakehouse import Lakehouse
 from newslake.run.jobrun import JobRun, log
+from newslake.spark.connect import refuse_connect
 from newslake.streaming.seen import changed_files
 
 _WAIT_S = 15
@@ -86,8 +87,10 @@ class Source:
 
         Raises:
             JobFailed: Kafka does not answer: another try may find it.
-            UserError: there is no such topic or folder, or the settings cannot be used.
+            UserError: there is no such topic or folder, the settings cannot be used, or it is a session of
+                Spark Connect.
         """
+        refuse_connect(spark, "a stream", "each batch in the process that started it")
         if self.topic is None:
             checked(spark, str(self.files), "--files")
         else:

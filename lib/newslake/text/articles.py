@@ -9,6 +9,7 @@ from newslake.errors import UserError
 from newslake.lake.lakehouse import Lakehouse
 from newslake.run.jobrun import JobRun
 from newslake.run.quarantine import rows_of, send
+from newslake.spark.connect import parallelism
 from newslake.spark.frames import Frames
 from newslake.text.embed import Device, EmbedSettings, embed_column
 from newslake.text.options import ENCODING, EncoderOptions
@@ -54,7 +55,7 @@ def encode_articles(
     told = f"{work.texts:,} texts to encode, {work.copyable:,} to copy"
     run.progress(f"{articles:,} articles without a vector by {found.encoder_id}: {told}")
     copied = _copy(lake, work, found) if work.copyable else 0
-    tasks = partitions or 2 * lake.spark.sparkContext.defaultParallelism
+    tasks = partitions or 2 * parallelism(lake.spark)
     settled = copied + _encode(
         lake, run, news, found, settings, work, slices=-(-work.texts // slice_rows), tasks=tasks
     )

@@ -12,6 +12,7 @@ from pyspark.sql import functions as F
 from newslake.errors import JobFailed, UserError
 from newslake.lake.lakehouse import Lakehouse
 from newslake.run.jobrun import JobRun
+from newslake.spark.connect import parallelism
 from newslake.spark.frames import Frames
 from newslake.switches.topic_model import fitted_topic_models, topic_models
 from newslake.topics.fit import TERMS, TOPICS
@@ -44,7 +45,7 @@ def assign_topics(
     news = lake.read("news")
     models = [load_model(lake, name) for name in topic_models(lake, topic_model)]
     lake.create(TABLE)
-    tasks = partitions or 2 * lake.spark.sparkContext.defaultParallelism
+    tasks = partitions or 2 * parallelism(lake.spark)
     for model in models:
         run.fact("topic_model" if model is models[-1] else "candidate", model.topic_model)
         _assign_pending(lake, run, news, model, tasks)

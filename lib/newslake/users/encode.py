@@ -11,6 +11,7 @@ from newslake.lake.lakehouse import Lakehouse
 from newslake.run.jobrun import JobRun
 from newslake.run.options import day_of
 from newslake.run.quarantine import rows_of, send
+from newslake.spark.connect import parallelism
 from newslake.spark.frames import Frames
 from newslake.text.embed import Device, EmbedSettings, embed_column
 from newslake.text.options import ENCODING, EncoderOptions
@@ -168,7 +169,7 @@ def _encode(
         slices, began, done = -(-phrases // slice_rows), run.seconds, 0
         run.progress(f"{phrases:,} phrases to encode")
         run.wrote(STORE, 0)
-        tasks = 2 * lake.spark.sparkContext.defaultParallelism
+        tasks = 2 * parallelism(lake.spark)
         for number in range(slices):
             part = todo.where(F.pmod(F.xxhash64("phrase_id"), F.lit(slices)) == number).repartition(
                 tasks, "phrase_id"

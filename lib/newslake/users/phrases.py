@@ -11,6 +11,7 @@ from newslake.lake.vector_columns import vector_size
 from newslake.run.jobrun import JobRun
 from newslake.run.options import day_of
 from newslake.run.quarantine import rows_of, send
+from newslake.spark.connect import parallelism
 from newslake.spark.frames import Frames
 from newslake.text.embed import Device, EmbedSettings, embed_column
 from newslake.text.options import ENCODING, EncoderOptions
@@ -153,13 +154,11 @@ def _encode_tags(
             .join(embeddings(lake, encoder).select("tag"), on="tag", how="left_anti")
         )
         many = todo.count()
-        slices, done = -(-many // slice_rows), 0
+        slices, done, tasks = -(-many // slice_rows), 0, 2 * parallelism(lake.spark)
         run.progress(f"{many:,} tags to encode")
         for number in range(slices):
             part = todo.where(F.pmod(F.xxhash64("tag"), F.lit(slices)) == number)
-            part = part.repartition(2 * lake.spark.sparkContext.defaultParallelism, "tag").select(
-                "tag", F.col("tag").alias("text")
-            )
+            part = part.repartition(tasks, "tag").select("tag", F.col("tag").alias("text"))
             with Frames() as kept:
                 encoded = kept.keep(embed_column(part, "text", None, encoder, "tag", settings=settings))
                 rows = encoded.where("embedded.error IS NULL").select(

@@ -2,14 +2,14 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 from uuid import uuid4
 
 from pyspark.sql import DataFrame, SparkSession
 
-from newslake.files.paths import file_system, hadoop_path
+from newslake.files.systems import FileSystem, file_system
 from newslake.serving.feeds.vespa import LINE
 
 
@@ -41,14 +41,11 @@ class Folder:
         parts = f"{self.path}/_{name}"
         (form(lines) if form else lines).write.text(parts)
         stem, suffix = name.rsplit(".", 1)
-        names = sorted(
-            str(status.getPath().getName()) for status in self._system().listStatus(self._at(parts))
-        )
-        names = [part for part in names if part.startswith("part-")]
+        names = [part for part in self._system.names(parts) if part.startswith("part-")]
         for number, part in enumerate(names):
             to = name if files == 1 else f"{stem}-{number:05}.{suffix}"
-            self._system().rename(self._at(f"{parts}/{part}"), self._at(f"{self.path}/{to}"))
-        self._system().delete(self._at(parts), True)
+            self._system.rename(f"{parts}/{part}", f"{self.path}/{to}")
+        self._system.delete(parts)
 
     def write_tree(self, name: str, make: Callable[[Path], None]) -> None:
         """Copy in a folder that `make` fills on this machine."""
@@ -56,31 +53,21 @@ class Folder:
             made = Path(scratch) / name
             made.mkdir()
             make(made)
-            # Small files, through a stream: Hadoop's own copy of local files never ended on a server of
-            # tests that speaks S3.
             for file in sorted(path for path in made.rglob("*") if path.is_file()):
-                to = self._at(f"{self.path}/{name}/{file.relative_to(made)}")
-                stream = self._system().create(to, True)
-                try:
-                    stream.write(file.read_bytes())
-                finally:
-                    stream.close()
+                self._system.write(f"{self.path}/{name}/{file.relative_to(made)}", file.read_bytes())
 
     def take_the_place_of(self, path: str) -> None:
         """Become the folder at `path`: one rename, after what was there is gone."""
-        system = self._system()
-        system.delete(self._at(path), True)
-        system.rename(self._at(self.path), self._at(path))
+        self._system.delete(path)
+        self._system.rename(self.path, path)
 
     def remove(self) -> None:
         """Leave nothing behind."""
-        self._system().delete(self._at(self.path), True)
+        self._system.delete(self.path)
 
-    def _system(self) -> Any:
-        return file_system(self._spark, self._at(self.path))
-
-    def _at(self, path: str) -> Any:
-        return hadoop_path(self._spark, path)
+    @cached_property
+    def _system(self) -> FileSystem:
+        return file_system(self._spark, self.path)
 
 
 @contextmanager

@@ -20,12 +20,15 @@ import warnings
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from functools import cached_property
+from importlib.util import find_spec
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+
+from newslake.errors import UserError
 
 
 class LocalFiles:
@@ -115,6 +118,12 @@ def _standing_in() -> Iterator[None]:
         for name in STAND_INS:
             del sys.modules[name]
 
+
+if find_spec("petastorm") is None:
+    raise UserError(
+        "training needs Petastorm: install newslake[training] (not on Databricks serverless, where a package"
+        " that asks for Spark ends the session: train on a cluster)"
+    )
 
 with warnings.catch_warnings(), _standing_in():
     warnings.simplefilter("ignore")  # about ten deprecations of what it imports

@@ -9,7 +9,8 @@ from pyspark.sql import SparkSession
 
 from newslake.errors import UserError
 from newslake.files.inputs import is_archive, looking, unpack_it
-from newslake.files.paths import exists, file_system, hadoop_path, place_of
+from newslake.files.paths import place_of
+from newslake.files.systems import exists, files_in, is_folder
 
 Kind = Literal["articles", "behaviors", "history"]
 SPLIT_OF = {"train": "train", "validation": "dev", "test": "test"}
@@ -62,10 +63,8 @@ def _look(spark: SparkSession, option: str, split: str, path: str, kinds: tuple[
     if not exists(spark, place):
         raise UserError(f"{option} {path}: there is no such file or folder")
     with looking(option, path):
-        at = hadoop_path(spark, place)
-        system = file_system(spark, at)
-        is_folder = bool(system.getFileStatus(at).isDirectory())
-        inside = sorted(str(one.getPath().getName()) for one in system.listStatus(at)) if is_folder else []
+        folder = is_folder(spark, place)
+        inside = files_in(spark, place) if folder else []
     found = [
         Source(kind, option, split, f"{place}/{child}")
         for kind in kinds
@@ -75,7 +74,7 @@ def _look(spark: SparkSession, option: str, split: str, path: str, kinds: tuple[
     named = [kind for kind in kinds if re.match(rf"(?i){kind}.*\.parquet$", name)]
     if not found and named:
         found = [Source(named[0], option, split, place)]
-    if not found and kinds == ("articles",) and not is_folder:
+    if not found and kinds == ("articles",) and not folder:
         found = [Source("articles", option, split, place)]
     if not found:
         names = " and ".join(f"{kind}.parquet" for kind in kinds)

@@ -8,7 +8,8 @@ from pyspark.sql import SparkSession
 
 from newslake.errors import UserError
 from newslake.files.inputs import COMPRESSED, is_archive, looking, unpack_it
-from newslake.files.paths import place_of, readable
+from newslake.files.paths import place_of
+from newslake.files.systems import readable
 from newslake.intake.lines import Source
 from newslake.intake.verdicts import SPLITS
 

@@ -7,7 +7,8 @@ from pyspark.sql import functions as F
 
 from newslake.errors import JobFailed, UserError
 from newslake.files.inputs import looking, reason
-from newslake.files.paths import exactly, exists
+from newslake.files.paths import exactly
+from newslake.files.systems import exists
 from newslake.intake.articles import content_hash
 from newslake.intake.sources.tables.judge import (
     OLDER,
