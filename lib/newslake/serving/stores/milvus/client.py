@@ -1,7 +1,7 @@
 """Milvus, opened in a local file or at a server.
 
 A local file is Milvus Lite's (in truth a folder), which lets one process at a time have it: only the driver
-writes.
+writes. A server has as many writers as there are tasks.
 """
 
 import fcntl
@@ -42,6 +42,12 @@ def default_uri(lake: Lakehouse) -> str:
     return str(of_this_machine(lake, "_milvus") / "newslake.db")
 
 
+def token_or_environment(token: str | None) -> str:
+    """The token that was given, else what the environment variable MILVUS_TOKEN says; empty where neither
+    does."""
+    return token or os.environ.get("MILVUS_TOKEN", "")
+
+
 def is_file(uri: str) -> bool:
     """Whether the URI is a local file of Milvus Lite."""
     return not _SERVER.fullmatch(uri)
@@ -60,7 +66,7 @@ def opened(uri: str, token: str | None = None) -> Iterator[Any]:
     Raises:
         UserError: no server answers, it refuses the token, or another process has the file.
     """
-    token = token or os.environ.get("MILVUS_TOKEN", "")
+    token = token_or_environment(token)
     # Imported late: half a second, and it warns of its own imports.
     # Milvus Lite lacks a call that pymilvus asks for as it connects, and does without.
     for name in ("pymilvus", "grpc._server"):
