@@ -12,8 +12,8 @@ from pyspark.sql import functions as F
 from newslake.files import folders, paths
 from newslake.files.inputs import checked, text_lines
 from newslake.lake.lakehouse import Lakehouse
-from newslake.search.scratch import scratch
-from newslake.search.vector_files import VectorFiles, chunks, table_files
+from newslake.search.scratch import scratch, table_files
+from newslake.search.vector_files import VectorFiles, chunks
 from newslake.spark.frames import frame_of
 from newslake.training.data.feed import read_row_groups
 from tests.tables import put
