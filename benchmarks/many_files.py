@@ -12,6 +12,7 @@ import os
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from pyspark.sql import DataFrame, SparkSession
@@ -72,11 +73,12 @@ def search(lake: Lakehouse, encoder_id: str) -> None:
         nearest(lake.spark, queries, items, k=K).write.format("noop").mode("overwrite").save()
 
 
-def memory_map(lake: Lakehouse, encoder_id: str, folder: Path) -> None:
+def memory_map(lake: Lakehouse, folder: Path, encoder_id: str) -> None:
     """The vectors of one encoder in one file that all workers open, as the ranker reads them."""
     rows = lake.read(TABLE).where(F.col("encoder_id") == encoder_id)
     with scratch(lake, None) as files:
-        found = vector_map(lake.spark, {"": VectorFiles.of(rows, "news_id", "embedding", files)}, folder)
+        side = VectorFiles.of(rows, "news_id", "embedding", files)
+        found = vector_map(lake.spark, {"": side}, folder / encoder_id)
         assert len(found.opened()) == found.index.count()
 
 
@@ -99,14 +101,11 @@ def main() -> None:
             stored(lake, encoder_id, rows, per_file)
             print(f"{len(lake.files(TABLE, where={'encoder_id': encoder_id})):,} files", flush=True)
         works: dict[str, Callable[[str], None]] = {
-            "exact search": lambda encoder_id: search(lake, encoder_id),
-            "memory map": lambda encoder_id: memory_map(lake, encoder_id, Path(folder) / encoder_id),
+            "exact search": partial(search, lake),
+            "memory map": partial(memory_map, lake, Path(folder)),
         }
         for what, work in works.items():
-            one, other = (
-                measured(f"{what}, {name} files", lambda work=work, name=name: work(name))
-                for name in ("few", "many")
-            )
+            one, other = (measured(f"{what}, {name} files", partial(work, name)) for name in ("few", "many"))
             measures.add(
                 f"{what}, time", other[0], one[0], unit="s", better="lower", peer_name=f"in {few} files"
             )

@@ -21,7 +21,7 @@ from newslake.run.jobrun import masked
 
 _SERVER = re.compile(r"(https?|tcp|unix)://?\S+")
 _LITE_NAME = re.compile(r"[A-Za-z0-9._-]{1,33}\.db")  # what Milvus Lite takes
-_CONNECT_S = 20.0
+_CONNECT_S = 60.0  # a task of a busy executor takes some seconds to import what connects
 # Milvus Lite cuts a connection that pymilvus asks for signs of life every 10 seconds, as it does by default,
 # and says so on stderr.
 _QUIET: dict[str, Any] = {"grpc_options": {"grpc.keepalive_time_ms": 3_600_000}}
@@ -74,6 +74,7 @@ def opened(uri: str, token: str | None = None) -> Iterator[Any]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         from pymilvus import MilvusClient
+        from pymilvus.client.cache import GlobalCache
         from pymilvus.exceptions import MilvusException
 
         shown = masked("", uri)
@@ -88,6 +89,8 @@ def opened(uri: str, token: str | None = None) -> Iterator[Any]:
             raise UserError(
                 f"--uri {shown}: no Milvus that takes the --token answers there ({_reason(error, token)})"
             ) from None
+    # What an earlier connection of this process learnt of collections: one may have been made anew since.
+    GlobalCache.schema.clear()
     try:
         yield client
     finally:
