@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from newslake.serving.stores.store import ARTICLES, USERS, Opener, VectorStore
 from newslake.serving.stores.sync import TABLE, Synced
 from newslake.spark.frames import frame_of
 from tests.killing import PROJECT, arguments_of, commits
+from tests.ports import free_port
 from tests.serving.rows import article_vectors, held, user_vectors
 from tests.serving.server import milvus_server
 from tests.tables import put
@@ -142,6 +144,25 @@ def test_a_run_that_failed_in_a_slice_is_completed_by_the_next(
         assert store.count(collection) > 0, "some of the slice was sent"
     assert export(lake, server, prefix="failed") == Synced(sent=30)
     assert held(server, prefix="failed").keys() == noted(lake).keys() == {text[0] for text in TEXTS}
+
+
+@contextmanager
+def out_of_reach(uri: str, token: str | None = None) -> Iterator[VectorStore]:
+    """`open_store`, whose address means another machine to the tasks."""
+    with open_store(uri, token) as store:
+        elsewhere = partial(open_store, f"http://127.0.0.1:{free_port()}", "root:hidden")
+        store.for_executors = lambda: elsewhere  # type: ignore[method-assign]
+        yield store
+
+
+def test_a_server_that_executors_do_not_reach_is_a_mistake(
+    lake: Lakehouse, server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(lake, "article_vectors", article_vectors(lake, TEXTS))
+    monkeypatch.setattr("newslake.serving.export.open_store", out_of_reach)
+    with pytest.raises(UserError, match=r"no Milvus that takes the --token .* all executors must") as caught:
+        export(lake, server, prefix="unreached")
+    assert "hidden" not in str(caught.value)
 
 
 RETRIED = """

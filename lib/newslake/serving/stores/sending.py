@@ -4,12 +4,15 @@ processes write, else by the driver.
 A task that is tried again sends its items again, each over itself, and deletes what may be gone already.
 """
 
+import re
 from collections.abc import Iterable, Iterator
 
 import pyarrow as pa
+from pyspark.errors import PythonException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from newslake.errors import UserError
 from newslake.serving.batches import arrow_batches
 from newslake.serving.stores.limits import Limits
 from newslake.serving.stores.store import EXPIRES, HASH, ITEM, Collection, Opener, VectorStore
@@ -17,6 +20,7 @@ from newslake.spark.frames import Frames
 
 NOTED = [ITEM, HASH, EXPIRES]
 """What is known of an item once it is sent."""
+_USERS_MISTAKE = re.compile(r"newslake\.errors\.UserError: (.+)")
 
 
 def sent(
@@ -100,9 +104,20 @@ def _tasks(rows: int, limits: Limits) -> int:
 
 
 def _once(notes: DataFrame, frames: Frames) -> DataFrame:
-    """The notes, kept: only what an executor takes with it is sent again, over itself."""
+    """The notes, kept: only what an executor takes with it is sent again, over itself.
+
+    Raises:
+        UserError: a task cannot open the store, which the driver could.
+    """
     kept = frames.keep(notes)
-    kept.agg(F.count("*")).collect()
+    try:
+        kept.agg(F.count("*")).collect()
+    except PythonException as error:
+        if told := _USERS_MISTAKE.search(str(error)):
+            raise UserError(
+                f"{told[1]}; so says an executor: the driver and all executors must reach it"
+            ) from None
+        raise
     return kept
 
 
