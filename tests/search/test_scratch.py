@@ -28,21 +28,23 @@ def embedded(lake: Lakehouse) -> Lakehouse:
     return lake
 
 
-def side(lake: Lakehouse, folder: Path) -> VectorFiles:
+def side(lake: Lakehouse, place: Scratch, encoder_id: str = "e 1") -> VectorFiles:
     """The vectors of one encoder."""
-    rows = lake.read(TABLE).where(F.col("encoder_id") == "e 1")
-    return VectorFiles.of(rows, "news_id", "embedding", Scratch(f"file://{folder}"))
+    rows = lake.read(TABLE).where(F.col("encoder_id") == encoder_id)
+    return VectorFiles.of(rows, "news_id", "embedding", place)
 
 
 def test_many_small_files_are_searched_as_few(
     embedded: Lakehouse, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    spark = embedded.spark
-    as_they_are = side(embedded, tmp_path / "scratch")
+    spark, place = embedded.spark, Scratch(f"file://{tmp_path}/scratch")
+    as_they_are = side(embedded, place)
     assert set(as_they_are.files) == set(table_files(embedded.read(TABLE).where("encoder_id = 'e 1'")))
     assert len(as_they_are.files) > 5
     monkeypatch.setattr(module, "MOST_FILES", 5)
-    few = side(embedded, tmp_path / "scratch")
+    few = side(embedded, place)
+    assert side(embedded, place).files == few.files, "copied once"
+    assert side(embedded, place, "e2").files == table_files(embedded.read(TABLE).where("encoder_id = 'e2'"))
     assert len(few.files) <= 2 * spark.sparkContext.defaultParallelism
     assert all(file.startswith(f"file://{tmp_path}/scratch/few-") for file in few.files)
     assert sum(unit.rows for unit in few.units()) == 40
@@ -52,7 +54,7 @@ def test_many_small_files_are_searched_as_few(
     assert len(mapped.opened()) == mapped.index.count() == 40
     # Files of a fair size stay where they are: a list of them is short beside what they hold.
     monkeypatch.setattr(module, "FAIR_BYTES", 10)
-    assert side(embedded, tmp_path / "scratch").files == as_they_are.files
+    assert side(embedded, Scratch(f"file://{tmp_path}/other")).files == as_they_are.files
 
 
 def test_lists_of_ids_are_few_files(lake: Lakehouse, tmp_path: Path) -> None:

@@ -28,6 +28,7 @@ class Scratch:
 
     def __init__(self, folder: str) -> None:
         self.folder = folder
+        self._copies: list[tuple[DataFrame, list[str], tuple[str, ...]]] = []
 
     def write(self, rows: DataFrame, name: str, *, files: int | None = None) -> tuple[str, ...]:
         """Write the rows; returns their files.
@@ -46,14 +47,20 @@ class Scratch:
         """URIs of the files behind a frame that filters a Delta table by its partitions alone; of a copy of
         these columns where they are many and small.
 
-        Such files would be opened one by one, by every task that reads them.
+        Such files would be opened one by one, by every task that reads them. Two sides of one search often are
+        of the same rows, which are copied once.
         """
+        for other, those, copied in self._copies:
+            if those == list(columns) and other.sameSemantics(rows):
+                return copied
         count, size = _files(rows)
         if count <= MOST_FILES or size >= count * FAIR_BYTES:
             return table_files(rows)
         cores = rows.sparkSession.sparkContext.defaultParallelism
         name = f"few-{uuid4().hex[:8]}"
-        return self.write(rows.select(*columns), name, files=max(2 * cores, -(-size // _COPY_BYTES)))
+        copied = self.write(rows.select(*columns), name, files=max(2 * cores, -(-size // _COPY_BYTES)))
+        self._copies.append((rows, list(columns), copied))
+        return copied
 
 
 def table_files(rows: DataFrame) -> tuple[str, ...]:
