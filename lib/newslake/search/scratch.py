@@ -47,8 +47,8 @@ class Scratch:
         """URIs of the files behind a frame that filters a Delta table by its partitions alone; of a copy of
         these columns where they are many and small.
 
-        Such files would be opened one by one, by every task that reads them. Two sides of one search often are
-        of the same rows, which are copied once.
+        Such files would be opened one by one, by every task that reads them. Two sides of one search are
+        often of the same rows, which are copied once.
         """
         for other, those, copied in self._copies:
             if those == list(columns) and other.sameSemantics(rows):
