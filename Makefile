@@ -62,7 +62,7 @@ reference: $(READY) ## Write the pages that say what stands in the code (docs/re
 	$(BIN)/python -m newslake.reference
 
 bench: $(READY) ## Run every benchmark against its peers (an hour; BENCH_OPTIONS=--small for minutes)
-	@for file in $(filter-out benchmarks/common.py benchmarks/event_log.py benchmarks/fixed_cost.py benchmarks/gpu.py benchmarks/scale.py benchmarks/world.py benchmarks/train_content.py benchmarks/train_history.py benchmarks/vote_titles.py benchmarks/mind.py benchmarks/mind_ranker.py,$(wildcard benchmarks/*.py)); do echo "== $$file"; $(BIN)/python $$file $(BENCH_OPTIONS) || exit 1; done
+	@for file in $(filter-out benchmarks/common.py benchmarks/event_log.py benchmarks/fixed_cost.py benchmarks/gpu.py benchmarks/many_files.py benchmarks/scale.py benchmarks/world.py benchmarks/train_content.py benchmarks/train_history.py benchmarks/vote_titles.py benchmarks/mind.py benchmarks/mind_ranker.py,$(wildcard benchmarks/*.py)); do echo "== $$file"; $(BIN)/python $$file $(BENCH_OPTIONS) || exit 1; done
 
 kafka: $(READY) ## Start a Kafka broker on this machine (KAFKA_PORT=9092)
 	$(BIN)/python -m tests.streaming.broker start --port $(KAFKA_PORT)

@@ -167,9 +167,16 @@ class PeakMemory:
 
     Sampled every 50 ms. Resident pages shared between forked Python workers are counted once per worker: an
     upper bound.
+
+    Args:
+        workers: False leaves the JVM's Python workers out: what remains is the driver's; in local mode its
+            JVM is the executor's too.
     """
 
     peak_mib: float = 0.0
+
+    def __init__(self, workers: bool = True) -> None:
+        self._workers = workers
 
     def __enter__(self) -> Self:
         self._stop = threading.Event()
@@ -189,7 +196,8 @@ class PeakMemory:
             total = 0
             for process in [me, *me.children(recursive=True)]:
                 try:
-                    total += process.memory_info().rss
+                    if self._workers or process == me or process.name() == "java":
+                        total += process.memory_info().rss
                 except psutil.NoSuchProcess:
                     continue
             self.peak_mib = max(self.peak_mib, total / 2**20)

@@ -33,7 +33,8 @@ from newslake.search.knn import Items, TopK
 from newslake.search.knn_settings import KnnSettings
 from newslake.search.nearest import nearest
 from newslake.search.product import resolved, rounded
-from newslake.search.vector_files import VectorFiles, ahead, chunks, table_files
+from newslake.search.scratch import table_files
+from newslake.search.vector_files import VectorFiles, ahead, chunks
 from newslake.spark.session import spark_session
 from newslake.text.embed import embed_column
 from newslake.text.spec import EncoderSpec, resolve

@@ -3,7 +3,8 @@ CREATE TABLE IF NOT EXISTS {table} (
   item_id STRING NOT NULL COMMENT 'Primary key in the collection: a news_id, or user_id/tag_group/phrase_id',
   collection STRING NOT NULL COMMENT 'Name of the collection in Milvus',
   inputs_hash STRING NOT NULL COMMENT 'Hash of what was sent: differs from that of the table where the item has changed since',
-  exported_at TIMESTAMP NOT NULL COMMENT 'When it was sent, UTC'
+  exported_at TIMESTAMP NOT NULL COMMENT 'When it was sent, UTC',
+  expires_at TIMESTAMP COMMENT 'When Milvus lets it go by itself, UTC; NULL where it stays until it is removed'
 )
 USING DELTA
 PARTITIONED BY (collection_id)

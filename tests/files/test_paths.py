@@ -13,8 +13,8 @@ from newslake.files import folders, paths
 from newslake.files.inputs import checked, text_lines
 from newslake.files.systems import readable
 from newslake.lake.lakehouse import Lakehouse
-from newslake.search.scratch import scratch
-from newslake.search.vector_files import VectorFiles, chunks, table_files
+from newslake.search.scratch import scratch, table_files
+from newslake.search.vector_files import VectorFiles, chunks
 from newslake.spark.frames import frame_of
 from newslake.training.data.feed import read_row_groups
 from tests.tables import put

@@ -9,6 +9,7 @@ from pyspark.sql import SparkSession
 from newslake.lake.lakehouse import Lakehouse
 from newslake.run.jobrun import JobRun
 from newslake.serving.job import export_vectors
+from newslake.serving.stores.limits import Limits
 from newslake.serving.stores.milvus.client import default_uri
 from newslake.serving.stores.sync import TABLE
 from tests.killing import arguments_of, commits
@@ -20,13 +21,13 @@ ARTICLES = [(f"N{n:03}", f"2019-11-{10 + n % 10}", f"text {n}") for n in range(6
 CHANGED = [(f"N{n:03}", f"2019-11-{10 + n % 10}", f"another text {n}") for n in range(50, 60)]
 OPTIONS = {"batch_rows": 5, "slice_rows": 20}
 
-# An export writes vector_exports three times (60 articles, 20 a slice) after it is created, and once for the
-# users.
+# An export writes vector_exports four times (60 articles of ten days, three days a slice) after it is made,
+# and once for the users.
 MOMENTS: dict[str, Moment] = {
     "collection made": lambda root: (root / "_milvus" / "newslake.db").exists(),
     "vector_exports created, first slice on its way": lambda root: commits(root / TABLE) >= 1,
     "two slices noted": lambda root: commits(root / TABLE) >= 3,
-    "articles done": lambda root: commits(root / TABLE) >= 4,
+    "articles done": lambda root: commits(root / TABLE) >= 5,
 }
 
 
@@ -39,7 +40,7 @@ def what_is_there(lake: Lakehouse) -> tuple[object, ...]:
 def export(lake: Lakehouse) -> JobRun:
     """A run that nobody kills."""
     run = JobRun("export_vectors")
-    export_vectors(lake, run, batch_rows=60, slice_rows=60)
+    export_vectors(lake, run, limits=Limits(batch_rows=60, slice_rows=60))
     return run
 
 

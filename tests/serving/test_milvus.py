@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,11 +17,13 @@ from newslake.lake.lakehouse import Lakehouse
 from newslake.run.jobrun import JobRun
 from newslake.serving.export import export_articles, export_users
 from newslake.serving.job import export_vectors
+from newslake.serving.stores.limits import Limits
 from newslake.serving.stores.milvus.client import default_uri, is_file, opened
 from newslake.serving.stores.milvus.collection import collection_name
 from newslake.serving.stores.store import ARTICLES
-from newslake.serving.stores.sync import Limits, Synced
+from newslake.serving.stores.sync import Synced
 from newslake.spark.frames import frame_of
+from tests.calling import call
 from tests.killing import run_job
 from tests.serving.rows import USERS, article_vectors, held, nearest, user_vectors, vector_of
 from tests.tables import put
@@ -197,15 +200,17 @@ def test_mistakes(lake: Lakehouse, run: JobRun, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="table article_vectors is not there yet"):
         export_vectors(lake, run)
     put(lake, "article_vectors", article_vectors(lake, [("N1", "2019-11-10", "text")]))
-    for options, says in [
+    mistakes: list[tuple[dict[str, Any], str]] = [
         ({"uri": f"{tmp_path}/vectors"}, "name ends in .db"),
         ({"uri": "http://127.0.0.1:9", "token": "root:hidden"}, "no Milvus that takes the --token answers"),
         ({"prefix": "news-lake"}, "letters, digits and _ only"),
         ({"batch_rows": 0}, "take 1 or more"),
+        ({"time_to_live_days": -1}, "takes 0 or more"),
         ({"as_of": "yesterday"}, "takes a day"),
-    ]:
+    ]
+    for options, says in mistakes:
         with pytest.raises(UserError, match=says) as caught:
-            export_vectors(lake, run, which=("articles",), **options)  # type: ignore[arg-type]
+            call(export_vectors, lake, run, which=("articles",), **options)
         assert "hidden" not in str(caught.value)
     named = Lakehouse(lake.spark, schema="news")
     with pytest.raises(UserError, match="say where it is with --uri"):

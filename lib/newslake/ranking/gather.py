@@ -11,7 +11,7 @@ from uuid import uuid4
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from newslake.files.remote import Place, remove
+from newslake.files.remote import Place, hadoop_name, remove
 from newslake.files.work import shared_folder
 from newslake.lake.lakehouse import Lakehouse
 from newslake.ranking.known import numbered, reading
@@ -19,6 +19,7 @@ from newslake.ranking.queries import Known
 from newslake.ranking.recommended import for_workers
 from newslake.ranking.scoring import VectorPaths
 from newslake.ranking.vector_map import VectorMap, vector_map
+from newslake.search.scratch import Scratch
 from newslake.search.vector_files import VectorFiles
 from newslake.spark.frames import Frames
 from newslake.training.data.past_clicks import with_click_times
@@ -135,9 +136,10 @@ def _map(lake: Lakehouse, table: str, slices: dict[str, str], moments: Moments, 
     identity = {"encoder_id": moments.encoder_id, "topic_model": moments.topic_model or ""} if joined else {}
     wanted = slices if lake.exists(table) and (moments.topic_model is not None or not joined) else {}
     weight = "weight" if table == USERS else None
+    scratch = Scratch(hadoop_name(folder / f"{table}_files"))
     sides = {
         name: VectorFiles.of(
-            lake.read(table).where(condition), key, column, where=identity, weight_column=weight
+            lake.read(table).where(condition), key, column, scratch, where=identity, weight_column=weight
         )
         for name, condition in wanted.items()
     }

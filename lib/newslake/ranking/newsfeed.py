@@ -202,9 +202,9 @@ def find(
             " jobs/build_article_vectors.py"
         )
     only = files.write(articles.select("news_id"), "candidates")
-    items = VectorFiles.of(recent, "news_id", "vector", where=identity, only=only, identity=identity)
+    items = VectorFiles.of(recent, "news_id", "vector", files, where=identity, only=only, identity=identity)
     queries = VectorFiles.of(
-        users, "user_id", "vector", where=identity, identity=identity, weight_column="weight"
+        users, "user_id", "vector", files, where=identity, identity=identity, weight_column="weight"
     )
     return nearest(lake.spark, queries, items, k=k, settings=settings, by_query_id=True)
 
@@ -233,7 +233,7 @@ def _judge(
     rates = lake.read(RATES).where(F.col("as_of") == F.lit(hour)).select("news_id", "impressions")
     shown = files.write(feeds.select("news_id").distinct(), "shown")
     vectors = VectorFiles.of(
-        _recent_vectors(lake, days, hour), "news_id", "vector", where=identity, only=shown
+        _recent_vectors(lake, days, hour), "news_id", "vector", files, where=identity, only=shown
     )
     found = quality(feeds, rates, articles, mix, vectors)
     contract = lake.schema(QUALITY)

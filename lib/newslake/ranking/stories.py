@@ -301,12 +301,8 @@ class _Finder:
         return every
 
     def _search(self, fresh: DataFrame, nodes: DataFrame, k: int, number: int) -> DataFrame:
-        queries = embedding_side(
-            self._lake, self._encoder, self._files.write(fresh.select("news_id"), f"fresh{number}")
-        )
-        items = embedding_side(
-            self._lake, self._encoder, self._files.write(nodes.select("news_id"), f"nodes{number}")
-        )
+        queries = embedding_side(self._lake, self._encoder, self._files, fresh, f"fresh{number}")
+        items = embedding_side(self._lake, self._encoder, self._files, nodes, f"nodes{number}")
         return nearest(self._lake.spark, queries, items, k=k, settings=self._settings)
 
 

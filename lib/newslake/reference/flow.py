@@ -75,8 +75,8 @@ FLOWS: Mapping[str, Flow] = {
         takes="a trained model",
     ),
     "export_vectors": _flow(
-        "active_models job_runs news_embeddings promotions purges topics user_embeddings vector_exports"
-        f" {_VECTORS}",
+        f"active_models job_runs {_LABELS} news news_embeddings promotions purges topics user_embeddings"
+        f" vector_exports {_VECTORS}",
         "quarantine vector_exports",
         makes="Milvus; Vespa's feeds and TSV files",
     ),

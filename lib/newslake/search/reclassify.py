@@ -148,8 +148,8 @@ def _search(
     whiten: float,
     settings: KnnSettings,
 ) -> DataFrame:
-    long = embedding_side(lake, encoder, files.write(index.select("news_id"), "long"))
-    short = embedding_side(lake, encoder, files.write(searched.select("news_id"), "short"))
+    long = embedding_side(lake, encoder, files, index, "long")
+    short = embedding_side(lake, encoder, files, searched, "short")
     long, short = whitened(lake.spark, long, short, power=whiten)
     return nearest(lake.spark, short, long, k=neighbours, settings=settings)
 

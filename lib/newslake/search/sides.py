@@ -8,15 +8,20 @@ from pyspark.sql import functions as F
 from newslake.lake.lakehouse import Lakehouse
 from newslake.run.jobrun import JobRun
 from newslake.run.quarantine import rows_of, send
+from newslake.search.scratch import Scratch
 from newslake.search.vector_files import VectorFiles
 
 EMBEDDINGS = "article_embeddings"
 
 
-def embedding_side(lake: Lakehouse, encoder_id: str, only: tuple[str, ...]) -> VectorFiles:
-    """One encoder's vectors of the articles that `only` lists."""
+def embedding_side(
+    lake: Lakehouse, encoder_id: str, files: Scratch, only: DataFrame, name: str
+) -> VectorFiles:
+    """One encoder's vectors of the articles of `only` (news_id), which are listed in `files` by that name."""
     rows = lake.read(EMBEDDINGS).where(F.col("encoder_id") == encoder_id)
-    return VectorFiles.of(rows, "news_id", "embedding", only=only, identity={"encoder_id": encoder_id})
+    listed = files.write(only.select("news_id"), name)
+    identity = {"encoder_id": encoder_id}
+    return VectorFiles.of(rows, "news_id", "embedding", files, only=listed, identity=identity)
 
 
 def with_vector(rows: DataFrame, embeddings: DataFrame) -> DataFrame:

@@ -15,8 +15,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pyspark.sql import DataFrame
 
-from newslake.files.paths import uri
 from newslake.files.storage import Storage, storage_of
+from newslake.search.scratch import Scratch
 
 Item = TypeVar("Item")
 _BATCH_ROWS = 8192
@@ -84,17 +84,27 @@ class VectorFiles:
     storage: Storage = field(default_factory=Storage)
 
     @classmethod
-    def of(cls, rows: DataFrame, id_column: str, vector_column: str, **further: Any) -> "VectorFiles":
-        """The files behind a frame (see `table_files`), wherever they lie: by what its session's settings say
-        of the places.
+    def of(
+        cls, rows: DataFrame, id_column: str, vector_column: str, scratch: Scratch, **further: Any
+    ) -> "VectorFiles":
+        """The files behind a frame (see `Scratch.listed`), wherever they lie: by what its session's settings
+        say of the places.
 
         Args:
             rows: filter a Delta table by its partitions alone.
             id_column, vector_column: of the files.
+            scratch: takes a copy where there are many small files; lives as long as the side is read.
             further: other attributes, by name.
         """
-        side = cls(table_files(rows), id_column, vector_column, **further)
+        side = cls((), id_column, vector_column, **further)
+        side = replace(side, files=scratch.listed(rows, side.columns))
         return replace(side, storage=storage_of(rows.sparkSession, (*side.files, *(side.only or ()))))
+
+    @property
+    def columns(self) -> list[str]:
+        """The columns of the files that are read."""
+        weight = [] if self.weight_column is None else [self.weight_column]
+        return list(dict.fromkeys([self.id_column, self.vector_column, *weight, *self.where]))
 
     def units(self) -> list[Unit]:
         """The row groups of all files, from their footers."""
@@ -117,14 +127,6 @@ class VectorFiles:
                 if sizes:
                     return max(sizes, key=lambda size: (sizes[size], size))
         return None
-
-
-def table_files(rows: DataFrame) -> tuple[str, ...]:
-    """URIs of the files behind a frame that filters a Delta table by its partitions alone.
-
-    Delta names them as Hadoop paths, where a % stands for itself; in a URI it has to be escaped.
-    """
-    return tuple(sorted(map(uri, rows.inputFiles())))
 
 
 @dataclass(frozen=True)
@@ -204,10 +206,8 @@ def ahead(items: Iterator[Item]) -> Iterator[Item]:
 
 def _batches(side: VectorFiles, unit: Unit, rows: int = _BATCH_ROWS) -> Iterator[pa.RecordBatch]:
     """The rows of a row group that `where` lets through: the one way in which files are read."""
-    weight = [] if side.weight_column is None else [side.weight_column]
-    columns = [side.id_column, side.vector_column, *weight, *side.where]
     for batch in _open(side.storage, unit.file).iter_batches(
-        rows, row_groups=[unit.group], columns=columns, use_threads=False
+        rows, row_groups=[unit.group], columns=side.columns, use_threads=False
     ):
         for name, value in side.where.items():
             batch = batch.filter(pc.equal(batch.column(batch.schema.names.index(name)), pa.scalar(value)))

@@ -1,10 +1,11 @@
 """What Milvus is to hold: the vectors of articles, and those of users on a day."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date
+from functools import partial
 
-from pyspark.sql import Column, DataFrame
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from newslake.errors import UserError
@@ -12,19 +13,21 @@ from newslake.lake.lakehouse import Lakehouse
 from newslake.lake.vector_columns import vector_size
 from newslake.run.jobrun import JobRun
 from newslake.run.options import the_one, those_asked_for
+from newslake.serving.items import article_items, day_number, user_items
+from newslake.serving.stores.limits import LIMITS, Limits
 from newslake.serving.stores.names import switch_all
 from newslake.serving.stores.opening import open_store
 from newslake.serving.stores.store import (
     ARTICLES,
     DEFAULT_PREFIX,
-    HASH,
     ITEM,
     USERS,
     VECTOR,
     Collection,
     Kind,
 )
-from newslake.serving.stores.sync import Limits, Synced, sync
+from newslake.serving.stores.sync import Synced, sync
+from newslake.switches.classes import classed_news
 from newslake.switches.horizon import horizon, served
 from newslake.switches.topic_model import asked_or_active
 
@@ -41,8 +44,9 @@ def export_articles(
     token: str | None = None,
     prefix: str = DEFAULT_PREFIX,
     only: DataFrame | None = None,
-    limits: Limits | None = None,
+    limits: Limits = LIMITS,
     rebuild: bool = False,
+    days: int | None = None,
 ) -> Synced:
     """Bring the collection of articles up to date with table article_vectors: send what is new or changed,
     remove what is gone.
@@ -61,9 +65,11 @@ def export_articles(
         only: news_id: look at these articles only, such as those of a micro-batch.
         limits: what bounds the export.
         rebuild: drop the collection first, and send everything.
+        days: how long an article is there after its day; None: as the collection was made.
 
     Raises:
-        UserError: Milvus cannot be opened, the table is not built, or the collection holds vectors of others.
+        UserError: Milvus cannot be opened, the table is not built, or the collection holds vectors of others
+            or was made without a field that is to be sent.
         JobFailed: in the end the counts differ.
     """
     vectors = lake.read(ARTICLE_VECTORS)
@@ -72,14 +78,18 @@ def export_articles(
     )
     rows = served(rows, "news_date", horizon(lake))
     few = None if only is None else only.select(F.col("news_id").alias(ITEM))
+    classes = classed_news(lake) if lake.exists("news") else lake.read_or_empty("news")
     return _export(
         lake,
         run,
-        ARTICLES,
-        article_items(rows),
-        identity,
-        ARTICLE_VECTORS,
-        _Target(uri, token, prefix, rebuild),
+        _Source(
+            ARTICLES,
+            ARTICLE_VECTORS,
+            identity,
+            lambda collection: article_items(rows, classes.select("news_id", "category"), collection.days),
+            rows.select(F.col("news_id").alias(ITEM), day_number(), F.col("vector").alias(VECTOR)),
+        ),
+        _Target(uri, token, prefix, rebuild, days),
         few,
         limits,
         (),
@@ -96,7 +106,7 @@ def export_users(
     topic_model: str | None = None,
     token: str | None = None,
     prefix: str = DEFAULT_PREFIX,
-    limits: Limits | None = None,
+    limits: Limits = LIMITS,
     rebuild: bool = False,
     beside: Sequence[Collection] = (),
 ) -> Synced:
@@ -125,44 +135,15 @@ def export_users(
         )
     run.fact("user vectors of", as_of or latest)
     rows, identity = _chosen(rows, USER_VECTORS, encoder_id, topic_model)
+    items = user_items(rows)
     return _export(
         lake,
         run,
-        USERS,
-        user_items(rows),
-        identity,
-        USER_VECTORS,
+        _Source(USERS, USER_VECTORS, identity, lambda _: items.drop(VECTOR), items.select(ITEM, VECTOR)),
         _Target(uri, token, prefix, rebuild),
         None,
         limits,
         beside,
-    )
-
-
-def article_items(rows: DataFrame) -> DataFrame:
-    """Rows of article_vectors, of one encoder and topic model, as items: item_id, inputs_hash, news_date
-    (20191115), vector."""
-    day = F.date_format("news_date", "yyyyMMdd").cast("int")
-    return rows.select(
-        F.col("news_id").alias(ITEM),
-        F.concat_ws(" ", HASH, "news_date").alias(HASH),
-        day.alias("news_date"),
-        F.col("vector").alias(VECTOR),
-    )
-
-
-def user_items(rows: DataFrame) -> DataFrame:
-    """One day's rows of user_vectors as items: item_id, inputs_hash, user_id, weight, vector.
-
-    The day is no part of an item: a vector that is the same on the next day stays where it is.
-    """
-    weight: Column = F.col("weight").cast("float")
-    return rows.select(
-        F.concat_ws("/", "user_id", "tag_group", "phrase_id").alias(ITEM),
-        F.hex(F.xxhash64("vector", weight)).alias(HASH),
-        "user_id",
-        weight.alias("weight"),
-        F.col("vector").alias(VECTOR),
     )
 
 
@@ -192,29 +173,51 @@ class _Target:
     token: str | None
     prefix: str
     rebuild: bool
+    days: int | None = None
+
+
+@dataclass(frozen=True)
+class _Source:
+    """What is exported: a kind of items, from which table, of which encoder and topic model, as which items
+    of a collection, and with which vectors."""
+
+    kind: Kind
+    table: str
+    identity: dict[str, str]
+    items: Callable[[Collection], DataFrame]
+    vectors: DataFrame
 
 
 def _export(
     lake: Lakehouse,
     run: JobRun,
-    kind: Kind,
-    items: DataFrame,
-    identity: dict[str, str],
-    source: str,
+    source: _Source,
     to: _Target,
     only: DataFrame | None,
-    limits: Limits | None,
+    limits: Limits,
     beside: Sequence[Collection],
 ) -> Synced:
     with open_store(to.uri, to.token) as store:
-        collection = None if to.rebuild else store.ensure(kind, to.prefix, identity=identity, size=None)
+        ensure = partial(store.ensure, source.kind, to.prefix, identity=source.identity, days=to.days)
+        collection = None if to.rebuild else ensure(size=None)
         if collection is None:
-            size = vector_size(items, VECTOR, f"table {source}")
-            collection = store.ensure(kind, to.prefix, identity=identity, size=size, rebuild=to.rebuild)
+            size = vector_size(source.vectors, VECTOR, f"table {source.table}")
+            collection = ensure(size=size, rebuild=to.rebuild)
         if collection is None:  # no vector, no collection
             return Synced()
-        done = sync(lake, run, store, collection, items, source=source, only=only, limits=limits)
+        items = source.items(collection)
+        done = sync(
+            lake,
+            run,
+            store,
+            collection,
+            items,
+            source.vectors,
+            source=source.table,
+            only=only,
+            limits=limits,
+        )
         switch_all(lake, run, store, to.prefix, [collection, *beside], first=only is not None)
-    run.fact(f"{kind.name} sent to Milvus", done.sent)
-    run.fact(f"{kind.name} removed from Milvus", done.removed)
+    run.fact(f"{source.kind.name} sent to Milvus", done.sent)
+    run.fact(f"{source.kind.name} removed from Milvus", done.removed)
     return done

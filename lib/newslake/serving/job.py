@@ -22,9 +22,9 @@ from newslake.serving.feeds.vespa import (
     user_feed,
     write_application,
 )
+from newslake.serving.stores.limits import LIMITS, Limits
 from newslake.serving.stores.opening import place_to_export_to
 from newslake.serving.stores.store import DEFAULT_PREFIX
-from newslake.serving.stores.sync import Limits
 from newslake.serving.trained import TrainedVectors, trained_vectors
 from newslake.switches.topic_model import CANDIDATE, candidate_topic_model
 
@@ -45,8 +45,8 @@ def export_vectors(
     topic_model: str | None = None,
     as_of: str | None = None,
     rebuild: bool = False,
-    batch_rows: int = Limits.batch_rows,
-    slice_rows: int = Limits.slice_rows,
+    time_to_live_days: int | None = None,
+    limits: Limits = LIMITS,
     model: str | None = None,
     run_id: str | None = None,
     out: str | None = None,
@@ -57,9 +57,10 @@ def export_vectors(
     Vespa's feed or as TSV.
 
     Milvus gets only what is new or changed since the last export, and what is gone from the tables leaves;
-    counts are compared at the end. Table vector_exports says what a collection holds, so that a killed run is
-    taken up where it was. A collection holds one topic model's vectors; the names that --prefix begins are
-    aliases, which move to another model's collections together, once both are filled.
+    counts are compared at the end. To a server the executors send, to a local file the driver. Table
+    vector_exports says what a collection holds, so that a killed run is taken up where it was. A collection
+    holds one topic model's vectors; the names that --prefix begins are aliases, which move to another model's
+    collections together, once both are filled.
 
     Files go to a folder named after the model and the training run, which appears once it is complete.
     Vespa's vectors carry one more dimension, in which Euclidean distance ranks as the inner product does
@@ -81,8 +82,9 @@ def export_vectors(
             active, and does nothing where there is none.
         as_of: The day whose user vectors go to Milvus (default: the latest).
         rebuild: Drop the collections first, and export all anew.
-        batch_rows: Vectors in one request to Milvus.
-        slice_rows: Vectors between two entries in vector_exports: what a killed run sends again at most.
+        time_to_live_days: How many days after its own an article stays in Milvus, whether or not a later job
+            runs; 0: for good (default: as the collection was made, at first for good). Needs Milvus 3 to hide
+            what nobody has removed.
         model: Whose vectors the files hold, such as content (default: the run's, or the recommender in use,
             by table promotions, and no files are written where none of those judged is; where none was
             judged, the only model there is).
@@ -92,11 +94,12 @@ def export_vectors(
         feed: Form of Vespa's feed: one operation a line (lines, .jsonl), or one JSON array (array, .json).
         files: Files that each feed is split into, written in parallel.
     """
-    if min(batch_rows, slice_rows, files) < 1:
-        raise UserError("--batch-rows, --slice-rows and --files take 1 or more")
+    if files < 1:
+        raise UserError("--files takes 1 or more")
+    if time_to_live_days is not None and time_to_live_days < 0:
+        raise UserError("--time-to-live-days takes 0 or more")
     day = None if as_of is None else day_of(as_of)
     if "milvus" in to:
-        limits = Limits(min(batch_rows, slice_rows), slice_rows)
         _to_milvus(
             lake,
             run,
@@ -108,6 +111,7 @@ def export_vectors(
             topic_model,
             day,
             rebuild,
+            time_to_live_days,
             limits,
         )
     if "vespa" in to or "tsv" in to:
@@ -142,6 +146,7 @@ def _to_milvus(
     topic_model: str | None,
     day: date | None,
     rebuild: bool,
+    time_to_live_days: int | None,
     limits: Limits,
 ) -> None:
     run.fact("Milvus", masked("", uri))
@@ -153,7 +158,10 @@ def _to_milvus(
             return
     to |= {"encoder_id": encoder_id, "topic_model": topic_model}
     filled = []
-    if "articles" in which and (articles := export_articles(lake, run, **to).collection) is not None:
+    if (
+        "articles" in which
+        and (articles := export_articles(lake, run, days=time_to_live_days, **to).collection) is not None
+    ):
         filled = [articles]
     if "users" in which:
         export_users(lake, run, as_of=day, beside=filled, **to)

@@ -1,12 +1,13 @@
 """Which store of vectors an address stands for: the one place that names Milvus to the rest of newslake."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from newslake.errors import UserError
 from newslake.lake.lakehouse import Lakehouse
-from newslake.serving.stores.milvus.client import default_uri, is_file, opened
+from newslake.serving.stores.milvus.client import default_uri, is_file, opened, token_or_environment
 from newslake.serving.stores.milvus.store import MilvusStore
 from newslake.serving.stores.store import VectorStore
 
@@ -24,8 +25,20 @@ def open_store(uri: str, token: str | None = None) -> Iterator[VectorStore]:
     Raises:
         UserError: no server answers, it refuses the token, or another process has the file.
     """
+    token = token_or_environment(token)
     with opened(uri, token) as client:
-        yield MilvusStore(client)
+        yield MilvusStore(client, None if is_file(uri) else _Again(uri, token))
+
+
+@dataclass(frozen=True)
+class _Again:
+    """How a task opens the same server: by the token that the driver found in its own environment."""
+
+    uri: str
+    token: str = field(repr=False)
+
+    def __call__(self) -> AbstractContextManager[VectorStore]:
+        return open_store(self.uri, self.token)
 
 
 def place_to_export_to(lake: Lakehouse, uri: str | None) -> str:

@@ -6,10 +6,10 @@ kill in between makes the rerun send that slice again, over itself; it never say
 which is not.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from datetime import timedelta
 
-import pyarrow as pa
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
@@ -17,13 +17,16 @@ from newslake.errors import JobFailed
 from newslake.lake.lakehouse import Lakehouse
 from newslake.lake.sqltext import literal
 from newslake.run.jobrun import JobRun
+from newslake.run.options import utc_now
 from newslake.run.quarantine import rows_of, send
-from newslake.serving.batches import arrow_batches
-from newslake.serving.stores.store import HASH, ITEM, Collection, VectorStore
+from newslake.serving.stores import sending
+from newslake.serving.stores.limits import LIMITS, Limits
+from newslake.serving.stores.slices import of_their_days, slices_of
+from newslake.serving.stores.store import EXPIRES, HASH, ITEM, Collection, VectorStore
 from newslake.spark.frames import Frames
 
 TABLE = "vector_exports"
-_DAYS = 100  # days that a query may name one by one
+_AHEAD = timedelta(days=1)  # longer than a run takes from looking at the clock to counting
 
 
 @dataclass(frozen=True)
@@ -36,19 +39,9 @@ class Synced:
     collection: Collection | None = field(default=None, compare=False)
 
 
-@dataclass(frozen=True)
-class Limits:
-    """What bounds an export: items in one request to the store, and items between two entries in
-    vector_exports."""
-
-    batch_rows: int = 2_000
-    slice_rows: int = 50_000
-
-
 def exported(lake: Lakehouse, collection: Collection) -> DataFrame:
     """What the collection holds: item_id, inputs_hash."""
-    lake.create(TABLE)
-    return lake.read(TABLE).where(F.col("collection_id") == collection.collection_id).select(ITEM, HASH)
+    return _noted(lake, collection).select(ITEM, HASH)
 
 
 def sync(
@@ -57,10 +50,11 @@ def sync(
     store: VectorStore,
     collection: Collection,
     wanted: DataFrame,
+    vectors: DataFrame,
     *,
     source: str,
     only: DataFrame | None = None,
-    limits: Limits | None = None,
+    limits: Limits = LIMITS,
 ) -> Synced:
     """Bring the collection up to date.
 
@@ -69,7 +63,9 @@ def sync(
         run: what to report to.
         store: an open one.
         collection: which one.
-        wanted: what it is to hold: item_id, inputs_hash, vector (array<float>) and the kind's scalar fields.
+        wanted: what it is to hold: item_id, inputs_hash, expires_at and the kind's scalar fields. What leaves
+            by itself within a day is held no longer.
+        vectors: item_id, vector (array<float>) and the kind's day, of these items and perhaps others.
         source: the table that `wanted` comes from, named where an item is refused.
         only: item_id: look at these items only, such as those of a micro-batch.
         limits: what bounds the export.
@@ -77,8 +73,7 @@ def sync(
     Raises:
         JobFailed: in the end the store does not hold what vector_exports says; looked at without `only`.
     """
-    limits = limits or Limits()
-    held = exported(lake, collection)
+    held, wanted = exported(lake, collection), wanted.where(~_leaves_soon())
     if only is not None:
         few = only.select(ITEM).distinct()
         wanted, held = wanted.join(few, on=ITEM, how="left_semi"), held.join(few, on=ITEM, how="left_semi")
@@ -86,32 +81,30 @@ def sync(
         # Which items changed is found on narrow columns, then vectors are read, those of the days that have
         # some.
         day = collection.kind.day
-        stale = frames.keep(_stale(wanted.select(ITEM, HASH, *([day] if day else [])), held))
+        stale = frames.keep(wanted.join(held, on=[ITEM, HASH], how="left_anti"))
         changed = stale.count()
-        todo = _of_their_days(wanted, stale, day).join(
-            stale.select(ITEM, HASH), on=[ITEM, HASH], how="left_semi"
-        )
+        todo = of_their_days(vectors, stale, day).join(stale, on=[ITEM, *([day] if day else [])], how="inner")
         problem = store.problem(collection)
         unusable = todo.where(problem.isNotNull())
         refused = send(lake, run, _refused(unusable, problem, source), job="export_vectors") if changed else 0
         usable = todo.where(problem.isNull())
         run.progress(f"{changed - refused:,} new or changed items for {collection.name}")
-        slices, sent = -(-(changed - refused) // limits.slice_rows), 0
-        for number in range(slices):
-            mine = F.pmod(F.xxhash64(ITEM), F.lit(slices)) == number
-            batches = arrow_batches(
-                usable.where(mine), count=-(-changed // slices), batch_rows=limits.batch_rows, by=ITEM
-            )
-            sent += _send(lake, store, collection, batches)
-            run.progress(f"slice {number + 1} of {slices}: {sent:,} of {changed - refused:,} sent")
+        slices, done = slices_of(stale, changed, day, limits.slice_rows), 0
+        for number, part in enumerate(slices if changed > refused else (), start=1):
+            with Frames() as own:
+                items = usable.where(part.mine)
+                notes = sending.sent(store, collection, items, own, rows=part.rows, limits=limits)
+                # What was sent, not what the table holds by now: another job may have written it meanwhile.
+                done += lake.merge(TABLE, _records(collection, notes)).rows
+            run.progress(f"slice {number} of {len(slices)}: {done:,} of {changed - refused:,} sent")
     removed = remove(
         lake, store, collection, held.join(wanted.select(ITEM), on=ITEM, how="left_anti"), limits=limits
     )
     # What another run was killed over may lie outside a micro-batch: the next whole export puts it right.
     if only is None:
         check(lake, store, collection)
-    run.wrote(TABLE, sent)
-    return Synced(sent, removed, refused, collection)
+    run.wrote(TABLE, done)
+    return Synced(done, removed, refused, collection)
 
 
 def remove(
@@ -120,7 +113,7 @@ def remove(
     collection: Collection,
     items: DataFrame,
     *,
-    limits: Limits | None = None,
+    limits: Limits = LIMITS,
 ) -> int:
     """Remove items from the collection, then from vector_exports; returns how many.
 
@@ -129,19 +122,16 @@ def remove(
         items: item_id, of what the collection holds.
         limits: what bounds a request.
     """
-    limits = limits or Limits()
     with Frames() as frames:
         gone = frames.keep(items.select(ITEM))
         leaving = gone.count()
-        # Ids are short: as many as fit a slice go through the driver at once.
-        for batch in (
-            arrow_batches(gone, count=leaving, batch_rows=limits.slice_rows, by=ITEM) if leaving else ()
-        ):
-            ids = batch[ITEM].to_pylist()
-            for start in range(0, len(ids), limits.batch_rows):
-                store.delete(collection, ids[start : start + limits.batch_rows])
-            noted = _records(lake, collection, batch.append_column(HASH, pa.array([""] * batch.num_rows)))
-            lake.merge(TABLE, noted.limit(0), gone=noted)
+        if leaving:
+            for part in sending.deleted(store, collection, gone, frames, rows=leaving, limits=limits):
+                noted = _records(
+                    collection,
+                    part.select(ITEM, F.lit("").alias(HASH), F.lit(None).cast("timestamp").alias(EXPIRES)),
+                )
+                lake.merge(TABLE, noted.limit(0), gone=noted)
     return leaving
 
 
@@ -161,11 +151,14 @@ def forget_lost(lake: Lakehouse, alias: str, there: Iterable[Collection]) -> int
 
 
 def check(lake: Lakehouse, store: VectorStore, collection: Collection) -> None:
-    """Compare what the store holds with what vector_exports says.
+    """Compare what the store holds with what vector_exports says, once what leaves by itself within a day is
+    removed from both.
 
     Raises:
         JobFailed: they differ.
     """
+    if collection.days is not None:
+        remove(lake, store, collection, _noted(lake, collection).where(_leaves_soon()))
     there, noted = store.count(collection), exported(lake, collection).count()
     if there != noted:
         raise JobFailed(
@@ -174,39 +167,25 @@ def check(lake: Lakehouse, store: VectorStore, collection: Collection) -> None:
         )
 
 
-def _send(lake: Lakehouse, store: VectorStore, collection: Collection, batches: Iterator[pa.Table]) -> int:
-    """Send one slice, then note it; returns its items."""
-    notes = []
-    for batch in batches:
-        store.upsert(collection, batch)
-        notes.append(batch.select([ITEM, HASH]))
-    if notes:
-        # What was sent, not what the table holds by now: another job may have written it meanwhile.
-        lake.merge(TABLE, _records(lake, collection, pa.concat_tables(notes)))
-    return sum(part.num_rows for part in notes)
+def _noted(lake: Lakehouse, collection: Collection) -> DataFrame:
+    lake.create(TABLE)
+    return lake.read(TABLE).where(F.col("collection_id") == collection.collection_id)
 
 
-def _records(lake: Lakehouse, collection: Collection, items: pa.Table) -> DataFrame:
-    rows = lake.spark.createDataFrame(items.select([ITEM, HASH]))
-    return rows.select(
+def _leaves_soon() -> Column:
+    return F.coalesce(F.col(EXPIRES) <= F.lit(utc_now() + _AHEAD), F.lit(False))
+
+
+def _records(collection: Collection, items: DataFrame) -> DataFrame:
+    """Sent items as rows of vector_exports."""
+    return items.select(
         F.lit(collection.collection_id).alias("collection_id"),
         ITEM,
         F.lit(collection.name).alias("collection"),
         HASH,
         F.current_timestamp().alias("exported_at"),
+        EXPIRES,
     )
-
-
-def _stale(wanted: DataFrame, held: DataFrame) -> DataFrame:
-    return wanted.join(held, on=[ITEM, HASH], how="left_anti")
-
-
-def _of_their_days(wanted: DataFrame, stale: DataFrame, day: str | None) -> DataFrame:
-    """Those of `wanted` whose day has a stale item, where days are few: others need not be read."""
-    if day is None:
-        return wanted
-    days = [row[0] for row in stale.select(day).distinct().limit(_DAYS + 1).collect()]
-    return wanted.where(F.col(day).isin(days)) if len(days) <= _DAYS else wanted
 
 
 def _refused(items: DataFrame, problem: Column, source: str) -> DataFrame:

@@ -1,7 +1,7 @@
 """Milvus, opened in a local file or at a server.
 
 A local file is Milvus Lite's (in truth a folder), which lets one process at a time have it: only the driver
-writes.
+writes. A server has as many writers as there are tasks.
 """
 
 import fcntl
@@ -21,10 +21,10 @@ from newslake.run.jobrun import masked
 
 _SERVER = re.compile(r"(https?|tcp|unix)://?\S+")
 _LITE_NAME = re.compile(r"[A-Za-z0-9._-]{1,33}\.db")  # what Milvus Lite takes
-_CONNECT_S = 20.0
-# Milvus Lite cuts a connection that pymilvus asks for signs of life every 10 seconds, as it does by default,
-# and says so on stderr.
-_QUIET: dict[str, Any] = {"grpc_options": {"grpc.keepalive_time_ms": 3_600_000}}
+_CONNECT_S = 60.0  # a task of a busy executor takes some seconds to import what connects
+# A server that is not told otherwise, as Milvus Lite's, cuts a connection that asks for signs of life more
+# often than every five minutes; pymilvus does every 10 seconds. A server that is gone is still noticed.
+_QUIET: dict[str, Any] = {"grpc_options": {"grpc.keepalive_time_ms": 330_000}}
 
 
 def default_uri(lake: Lakehouse) -> str:
@@ -40,6 +40,12 @@ def default_uri(lake: Lakehouse) -> str:
             " --uri, or --work-folder"
         )
     return str(of_this_machine(lake, "_milvus") / "newslake.db")
+
+
+def token_or_environment(token: str | None) -> str:
+    """The token that was given, else what the environment variable MILVUS_TOKEN says; empty where neither
+    does."""
+    return token or os.environ.get("MILVUS_TOKEN", "")
 
 
 def is_file(uri: str) -> bool:
@@ -60,7 +66,7 @@ def opened(uri: str, token: str | None = None) -> Iterator[Any]:
     Raises:
         UserError: no server answers, it refuses the token, or another process has the file.
     """
-    token = token or os.environ.get("MILVUS_TOKEN", "")
+    token = token_or_environment(token)
     # Imported late: half a second, and it warns of its own imports.
     # Milvus Lite lacks a call that pymilvus asks for as it connects, and does without.
     for name in ("pymilvus", "grpc._server"):
@@ -68,12 +74,13 @@ def opened(uri: str, token: str | None = None) -> Iterator[Any]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         from pymilvus import MilvusClient
+        from pymilvus.client.cache import GlobalCache
         from pymilvus.exceptions import MilvusException
 
         shown = masked("", uri)
         where, is_ours = _file(uri) if is_file(uri) else (uri, False)
         try:
-            client = MilvusClient(where, token=token, timeout=_CONNECT_S, **(_QUIET if is_file(uri) else {}))
+            client = MilvusClient(where, token=token, timeout=_CONNECT_S, **_QUIET)
         except (MilvusException, OSError, RuntimeError) as error:
             if is_file(uri):
                 raise UserError(
@@ -82,6 +89,8 @@ def opened(uri: str, token: str | None = None) -> Iterator[Any]:
             raise UserError(
                 f"--uri {shown}: no Milvus that takes the --token answers there ({_reason(error, token)})"
             ) from None
+    # What an earlier connection of this process learnt of collections: one may have been made anew since.
+    GlobalCache.schema.clear()
     try:
         yield client
     finally:

@@ -3,6 +3,11 @@
 Milvus Lite has no partitions, so articles are filtered by their date. It forgets a collection's description:
 what a collection holds is a property. A collection holds one topic model's vectors, and bears its name;
 serving/stores/milvus/alias.py has the name by which it is read.
+
+A time to live is a field with the moment at which an item leaves, named by the property ttl_field: Milvus 3
+hides an item from that moment on, Milvus Lite and 2.6.4 keep the field and hide nothing. The time to live
+that Milvus counts from an item's last writing (collection.ttl.seconds) would take away young articles that
+were sent long ago, and keep old ones that were sent again.
 """
 
 import hashlib
@@ -10,13 +15,15 @@ import json
 import re
 import uuid
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from newslake.errors import JobFailed, UserError
-from newslake.serving.stores.store import VECTOR, Collection, Kind, read_as
+from newslake.serving.stores.store import EXPIRES, VECTOR, Collection, Kind, read_as
 
 MAX_ID_BYTES = 1024
 _HOLDS = "newslake.holds"  # the property that says what a collection holds, as JSON
+_DAYS = "time_to_live_days"
 
 
 def ensured(
@@ -27,6 +34,7 @@ def ensured(
     identity: Mapping[str, str],
     size: int | None,
     rebuild: bool = False,
+    days: int | None = None,
 ) -> Collection | None:
     """See VectorStore.ensure; client: from `opened`."""
     name = collection_name(kind, prefix, identity["topic_model"])
@@ -41,6 +49,7 @@ def ensured(
             name,
             {**identity, "collection_id": uuid.uuid4().hex, "alias": read_as(kind, prefix)},
             size,
+            days or None,
         )
     found, holds = described(client, kind, name)
     if size is not None and found.size != size:
@@ -50,7 +59,11 @@ def ensured(
             raise UserError(
                 f"collection {name} holds vectors of {part} {holds.get(part)}, not {value}: {_ways_out()}"
             )
-    return found
+    _refuse_lacking(client, found, days)
+    if days is None or days == (found.days or 0):
+        return found
+    _tell(client, name, {**holds, _DAYS: days})
+    return replace(found, days=days)
 
 
 def existing(client: Any, kind: Kind, prefix: str) -> list[Collection]:
@@ -101,8 +114,36 @@ def collection_name(kind: Kind, prefix: str, topic_model: str) -> str:
     return f"{read_as(kind, prefix)}_{safe}{mark}"
 
 
-def _create(client: Any, kind: Kind, name: str, holds: Mapping[str, str], size: int) -> None:
+def _refuse_lacking(client: Any, found: Collection, days: int | None) -> None:
+    """Refuse a collection without a field that is to be sent, as one that an older version made.
+
+    Raises:
+        UserError: names the fields.
+    """
+    wanted = {*found.scalars, *([EXPIRES] if days else [])}
+    there = {field["name"] for field in client.describe_collection(found.name)["fields"]}
+    if lacking := sorted(wanted - there):
+        asked = ", which --time-to-live-days needs" if lacking == [EXPIRES] else ""
+        raise UserError(
+            f"collection {found.name} was made without the field {', '.join(lacking)}{asked}: {_ways_out()}"
+        )
+
+
+def _tell(client: Any, name: str, holds: Mapping[str, Any]) -> None:
+    """Have a collection say what it holds."""
+    client.alter_collection_properties(name, properties={_HOLDS: json.dumps(holds, sort_keys=True)})
+
+
+def _create(
+    client: Any, kind: Kind, name: str, holds: Mapping[str, Any], size: int, days: int | None = None
+) -> None:
+    """Make a collection.
+
+    Raises:
+        UserError: the server knows no field with a moment, which a time to live needs.
+    """
     from pymilvus import DataType
+    from pymilvus.exceptions import MilvusException
 
     types = {
         "int32": (DataType.INT32, {}),
@@ -113,15 +154,27 @@ def _create(client: Any, kind: Kind, name: str, holds: Mapping[str, str], size: 
     schema.add_field(kind.key, DataType.VARCHAR, is_primary=True, max_length=MAX_ID_BYTES)
     for field, text in kind.scalars.items():
         schema.add_field(field, types[text][0], **types[text][1])
+    properties = {}
+    if days is not None:
+        holds = {**holds, _DAYS: days}
+        schema.add_field(EXPIRES, DataType.TIMESTAMPTZ, nullable=True)
+        properties["ttl_field"] = EXPIRES
     schema.add_field(VECTOR, DataType.FLOAT_VECTOR, dim=size)
     index = client.prepare_index_params()
     index.add_index(VECTOR, index_type="AUTOINDEX", metric_type="COSINE")
-    client.create_collection(
-        name, schema=schema, index_params=index, properties={_HOLDS: json.dumps(holds, sort_keys=True)}
-    )
+    properties[_HOLDS] = json.dumps(holds, sort_keys=True)
+    try:
+        client.create_collection(name, schema=schema, index_params=index, properties=properties)
+    except MilvusException as error:
+        if days is None:
+            raise
+        raise UserError(
+            f"--time-to-live-days {days}: this Milvus makes no collection with it ({error.message}): take"
+            " Milvus 3, or leave the option out"
+        ) from None
 
 
-def holdings(client: Any, name: str) -> dict[str, str]:
+def holdings(client: Any, name: str) -> dict[str, Any]:
     """What a collection says that it holds; nothing where newslake did not make it."""
     found = client.describe_collection(name)
     try:
@@ -132,7 +185,7 @@ def holdings(client: Any, name: str) -> dict[str, str]:
     return holds if isinstance(holds, dict) else {}
 
 
-def described(client: Any, kind: Kind, name: str) -> tuple[Collection, dict[str, str]]:
+def described(client: Any, kind: Kind, name: str) -> tuple[Collection, dict[str, Any]]:
     """A collection of ours, and what it holds.
 
     Raises:
@@ -145,7 +198,12 @@ def described(client: Any, kind: Kind, name: str) -> tuple[Collection, dict[str,
     if not sizes:
         raise JobFailed(f"collection {name} has no field {VECTOR}")
     return Collection(
-        kind, name, str(holds["collection_id"]), int(sizes[0]), str(holds.get("topic_model"))
+        kind,
+        name,
+        str(holds["collection_id"]),
+        int(sizes[0]),
+        str(holds.get("topic_model")),
+        holds.get(_DAYS),
     ), holds
 
 
