@@ -6,6 +6,7 @@ python -m tests.connect.sample_jobs connect FOLDER 240 30 150 parse_behaviors en
 import json
 import os
 import sys
+import traceback
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
@@ -66,9 +67,19 @@ def main() -> None:
         "users": int(users),
         "impressions": int(impressions),
     }
-    run_tasks(Lakehouse(spark, folder), tasks_of(folder, sizes, keys))
+    try:
+        run_tasks(Lakehouse(spark, folder), tasks_of(folder, sizes, keys))
+    except Exception:
+        traceback.print_exc()
+        _leave(1)
+    _leave(0)
+
+
+def _leave(status: int) -> None:
+    """End without ending the session: frames that its server holds can keep Python from its end for ever."""
     sys.stdout.flush()
-    os._exit(0)  # what it took to end such a session is nobody's concern here
+    sys.stderr.flush()
+    os._exit(status)
 
 
 if __name__ == "__main__":

@@ -202,9 +202,7 @@ def test_every_job_explains_itself(
     job: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(sys, "argv", [f"jobs/{job}.py", "--help"])
-    with pytest.raises(SystemExit) as ended:
-        runpy.run_path(str(PROJECT / "jobs" / f"{job}.py"), run_name="__main__")
-    assert not ended.value.code
+    runpy.run_path(str(PROJECT / "jobs" / f"{job}.py"), run_name="__main__")
     said = capsys.readouterr().out
     options = set(re.findall(r"(?<![\w-])--[a-z][a-z0-9-]+", said))
     assert {"--lakehouse", "--config", "--help"} <= options

@@ -14,7 +14,7 @@ import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, is_dataclass, replace
-from typing import Annotated, Any, Literal, NoReturn
+from typing import Annotated, Any, Literal
 
 from cyclopts import App, CycloptsError, Group, Parameter
 from cyclopts.config import Dict as ConfigValues
@@ -71,14 +71,24 @@ def main(job: JobFunction, argv: Sequence[str] | None = None) -> None:
         argv: the arguments; by default those of the process.
     """
     use_utc()
-    arguments = list(sys.argv[1:] if argv is None else argv)
+    # After the error is let go, and with it all frames: in a session of Spark Connect one that its server holds
+    # can keep Python from its end for ever.
+    status, line = _attempt(job, list(sys.argv[1:] if argv is None else argv))
+    if line:
+        print(line, file=sys.stderr, flush=True)
+    if status:
+        sys.exit(status)
+
+
+def _attempt(job: JobFunction, arguments: list[str]) -> tuple[int, str]:
+    """Run the job; returns the exit status and, where it is not done, the line that says why."""
     name = job.__name__
     lake: Lakehouse | None = None
     try:
         settings_file = load_settings_file(_given(arguments, "config"))
         parsed = _parse(job, arguments, settings_file)
         if parsed is None:  # --help has been printed
-            return
+            return 0, ""
         own, shared = parsed
         set_logging(shared["log_level"])
         settings_file = replace(settings_file, lineage=checked_place(shared["lineage"]))
@@ -88,19 +98,20 @@ def main(job: JobFunction, argv: Sequence[str] | None = None) -> None:
             spark, **{part: shared[part] for part in ("lakehouse", "catalog", "schema", "work_folder")}
         )
         run_job(job, lake, own, settings_file=settings_file)
+        return 0, ""
     except UserError as error:
-        _stop(2, f"{name}: {' '.join(str(error).split())}")
+        return 2, f"{name}: {' '.join(str(error).split())}"
     except JobFailed as error:
-        _stop(1, f"{name}: failed: {error}")
+        return 1, f"{name}: failed: {error}"
     except KeyboardInterrupt:
-        _stop(130, f"{name}: interrupted")
+        return 130, f"{name}: interrupted"
     except Exception as error:
         fault = explained(error, [lake.root if lake is not None else None, tempfile.gettempdir()])
         if fault is None or log.isEnabledFor(logging.DEBUG):
             traceback.print_exc()
         if fault is None:
-            _stop(1, f"{name}: failed: {first_line(error)}")
-        _stop(fault.status, f"{name}: {'failed: ' if fault.status == 1 else ''}{fault.line}")
+            return 1, f"{name}: failed: {first_line(error)}"
+        return fault.status, f"{name}: {'failed: ' if fault.status == 1 else ''}{fault.line}"
 
 
 def run_job(
@@ -301,8 +312,3 @@ def use_utc() -> None:
     os.environ["TZ"] = "UTC"
     if hasattr(time, "tzset"):
         time.tzset()
-
-
-def _stop(status: int, line: str) -> NoReturn:
-    print(line, file=sys.stderr, flush=True)
-    sys.exit(status)

@@ -75,7 +75,13 @@ class Frames:
         self._kept: list[DataFrame] = []
 
     def keep(self, rows: DataFrame) -> DataFrame:
-        """Persist the rows, in memory and what does not fit on disk."""
+        """Persist the rows, in memory and what does not fit on disk.
+
+        In a session of Spark Connect the plan is forgotten too: it would travel with each query, and protobuf
+        refuses a deep one.
+        """
+        if is_connect(rows.sparkSession):
+            return rows.localCheckpoint(eager=False)
         kept = rows.persist(StorageLevel.MEMORY_AND_DISK)
         self._kept.append(kept)
         return kept
