@@ -71,8 +71,8 @@ def main(job: JobFunction, argv: Sequence[str] | None = None) -> None:
         argv: the arguments; by default those of the process.
     """
     use_utc()
-    # After the error is let go, and with it all frames: in a session of Spark Connect one that its server holds
-    # can keep Python from its end for ever.
+    # After the error is let go, and with it all frames: in a session of Spark Connect one that its server
+    # holds can keep Python from its end for ever.
     status, line = _attempt(job, list(sys.argv[1:] if argv is None else argv))
     if line:
         print(line, file=sys.stderr, flush=True)
