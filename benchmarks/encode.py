@@ -31,10 +31,11 @@ from newslake.lake.lakehouse import Lakehouse
 from newslake.run.jobrun import JobRun
 from newslake.sample import GeneratorSpec, generate
 from newslake.spark.session import spark_session
-from newslake.text.articles import encode_articles, one_of_each_text, segments
+from newslake.text.articles import encode_articles
 from newslake.text.embed import embed_column
 from newslake.text.encoder import Encoder
 from newslake.text.options import EncoderOptions
+from newslake.text.rows import one_of_each_text, segments
 from newslake.text.spec import EncoderSpec, ResolvedEncoder, resolve
 from newslake.text.weights import model_config
 

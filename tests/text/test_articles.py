@@ -13,9 +13,10 @@ from newslake.intake.articles import content_hash
 from newslake.lake.lakehouse import Lakehouse
 from newslake.run.jobrun import JobRun
 from newslake.spark.frames import frame_of
-from newslake.text.articles import encode_articles, one_of_each_text, segments
+from newslake.text.articles import encode_articles
 from newslake.text.embed import NO_TEXT
 from newslake.text.encoder import Encoder
+from newslake.text.rows import one_of_each_text, segments
 from newslake.text.spec import EncoderSpec, resolve
 from tests.calling import call
 from tests.tables import put

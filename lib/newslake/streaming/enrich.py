@@ -15,13 +15,14 @@ from newslake.errors import UserError
 from newslake.lake.lakehouse import Lakehouse
 from newslake.lake.vector_columns import vector_size
 from newslake.run.jobrun import JobRun
-from newslake.run.quarantine import rows_of, send
 from newslake.spark.connect import parallelism
 from newslake.spark.frames import Frames
 from newslake.switches.topic_model import known_topic_models
 from newslake.text import articles as text
-from newslake.text.embed import EmbedSettings, embed_column
+from newslake.text.embed import EmbedSettings
+from newslake.text.rows import copies, pending
 from newslake.text.spec import ResolvedEncoder
+from newslake.text.write import encode_texts
 from newslake.topics import article_vectors as joint
 from newslake.topics import assign as topics
 from newslake.topics.fit import TOPICS
@@ -97,51 +98,36 @@ def _embed(
     known = frames.keep(
         stored.select("news_id", "content_hash").join(hashes, on="content_hash", how="left_semi")
     )
-    todo = frames.keep(text.pending(news, known))
+    todo = frames.keep(pending(news, known))
     texts = known.select("content_hash").distinct()
     copied = 0
     if not todo.join(texts, on="content_hash", how="left_semi").isEmpty():
-        copied = lake.merge(text.TABLE, text.copies(todo, stored)).rows
+        copied = lake.merge(text.TABLE, copies(todo, stored)).rows
         todo = frames.keep(todo.join(texts, on="content_hash", how="left_anti"))
     count = todo.count()
+    if not count:
+        run.wrote(text.TABLE, copied)
+        return copied, stored.limit(0)
     tasks = max(1, min(2 * parallelism(lake.spark), -(-count // _TEXTS_PER_TASK)))
-    first, second = text.segments(encoder.spec.fields)
-    given = text.one_of_each_text(todo, tasks).select(
-        "content_hash", "news_ids", first.alias("first"), second.alias("second")
+    found = encode_texts(
+        lake,
+        run,
+        frames,
+        todo,
+        encoder,
+        models.settings,
+        tasks=tasks,
+        write=lambda rows: lake.merge(text.TABLE, rows).rows,
     )
-    encoded = embed_column(given, "first", "second", encoder, settings=models.settings).select(
-        "content_hash", "news_ids", "embedded.*"
-    )
-    encoded = frames.keep(encoded)
-    rows = text.vector_rows(encoded, encoder)
-    written = copied
-    if count:
-        written += lake.merge(text.TABLE, rows).rows
-        failures = encoded.where(F.col("error").isNotNull()).select("content_hash", "error")
-        raw = F.to_json(F.struct("title", "abstract", "body"))
-        failed = todo.join(failures, on="content_hash", how="inner")
-        send(
-            lake,
-            run,
-            rows_of(failed, "news", record_id=F.col("news_id"), raw=raw, reason=F.col("error")),
-            job=run.job,
-        )
+    written = copied + found.written
     run.wrote(text.TABLE, written)
-    return written, rows
+    return written, found.rows
 
 
 def _assign(lake: Lakehouse, run: JobRun, news: DataFrame, model: TopicModel) -> int:
     lake.create(topics.TABLE)
     stored = _of(topics.topics_of(lake, model.topic_model), news)
-    with Frames() as frames:
-        assigned = frames.keep(topics.assign(topics.pending(news, stored), model))
-        written = (
-            0
-            if assigned.isEmpty()
-            else lake.merge(topics.TABLE, topics.topic_rows(assigned, model.topic_model)).rows
-        )
-    run.wrote(topics.TABLE, written)
-    return written
+    return topics.write_topics(lake, run, topics.pending(news, stored), model).written
 
 
 def _join(
@@ -167,10 +153,7 @@ def _join(
         rows = joint.vector_rows(
             todo, fresh, places, encoder=encoder, topic_model=topic_model, topic_size=size
         )
-        gone = joint.moved(wanted, stored).select("news_date", "news_id", "encoder_id", "topic_model")
-        written = lake.merge(joint.TABLE, rows, gone=gone).rows
-    run.wrote(joint.TABLE, written)
-    return written
+        return joint.write_vectors(lake, run, rows, joint.moved(wanted, stored))
 
 
 def _of(rows: DataFrame, news: DataFrame) -> DataFrame:

@@ -2,18 +2,19 @@
 
 from dataclasses import dataclass
 
-from pyspark.sql import Column, DataFrame
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from newslake.errors import UserError
 from newslake.lake.lakehouse import Lakehouse
 from newslake.run.jobrun import JobRun
-from newslake.run.quarantine import rows_of, send
 from newslake.spark.connect import parallelism
 from newslake.spark.frames import Frames
-from newslake.text.embed import Device, EmbedSettings, embed_column
+from newslake.text.embed import Device, EmbedSettings
 from newslake.text.options import ENCODING, EncoderOptions
-from newslake.text.spec import Field, ResolvedEncoder, resolve
+from newslake.text.rows import copies
+from newslake.text.spec import ResolvedEncoder, resolve
+from newslake.text.write import encode_texts
 
 TABLE = "article_embeddings"
 _BROADCAST_IDS = 200_000  # some 20 MB
@@ -68,57 +69,6 @@ def encode_articles(
 def vectors_of(lake: Lakehouse, encoder: ResolvedEncoder) -> DataFrame:
     """One encoder's rows of article_embeddings."""
     return lake.read(TABLE).where(F.col("encoder_id") == encoder.encoder_id)
-
-
-def pending(news: DataFrame, vectors: DataFrame) -> DataFrame:
-    """Articles without a vector for their present text: those of `news` that `vectors` (one encoder's)
-    lacks."""
-    return news.select("news_id", "title", "abstract", "body", "content_hash").join(
-        vectors.select("news_id", "content_hash"), on=["news_id", "content_hash"], how="left_anti"
-    )
-
-
-def segments(fields: tuple[Field, ...]) -> tuple[Column, Column]:
-    """An article's text as a pair of segments: the first field, and what the others hold, joined by a blank.
-
-    Title and abstract are the pair of the tutorial; a body joins the abstract.
-    """
-    others = [F.when(F.col(name) != "", F.col(name)) for name in fields[1:]]
-    return F.coalesce(fields[0], F.lit("")), F.concat_ws(" ", *others) if others else F.lit("")
-
-
-def one_of_each_text(articles: DataFrame, tasks: int) -> DataFrame:
-    """Distinct texts, spread evenly over `tasks` partitions: content_hash, news_ids (array), title, abstract,
-    body.
-
-    The hash of the content decides where a text goes, so that lengths mix and every task has about as many
-    tokens as the others, whether the articles come from one file or a thousand.
-    """
-    text = F.struct("title", "abstract", "body")
-    spread = articles.repartition(tasks, "content_hash").groupBy("content_hash")
-    return spread.agg(
-        F.min_by(text, "news_id").alias("text"), F.collect_list("news_id").alias("news_ids")
-    ).select("content_hash", "news_ids", "text.*")
-
-
-def copies(todo: DataFrame, vectors: DataFrame) -> DataFrame:
-    """Rows of article_embeddings for articles whose very text has a vector under another news_id."""
-    wanted = todo.select("news_id", "content_hash")
-    # Which row to copy is decided on narrow columns; only then are vectors read.
-    source = (
-        vectors.select(F.col("news_id").alias("source_id"), "content_hash")
-        .join(wanted.select("content_hash").distinct(), on="content_hash", how="left_semi")
-        .groupBy("content_hash")
-        .agg(F.min("source_id").alias("source_id"))
-    )
-    stored = vectors.select(
-        F.col("news_id").alias("source_id"), "content_hash", "encoder_id", "token_count", "embedding"
-    )
-    return (
-        wanted.join(source, on="content_hash", how="inner")
-        .join(stored, on=["source_id", "content_hash"], how="inner")
-        .select("news_id", "encoder_id", "content_hash", "token_count", "embedding")
-    )
 
 
 @dataclass(frozen=True)
@@ -190,28 +140,25 @@ def _encode(
     A slice is chosen by a hash of the content, so that it is the same whatever earlier slices did, and a text
     that fails is met once in a run.
     """
-    first, second = segments(encoder.spec.fields)
     texts = news.select("news_id", "title", "abstract", "body", "content_hash")
     todo = texts.join(work.to_encode().drop("outdated"), on=["news_id", "content_hash"], how="left_semi")
     began, settled, done, failed, tokens = run.seconds, 0, 0, 0, 0
     for number in range(slices):
         articles = todo.where(F.pmod(F.xxhash64("content_hash"), F.lit(slices)) == number)
-        given = one_of_each_text(articles, tasks).select(
-            "content_hash", "news_ids", first.alias("first"), second.alias("second")
-        )
-        encoded = embed_column(given, "first", "second", encoder, settings=settings).select(
-            "content_hash", "news_ids", "embedded.*"
-        )
         with Frames() as frames:
-            encoded = frames.keep(encoded)
-            counted = encoded.agg(F.count("*"), F.count("error"), F.sum("token_count")).head()
-            assert counted is not None
-            written = _write(lake, vector_rows(encoded, encoder), work)
-            run.wrote(TABLE, written)
-            settled += written
-            if counted[1]:
-                settled += _reject(lake, run, articles, encoded.where(F.col("error").isNotNull()))
-        done, failed, tokens = done + counted[0], failed + counted[1], tokens + int(counted[2] or 0)
+            found = encode_texts(
+                lake,
+                run,
+                frames,
+                articles,
+                encoder,
+                settings,
+                tasks=tasks,
+                write=lambda rows: _write(lake, rows, work),
+            )
+        run.wrote(TABLE, found.written)
+        settled += found.written + found.rejected
+        done, failed, tokens = done + found.texts, failed + found.failed, tokens + found.tokens
         rate = done / max(run.seconds - began, 1e-9)
         to_go = max(work.texts - done, 0) / rate if rate else 0.0
         run.progress(
@@ -236,26 +183,3 @@ def _write(lake: Lakehouse, rows: DataFrame, work: _Work) -> int:
     old = work.to_encode().where("outdated").select("news_id")
     updated = lake.update(TABLE, rows.join(old, on="news_id", how="left_semi")).rows
     return updated + lake.merge(TABLE, rows.join(old, on="news_id", how="left_anti"), update=False).rows
-
-
-def vector_rows(encoded: DataFrame, encoder: ResolvedEncoder) -> DataFrame:
-    """Rows of article_embeddings: the vector of a text for each article that has it."""
-    return encoded.where(F.col("error").isNull()).select(
-        F.explode("news_ids").alias("news_id"),
-        F.lit(encoder.encoder_id).alias("encoder_id"),
-        "content_hash",
-        "token_count",
-        F.col("vector").alias("embedding"),
-    )
-
-
-def _reject(lake: Lakehouse, run: JobRun, articles: DataFrame, failures: DataFrame) -> int:
-    """Send every article whose text failed to quarantine; returns how many there are."""
-    rows = articles.join(failures.select("content_hash", "error"), on="content_hash", how="inner")
-    raw = F.to_json(F.struct("title", "abstract", "body"))
-    return send(
-        lake,
-        run,
-        rows_of(rows, "news", record_id=F.col("news_id"), raw=raw, reason=F.col("error")),
-        job="encode_articles",
-    )

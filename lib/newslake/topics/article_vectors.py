@@ -99,16 +99,14 @@ def _join(
         run.fact("articles that wait for encode_articles or assign_topics", waiting)
     slices = -(-count // slice_rows)
     run.progress(f"{count:,} articles to join with topics by {model}")
+    run.wrote(TABLE, 0)
     written = 0
     for number in range(slices):
         mine = F.pmod(F.xxhash64("news_id"), F.lit(slices)) == number
         todo = stale(wanted.where(mine), stored.where(mine))
         rows = vector_rows(todo, embeddings, topics, encoder=encoder, topic_model=model, topic_size=size)
-        written += lake.merge(
-            TABLE, rows, gone=moved(wanted.where(mine), stored.where(mine)).select(*_KEY)
-        ).rows
+        written += write_vectors(lake, run, rows, moved(wanted.where(mine), stored.where(mine)))
         run.progress(f"slice {number + 1} of {slices}: {written:,} of {count:,}")
-    run.wrote(TABLE, written)
     if written < count:
         run.fact("articles whose embedding has no direction", count - written)
 
@@ -175,6 +173,20 @@ def moved(wanted: DataFrame, stored: DataFrame) -> DataFrame:
     """Stored rows of articles whose day is another now: nothing may hold an article twice."""
     now = wanted.select("news_id", F.col("news_date").alias("now"))
     return stored.join(now, on="news_id", how="inner").where(F.col("news_date") != F.col("now")).drop("now")
+
+
+def write_vectors(lake: Lakehouse, run: JobRun, rows: DataFrame, left: DataFrame) -> int:
+    """Write rows of article_vectors in place of those that an article left on another day, in one commit;
+    returns how many are new or differ. One way for a job's slices and for a stream's batches.
+
+    Args:
+        lake, run: of the job or stream.
+        rows: from `vector_rows`.
+        left: from `moved`.
+    """
+    written = lake.merge(TABLE, rows, gone=left.select(*_KEY)).rows
+    run.wrote(TABLE, written)
+    return written
 
 
 def vector_rows(

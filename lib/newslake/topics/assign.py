@@ -2,6 +2,7 @@
 before."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -52,19 +53,41 @@ def assign_topics(
 
 
 def _assign_pending(lake: Lakehouse, run: JobRun, news: DataFrame, model: TopicModel, tasks: int) -> None:
-    todo = pending(news, topics_of(lake, model.topic_model))
+    todo = pending(news, topics_of(lake, model.topic_model)).repartition(tasks, "content_hash")
+    found = write_topics(lake, run, todo, model)
+    run.rows_in(found.articles)
+    run.progress(f"{found.articles:,} articles had no topics by {model.topic_model}")
+    if found.without_words:
+        run.fact("articles without a word that the model knows", found.without_words)
+
+
+@dataclass(frozen=True)
+class Assigned:
+    """What came of some articles: how many they were, how many of them had no word that the model knows, and
+    the rows of article_topics that are new or differ."""
+
+    articles: int
+    without_words: int
+    written: int
+
+
+def write_topics(lake: Lakehouse, run: JobRun, articles: DataFrame, model: TopicModel) -> Assigned:
+    """Assign topics to articles and write them: all that lack some in a job, those of a batch in a stream.
+
+    Args:
+        lake, run: of the job or stream.
+        articles: from `pending`.
+        model: from `load_model`.
+    """
     with Frames() as frames:
-        assigned = frames.keep(assign(todo.repartition(tasks, "content_hash"), model))
-        counted = assigned.agg(F.count("*"), F.count(F.when(F.get("topic_ids", F.lit(0)).isNull(), 1))).head()
+        assigned = frames.keep(assign(articles, model))
+        unknown = F.count(F.when(F.get("topic_ids", F.lit(0)).isNull(), 1))
+        counted = assigned.agg(F.count("*"), unknown).head()
         assert counted is not None
-        run.rows_in(counted[0])
-        run.progress(f"{counted[0]:,} articles without topics by {model.topic_model}")
-        if counted[0]:
-            run.wrote(TABLE, lake.merge(TABLE, topic_rows(assigned, model.topic_model)).rows)
-        else:
-            run.wrote(TABLE, 0)
-    if counted[1]:
-        run.fact("articles without a word that the model knows", counted[1])
+        rows = topic_rows(assigned, model.topic_model)
+        written = lake.merge(TABLE, rows).rows if counted[0] else 0
+    run.wrote(TABLE, written)
+    return Assigned(counted[0], counted[1], written)
 
 
 def topics_of(lake: Lakehouse, topic_model: str) -> DataFrame:

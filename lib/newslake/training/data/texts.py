@@ -25,8 +25,8 @@ from newslake.errors import JobFailed, UserError
 from newslake.files.folders import built_once, parquet_files, read, row_count, write
 from newslake.files.remote import Place
 from newslake.spark.python_workers import map_with_torch
-from newslake.text.articles import segments
 from newslake.text.folder import Pooling
+from newslake.text.rows import segments
 from newslake.text.spec import DEFAULT_MODEL, EncoderSpec, Precision, ResolvedEncoder, resolve
 from newslake.text.weights import token_limit
 from newslake.training.data.fingerprint import combined, content_fingerprint
