@@ -12,6 +12,7 @@ from newslake.serving.job import export_vectors
 from newslake.serving.stores.limits import Limits
 from newslake.serving.stores.milvus.client import default_uri
 from newslake.serving.stores.sync import TABLE
+from tests.calling import call
 from tests.killing import arguments_of, commits
 from tests.serving.rows import USERS, article_vectors, held, user_vectors
 from tests.tables import put
@@ -40,7 +41,7 @@ def what_is_there(lake: Lakehouse) -> tuple[object, ...]:
 def export(lake: Lakehouse) -> JobRun:
     """A run that nobody kills."""
     run = JobRun("export_vectors")
-    export_vectors(lake, run, limits=Limits(batch_rows=60, slice_rows=60))
+    call(export_vectors, lake, run, limits=Limits(batch_rows=60, slice_rows=60))
     return run
 
 

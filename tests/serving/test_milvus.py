@@ -198,7 +198,7 @@ def test_a_collection_that_was_lost_is_filled_anew_and_one_that_was_changed_is_n
 
 def test_mistakes(lake: Lakehouse, run: JobRun, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="table article_vectors is not there yet"):
-        export_vectors(lake, run)
+        call(export_vectors, lake, run)
     put(lake, "article_vectors", article_vectors(lake, [("N1", "2019-11-10", "text")]))
     mistakes: list[tuple[dict[str, Any], str]] = [
         ({"uri": f"{tmp_path}/vectors"}, "name ends in .db"),

@@ -28,6 +28,7 @@ from newslake.serving.stores.opening import open_store
 from newslake.serving.stores.store import ARTICLES, USERS, Opener, VectorStore
 from newslake.serving.stores.sync import TABLE, Synced
 from newslake.spark.frames import frame_of
+from tests.calling import call
 from tests.killing import PROJECT, arguments_of, commits
 from tests.ports import free_port
 from tests.serving.rows import article_vectors, held, user_vectors
@@ -224,7 +225,7 @@ def test_articles_leave_by_themselves_and_the_counts_stay_right(lake: Lakehouse,
     lake.merge(TABLE, moved(lake, "last day", past))
     with opened(server) as client:
         client.delete(collection_name(ARTICLES, "ttl", "t1"), ids=["last day"])
-    purge_news(lake, JobRun("test"), older_than="30", uri=server, prefix="ttl", vacuum=False)
+    call(purge_news, lake, JobRun("test"), older_than="30", uri=server, prefix="ttl", vacuum=False)
     assert noted(lake).keys() == {"old", "young", "undated"}
 
 

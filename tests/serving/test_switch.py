@@ -29,7 +29,7 @@ def vectors_by(lake: Lakehouse, model: str, *, articles: int = 6, users: bool = 
 def export(lake: Lakehouse, **options: object) -> JobRun:
     """One export."""
     run = JobRun("export_vectors")
-    export_vectors(lake, run, **options)  # type: ignore[arg-type]
+    call(export_vectors, lake, run, **options)
     return run
 
 

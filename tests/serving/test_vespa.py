@@ -16,6 +16,7 @@ from newslake.run.jobrun import JobRun
 from newslake.serving.feeds.files import new_folder
 from newslake.serving.job import export_vectors
 from newslake.spark.frames import frame_of
+from tests.calling import call
 from tests.serving.rows import trained
 from tests.serving.vespa_parser import Refused, VespaParser
 from tests.tables import put
@@ -44,7 +45,7 @@ def exported(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> t
     trained(lake, "user_embeddings", "user_id", as_list(USER_VECTORS))
     trained(lake, "news_embeddings", "news_id", as_list(NEWS_VECTORS))
     run = JobRun("export_vectors")
-    export_vectors(lake, run, to=("vespa", "tsv"), feed=("lines", "array"))
+    call(export_vectors, lake, run, to=("vespa", "tsv"), feed=("lines", "array"))
     return Path(str(lake.root)) / "_feeds" / OUT, run
 
 
@@ -143,7 +144,7 @@ def test_a_feed_in_several_files_holds_the_same_operations(
     trained(lake, "user_embeddings", "user_id", as_list(USER_VECTORS))
     trained(lake, "news_embeddings", "news_id", as_list(NEWS_VECTORS))
     options = {"to": ("vespa",), "feed": ("array",), "files": 3, "out": f"{lake.root}/elsewhere"}
-    export_vectors(lake, JobRun("test"), **options)  # type: ignore[arg-type]
+    call(export_vectors, lake, JobRun("test"), **options)
     folder = Path(f"{lake.root}/elsewhere") / OUT
     parts = sorted(folder.glob("vespa_user_embeddings-*.json"))
     assert [path.name for path in parts] == [f"vespa_user_embeddings-{n:05}.json" for n in range(3)]
@@ -155,7 +156,7 @@ def test_a_feed_in_several_files_holds_the_same_operations(
     assert sorted(together, key=str) == sorted(whole, key=str)
     # Again: the same bytes in the same place.
     before = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
-    export_vectors(lake, JobRun("test"), **options)  # type: ignore[arg-type]
+    call(export_vectors, lake, JobRun("test"), **options)
     assert {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()} == before
 
 
@@ -178,7 +179,7 @@ def test_nothing_is_written_from_vectors_that_vespa_would_take_and_get_wrong(
         [*as_list(NEWS_VECTORS)[:2], broken] if broken[0] != "N1" else [as_list(NEWS_VECTORS)[0], broken],
     )
     with pytest.raises(JobFailed, match=says):
-        export_vectors(lake, JobRun("test"), to=("vespa",))
+        call(export_vectors, lake, JobRun("test"), to=("vespa",))
     assert not (Path(str(lake.root)) / "_feeds").exists()
 
 
@@ -204,7 +205,7 @@ def test_the_latest_run_of_the_model_is_meant(lake: Lakehouse) -> None:
         for table, key in (("user_embeddings", "user_id"), ("news_embeddings", "news_id")):
             trained(lake, table, key, [("X1", [1.0, 2.0])], model="content", run_id=run_id)
     with pytest.raises(UserError, match=r"choose with --run-id \.\./b or a"):
-        export_vectors(lake, JobRun("test"), to=("tsv",), model="content")
+        call(export_vectors, lake, JobRun("test"), to=("tsv",), model="content")
     metric = {
         "model": "content",
         "epoch": 1,
@@ -219,7 +220,7 @@ def test_the_latest_run_of_the_model_is_meant(lake: Lakehouse) -> None:
     ]
     put(lake, "model_metrics", [*at, {**metric, "run_id": "of an older release"}])
     run = JobRun("test")
-    export_vectors(lake, run, to=("tsv",), model="content")
+    call(export_vectors, lake, run, to=("tsv",), model="content")
     # A name out of a table leads nowhere else.
     assert (
         run.facts["files"] == f"{lake.root}/_feeds/content-__b"
@@ -229,4 +230,4 @@ def test_the_latest_run_of_the_model_is_meant(lake: Lakehouse) -> None:
         Path(run.facts["files"]).name
     ]
     with pytest.raises(UserError, match="--model mf: news_embeddings has no such vectors; it has content"):
-        export_vectors(lake, JobRun("test"), to=("tsv",), model="mf")
+        call(export_vectors, lake, JobRun("test"), to=("tsv",), model="mf")

@@ -23,10 +23,11 @@ from newslake.pipeline.retention import FOREVER, Retention, report_deleted, reta
 from newslake.pipeline.retired import models_in_use, retire_topic_models
 from newslake.run.jobrun import JobRun
 from newslake.run.options import today_or
+from newslake.serving.options import STORE, StoreOptions
 from newslake.serving.stores import sync
 from newslake.serving.stores.names import unread
 from newslake.serving.stores.opening import open_store, place_exported_to
-from newslake.serving.stores.store import ARTICLES, DEFAULT_PREFIX, ITEM, KINDS, read_as
+from newslake.serving.stores.store import ARTICLES, ITEM, KINDS, read_as
 from newslake.spark.frames import Frames
 from newslake.switches.horizon import is_old, set_horizon
 from newslake.training.data.preparation import models_folder
@@ -51,9 +52,7 @@ def purge_news(
     older_than: str,
     as_of: str | None = None,
     keep: tuple[Keep, ...] = ("shown", "corpus"),
-    uri: str | None = None,
-    token: str | None = None,
-    prefix: str = DEFAULT_PREFIX,
+    store: StoreOptions = STORE,
     kept: Retention = FOREVER,
     model_folder: str | None = None,
     vacuum: bool = True,
@@ -78,11 +77,6 @@ def purge_news(
         as_of: The day that all ages count from (default: today, UTC).
         keep: Old articles whose rows stay: shown (in impressions or a click history), read (clicked, or in a
             click history), corpus (in short_text_corpus), scored (in article_class_scores), nothing.
-        uri: Milvus: a server's address or a local file, as for export_vectors (default: the file of
-            export_vectors, where there is one).
-        token: Of the Milvus server, such as user:password (default: MILVUS_TOKEN of the environment, which no
-            list of processes shows).
-        prefix: What the names of the collections begin with.
         model_folder: Folder for trained models (default: _models in the work folder).
         vacuum: Delete files that no recent version of any table holds, and what killed runs left beside the
             tables.
@@ -97,7 +91,7 @@ def purge_news(
         )
     models = _models(lake, model_folder)
     news = lake.read("news")
-    served_at = place_exported_to(lake, uri)
+    served_at = place_exported_to(lake, store.uri)
     run.fact("horizon", before)
     set_horizon(lake, before)
     with Frames() as frames:
@@ -105,7 +99,7 @@ def purge_news(
         run.rows_in(news.count())
         run.fact("old articles", old.count())
         if served_at is not None:
-            _purge_served(lake, run, served_at, token, prefix, old)
+            _purge_served(lake, run, served_at, store, old)
         _remove(lake, run, (_VECTORS,), old)
         retire_topic_models(lake, run)
         retain(lake, run, today, kept)
@@ -177,10 +171,9 @@ def _models(lake: Lakehouse, folder: str | None) -> Place | None:
     return models
 
 
-def _purge_served(
-    lake: Lakehouse, run: JobRun, uri: str, token: str | None, prefix: str, old: DataFrame
-) -> None:
-    with open_store(uri, token) as store:
+def _purge_served(lake: Lakehouse, run: JobRun, uri: str, options: StoreOptions, old: DataFrame) -> None:
+    prefix = options.prefix
+    with open_store(uri, options.token) as store:
         served = models_in_use(lake)
         for collection in unread(store, prefix, served) if served else ():
             store.drop(collection)

@@ -22,9 +22,9 @@ from newslake.serving.feeds.vespa import (
     user_feed,
     write_application,
 )
+from newslake.serving.options import FILES, STORE, FileOptions, StoreOptions
 from newslake.serving.stores.limits import LIMITS, Limits
 from newslake.serving.stores.opening import place_to_export_to
-from newslake.serving.stores.store import DEFAULT_PREFIX
 from newslake.serving.trained import TrainedVectors, trained_vectors
 from newslake.switches.topic_model import CANDIDATE, candidate_topic_model
 
@@ -38,20 +38,14 @@ def export_vectors(
     *,
     to: tuple[Target, ...] = ("milvus",),
     which: tuple[Which, ...] = ("articles", "users"),
-    uri: str | None = None,
-    token: str | None = None,
-    prefix: str = DEFAULT_PREFIX,
+    store: StoreOptions = STORE,
     encoder_id: str | None = None,
     topic_model: str | None = None,
     as_of: str | None = None,
     rebuild: bool = False,
     time_to_live_days: int | None = None,
     limits: Limits = LIMITS,
-    model: str | None = None,
-    run_id: str | None = None,
-    out: str | None = None,
-    feed: tuple[FeedForm, ...] = ("lines",),
-    files: int = 1,
+    written: FileOptions = FILES,
 ) -> None:
     """Bring Milvus up to date with article_vectors and user_vectors, and write a training run's vectors as
     Vespa's feed or as TSV.
@@ -71,11 +65,6 @@ def export_vectors(
         to: Where to: milvus, vespa (feed files and schemas), tsv (user_embeddings.tsv and
             news_embeddings.tsv).
         which: Which collections of Milvus: articles, users.
-        uri: Milvus: a server's address, or a local file that ends in .db (default: _milvus/newslake.db in the
-            work folder; where that is no local one, in ~/.newslake of the driver).
-        token: Of the Milvus server, such as user:password (default: MILVUS_TOKEN of the environment, which no
-            list of processes shows).
-        prefix: What the names of the collections begin with.
         encoder_id: Whose vectors go to Milvus, where the tables hold several encoders'.
         topic_model: Whose vectors go to Milvus (default: the active topic model's). Another's go to
             collections of their own, which no alias names; `candidate` stands for the model that is to become
@@ -85,86 +74,51 @@ def export_vectors(
         time_to_live_days: How many days after its own an article stays in Milvus, whether or not a later job
             runs; 0: for good (default: as the collection was made, at first for good). Needs Milvus 3 to hide
             what nobody has removed.
-        model: Whose vectors the files hold, such as content (default: the run's, or the recommender in use,
-            by table promotions, and no files are written where none of those judged is; where none was
-            judged, the only model there is).
-        run_id: The training run that the files are of (default: the one in use, or the latest of another
-            --model).
-        out: Folder for the files (default: _feeds in the work folder).
-        feed: Form of Vespa's feed: one operation a line (lines, .jsonl), or one JSON array (array, .json).
-        files: Files that each feed is split into, written in parallel.
     """
-    if files < 1:
-        raise UserError("--files takes 1 or more")
     if time_to_live_days is not None and time_to_live_days < 0:
         raise UserError("--time-to-live-days takes 0 or more")
     day = None if as_of is None else day_of(as_of)
     if "milvus" in to:
-        _to_milvus(
-            lake,
-            run,
-            which,
-            place_to_export_to(lake, uri),
-            token,
-            prefix,
-            encoder_id,
-            topic_model,
-            day,
-            rebuild,
-            time_to_live_days,
-            limits,
-        )
+        uri = place_to_export_to(lake, store.uri)
+        run.fact("Milvus", masked("", uri))
+        of: dict[str, Any] = {"encoder_id": encoder_id, "topic_model": topic_model}
+        if topic_model == CANDIDATE:
+            of["topic_model"] = _candidate(lake, day)
+            run.fact(
+                "candidate", of["topic_model"] or "none with vectors of articles and users: nothing to do"
+            )
+        if topic_model != CANDIDATE or of["topic_model"] is not None:
+            of |= {"uri": uri, "token": store.token, "prefix": store.prefix}
+            of |= {"limits": limits, "rebuild": rebuild}
+            filled = []
+            if "articles" in which:
+                articles = export_articles(lake, run, days=time_to_live_days, **of).collection
+                filled = [] if articles is None else [articles]
+            if "users" in which:
+                export_users(lake, run, as_of=day, beside=filled, **of)
     if "vespa" in to or "tsv" in to:
-        place = beside(lake, "_feeds", "--out", out).rstrip("/")
-        trained = trained_vectors(lake, model=model, run_id=run_id)
-        if trained is None:
-            run.fact("recommender in use", "none: no files to write")
-            run.progress("no recommender is in use: no files to write (--run-id takes one all the same)")
-            return
-        run.fact("vectors of", f"{trained.model} {trained.run_id}")
-        path = f"{place}/{_file_name(trained.model)}-{_file_name(trained.run_id)}"
-        with new_folder(lake.spark, path) as folder:
-            if "vespa" in to:
-                _to_vespa(folder, trained, feed, files)
-            if "tsv" in to:
-                folder.write_lines(tsv(trained.users.rows), "user_embeddings.tsv", files=files)
-                folder.write_lines(tsv(trained.news.rows), "news_embeddings.tsv", files=files)
-        run.fact("files", path)
-        run.fact(
-            "vectors of users and of news in the files", f"{trained.users.count:,} and {trained.news.count:,}"
-        )
+        _to_files(lake, run, to, written)
 
 
-def _to_milvus(
-    lake: Lakehouse,
-    run: JobRun,
-    which: tuple[Which, ...],
-    uri: str,
-    token: str | None,
-    prefix: str,
-    encoder_id: str | None,
-    topic_model: str | None,
-    day: date | None,
-    rebuild: bool,
-    time_to_live_days: int | None,
-    limits: Limits,
-) -> None:
-    run.fact("Milvus", masked("", uri))
-    to: dict[str, Any] = {"uri": uri, "token": token, "prefix": prefix, "limits": limits, "rebuild": rebuild}
-    if topic_model == CANDIDATE:
-        topic_model = _candidate(lake, day)
-        run.fact("candidate", topic_model or "none with vectors of articles and users: nothing to do")
-        if topic_model is None:
-            return
-    to |= {"encoder_id": encoder_id, "topic_model": topic_model}
-    filled = []
-    if (
-        "articles" in which
-        and (articles := export_articles(lake, run, days=time_to_live_days, **to).collection) is not None
-    ):
-        filled = [articles]
-    if "users" in which:
-        export_users(lake, run, as_of=day, beside=filled, **to)
+def _to_files(lake: Lakehouse, run: JobRun, to: tuple[Target, ...], options: FileOptions) -> None:
+    place = beside(lake, "_feeds", "--out", options.out).rstrip("/")
+    trained = trained_vectors(lake, model=options.model, run_id=options.run_id)
+    if trained is None:
+        run.fact("recommender in use", "none: no files to write")
+        run.progress("no recommender is in use: no files to write (--run-id takes one all the same)")
+        return
+    run.fact("vectors of", f"{trained.model} {trained.run_id}")
+    path = f"{place}/{_file_name(trained.model)}-{_file_name(trained.run_id)}"
+    with new_folder(lake.spark, path) as folder:
+        if "vespa" in to:
+            _to_vespa(folder, trained, options.feed, options.files)
+        if "tsv" in to:
+            folder.write_lines(tsv(trained.users.rows), "user_embeddings.tsv", files=options.files)
+            folder.write_lines(tsv(trained.news.rows), "news_embeddings.tsv", files=options.files)
+    run.fact("files", path)
+    run.fact(
+        "vectors of users and of news in the files", f"{trained.users.count:,} and {trained.news.count:,}"
+    )
 
 
 def _candidate(lake: Lakehouse, day: date | None) -> str | None:

@@ -294,7 +294,7 @@ def test_what_is_in_use_is_served_and_the_way_back_leads_to_the_one_before(story
         """The runs that encode_users and export_vectors take by themselves."""
         encoded, exported = JobRun("encode_users"), JobRun("export_vectors")
         encode_users(lake, encoded)
-        export_vectors(lake, exported, to=("tsv",))
+        call(export_vectors, lake, exported, to=("tsv",))
         assert (Path(exported.facts["files"]) / "user_embeddings.tsv").is_file()
         return encoded.facts["model run"], exported.facts["vectors of"].split()[1]
 
@@ -313,13 +313,13 @@ def test_what_is_in_use_is_served_and_the_way_back_leads_to_the_one_before(story
     promote(lake, JobRun("promote"), kind="recommender", previous=True)
     encoded, exported = JobRun("encode_users"), JobRun("export_vectors")
     encode_users(lake, encoded)
-    export_vectors(lake, exported, to=("tsv",))
+    call(export_vectors, lake, exported, to=("tsv",))
     assert encoded.rows_written == exported.rows_written == {}
     assert (encoded.facts["recommender in use"], exported.facts["recommender in use"]) == (
         "none: nothing to do",
         "none: no files to write",
     )
-    export_vectors(lake, exported, to=("tsv",), run_id=last)
+    call(export_vectors, lake, exported, to=("tsv",), run_id=last)
     assert exported.facts["vectors of"] == f"nrms {last}"
 
 
