@@ -158,6 +158,8 @@ class _ByHadoop:
         self._forget_checksum(path)
 
     def rename(self, path: str, to: str) -> bool:
+        if not self.exists(path):
+            return False  # some of Hadoop's file systems say so, others raise
         self._system.mkdirs(self._at(to).getParent())
         done = bool(self._system.rename(self._at(path), self._at(to)))
         self._forget_checksum(to)

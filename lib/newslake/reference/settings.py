@@ -23,6 +23,7 @@ ENVIRONMENT = {
     "CUDA_VISIBLE_DEVICES": "GPUs that encoding may take",
     "SPARK_LOCAL_DIRS": "disk of an executor that fetched files go to",
     "NEWSLAKE_IVY_SETTINGS": "Ivy settings file for `make setup`, where jars come from a mirror",
+    "SPARK_REMOTE": "server of Spark Connect, such as `sc://host:15002`; `local` starts one in the process",
     "PYSPARK_PYTHON": "Python of Spark's workers; on one machine the driver's, unless it is set",
 }
 """What jobs read of the environment. Those that are secrets show neither in logs nor in lists of

@@ -85,7 +85,7 @@ def test_untrained_content_ranks_as_zero_shot_does() -> None:
     for user in (0, 2, 4, 5):
         assert np.array_equal(np.argsort(scores[user]), np.argsort(cosines[user]))
     for user in (1, 3):
-        assert len(set(scores[user].tolist())) == 1
+        assert np.ptp(scores[user]) < 1e-8  # a sum in another order: equal but for its last bit
 
 
 def test_mf_is_an_inner_product_of_two_tables() -> None:
