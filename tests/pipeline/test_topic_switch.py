@@ -123,6 +123,7 @@ def collections(lake: Lakehouse) -> list[str]:
         return [each.topic_model for each in existing(client, ARTICLES, "newslake")]
 
 
+@pytest.mark.slow
 def test_no_feed_lacks_a_new_article_while_topics_are_fitted_anew(
     lake: Lakehouse, encoder: dict[str, Any]
 ) -> None:
