@@ -5,7 +5,7 @@ PYTHON ?=
 LAKEHOUSE ?= lakehouse
 # Further options of jobs/run_pipeline.py, such as RUN_OPTIONS="--articles 300 --epochs 2".
 RUN_OPTIONS ?=
-# pytest-xdist: two workers, each with a session of its own in one JVM (some 12 GB in all); one that has done its half takes over from the
+# pytest-xdist: two workers, each with a Spark session of its own (some 14 GB in all); one that has done its half takes over from the
 # other's. IN_PARALLEL= takes one.
 IN_PARALLEL ?= --numprocesses 2 --dist worksteal
 KAFKA_PORT ?= 9092

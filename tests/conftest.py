@@ -1,5 +1,4 @@
-"""One JVM with Spark for the whole run, as small as it goes, in which each worker has a session; every test
-has tables of its own."""
+"""One Spark session for each worker of a run, as small as it goes; every test has tables of its own."""
 
 import os
 import time
@@ -12,8 +11,8 @@ from pyspark.sql import SparkSession
 from newslake.lake.lakehouse import Lakehouse
 from newslake.run.jobrun import JobRun
 from newslake.spark import python_workers
+from newslake.spark.session import quiet, spark_session
 from tests.killing import SMALL
-from tests.one_jvm import shared_session
 
 os.environ["TZ"] = "UTC"
 time.tzset()
@@ -37,19 +36,13 @@ _SMALL = {
 
 
 @pytest.fixture(scope="session")
-def run_folder(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
-    """A folder that all workers of the run share."""
-    folder = tmp_path_factory.getbasetemp()
-    return folder if worker_id == "master" else folder.parent
-
-
-@pytest.fixture(scope="session")
-def spark(run_folder: Path) -> Iterator[SparkSession]:
-    """This worker's session in the JVM of the run: two shuffle partitions, no UI."""
-    warehouse = {"spark.sql.warehouse.dir": str(run_folder / "warehouse")}
-    with shared_session(run_folder, "local[2]", {**_SMALL, **warehouse}) as session:
-        session.sparkContext.setLogLevel("ERROR")
-        yield session
+def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
+    """This worker's session: two shuffle partitions, no UI."""
+    warehouse = {"spark.sql.warehouse.dir": str(tmp_path_factory.mktemp("warehouse"))}
+    session = spark_session("newslake tests", master="local[2]", extra={**_SMALL, **warehouse})
+    quiet(session)
+    yield session
+    session.stop()
 
 
 @pytest.fixture

@@ -2,15 +2,11 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from newslake.lake.lakehouse import Lakehouse
 from newslake.spark.frames import frame_of
-from newslake.streaming import articles, behaviors
-from newslake.streaming.running import run_stream
-from tests.one_jvm import callbacks
 from tests.streaming.broker import Broker
 from tests.tables import put
 from tests.text.conftest import save_bert
@@ -30,19 +26,6 @@ _TERMS = {
 def small_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A BERT of one layer, 16 wide: these tests are about messages and tables."""
     return save_bert(tmp_path_factory.mktemp("models") / "bert", layers=1, width=16, heads=2, seed=1)
-
-
-@pytest.fixture(autouse=True)
-def _called_back(monkeypatch: pytest.MonkeyPatch, run_folder: Path) -> None:
-    """A stream hands its batches to Python, and the workers of a run share the JVM that does it: one stream
-    at a time."""
-
-    def run_alone(lake: Lakehouse, *given: Any, **options: Any) -> None:
-        with callbacks(lake.spark, run_folder):
-            run_stream(lake, *given, **options)
-
-    for job in (articles, behaviors):
-        monkeypatch.setattr(job, "run_stream", run_alone)
 
 
 @pytest.fixture(scope="module")
