@@ -25,14 +25,18 @@ def arrow_batches(rows: DataFrame, *, count: int, batch_rows: int, by: str) -> I
     parts = max(1, -(-count // batch_rows))
 
     def pack(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        for batch in batches:
-            for start in range(0, batch.num_rows, batch_rows):
-                yield pa.RecordBatch.from_arrays(
-                    [pa.array([_bytes(batch.slice(start, batch_rows))], pa.binary())], [_PACKED]
-                )
+        for batch in sliced(batches, batch_rows):
+            yield pa.RecordBatch.from_arrays([pa.array([_bytes(batch)], pa.binary())], [_PACKED])
 
     for row in rows.repartition(parts, by).mapInArrow(pack, f"{_PACKED} binary").toLocalIterator():
         yield pa.ipc.open_stream(row[0]).read_all()
+
+
+def sliced(batches: Iterable[pa.RecordBatch], rows: int) -> Iterator[pa.RecordBatch]:
+    """The same rows in batches of at most so many."""
+    for batch in batches:
+        for start in range(0, batch.num_rows, rows):
+            yield batch.slice(start, rows)
 
 
 def _bytes(batch: pa.RecordBatch) -> bytes:

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date
-from functools import partial
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
@@ -25,6 +24,7 @@ from newslake.serving.stores.store import (
     VECTOR,
     Collection,
     Kind,
+    Wanted,
 )
 from newslake.serving.stores.sync import Synced, sync
 from newslake.switches.classes import classed_news
@@ -198,11 +198,11 @@ def _export(
     beside: Sequence[Collection],
 ) -> Synced:
     with open_store(to.uri, to.token) as store:
-        ensure = partial(store.ensure, source.kind, to.prefix, identity=source.identity, days=to.days)
-        collection = None if to.rebuild else ensure(size=None)
+        wanted = Wanted(source.kind, to.prefix, source.identity, to.days)
+        collection = None if to.rebuild else store.ensure(wanted, size=None)
         if collection is None:
             size = vector_size(source.vectors, VECTOR, f"table {source.table}")
-            collection = ensure(size=size, rebuild=to.rebuild)
+            collection = store.ensure(wanted, size=size, rebuild=to.rebuild)
         if collection is None:  # no vector, no collection
             return Synced()
         items = source.items(collection)

@@ -81,21 +81,18 @@ def export_vectors(
     if "milvus" in to:
         uri = place_to_export_to(lake, store.uri)
         run.fact("Milvus", masked("", uri))
-        of: dict[str, Any] = {"encoder_id": encoder_id, "topic_model": topic_model}
         if topic_model == CANDIDATE:
-            of["topic_model"] = _candidate(lake, day)
-            run.fact(
-                "candidate", of["topic_model"] or "none with vectors of articles and users: nothing to do"
-            )
-        if topic_model != CANDIDATE or of["topic_model"] is not None:
-            of |= {"uri": uri, "token": store.token, "prefix": store.prefix}
-            of |= {"limits": limits, "rebuild": rebuild}
-            filled = []
-            if "articles" in which:
-                articles = export_articles(lake, run, days=time_to_live_days, **of).collection
-                filled = [] if articles is None else [articles]
-            if "users" in which:
-                export_users(lake, run, as_of=day, beside=filled, **of)
+            topic_model = _candidate(lake, day)
+            which = () if topic_model is None else which
+            run.fact("candidate", topic_model or "none with vectors of articles and users: nothing to do")
+        given: dict[str, Any] = {"encoder_id": encoder_id, "topic_model": topic_model, "limits": limits}
+        given |= {"uri": uri, "token": store.token, "prefix": store.prefix, "rebuild": rebuild}
+        filled = []
+        if "articles" in which:
+            articles = export_articles(lake, run, days=time_to_live_days, **given).collection
+            filled = [] if articles is None else [articles]
+        if "users" in which:
+            export_users(lake, run, as_of=day, beside=filled, **given)
     if "vespa" in to or "tsv" in to:
         _to_files(lake, run, to, written)
 

@@ -25,9 +25,8 @@ def open_store(uri: str, token: str | None = None) -> Iterator[VectorStore]:
     Raises:
         UserError: no server answers, it refuses the token, or another process has the file.
     """
-    token = token_or_environment(token)
     with opened(uri, token) as client:
-        yield MilvusStore(client, None if is_file(uri) else _Again(uri, token))
+        yield MilvusStore(client, None if is_file(uri) else _Again(uri, token_or_environment(token)))
 
 
 @dataclass(frozen=True)

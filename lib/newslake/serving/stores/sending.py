@@ -5,15 +5,15 @@ A task that is tried again sends its items again, each over itself, and deletes 
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import pyarrow as pa
 from pyspark.errors import PythonException
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from newslake.errors import UserError
-from newslake.serving.batches import arrow_batches
+from newslake.serving.batches import arrow_batches, sliced
 from newslake.serving.stores.limits import Limits
 from newslake.serving.stores.store import EXPIRES, HASH, ITEM, Collection, Opener, VectorStore
 from newslake.spark.frames import Frames
@@ -37,12 +37,18 @@ def sent(
     """
     again = store.for_executors()
     if again is not None:
-        return _by_executors(items, collection, again, frames, rows, limits)
+
+        def send(at: VectorStore, batch: pa.RecordBatch) -> None:
+            at.upsert(collection, pa.Table.from_batches([batch]))
+
+        return _by_executors(items, again, send, NOTED, frames, rows, limits)
     notes = []
     for batch in arrow_batches(items, count=rows, batch_rows=limits.batch_rows, by=ITEM):
         store.upsert(collection, batch)
         notes.append(batch.select(NOTED))
-    return _frame(items.sparkSession, pa.concat_tables(notes)) if notes else items.select(*NOTED).limit(0)
+    if not notes:
+        return items.select(*NOTED).limit(0)
+    return items.sparkSession.createDataFrame(pa.concat_tables(notes))
 
 
 def deleted(
@@ -56,46 +62,39 @@ def deleted(
     """
     again = store.for_executors()
     if again is not None:
-        yield _without(gone, collection, again, frames, rows, limits)
+
+        def delete(at: VectorStore, batch: pa.RecordBatch) -> None:
+            at.delete(collection, batch[ITEM].to_pylist())
+
+        yield _by_executors(gone.select(ITEM), again, delete, [ITEM], frames, rows, limits)
         return
     # Ids are short: as many as fit a slice go through the driver at once.
     for batch in arrow_batches(gone, count=rows, batch_rows=limits.slice_rows, by=ITEM):
         ids = batch[ITEM].to_pylist()
         for start in range(0, len(ids), limits.batch_rows):
             store.delete(collection, ids[start : start + limits.batch_rows])
-        yield _frame(gone.sparkSession, batch)
+        yield gone.sparkSession.createDataFrame(batch)
 
 
 def _by_executors(
-    items: DataFrame, collection: Collection, again: Opener, frames: Frames, rows: int, limits: Limits
+    items: DataFrame,
+    again: Opener,
+    act: Callable[[VectorStore, pa.RecordBatch], None],
+    noted: Sequence[str],
+    frames: Frames,
+    rows: int,
+    limits: Limits,
 ) -> DataFrame:
-    def send(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """Do something with a store for items, a request at a time; returns some of their columns, kept."""
+
+    def work(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         with again() as store:
-            for batch in _requests(batches, limits.batch_rows):
-                store.upsert(collection, pa.Table.from_batches([batch]))
-                yield batch.select(NOTED)
+            for batch in sliced(batches, limits.batch_rows):
+                act(store, batch)
+                yield batch.select(noted)
 
-    schema = ", ".join(f"{name} {items.schema[name].dataType.simpleString()}" for name in NOTED)
-    return _once(items.repartition(_tasks(rows, limits), ITEM).mapInArrow(send, schema), frames)
-
-
-def _without(
-    gone: DataFrame, collection: Collection, again: Opener, frames: Frames, rows: int, limits: Limits
-) -> DataFrame:
-    def delete(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        with again() as store:
-            for batch in _requests(batches, limits.batch_rows):
-                store.delete(collection, batch.column(0).to_pylist())
-                yield batch
-
-    found = gone.select(ITEM).repartition(_tasks(rows, limits), ITEM)
-    return _once(found.mapInArrow(delete, f"{ITEM} string"), frames)
-
-
-def _requests(batches: Iterable[pa.RecordBatch], rows: int) -> Iterator[pa.RecordBatch]:
-    for batch in batches:
-        for start in range(0, batch.num_rows, rows):
-            yield batch.slice(start, rows)
+    schema = ", ".join(f"{name} {items.schema[name].dataType.simpleString()}" for name in noted)
+    return _once(items.repartition(_tasks(rows, limits), ITEM).mapInArrow(work, schema), frames)
 
 
 def _tasks(rows: int, limits: Limits) -> int:
@@ -119,7 +118,3 @@ def _once(notes: DataFrame, frames: Frames) -> DataFrame:
             ) from None
         raise
     return kept
-
-
-def _frame(spark: SparkSession, items: pa.Table) -> DataFrame:
-    return spark.createDataFrame(items)

@@ -73,6 +73,23 @@ class Collection:
         return self.kind.scalars if self.days is None else {**self.kind.scalars, EXPIRES: "timestamp"}
 
 
+@dataclass(frozen=True)
+class Wanted:
+    """A collection that is to be there.
+
+    Attributes:
+        kind: articles or users.
+        prefix: of its name.
+        identity: encoder_id and topic_model of its vectors.
+        days: how long its items are there (see Collection.days); None leaves that as it is.
+    """
+
+    kind: Kind
+    prefix: str
+    identity: Mapping[str, str]
+    days: int | None = None
+
+
 class VectorStore(Protocol):
     """An open system that serves vectors: collections of items, and the names by which they are read.
 
@@ -80,25 +97,13 @@ class VectorStore(Protocol):
     which stands for one of them.
     """
 
-    def ensure(
-        self,
-        kind: Kind,
-        prefix: str,
-        *,
-        identity: Mapping[str, str],
-        size: int | None,
-        rebuild: bool = False,
-        days: int | None = None,
-    ) -> Collection | None:
+    def ensure(self, wanted: Wanted, *, size: int | None, rebuild: bool = False) -> Collection | None:
         """The collection of this kind and topic model, made where it is not there.
 
         Args:
-            kind: articles or users.
-            prefix: of its name.
-            identity: encoder_id and topic_model of its vectors.
+            wanted: which.
             size: entries of a vector, for a new collection; None makes none.
             rebuild: drop it first.
-            days: how long its items are there (see Collection.days); None leaves that as it is.
 
         Returns:
             None where it is not there and size is None.

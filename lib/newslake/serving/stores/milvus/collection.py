@@ -19,25 +19,17 @@ from dataclasses import replace
 from typing import Any
 
 from newslake.errors import JobFailed, UserError
-from newslake.serving.stores.store import EXPIRES, VECTOR, Collection, Kind, read_as
+from newslake.serving.stores.store import EXPIRES, VECTOR, Collection, Kind, Wanted, read_as
 
 MAX_ID_BYTES = 1024
 _HOLDS = "newslake.holds"  # the property that says what a collection holds, as JSON
 _DAYS = "time_to_live_days"
 
 
-def ensured(
-    client: Any,
-    kind: Kind,
-    prefix: str,
-    *,
-    identity: Mapping[str, str],
-    size: int | None,
-    rebuild: bool = False,
-    days: int | None = None,
-) -> Collection | None:
+def ensured(client: Any, wanted: Wanted, *, size: int | None, rebuild: bool = False) -> Collection | None:
     """See VectorStore.ensure; client: from `opened`."""
-    name = collection_name(kind, prefix, identity["topic_model"])
+    kind, prefix, days = wanted.kind, wanted.prefix, wanted.days
+    name = collection_name(kind, prefix, wanted.identity["topic_model"])
     if rebuild and client.has_collection(name):
         drop(client, name)
     if not client.has_collection(name):
@@ -47,14 +39,14 @@ def ensured(
             client,
             kind,
             name,
-            {**identity, "collection_id": uuid.uuid4().hex, "alias": read_as(kind, prefix)},
+            {**wanted.identity, "collection_id": uuid.uuid4().hex, "alias": read_as(kind, prefix)},
             size,
             days or None,
         )
     found, holds = described(client, kind, name)
     if size is not None and found.size != size:
         raise UserError(f"collection {name} holds vectors of {found.size} entries, not {size}: {_ways_out()}")
-    for part, value in identity.items():
+    for part, value in wanted.identity.items():
         if holds.get(part) != value:
             raise UserError(
                 f"collection {name} holds vectors of {part} {holds.get(part)}, not {value}: {_ways_out()}"

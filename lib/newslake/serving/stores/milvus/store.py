@@ -1,6 +1,6 @@
 """Milvus as a store of vectors: see stores/store.py for what each of these does."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ from pyspark.sql import functions as F
 
 from newslake.serving.stores.milvus import alias
 from newslake.serving.stores.milvus.collection import MAX_ID_BYTES, count, described, drop, ensured, existing
-from newslake.serving.stores.store import ITEM, VECTOR, Collection, Kind, Opener
+from newslake.serving.stores.store import ITEM, VECTOR, Collection, Kind, Opener, Wanted
 
 # Milvus's client puts the ids that it deletes into an expression as they are, and Milvus Lite those that it
 # replaces into SQL.
@@ -28,17 +28,8 @@ class MilvusStore:
     def for_executors(self) -> Opener | None:
         return self._again
 
-    def ensure(
-        self,
-        kind: Kind,
-        prefix: str,
-        *,
-        identity: Mapping[str, str],
-        size: int | None,
-        rebuild: bool = False,
-        days: int | None = None,
-    ) -> Collection | None:
-        return ensured(self._client, kind, prefix, identity=identity, size=size, rebuild=rebuild, days=days)
+    def ensure(self, wanted: Wanted, *, size: int | None, rebuild: bool = False) -> Collection | None:
+        return ensured(self._client, wanted, size=size, rebuild=rebuild)
 
     def collections(self, kind: Kind, prefix: str) -> list[Collection]:
         return existing(self._client, kind, prefix)
