@@ -19,7 +19,7 @@ from newslake.pipeline.plan import Option
 from newslake.spark.connect import is_connect, parallelism, refuse_connect
 from tests.connect.files_seen import seen
 from tests.connect.sample_jobs import SEEN, run_tasks, tasks_of
-from tests.killing import PROJECT, content
+from tests.killing import PROJECT, content, run_job
 
 SMALL: Mapping[str, Option] = {"articles": 400, "users": 50, "impressions": 300}
 DAY = "2019-11-14"
@@ -108,17 +108,8 @@ def test_every_job_of_the_sample_leaves_the_same_tables(lake: Lakehouse, tmp_pat
 
 def test_a_job_by_its_command_line_and_one_that_is_refused(tmp_path: Path) -> None:
     (tmp_path / "articles.jsonl").write_text("{}\n")
-    environment = {**os.environ, "SPARK_REMOTE": "local[2]", "SPARK_TESTING": "1"}
-    done = subprocess.run(
-        [
-            *(sys.executable, str(PROJECT / "jobs" / "stream_articles.py"), "--once"),
-            *("--files", str(tmp_path / "articles.jsonl"), "--lakehouse", str(tmp_path / "lakehouse")),
-        ],
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    options = ("--files", str(tmp_path / "articles.jsonl"), "--lakehouse", str(tmp_path / "lakehouse"))
+    done = run_job("stream_articles", "--once", *options, SPARK_REMOTE="local[2]", SPARK_TESTING="1")
     assert done.returncode == 2
     [line] = [line for line in done.stderr.splitlines() if line.startswith("stream_articles: ")]
     assert "a stream needs each batch in the process that started it" in line
@@ -126,16 +117,9 @@ def test_a_job_by_its_command_line_and_one_that_is_refused(tmp_path: Path) -> No
 
 
 def test_a_server_that_does_not_answer_is_told_in_one_line(tmp_path: Path) -> None:
-    by_proxy = ("grpc_proxy", "https_proxy", "http_proxy")  # of this machine, which would answer instead
-    environment = {name: value for name, value in os.environ.items() if name not in by_proxy}
-    environment["SPARK_REMOTE"] = "sc://127.0.0.1:9"
-    done = subprocess.run(
-        [sys.executable, str(PROJECT / "jobs" / "make_views.py"), "--lakehouse", str(tmp_path)],
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    # No proxy of this machine, which would answer instead.
+    no_proxy = dict.fromkeys(("grpc_proxy", "https_proxy", "http_proxy"), "")
+    done = run_job("make_views", "--lakehouse", str(tmp_path), **no_proxy, SPARK_REMOTE="sc://127.0.0.1:9")
     assert done.returncode == 2
     assert "no server of Spark Connect at sc://127.0.0.1:9 (Connection refused): start it" in done.stderr
 
