@@ -13,6 +13,7 @@ from newslake.checks.rules import Check
 from newslake.lake.lakehouse import Lakehouse
 from newslake.reports.online import shown_feeds
 from newslake.run.jobrun import LAG, SIGN_OF_LIFE, every_run
+from newslake.run.options import whole_hour
 
 _WEEK = 7
 _FEEDS_BELOW = 0.05  # the smallest feeds, which feed_rows leaves out
@@ -76,7 +77,7 @@ def covered(impressions: DataFrame, newsfeed: DataFrame, at: datetime, *, days: 
 
 
 def _feeds(newsfeed: DataFrame, at: datetime, hours: int) -> DataFrame:
-    began = at.replace(minute=0, second=0, microsecond=0) - timedelta(hours=hours)
+    began = whole_hour(at) - timedelta(hours=hours)
     return newsfeed.where((F.col("hour") >= F.lit(began)) & (F.col("hour") <= F.lit(at)))
 
 

@@ -70,9 +70,7 @@ def exists(spark: SparkSession, place: str) -> bool:
 
 def is_file(spark: SparkSession, place: str) -> bool:
     """Whether a user's path is that of one file."""
-    if not exists(spark, place):
-        return False
-    return not is_folder(spark, place)
+    return exists(spark, place) and not is_folder(spark, place)
 
 
 def is_folder(spark: SparkSession, place: str) -> bool:

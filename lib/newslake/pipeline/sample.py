@@ -14,7 +14,7 @@ from newslake.run.options import option_group
 from newslake.sample import GeneratorSpec, generate_mind
 from newslake.streaming.articles import stream_articles
 
-_FIRST_DAY, _TRAIN_DAYS = "2019-11-02", 13
+_WEEKS = GeneratorSpec(first_day="2019-11-02", train_days=13)
 """Two weeks up to MIND's dev day: what readers do in the first trains what they get in the second."""
 _START_HOURS = 60 * 24.0
 """The first day's profiles start from all that the sample's histories hold; the next day adds its 24
@@ -96,11 +96,11 @@ def sample_run(
         seed: of what is fitted and trained.
         whole: every job, and the daily run of dev too; else the story.
     """
-    dev = date.fromisoformat(_FIRST_DAY) + timedelta(days=_TRAIN_DAYS)
+    dev = _WEEKS.dev_day
     days = [str(dev - timedelta(days=1)), str(dev)]
     tasks = _tasks(
         folder,
-        {"first_day": _FIRST_DAY, "train_days": _TRAIN_DAYS, **files},
+        {"first_day": _WEEKS.first_day, "train_days": _WEEKS.train_days, **files},
         encoder,
         training,
         seed,

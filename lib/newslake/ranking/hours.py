@@ -6,6 +6,7 @@ from pyspark.sql import functions as F
 
 from newslake.errors import UserError
 from newslake.lake.lakehouse import Lakehouse
+from newslake.run.options import whole_hour
 from newslake.training.data.time_splits import TEST, Spans, TimeSplits, Windows
 
 RANKER = Spans(train_days=5, valid_hours=6, test_hours=12)
@@ -46,8 +47,3 @@ def hours_of(windows: Windows) -> list[datetime]:
 def next_hour(time: datetime) -> datetime:
     """The first whole hour after a time."""
     return whole_hour(time) + _HOUR
-
-
-def whole_hour(time: datetime) -> datetime:
-    """The hour that a time lies in."""
-    return time.replace(minute=0, second=0, microsecond=0)

@@ -15,7 +15,7 @@ from newslake.ranking.gather import Moments, impressions_of, vector_folder
 from newslake.ranking.options import FORMULA, FormulaOptions
 from newslake.ranking.quality import quality
 from newslake.run.jobrun import JobRun
-from newslake.run.options import the_one, those_asked_for, utc_moment, utc_now
+from newslake.run.options import the_one, those_asked_for, utc_moment, utc_now, whole_hour
 from newslake.search.knn_settings import BY_DEFAULT, KnnSettings, SearchOptions
 from newslake.search.nearest import nearest
 from newslake.search.one_of_a_story import stories_of, with_story
@@ -273,7 +273,7 @@ def parse_hour(text: str | None) -> datetime:
         given = utc_now() if text is None else utc_moment(text)
     except ValueError:
         raise UserError(f"--hour {text}: give an hour such as 2019-11-15T08") from None
-    whole = given.replace(minute=0, second=0, microsecond=0)
+    whole = whole_hour(given)
     if text is not None and whole != given:
         raise UserError(f"--hour {text}: give a whole hour such as 2019-11-15T08")
     return whole

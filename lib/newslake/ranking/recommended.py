@@ -19,7 +19,7 @@ from newslake.files.remote import Place
 from newslake.lake.lakehouse import Lakehouse
 from newslake.ranking.ranker import Ranker
 from newslake.switches.promotions import NONE, history
-from newslake.training.data.time_splits import TRAIN, Windows
+from newslake.training.data.time_splits import Windows
 from newslake.training.served import ServedModel, served_model
 
 if TYPE_CHECKING:  # torch takes seconds to import: --help does without
@@ -53,13 +53,13 @@ def latest_usable(lake: Lakehouse, models: Place, encoder_id: str, windows: Wind
         return None
     from newslake.training.models.saved import load_saved
 
-    start, end = windows.spans[TRAIN]
+    half = windows.train + (windows.valid - windows.train) / 2
     for run_id in reversed(promoted):
         try:
             saved = load_saved(models, run_id)
         except UserError:  # purged, or of another version
             continue
-        learns_before = saved.known_until is not None and saved.known_until <= start + (end - start) / 2
+        learns_before = saved.known_until is not None and saved.known_until <= half
         if learns_before and saved.encoder_id == encoder_id and saved.tuned is None:
             return saved
     return None

@@ -65,6 +65,11 @@ def utc_moment(text: str) -> datetime:
     return given if given.tzinfo is None else given.astimezone(UTC).replace(tzinfo=None)
 
 
+def whole_hour(time: datetime) -> datetime:
+    """The start of the hour that a time lies in."""
+    return time.replace(minute=0, second=0, microsecond=0)
+
+
 def the_one(
     rows: DataFrame, column: str, asked: str | None, *, table: str, built_by: str, things: str = "rows"
 ) -> str:

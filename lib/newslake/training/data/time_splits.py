@@ -134,10 +134,9 @@ class Windows:
 
     def named(self, role: str) -> str:
         """What a role is, for messages."""
-        edges = [self.train, self.valid, self.test, self.end]
-        place = (TRAIN, VALID, TEST).index(role)
+        start, until = self.spans[role]
         of = f" of split {', '.join(self.splits)}" if self.splits else ""
-        return f"{role} ({edges[place]:%Y-%m-%d %H:%M} to {edges[place + 1]:%Y-%m-%d %H:%M}{of})"
+        return f"{role} ({start:%Y-%m-%d %H:%M} to {until:%Y-%m-%d %H:%M}{of})"
 
     def mended_by(self) -> str:
         """What to do where a role has no impression, for messages."""
