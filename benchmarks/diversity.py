@@ -22,6 +22,7 @@ from newsfeed import EVERYTHING, ndcg
 from newslake.lake.lakehouse import Lakehouse
 from newslake.ranking import feed
 from newslake.ranking.calibration import DEPTH, calibrated, divergence, mixes, relevance_of
+from newslake.ranking.gather import impressions_of
 from newslake.ranking.newsfeed import rank_newsfeed
 from newslake.run.cli import run_job
 from newslake.spark.session import spark_session
@@ -36,7 +37,7 @@ _FEED = 50
 def judged(lake: Lakehouse, hour: datetime) -> list[dict[str, float]]:
     """nDCG@10 and miscalibration of every user-hour of one hour, for each strength."""
     span = (F.col("occurred_at") >= F.lit(hour)) & (F.col("occurred_at") < F.lit(hour + timedelta(hours=1)))
-    impressions = lake.read("impressions")
+    impressions = impressions_of(lake)
     clicks = impressions.where(span & F.col("clicked")).select("user_id", "news_id").distinct()
     news = classed_news(lake).select("news_id", "category")
     own = (F.col("hour") == F.lit(hour)) & (F.col("reason") == "vectors") & (F.col("rank") <= DEPTH)
