@@ -34,7 +34,6 @@ from newslake.spark.session import spark_session
 from newslake.text.articles import encode_articles
 from newslake.text.embed import embed_column
 from newslake.text.encoder import Encoder
-from newslake.text.options import EncoderOptions
 from newslake.text.rows import one_of_each_text, segments
 from newslake.text.spec import EncoderSpec, ResolvedEncoder, resolve
 from newslake.text.weights import model_config
@@ -247,9 +246,7 @@ def sparks_share(
     )
     alone = seconds(lambda: plain(resolved)(texts))
     whole = seconds(
-        lambda: encode_articles(
-            lake, JobRun("encode_articles"), encoding=EncoderOptions(long_text="truncate")
-        )
+        lambda: encode_articles(lake, JobRun("encode_articles"), encoding=EncoderSpec(long_text="truncate"))
     )
     print(f"{articles:,} articles: {alone:.1f} s without Spark, {whole:.1f} s as a job")
     share = max(whole - alone, 0.001) / whole

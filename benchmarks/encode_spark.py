@@ -30,7 +30,6 @@ from newslake.run.jobrun import JobRun
 from newslake.sample import GeneratorSpec, generate
 from newslake.spark.session import spark_session
 from newslake.text.articles import encode_articles
-from newslake.text.options import EncoderOptions
 from newslake.text.spec import DEFAULT_MODEL, EncoderSpec, resolve
 
 CORES = len(os.sched_getaffinity(0))
@@ -102,7 +101,7 @@ class Window:
 def timed(lake: Lakehouse, model: str) -> Window:
     """One run of the job."""
     start = time.time() * 1000
-    encode_articles(lake, JobRun("encode_articles"), encoding=EncoderOptions(encoder=model))
+    encode_articles(lake, JobRun("encode_articles"), encoding=EncoderSpec(encoder=model))
     return Window(start, time.time() * 1000)
 
 

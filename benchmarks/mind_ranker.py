@@ -79,7 +79,6 @@ def judged(lake: Lakehouse, prepared: Prepared, found: Mapping[tuple[str, int], 
     formula is that of readers without a profile: click-through rate and age.
     """
     names = {f"{kind}/{seed}": ranker for (kind, seed), ranker in found.items()}
-    settings = FORMULA.settings(1)
     with Frames() as frames, vector_folder(lake, None) as folder:
         shown = frames.keep(_shown(lake, prepared))
         hours = sorted(row[0] for row in shown.select("hour").distinct().collect())
@@ -89,7 +88,7 @@ def judged(lake: Lakehouse, prepared: Prepared, found: Mapping[tuple[str, int], 
         # What was shown first within the hour is new; how far into the hour that was is not known at its
         # start.
         features = features.withColumn("age_hours", F.greatest("age_hours", F.lit(0.0).cast("float")))
-        scores = judge.scored(features, {name: ranker.scorer() for name, ranker in names.items()}, settings)
+        scores = judge.scored(features, {name: ranker.scorer() for name, ranker in names.items()}, FORMULA)
         each = metrics_of(_lists(scores, [judge.FORMULA, *names]))
         before = shown.select("query", "clicks_before").distinct()
         return _means(frames.keep(each.join(before, on="query", how="inner")))

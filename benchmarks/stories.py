@@ -133,7 +133,7 @@ def main() -> None:
     given = arguments()
     count, seeds = (800, REPORTED[:1]) if given.small else (2_000, REPORTED)
     spec = EncoderSpec(fields=("title", "abstract"))
-    spec = spec if given.encoder is None else replace(spec, model=given.encoder)
+    spec = spec if given.encoder is None else replace(spec, encoder=given.encoder)
     encoder = Encoder(resolve(spec), threads=given.threads)
     if given.choose:
         return choose(world(CHOSEN_ON, count, encoder))

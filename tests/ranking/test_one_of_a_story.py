@@ -6,6 +6,7 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 from newslake.ranking import feed
+from newslake.ranking.options import FormulaOptions
 from newslake.search import vote
 from newslake.search.one_of_a_story import one_of_each, with_story
 from newslake.spark.frames import frame_of
@@ -60,7 +61,7 @@ def test_readers_without_vectors_get_one_of_a_story_too(spark: SparkSession) -> 
     users = frame_of(spark, [("u",), ("v",)], "user_id string")
     read = frame_of(spark, [("u", "A1")], "user_id string, news_id string")
     clicked = frame_of(spark, [("u", "b")], "user_id string, category string")
-    rows = feed.without_vectors(users, articles, read, clicked, feed.FeedSettings(5, 4.0, 3.0), HOUR).orderBy(
+    rows = feed.without_vectors(users, articles, read, clicked, FormulaOptions(), HOUR, 5).orderBy(
         "user_id", "rank"
     )
     assert [(row["user_id"], row["news_id"], row["rank"]) for row in rows.collect()] == [

@@ -10,7 +10,7 @@ from newslake.files.remote import Place
 from newslake.lake.lakehouse import Lakehouse
 from newslake.ranking import judge, ranker
 from newslake.ranking.examples import SHOWN
-from newslake.ranking.feed import FeedSettings
+from newslake.ranking.options import FormulaOptions
 from newslake.ranking.ranker import Ranker
 from newslake.ranking.recommended import recommender_of
 from newslake.run.jobrun import JobRun
@@ -26,7 +26,7 @@ def judge_and_decide(
     test: Callable[[Ranker], DataFrame],
     fitted: Ranker,
     models: Place,
-    formula: FeedSettings,
+    formula: FormulaOptions,
     *,
     tolerance: float,
     resamples: int,

@@ -2,41 +2,19 @@
 users without vectors."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
-from newslake.errors import UserError
 from newslake.ranking.ctr import hours_between
+from newslake.ranking.options import FormulaOptions
 from newslake.search.one_of_a_story import one_of_each
 
 VECTORS, CATEGORIES, POPULAR = "vectors", "categories", "popular"
 _LEAST_CTR = 1e-6
 _CATEGORIES_OF_A_USER = 3
 _LN2 = 0.6931471805599453
-
-
-@dataclass(frozen=True)
-class FeedSettings:
-    """How candidates are ranked.
-
-    Attributes:
-        size: articles of a feed.
-        similarity_weight: what a likeness (see `ranked`) of 1 adds to the log of the click-through rate.
-        age_half_life_hours: after this time an article counts half.
-    """
-
-    size: int
-    similarity_weight: float
-    age_half_life_hours: float
-
-    def __post_init__(self) -> None:
-        if self.size < 1 or self.similarity_weight < 0 or self.age_half_life_hours <= 0:
-            raise UserError(
-                "--feed-size must be at least 1, --similarity-weight 0 or more, --age-half-life-hours above 0"
-            )
 
 
 def recent(news: DataFrame, hour: datetime, days: int) -> DataFrame:
@@ -58,7 +36,7 @@ def read_before(impressions: DataFrame, click_history: DataFrame, hour: datetime
     return clicked.union(told).distinct()
 
 
-def score(settings: FeedSettings, hour: datetime, cosine: Column | None) -> Column:
+def score(settings: FormulaOptions, hour: datetime, cosine: Column | None) -> Column:
     """What the formula ranks a candidate by, of its columns ctr and published_at."""
     return formula(
         settings,
@@ -68,7 +46,7 @@ def score(settings: FeedSettings, hour: datetime, cosine: Column | None) -> Colu
     )
 
 
-def formula(settings: FeedSettings, rate: Column, age_hours: Column, likeness: Column | None) -> Column:
+def formula(settings: FormulaOptions, rate: Column, age_hours: Column, likeness: Column | None) -> Column:
     """The log of a candidate's click-through rate, halved by age, and its likeness to the user."""
     popular = F.log(F.greatest(rate, F.lit(_LEAST_CTR)))
     aged = popular - F.lit(_LN2) * age_hours / settings.age_half_life_hours
@@ -131,8 +109,9 @@ def without_vectors(
     articles: DataFrame,
     read: DataFrame,
     clicked: DataFrame,
-    settings: FeedSettings,
+    settings: FormulaOptions,
     hour: datetime,
+    size: int,
 ) -> DataFrame:
     """The feeds of users without vectors: popular in the categories that they click most, then popular with
     all.
@@ -144,6 +123,7 @@ def without_vectors(
         clicked: user_id, category of each click.
         settings: how to rank.
         hour: UTC.
+        size: articles of a feed.
 
     Returns:
         As `ranked`; cosine is NULL.
@@ -151,7 +131,7 @@ def without_vectors(
     scored = articles.withColumn("score", score(settings, hour, None))
     best = [F.col("score").desc(), F.col("news_id")]
     # Enough of each list that what a user has read hardly shortens the feed.
-    enough = 3 * settings.size
+    enough = 3 * size
     in_category = scored.withColumn(
         "place", F.row_number().over(Window.partitionBy("category").orderBy(*best))
     )
@@ -172,7 +152,7 @@ def without_vectors(
     )
     rows = once.withColumn("cosine", F.lit(None).cast("float"))
     reason = F.when(F.col("own"), CATEGORIES).otherwise(POPULAR)
-    return _first(rows, reason, [F.col("own").desc(), F.col("score").desc()], settings.size)
+    return _first(rows, reason, [F.col("own").desc(), F.col("score").desc()], size)
 
 
 def favourite_categories(clicked: DataFrame) -> DataFrame:

@@ -10,7 +10,8 @@ from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
 from newslake.ranking.features import FEATURES, Floats
-from newslake.ranking.feed import FeedSettings, formula
+from newslake.ranking.feed import formula
+from newslake.ranking.options import FormulaOptions
 from newslake.switches.promotions import Comparison, compared
 from newslake.training.judging.spark_evaluate import METRICS, bootstrap_sums, metrics_of
 
@@ -20,7 +21,7 @@ Matrix = npt.NDArray[np.float32]
 Scorers = Mapping[str, Callable[[], Callable[[Matrix], Floats]]]
 
 
-def scored(rows: DataFrame, scorers: Scorers, settings: FeedSettings) -> DataFrame:
+def scored(rows: DataFrame, scorers: Scorers, settings: FormulaOptions) -> DataFrame:
     """Candidates with a column of scores (double) for each scorer, by its name, and one by the formula.
 
     Args:
@@ -49,7 +50,7 @@ def scored(rows: DataFrame, scorers: Scorers, settings: FeedSettings) -> DataFra
     )
 
 
-def by_formula(settings: FeedSettings) -> Column:
+def by_formula(settings: FormulaOptions) -> Column:
     """The formula's score out of the features."""
     likeness = F.nanvl(F.col("likeness"), F.lit(0.0))
     return formula(

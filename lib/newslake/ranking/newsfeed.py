@@ -91,11 +91,10 @@ def rank_newsfeed(
         scratch_folder: Folder for small files between Spark and its workers (default: _scratch in the work
             folder).
     """
-    if min(days, per_vector, active_days) < 1:
-        raise UserError("--days, --per-vector and --active-days must be at least 1")
+    if min(days, per_vector, feed_size, active_days) < 1:
+        raise UserError("--days, --per-vector, --feed-size and --active-days must be at least 1")
     if not 0.0 <= diversity <= 1.0:
         raise UserError(f"--diversity {diversity}: take 0 to 1")
-    settings = formula.settings(feed_size)
     how = search.settings()
     at = parse_hour(hour)
     news = classed_news(lake)
@@ -133,7 +132,7 @@ def rank_newsfeed(
         heaviest = frames.keep(feed.heaviest_of(users, identity))
         pairs = feed.candidates(found.where(F.col("problem").isNull()), heaviest, articles, read)
         if learnt is None:
-            scored = pairs.withColumn("score", feed.score(settings, at, F.col("cosine")))
+            scored = pairs.withColumn("score", feed.score(formula, at, F.col("cosine")))
         else:
             folder = folders.enter_context(vector_folder(lake, scratch_folder))
             moments = Moments([at], days, identity["encoder_id"], identity["topic_model"])
@@ -155,7 +154,7 @@ def rank_newsfeed(
             .distinct()
             .join(own.select("user_id"), on="user_id", how="left_anti")
         )
-        popular = feed.without_vectors(others, articles, read, clicked, settings, at)
+        popular = feed.without_vectors(others, articles, read, clicked, formula, at, feed_size)
         by = F.when(F.col("reason") == feed.VECTORS, ranked_by).otherwise(apply.FORMULA).alias("ranker")
         rows = own.union(popular).select(F.lit(at).alias("hour"), "*", by)
         run.wrote(FEED, lake.replace(FEED, rows, where={"hour": _text(at)}).rows)

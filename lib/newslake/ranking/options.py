@@ -1,9 +1,8 @@
-"""Options of the jobs that rank, each once: the formula, which candidates a ranker learns from, and how it is
-fitted."""
+"""Options of the jobs that rank: the formula, and which candidates a ranker learns from. How it is fitted is
+with the ranker."""
 
 from newslake.errors import UserError
-from newslake.ranking.feed import FeedSettings
-from newslake.ranking.ranker import Kind, RankerSettings
+from newslake.ranking.ranker import RankerSettings
 from newslake.run.options import option_group
 
 
@@ -22,17 +21,11 @@ class FormulaOptions:
     age_half_life_hours: float = 3.0
 
     def __post_init__(self) -> None:
-        if self.ctr_half_life_hours <= 0:
-            raise UserError("--ctr-half-life-hours must be above 0")
-        self.settings(1)  # checks the rest
-
-    def settings(self, size: int) -> FeedSettings:
-        """The settings of feeds of so many articles.
-
-        Raises:
-            UserError: a value makes no sense.
-        """
-        return FeedSettings(size, self.similarity_weight, self.age_half_life_hours)
+        if self.similarity_weight < 0 or min(self.ctr_half_life_hours, self.age_half_life_hours) <= 0:
+            raise UserError(
+                "--similarity-weight must be 0 or more, --ctr-half-life-hours and --age-half-life-hours"
+                " above 0"
+            )
 
 
 @option_group
@@ -55,36 +48,5 @@ class CandidateOptions:
             raise UserError("--days and --max-impressions must be at least 1, --unshown 0 or more")
 
 
-@option_group
-class FitOptions:
-    """How a ranker is fitted.
-
-    Attributes:
-        kind: trees (gradient boosting, LambdaMART) or linear.
-        rounds: At most.
-        patience: Rounds without a better nDCG@10 on the valid hours, after which training stops.
-        depth: Of the trees.
-        learning_rate: Of a round.
-        seed: Of what is drawn.
-    """
-
-    kind: Kind = "trees"
-    rounds: int = RankerSettings.rounds
-    patience: int = RankerSettings.patience
-    depth: int = RankerSettings.depth
-    learning_rate: float = RankerSettings.learning_rate
-    seed: int = RankerSettings.seed
-
-    def settings(self) -> RankerSettings:
-        """The settings of the fit.
-
-        Raises:
-            UserError: a value makes no sense.
-        """
-        return RankerSettings(
-            self.kind, self.rounds, self.patience, self.depth, self.learning_rate, seed=self.seed
-        )
-
-
-FORMULA, CANDIDATES, FIT = FormulaOptions(), CandidateOptions(), FitOptions()
+FORMULA, CANDIDATES, FIT = FormulaOptions(), CandidateOptions(), RankerSettings()
 """What a job takes where nothing is given."""

@@ -13,6 +13,7 @@ from newslake.errors import UserError
 from newslake.files.folders import kept
 from newslake.files.remote import Place
 from newslake.ranking.features import FEATURES, Floats
+from newslake.run.options import option_group
 
 Matrix = npt.NDArray[np.float32]
 Kind = Literal["trees", "linear"]
@@ -33,19 +34,21 @@ _LOGS = (
 _LEAST = 1e-4
 
 
-@dataclass(frozen=True)
+@option_group
 class RankerSettings:
-    """How a ranker is fitted.
+    """How a ranker is fitted (Burges, "From RankNet to LambdaRank to LambdaMART: an overview", 2010).
 
     Attributes:
-        kind: trees (LambdaMART: Burges, "From RankNet to LambdaRank to LambdaMART", 2010) or linear
-            (RankNet's pairwise loss).
-        rounds: at most.
-        patience: rounds without a better nDCG@10 on the valid hours after which it stops.
-        depth: of a tree.
-        learning_rate: of a round.
-        least_weight: sum of second derivatives that a leaf needs.
-        seed: of what is drawn.
+        kind: trees (gradient boosting, LambdaMART) or linear (RankNet's pairwise loss).
+        rounds: At most.
+        patience: Rounds without a better nDCG@10 on the valid hours, after which training stops.
+        depth: Of the trees.
+        learning_rate: Of a round.
+        least_weight: Sum of second derivatives that a leaf of the trees needs.
+        seed: Of what is drawn.
+
+    Raises:
+        UserError: a value makes no sense.
     """
 
     kind: Kind = "trees"
@@ -57,8 +60,10 @@ class RankerSettings:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if min(self.rounds, self.patience, self.depth) < 1 or self.learning_rate <= 0:
-            raise UserError("--rounds, --patience and --depth must be at least 1, --learning-rate above 0")
+        if min(self.rounds, self.patience, self.depth) < 1:
+            raise UserError("--rounds, --patience and --depth must be at least 1")
+        if self.learning_rate <= 0 or self.least_weight < 0:
+            raise UserError("--learning-rate must be above 0, --least-weight 0 or more")
 
 
 @dataclass(frozen=True)

@@ -20,16 +20,9 @@ from newslake.ranking.examples import LABEL, PART, PASSING
 from newslake.ranking.features import FEATURES
 from newslake.ranking.gather import USERS, Moments, gathered, impressions_of, vector_folder
 from newslake.ranking.hours import hours_of, windows_of
-from newslake.ranking.options import (
-    CANDIDATES,
-    FIT,
-    FORMULA,
-    CandidateOptions,
-    FitOptions,
-    FormulaOptions,
-)
+from newslake.ranking.options import CANDIDATES, FIT, FORMULA, CandidateOptions, FormulaOptions
 from newslake.ranking.queries import queries_of
-from newslake.ranking.ranker import Judged, Ranker
+from newslake.ranking.ranker import Judged, Ranker, RankerSettings
 from newslake.ranking.recommended import latest_usable, recommender_of
 from newslake.ranking.scoring import with_features
 from newslake.run.jobrun import JobRun
@@ -62,7 +55,7 @@ def train_ranker(
     lake: Lakehouse,
     run: JobRun,
     *,
-    fit: FitOptions = FIT,
+    fit: RankerSettings = FIT,
     by_time: TimeSplits = NOT_BY_TIME,
     candidates: CandidateOptions = CANDIDATES,
     formula: FormulaOptions = FORMULA,
@@ -101,7 +94,7 @@ def train_ranker(
     """
     if tolerance < 0 or resamples < 1:
         raise UserError("--tolerance must be 0 or more, --resamples at least 1")
-    settings, windows = fit.settings(), windows_of(lake, by_time)
+    windows = windows_of(lake, by_time)
     encoder_id = chosen_encoder(lake, encoder_id)
     topic_model = _topic_model(lake, encoder_id, topic_model)
     models = models_folder(lake, model_folder, None)
@@ -117,7 +110,7 @@ def train_ranker(
         "recommender": None if recommender is None else recommender.run_id,
     }
     run_id = combined(
-        {**parts, **asdict(settings), **asdict(candidates), **windows.as_dict(), "encoder": encoder_id}
+        {**parts, **asdict(fit), **asdict(candidates), **windows.as_dict(), "encoder": encoder_id}
     )
     run.fact("training run", run_id)
     there = run_id in ranker.saved_rankers(models)
@@ -134,7 +127,7 @@ def train_ranker(
         run.rows_in(count)
         train, valid = (loaded(features / part) for part in (TRAIN, VALID))
         by = None if recommender is None else recommender.run_id
-        fitted = ranker.fit(train, valid, settings, run_id=run_id, encoder_id=encoder_id, recommender=by)
+        fitted = ranker.fit(train, valid, fit, run_id=run_id, encoder_id=encoder_id, recommender=by)
         run.fact("rounds", fitted.about["rounds"])
         chosen_by = f"valid nDCG@10 {fitted.about['valid_ndcg_at_10']:.4f}"
         run.progress(
@@ -150,9 +143,7 @@ def train_ranker(
             again, _ = staged(lake, run, folder / of.run_id, what, own, parts=(TEST,))
             return read(lake.spark, again / TEST)
 
-        judge_and_decide(
-            lake, run, test, fitted, models, formula.settings(1), tolerance=tolerance, resamples=resamples
-        )
+        judge_and_decide(lake, run, test, fitted, models, formula, tolerance=tolerance, resamples=resamples)
 
 
 @dataclass(frozen=True)

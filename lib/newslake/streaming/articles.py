@@ -20,8 +20,7 @@ from newslake.streaming.options import STREAM, StreamOptions
 from newslake.streaming.running import run_stream
 from newslake.switches.horizon import horizon
 from newslake.text.embed import Device, EmbedSettings
-from newslake.text.options import ENCODING, EncoderOptions
-from newslake.text.spec import resolve
+from newslake.text.spec import ENCODER, EncoderSpec, resolve
 
 _TABLES = ("news", "quarantine", "article_embeddings")
 
@@ -34,7 +33,7 @@ def stream_articles(
     older_than: int | None = None,
     milvus: str | None = None,
     milvus_token: str | None = None,
-    encoding: EncoderOptions = ENCODING,
+    encoding: EncoderSpec = ENCODER,
     device: Device = "auto",
     batch_tokens: int | None = None,
     topic_model: str | None = None,
@@ -66,7 +65,7 @@ def stream_articles(
         raise UserError("--older-than takes 1 day or more")
     source, trigger, watch = stream.source(messages=1000), stream.trigger(), stream.watch(run)
     remembered = source.checkpoint(lake, run.job, stream.checkpoint)
-    found = resolve(encoding.spec())
+    found = resolve(encoding)
     models = Models(found, EmbedSettings(device=device, batch_tokens=batch_tokens), topic_model)
     known = [model.topic_model for model in models.topic_models(lake)]
     source.check(lake.spark)

@@ -11,9 +11,8 @@ from newslake.run.jobrun import JobRun
 from newslake.spark.connect import parallelism
 from newslake.spark.frames import Frames
 from newslake.text.embed import Device, EmbedSettings
-from newslake.text.options import ENCODING, EncoderOptions
 from newslake.text.rows import copies
-from newslake.text.spec import ResolvedEncoder, resolve
+from newslake.text.spec import ENCODER, EncoderSpec, ResolvedEncoder, resolve
 from newslake.text.write import encode_texts
 
 TABLE = "article_embeddings"
@@ -24,7 +23,7 @@ def encode_articles(
     lake: Lakehouse,
     run: JobRun,
     *,
-    encoding: EncoderOptions = ENCODING,
+    encoding: EncoderSpec = ENCODER,
     device: Device = "auto",
     batch_tokens: int | None = None,
     slice_rows: int = 20_000,
@@ -46,7 +45,7 @@ def encode_articles(
         raise UserError("--slice-rows and --partitions take 1 or more")
     settings = EmbedSettings(device=device, batch_tokens=batch_tokens)
     news = lake.read("news")
-    found = resolve(encoding.spec())
+    found = resolve(encoding)
     run.fact("encoder_id", found.encoder_id)
     run.rows_in(news.count())
     lake.create(TABLE)

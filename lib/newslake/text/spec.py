@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from newslake.errors import UserError
+from newslake.run.options import option_group
 from newslake.text.folder import PLAIN, UNIT_STEP, FolderSettings, Pooling
 from newslake.text.weights import (
     find_model,
@@ -35,37 +36,38 @@ _FEWEST_TOKENS = 8
 log = logging.getLogger("newslake")
 
 
-@dataclass(frozen=True)
+@option_group
 class EncoderSpec:
-    """An encoder as its user names it.
+    """An encoder as its user names it: options of every job that encodes. They make the encoder_id: give all
+    these jobs the same.
 
     Attributes:
-        model: `all-MiniLM-L6-v2` (comes with newslake), a folder that holds a Hugging Face model, or a model
-            id on a hub.
-        pooling: how the last hidden layer's token vectors become one: their `mean`, that of the first token
-            (`cls`) or the `last`, the `max` of each number, or a mean in which the n-th token counts n times
-            (`weightedmean`); None: what the folder says as sentence-transformers has it (see
-            `read_settings`), else the mean.
-        max_tokens: tokens that the model sees of a text, special tokens counted; None: what the folder says,
-            else 512, or the model's limit where that is lower.
-        precision: of weights and activations. Vectors come out in single precision whichever it is.
-        unit: scale vectors to length 1; None: what the folder says, else no.
-        fields: what of an article is encoded: the first is the first segment, the others joined are the
-            second.
-        long_text: what happens to a text over max_tokens: `summarize` keeps the first segment and the most
-            central sentences of the second, `truncate` drops tokens from the end of the longer segment,
-            `mean-of-chunks` takes the mean of as many vectors as it takes to read it all.
-        prompt, prompt_name: text before each article, or the name of one of the folder's prompts; None: the
-            folder's for documents.
-        tag_prompt, tag_prompt_name: likewise before each tag, set of tags and query.
-        dimensions: keep the first so many numbers of a vector and scale to length 1, for models trained to be
-            cut (Kusupati et al., Matryoshka Representation Learning, NeurIPS 2022).
+        encoder: The model that comes with newslake (the default), a folder with a Hugging Face or
+            sentence-transformers model, or a model id on a hub.
+        pooling: How a text's token vectors become one: their mean, that of the first token (cls) or the last,
+            the greatest of each number (max), or a mean in which the n-th token counts n times
+            (weightedmean). Default: what the folder says, else mean.
+        max_tokens: Tokens that the model sees of a text, special tokens and the prompt counted. Default: what
+            the folder says, else 512, or the model's limit.
+        precision: Of weights and activations.
+        unit: Scale vectors to length 1, or not. Default: what the folder says, else not.
+        fields: What of an article is encoded; the first is the first segment, the others make the second.
+        long_text: What happens to a text over max-tokens: its most central sentences are kept (summarize),
+            its end is dropped (truncate), or it is read in chunks (mean-of-chunks).
+        prompt: Text put before each article. Default: the folder's prompt for documents, else its default
+            one, else none.
+        prompt_name: Name of the folder's prompt to put before each article.
+        tag_prompt: Text put before each tag, tag phrase and query. Default: the folder's prompt for queries,
+            else its default one, else none.
+        tag_prompt_name: Name of the folder's prompt to put before each tag, tag phrase and query.
+        dimensions: Keep the first so many numbers of a vector, and scale it to length 1 (of models trained
+            for that, called Matryoshka).
 
     Raises:
         UserError: a setting has a value that is not among its choices.
     """
 
-    model: str = DEFAULT_MODEL
+    encoder: str = DEFAULT_MODEL
     pooling: Pooling | None = None
     max_tokens: int | None = None
     precision: Precision = "fp32"
@@ -105,6 +107,10 @@ class EncoderSpec:
             raise UserError(f"--dimensions {self.dimensions}: take 1 or more")
         if self.dimensions is not None and self.unit is False:
             raise UserError("--dimensions with --no-unit: what is cut is scaled to length 1")
+
+
+ENCODER = EncoderSpec()
+"""The encoder where no option is given."""
 
 
 @dataclass(frozen=True)
@@ -203,7 +209,7 @@ class ResolvedEncoder:
             JobFailed: they are not there, or differ.
         """
         return local_copy(
-            self.spec.model, self.folder, self.hub_id, self.revision, self.digest, self.settings
+            self.spec.encoder, self.folder, self.hub_id, self.revision, self.digest, self.settings
         )
 
     @property
@@ -219,7 +225,7 @@ def resolve(spec: EncoderSpec) -> ResolvedEncoder:
         UserError: there is no such model, no hub to ask for it, its folder asks for what newslake does not
             do, or the model cannot do what the options say.
     """
-    found = find_model(spec.model)
+    found = find_model(spec.encoder)
     settings = found.settings
     folder = found.folder / settings.transformer
     wanted = _max_tokens(spec, settings, folder, found.name)
@@ -260,7 +266,7 @@ def _recipe(spec: EncoderSpec, settings: FolderSettings) -> Recipe:
     says so."""
     if spec.pooling is None and settings.pooling_problem is not None:
         raise UserError(
-            f"--encoder {spec.model}: {settings.pooling_problem}: choose with --pooling"
+            f"--encoder {spec.encoder}: {settings.pooling_problem}: choose with --pooling"
             f" {' or '.join(get_args(Pooling))}"
         )
     if settings.modules and spec.pooling not in (None, settings.pooling):

@@ -14,8 +14,7 @@ from newslake.run.quarantine import rows_of, send
 from newslake.spark.connect import parallelism
 from newslake.spark.frames import Frames
 from newslake.text.embed import Device, EmbedSettings, embed_column
-from newslake.text.options import ENCODING, EncoderOptions
-from newslake.text.spec import ResolvedEncoder, resolve
+from newslake.text.spec import ENCODER, EncoderSpec, ResolvedEncoder, resolve
 from newslake.users.days import rows_of_day
 from newslake.users.matching import Matcher, MatcherName
 from newslake.users.matching import matcher as matcher_named
@@ -32,7 +31,7 @@ def encode_tag_phrases(
     min_jaccard: float = 0.8,
     matcher: MatcherName = "exact",
     seed: int = 0,
-    encoding: EncoderOptions = ENCODING,
+    encoding: EncoderSpec = ENCODER,
     device: Device = "auto",
     batch_tokens: int | None = None,
     slice_rows: int = 50_000,
@@ -61,7 +60,7 @@ def encode_tag_phrases(
         raise UserError("--slice-rows takes 1 or more, --touch-days 0 or more")
     how = matcher_named(matcher, seed)
     phrases = rows_of_day(lake, "user_phrases", day)
-    found = resolve(encoding.spec())
+    found = resolve(encoding)
     run.fact("encoder_id", found.encoder_id)
     lake.create(STORE)
     with Frames() as frames:

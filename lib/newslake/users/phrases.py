@@ -14,8 +14,7 @@ from newslake.run.quarantine import rows_of, send
 from newslake.spark.connect import parallelism
 from newslake.spark.frames import Frames
 from newslake.text.embed import Device, EmbedSettings, embed_column
-from newslake.text.options import ENCODING, EncoderOptions
-from newslake.text.spec import ResolvedEncoder, resolve
+from newslake.text.spec import ENCODER, EncoderSpec, ResolvedEncoder, resolve
 from newslake.users.days import rows_of_day
 from newslake.users.groups import PhraseSettings, phrases_of_batches, quantised_batches
 from newslake.users.sets import phrase_id, phrase_text, tag_set
@@ -34,7 +33,7 @@ def build_phrases(
     tags_per_group: int = 10,
     phrases_per_group: int = 20,
     phrases_per_user: int = 100,
-    encoding: EncoderOptions = ENCODING,
+    encoding: EncoderSpec = ENCODER,
     device: Device = "auto",
     batch_tokens: int | None = None,
     slice_rows: int = 50_000,
@@ -68,7 +67,7 @@ def build_phrases(
         )
     settings = PhraseSettings(group_cosine, phrase_size, tags_per_group, phrases_per_group, phrases_per_user)
     tags = rows_of_day(lake, "user_tags", day)
-    found = resolve(encoding.spec())
+    found = resolve(encoding)
     run.fact("encoder_id", found.encoder_id)
     lake.create(EMBEDDINGS)
     with Frames() as frames:

@@ -97,7 +97,7 @@ def save_model(
         }
         if settings.tune_layers and catalogue.texts is not None:
             encoder = catalogue.texts.encoder
-            about["tuned"] = asdict(TunedEncoder(encoder.spec.model, encoder.digest, encoder.max_tokens))
+            about["tuned"] = asdict(TunedEncoder(encoder.spec.encoder, encoder.digest, encoder.max_tokens))
         (temporary / "model.json").write_text(
             json.dumps(about, indent=1, ensure_ascii=False), encoding="utf-8"
         )
