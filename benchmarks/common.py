@@ -9,15 +9,30 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, Self
+from typing import TYPE_CHECKING, Literal, Self
 
 import psutil
+
+if TYPE_CHECKING:  # peers run without Spark
+    from pyspark.sql import SparkSession
+
+CORES = len(os.sched_getaffinity(0))
+
+
+def bench_session(name: str, cores: int = CORES, settings: Mapping[str, str] | None = None) -> "SparkSession":
+    """A session on this machine that prints the benchmark's own lines, and errors."""
+    from newslake.spark.session import quiet, spark_session
+
+    still = {"spark.ui.enabled": "false", "spark.ui.showConsoleProgress": "false"}
+    spark = spark_session(f"benchmark: {name}", master=f"local[{cores}]", extra={**still, **(settings or {})})
+    quiet(spark)
+    return spark
 
 
 def bench_parser(description: str) -> argparse.ArgumentParser:

@@ -7,7 +7,6 @@ the next hour's clicks and what it costs, and miscalibration of the first 50. Ch
 costs no more than 1 % on --seed 1; what is reported is --seed 2 (benchmarks/world.py).
 """
 
-import os
 import tempfile
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -17,7 +16,7 @@ import numpy as np
 import pandas as pd
 from pyspark.sql import functions as F
 
-from common import Measures, bench_arguments
+from common import Measures, bench_arguments, bench_session
 from newsfeed import EVERYTHING, ndcg
 from newslake.lake.lakehouse import Lakehouse
 from newslake.ranking import feed
@@ -25,11 +24,9 @@ from newslake.ranking.calibration import DEPTH, calibrated, divergence, mixes, r
 from newslake.ranking.gather import impressions_of
 from newslake.ranking.newsfeed import rank_newsfeed
 from newslake.run.cli import run_job
-from newslake.spark.session import spark_session
 from newslake.switches.classes import classed_news
 from world import DEV_DAY, SEED, tables, world_spec
 
-CORES = len(os.sched_getaffinity(0))
 STRENGTHS = (0.0, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7)
 _FEED = 50
 
@@ -81,10 +78,7 @@ def main() -> None:
     )
     hours = range(9, 21, 3) if given.small else range(24)
     measures = Measures("Diversity of the newsfeed", given.json)
-    spark = spark_session(
-        "diversity benchmark", master=f"local[{CORES}]", extra={"spark.ui.showConsoleProgress": "false"}
-    )
-    spark.sparkContext.setLogLevel("ERROR")
+    spark = bench_session("diversity")
     found: list[dict[str, float]] = []
     with tempfile.TemporaryDirectory() as folder:
         lake = tables(spark, Path(folder), replace(world_spec(given.small), seed=given.seed))

@@ -11,7 +11,6 @@ weighted sums of attention), h wide and i inside the feed-forward. Embeddings, n
 as nothing.
 """
 
-import os
 import random
 import tempfile
 import time
@@ -25,12 +24,11 @@ from pyspark.sql import functions as F
 from sentence_transformers import SentenceTransformer
 from transformers import AutoModel, AutoTokenizer
 
-from common import Measures, bench_arguments, sgemm_gflops
+from common import CORES, Measures, bench_arguments, bench_session, sgemm_gflops
 from newslake.intake.articles import content_hash
 from newslake.lake.lakehouse import Lakehouse
 from newslake.run.jobrun import JobRun
 from newslake.sample import GeneratorSpec, generate
-from newslake.spark.session import spark_session
 from newslake.text.articles import encode_articles
 from newslake.text.embed import embed_column
 from newslake.text.encoder import Encoder
@@ -41,7 +39,6 @@ from newslake.text.weights import model_config
 Pairs = list[tuple[str, str]]
 Encode = Callable[[Pairs], np.ndarray]
 
-CORES = len(os.sched_getaffinity(0))
 THREADS = sorted({1, CORES})
 BATCH_SIZES = (4, 8, 16, 32, 64)
 ONE_BODY_IN = 5
@@ -261,10 +258,7 @@ def main() -> None:
     few, many = (300, 1_500) if arguments.small else (2_000, 20_000)
     measures = Measures("Encoding articles", arguments.json)
     resolved = resolve(EncoderSpec(long_text="truncate"))
-    spark = spark_session(
-        "encode benchmark", master=f"local[{CORES}]", extra={"spark.ui.showConsoleProgress": "false"}
-    )
-    spark.sparkContext.setLogLevel("ERROR")
+    spark = bench_session("encode")
     with tempfile.TemporaryDirectory() as scratch:
         rows = news(spark, Path(scratch) / "few", few)
         texts = pairs_of(rows)

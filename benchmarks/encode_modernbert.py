@@ -7,7 +7,6 @@ are random tokens, of lengths as news have them: short ones (a title and an abst
 five with a body up to 512. Few words: looking them up takes no time.
 """
 
-import os
 import random
 import tempfile
 import time
@@ -22,12 +21,11 @@ from sentence_transformers.sentence_transformer.modules import Pooling, Transfor
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import ModernBertConfig, ModernBertModel, PreTrainedTokenizerFast
 
-from common import Measures, bench_arguments
+from common import CORES, Measures, bench_arguments
 from newslake.text.encoder import Encoder
 from newslake.text.spec import EncoderSpec, resolve
 from newslake.text.tokens import TokenisedText
 
-CORES = len(os.sched_getaffinity(0))
 WORDS = 2_000
 LONGEST = 512
 

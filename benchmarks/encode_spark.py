@@ -11,7 +11,6 @@ median.
 """
 
 import json
-import os
 import statistics
 import tempfile
 import time
@@ -23,16 +22,14 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from transformers import AutoTokenizer, BertConfig, BertModel
 
-from common import Measures, bench_arguments
+from common import CORES, Measures, bench_arguments, bench_session
 from newslake.intake.articles import content_hash
 from newslake.lake.lakehouse import Lakehouse
 from newslake.run.jobrun import JobRun
 from newslake.sample import GeneratorSpec, generate
-from newslake.spark.session import spark_session
 from newslake.text.articles import encode_articles
 from newslake.text.spec import DEFAULT_MODEL, EncoderSpec, resolve
 
-CORES = len(os.sched_getaffinity(0))
 BUILT_IN, TINY = "all-MiniLM-L6-v2", "2 layers"
 
 
@@ -228,8 +225,7 @@ def main() -> None:
             "spark.eventLog.rolling.enabled": "false",
             "spark.eventLog.compress": "false",
         }
-        spark = spark_session("encode in Spark benchmark", master=f"local[{CORES}]", extra=settings)
-        spark.sparkContext.setLogLevel("ERROR")
+        spark = bench_session("encode in Spark", settings=settings)
         windows: dict[str, dict[str, Window]] = {}
         for encoder, model in ((TINY, tiny_encoder(folder / "model")), (BUILT_IN, DEFAULT_MODEL)):
             print(f"{encoder}:", flush=True)

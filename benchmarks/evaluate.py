@@ -7,7 +7,6 @@ is given scores and labels in memory, and calls roc_auc_score and ndcg_score (sc
 for each impression of a sample.
 """
 
-import os
 import tempfile
 import time
 from pathlib import Path
@@ -17,12 +16,10 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 from sklearn.metrics import ndcg_score, roc_auc_score
 
-from common import Measures, PeakMemory, bench_arguments
-from newslake.spark.session import spark_session
+from common import CORES, Measures, PeakMemory, bench_arguments, bench_session
 from newslake.training.judging.spark_evaluate import METRICS, metrics_of, scored, write_vectors
 from newslake.training.metrics import impression_metrics
 
-CORES = len(os.sched_getaffinity(0))
 USERS, ARTICLES, DIM = 50_000, 20_000, 64
 CANDIDATES = 37
 
@@ -63,10 +60,7 @@ def main() -> None:
     )
     count, sample = (100_000, 1_000) if arguments.small else (1_000_000, 5_000)
     measures = Measures("Judging impressions", arguments.json)
-    spark = spark_session(
-        "evaluation benchmark", master=f"local[{CORES}]", extra={"spark.ui.showConsoleProgress": "false"}
-    )
-    spark.sparkContext.setLogLevel("ERROR")
+    spark = bench_session("evaluation")
     random = np.random.default_rng(0)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from newslake.lake.lakehouse import Lakehouse
-from newslake.spark.session import spark_session, spark_settings
+from newslake.spark.session import quiet, spark_session, spark_settings
 
 _SQL = "org.apache.spark.sql.execution.ui.SparkListenerSQLExecutionStart"
 
@@ -66,7 +66,7 @@ def logged(folder: Path) -> Iterator[Lakehouse]:
         "spark.eventLog.rolling.enabled": "false",
     }
     spark = spark_session("newslake benchmark", extra={**spark_settings("local"), **settings})
-    spark.sparkContext.setLogLevel("ERROR")
+    quiet(spark)
     yield Lakehouse(spark, str(folder / "lakehouse"))
     spark.stop()
 

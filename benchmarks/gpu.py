@@ -17,7 +17,6 @@ costs quality is none.
 """
 
 import argparse
-import os
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -30,7 +29,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from common import Measures, bench_parser
+from common import CORES, Measures, bench_parser, bench_session
 from newslake.sample import GeneratorSpec
 from newslake.sample.generate import plan
 from newslake.search.knn import top_k
@@ -43,7 +42,6 @@ from newslake.training.loop.trainer import train
 from newslake.training.models.settings import settings_for
 from readers import Article, articles_of, lines_of, shown_of, training_data
 
-CORES = len(os.sched_getaffinity(0))
 K = 20
 PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "bf16")
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
@@ -169,13 +167,11 @@ def in_spark(measures: Measures, articles: Sequence[Article], device: str, plain
     """The step of encode_articles inside Spark, two tasks on the GPU, their workers warm."""
     from pyspark.sql import types as T
 
-    from newslake.spark.session import spark_session
     from newslake.text.embed import EmbedSettings, embed_column
 
     first, second = texts_of(articles)
     found = resolve(EncoderSpec(long_text="truncate", precision="bf16"))
-    spark = spark_session("gpu benchmark", master="local[2]", extra={"spark.ui.showConsoleProgress": "false"})
-    spark.sparkContext.setLogLevel("ERROR")
+    spark = bench_session("gpu", 2)
     schema = T.StructType([T.StructField(name, T.StringType()) for name in ("first", "second")])
     given = (
         spark.createDataFrame(pa.table({"first": first, "second": second}).to_pandas(), schema)

@@ -12,7 +12,6 @@ too far. It pays where these hold most of the length, so it gets the vectors rot
 which changes no inner product.
 """
 
-import os
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -26,7 +25,7 @@ import torch
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from common import Measures, PeakMemory, bench_arguments, sgemm_gflops
+from common import CORES, Measures, PeakMemory, bench_arguments, bench_session, sgemm_gflops
 from newslake.lake.lakehouse import Lakehouse
 from newslake.sample import GeneratorSpec, generate
 from newslake.search.knn import Items, TopK
@@ -35,11 +34,9 @@ from newslake.search.nearest import nearest
 from newslake.search.product import resolved, rounded
 from newslake.search.scratch import table_files
 from newslake.search.vector_files import VectorFiles, ahead, chunks
-from newslake.spark.session import spark_session
 from newslake.text.embed import embed_column
 from newslake.text.spec import EncoderSpec, resolve
 
-CORES = len(os.sched_getaffinity(0))
 K = 20
 TABLE = "article_embeddings"
 PLAIN = KnnSettings(threads=CORES)
@@ -446,10 +443,7 @@ def main() -> None:
     queries, sizes = (1_000, (20_000,)) if small else (10_000, (200_000, 1_000_000))
     users, articles, sentences = (2_000, 5_000, 3_000) if small else (100_000, 5_000, 100_000)
     measures = Measures("Exact top 20", arguments.json)
-    spark = spark_session(
-        "knn benchmark", master=f"local[{CORES}]", extra={"spark.ui.showConsoleProgress": "false"}
-    )
-    spark.sparkContext.setLogLevel("ERROR")
+    spark = bench_session("knn")
     sgemm = sgemm_gflops(CORES)
     with tempfile.TemporaryDirectory() as scratch:
         lake = Lakehouse(spark, f"{scratch}/lakehouse")

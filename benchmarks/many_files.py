@@ -8,7 +8,6 @@ needs on a cluster. Python workers, which are an executor's, are left out.
     python benchmarks/many_files.py --small     # 2,000 files
 """
 
-import os
 import tempfile
 import time
 from collections.abc import Callable
@@ -18,15 +17,13 @@ from pathlib import Path
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from common import Measures, PeakMemory, bench_parser
+from common import CORES, Measures, PeakMemory, bench_parser, bench_session
 from newslake.lake.lakehouse import Lakehouse
 from newslake.ranking.vector_map import vector_map
 from newslake.search.nearest import nearest
 from newslake.search.scratch import scratch
 from newslake.search.vector_files import VectorFiles
-from newslake.spark.session import spark_session
 
-CORES = len(os.sched_getaffinity(0))
 TABLE = "article_embeddings"
 MEMORY = "3g"  # of the JVM's heap, so that the process with all else stays below the bound
 BOUND_MIB = 4096.0
@@ -91,10 +88,7 @@ def main() -> None:
     rows, few = many * ROWS_PER_FILE, 2 * CORES
     measures = Measures(f"A table in {many:,} files", arguments.json)
     settings = {"spark.driver.memory": MEMORY, "spark.ui.enabled": "false"}
-    spark = spark_session(
-        "many files", f"local[{CORES}]", {**settings, "spark.ui.showConsoleProgress": "false"}
-    )
-    spark.sparkContext.setLogLevel("ERROR")
+    spark = bench_session("many files", settings=settings)
     with tempfile.TemporaryDirectory() as folder:
         lake = Lakehouse(spark, f"{folder}/lakehouse")
         for encoder_id, per_file in (("few", -(-rows // few)), ("many", ROWS_PER_FILE)):

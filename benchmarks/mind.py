@@ -24,7 +24,7 @@ import numpy as np
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from common import Measures, add_trainings, bench_parser
+from common import CORES, Measures, add_trainings, bench_parser, bench_session
 from mind_ranker import KINDS, Judged, judged, rankers
 from newslake.errors import UserError
 from newslake.intake.sources.mind.files import KINDS as FILES
@@ -35,7 +35,6 @@ from newslake.ranking.hours import next_hour
 from newslake.ranking.judge import FORMULA
 from newslake.run.cli import run_job
 from newslake.run.jobrun import JobRun
-from newslake.spark.session import spark_session
 from newslake.text.articles import encode_articles
 from newslake.training.data.preparation import Inputs, models_folder, prepare, staging_folder
 from newslake.training.data.time_splits import TimeSplits, roles_of
@@ -43,7 +42,6 @@ from newslake.training.judging.compare import ZERO_SHOT, compare_models
 from newslake.training.judging.spark_evaluate import METRICS
 from newslake.training.models.saved import load_saved
 
-CORES = len(os.sched_getaffinity(0))
 MODELS = (ZERO_SHOT, "mf", "content", "dssm", "nrms")
 SMALL = 1_500
 GROUPS = {"all": "all users", "with_clicks": "users with a history", "no_clicks": "users without a history"}
@@ -313,10 +311,7 @@ def main() -> None:
     time.tzset()
     try:
         folders(given.path)
-        spark = spark_session(
-            "MIND benchmark", master=f"local[{CORES}]", extra={"spark.ui.showConsoleProgress": "false"}
-        )
-        spark.sparkContext.setLogLevel("ERROR")
+        spark = bench_session("MIND")
         with tempfile.TemporaryDirectory() as folder:
             rows = table(measured(spark, given, given.work or Path(folder)))
         spark.stop()

@@ -16,7 +16,6 @@ it, also one that is no candidate (published within the hour, or read before): n
 has gains of 0 and 1 (Järvelin and Kekäläinen, TOIS 2002); both measures are means over user-hours.
 """
 
-import os
 import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -29,7 +28,7 @@ import pandas as pd
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from common import Measures, bench_arguments
+from common import CORES, Measures, bench_arguments, bench_session
 from newslake.lake.lakehouse import Lakehouse
 from newslake.ranking.features import FEATURES, RATES
 from newslake.ranking.gather import Moments, gathered, vector_folder
@@ -41,14 +40,12 @@ from newslake.ranking.scoring import with_features
 from newslake.ranking.train import train_ranker
 from newslake.run.cli import run_job
 from newslake.spark.frames import Frames
-from newslake.spark.session import spark_session
 from newslake.switches.promotions import promote
 from newslake.training.data.preparation import models_folder
 from newslake.training.models.saved import SavedModel, load_saved
 from newslake.training.recommender import train_recommender
 from world import DEV_DAY, SEED, tables, world_spec
 
-CORES = len(os.sched_getaffinity(0))
 EVERYTHING = 100_000
 ORDERS = (
     *("blend", "popularity", "popularity and age", "age", "similarity", "nrms", "dssm"),
@@ -250,10 +247,7 @@ def main() -> None:
     arguments = bench_arguments(title, seed=SEED)
     hours = range(9, 21, 3) if arguments.small else range(24)
     measures = Measures("The hourly newsfeed", arguments.json)
-    spark = spark_session(
-        "newsfeed benchmark", master=f"local[{CORES}]", extra={"spark.ui.showConsoleProgress": "false"}
-    )
-    spark.sparkContext.setLogLevel("ERROR")
+    spark = bench_session("newsfeed")
     with tempfile.TemporaryDirectory() as folder:
         # A reader's week, of which dev is a fourth: with half of it, as other benchmarks have it, three days
         # of six impressions a reader would be all that rankers learn from.

@@ -26,13 +26,12 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from common import Measures, PeakMemory, bench_arguments
+from common import Measures, PeakMemory, bench_arguments, bench_session
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 ROWS_PER_FILE = 50_000
-CORES = len(os.sched_getaffinity(0))
 _BEHAVIORS = ["impression_id", "user_id", "time", "history", "candidates"]
 _NEWS = [
     "news_id",
@@ -51,10 +50,8 @@ Result = dict[str, Any]
 def generate_files(folder: Path, impressions: int) -> None:
     """One train split of so many impressions, in files of ROWS_PER_FILE."""
     from newslake.sample import GeneratorSpec, generate
-    from newslake.spark.session import spark_session
 
-    spark = spark_session("parse benchmark", master=f"local[{CORES}]", extra={"spark.ui.enabled": "false"})
-    spark.sparkContext.setLogLevel("ERROR")
+    spark = bench_session("parse")
     # Dev is not read; train must be a little larger than asked for.
     spec = GeneratorSpec(
         articles=50_000,
@@ -83,10 +80,8 @@ def take(generated: Path, folder: Path, impressions: int) -> Path:
 
 def ours(source: Path, target: Path, runs: int) -> list[Result]:
     """The job parse_behaviors, so many times in one session, into new tables each time."""
-    from newslake.spark.session import spark_session
 
-    spark = spark_session("parse benchmark", master=f"local[{CORES}]", extra={"spark.ui.enabled": "false"})
-    spark.sparkContext.setLogLevel("ERROR")
+    spark = bench_session("parse")
     results = [_parse(spark, source, target / str(number)) for number in range(runs)]
     spark.stop()
     return results

@@ -11,7 +11,6 @@ all (the others).
 """
 
 import multiprocessing
-import os
 import shutil
 import tempfile
 import threading
@@ -26,18 +25,16 @@ from pyspark.sql import DataFrame, SparkSession, Window
 from pyspark.sql import functions as F
 from scipy import sparse
 
-from common import Measures, PeakMemory, bench_arguments
+from common import CORES, Measures, PeakMemory, bench_arguments, bench_session
 from newslake.lake.lakehouse import Lakehouse
 from newslake.run.jobrun import JobRun
 from newslake.spark.frames import Frames
-from newslake.spark.session import spark_session
 from newslake.text.embed import embed_column
 from newslake.text.spec import EncoderSpec, resolve
 from newslake.users.encode import encode_tag_phrases
 from newslake.users.matching import Matcher, matcher
 from newslake.users.sets import phrase_id, phrase_text, tag_set
 
-CORES = len(os.sched_getaffinity(0))
 THRESHOLD = 0.8
 TAGS = 1_000_000
 HOT = 5
@@ -374,9 +371,7 @@ def main() -> None:
         "Matching tag phrases: the matchers, Spark's approxSimilarityJoin, growth, and a day's whole cost."
     )
     measures = Measures("Matching tag phrases", arguments.json)
-    quiet = {"spark.driver.memory": DRIVER_MEMORY, "spark.ui.showConsoleProgress": "false"}
-    spark = spark_session("phrases benchmark", master=f"local[{CORES}]", extra=quiet)
-    spark.sparkContext.setLogLevel("ERROR")
+    spark = bench_session("phrases", settings={"spark.driver.memory": DRIVER_MEMORY})
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder)
         if arguments.small:

@@ -6,7 +6,6 @@ can know: ranking by it is what a perfect reading of histories would reach; popu
 rest of the clicks.
 """
 
-import os
 import tempfile
 from pathlib import Path
 
@@ -15,17 +14,15 @@ import pyarrow.compute as pc
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
-from common import Measures, bench_arguments
+from common import Measures, bench_arguments, bench_session
 from newslake.intake.sources.mind.parse import parse_behaviors
 from newslake.lake.lakehouse import Lakehouse
 from newslake.run.cli import run_job
 from newslake.sample import GeneratorSpec, generate
-from newslake.spark.session import spark_session
 from newslake.text.articles import encode_articles
 from newslake.training.judging.compare import WITH_CONTEXT, compare_models
 from newslake.training.metrics import impression_metrics
 
-CORES = len(os.sched_getaffinity(0))
 MODELS = ("zero-shot", "mf", "content", "dssm", "nrms")
 
 
@@ -73,10 +70,7 @@ def main() -> None:
         short_texts=0,
         seed=2,
     )
-    spark = spark_session(
-        "recommenders benchmark", master=f"local[{CORES}]", extra={"spark.ui.showConsoleProgress": "false"}
-    )
-    spark.sparkContext.setLogLevel("ERROR")
+    spark = bench_session("recommenders")
     with tempfile.TemporaryDirectory() as name:
         data = Path(name) / "mind"
         generate(spark, str(data), spec)

@@ -23,9 +23,8 @@ from sklearn.metrics import roc_auc_score
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from common import Measures
+from common import Measures, bench_session
 from newslake.sample import GeneratorSpec, generate
-from newslake.spark.session import spark_session
 from newslake.training.data.feed import ClickFeed
 from newslake.training.data.loading import Catalogue, Impressions, TrainingData
 from newslake.training.data.staging import Staged, stage, stage_vectors
@@ -46,8 +45,7 @@ def staged_folders(folder: Path, count: int) -> tuple[Staged, Staged]:
     spec = GeneratorSpec(
         articles=count // 4, users=count // 7, impressions=count, body_share=0.0, short_texts=0, truth=False
     )
-    spark = spark_session("newslake benchmark: train", master="local[*]", extra={"spark.ui.enabled": "false"})
-    spark.sparkContext.setLogLevel("ERROR")
+    spark = bench_session("train")
     generate(spark, str(folder / "mind"), spec)
     impressions, history = (read(spark, folder / "mind") for read in (_impressions, _history))
     columns = (

@@ -24,7 +24,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from common import Measures
-from newslake.spark.session import spark_session
+from newslake.spark.session import quiet, spark_session
 from newslake.training.data.batches import Clicks
 from newslake.training.data.feed import ClickFeed
 from newslake.training.data.loading import TrainingData, load_training_data
@@ -133,7 +133,7 @@ def our_feeding(data: TrainingData) -> Iterator[object]:
 def together(master: str, staged: Staged, vectors: Staged, settings: TrainSettings, file: Path) -> Progress:
     """Train in several processes; what the checkpoint says."""
     spark = spark_session("newslake benchmark: train", master=master, extra={"spark.ui.enabled": "false"})
-    spark.sparkContext.setLogLevel("ERROR")
+    quiet(spark)
     train_together(spark, staged, vectors, settings, device="cpu", checkpoint=file)
     spark.stop()
     data = load_training_data(staged, vectors)

@@ -13,7 +13,6 @@ The vectors are built twice: with the user's two heaviest topics for all of a us
 default), and with the topics of each phrase's tag group. `--seed` takes another world.
 """
 
-import os
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -21,14 +20,11 @@ from pathlib import Path
 import numpy as np
 from pyspark.sql import functions as F
 
-from common import Measures, bench_arguments
+from common import Measures, bench_arguments, bench_session
 from newslake.lake.lakehouse import Lakehouse
 from newslake.run.cli import run_job
-from newslake.spark.session import spark_session
 from newslake.users.user_vectors import build_user_vectors
 from world import DEV_DAY, SEED, matrix, tables, world_spec
-
-CORES = len(os.sched_getaffinity(0))
 
 
 def share_before(scores: np.ndarray, wanted: int) -> float:
@@ -93,10 +89,7 @@ def main() -> None:
         "User vectors: the mean rank of a user's next clicks among the articles of the hour.", seed=SEED
     )
     measures = Measures("User vectors", arguments.json)
-    spark = spark_session(
-        "user vectors benchmark", master=f"local[{CORES}]", extra={"spark.ui.showConsoleProgress": "false"}
-    )
-    spark.sparkContext.setLogLevel("ERROR")
+    spark = bench_session("user vectors")
     with tempfile.TemporaryDirectory() as folder:
         lake = tables(spark, Path(folder), replace(world_spec(arguments.small), seed=arguments.seed))
         found = {}

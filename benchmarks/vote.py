@@ -10,7 +10,6 @@ articles near each text, and for the same time to encode this gives five times a
 """
 
 import argparse
-import os
 import tempfile
 import time
 from pathlib import Path
@@ -21,17 +20,15 @@ import pandas as pd
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from common import Measures
+from common import Measures, bench_session
 from newslake.intake.sources.labels.load import import_labels
 from newslake.lake.lakehouse import Lakehouse
 from newslake.run.jobrun import JobRun
 from newslake.sample import GeneratorSpec, generate
 from newslake.search.reclassify import reclassify_short_text
-from newslake.spark.session import spark_session
 from newslake.text.articles import encode_articles
 from newslake.training.classifier.train import train_text_classifier
 
-CORES = len(os.sched_getaffinity(0))
 DAY = "2019-11-16"
 MOST = 40
 VOTES, NEIGHBOURS = range(12, 21), (10, 20, 30, 40)
@@ -197,10 +194,7 @@ def main() -> None:
     given = arguments()
     articles, short = (2_000, 1_500) if given.small else (20_000, 10_000)
     measures = Measures("The vote on short texts", given.json)
-    spark = spark_session(
-        "vote evidence", master=f"local[{CORES}]", extra={"spark.ui.showConsoleProgress": "false"}
-    )
-    spark.sparkContext.setLogLevel("ERROR")
+    spark = bench_session("vote")
     with tempfile.TemporaryDirectory() as scratch:
         lake, folder = Lakehouse(spark, f"{scratch}/lakehouse"), Path(scratch) / "data"
         spec = GeneratorSpec(
