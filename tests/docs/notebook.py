@@ -1,5 +1,5 @@
 """Runs a notebook without Jupyter: `python -m tests.docs.notebook docs/tutorial.ipynb` keeps what its cells
-print.."""
+print."""
 
 import contextlib
 import io

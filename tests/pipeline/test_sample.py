@@ -88,5 +88,6 @@ def test_every_question_has_an_answer_on_the_sample(lake: Lakehouse) -> None:
     text = (DOCS / "sql.md").read_text(encoding="utf-8")
     questions = re.findall(r"^### (\d+)\. [^\n]+\n.*?```sql\n(.*?)```", text, flags=re.MULTILINE | re.DOTALL)
     empty = [number for number, sql in questions if not lake.spark.sql(sql).head(1)]
-    # No run failed, no id lacks a row, nothing was rejected: on clean generated data these may be empty.
-    assert set(empty) <= {"7", "8", "10", "22"}
+    # No run failed, no id lacks a row, nothing was rejected: on clean generated data these may be empty. And
+    # nobody was shown the sample's newsfeed (tests/docs/test_sql.py answers all of them).
+    assert set(empty) <= {"7", "8", "10", "22", "23", "24", "25", "26"}
