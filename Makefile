@@ -20,14 +20,14 @@ BIN := $(VENV)/bin
 .PHONY: help setup run run-full test test-slow test-cluster test-spark40 lint format docs reference bench kafka kafka-stop lock clean
 
 help: ## List the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1\t\2/' | while IFS="$$(printf '\t')" read -r target text; do printf '  %-10s %s\n' "$$target" "$$text"; done
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## (.*)/\1\t\2/' | while IFS="$$(printf '\t')" read -r target text; do printf '  %-13s %s\n' "$$target" "$$text"; done
 
 setup: $(READY) ## Make .venv with the locked packages, and fetch Spark's Delta jars once
 
 run: $(READY) ## Show on the built-in sample what newslake does (tables in LAKEHOUSE=lakehouse)
 	$(BIN)/python jobs/run_pipeline.py --lakehouse "$(LAKEHOUSE)" $(RUN_OPTIONS)
 
-run-full: $(READY) ## The same by every job, on a larger sample and two days
+run-full: $(READY) ## The same by all jobs of the hourly, daily and weekly runs, on a larger sample and two days
 	$(BIN)/python jobs/run_pipeline.py --lakehouse "$(LAKEHOUSE)" --whole $(RUN_OPTIONS)
 
 test: $(READY) ## Run the tests
@@ -61,8 +61,8 @@ docs: $(READY) ## Build the pages of docs/ as a site, in site/; a broken link is
 reference: $(READY) ## Write the pages that say what stands in the code (docs/reference, figures, pictures of the runs)
 	$(BIN)/python -m newslake.reference
 
-bench: $(READY) ## Run every benchmark against its peers (an hour; BENCH_OPTIONS=--small for minutes)
-	@for file in $(filter-out benchmarks/common.py benchmarks/event_log.py benchmarks/fixed_cost.py benchmarks/gpu.py benchmarks/many_files.py benchmarks/scale.py benchmarks/world.py benchmarks/train_content.py benchmarks/train_history.py benchmarks/vote_titles.py benchmarks/mind.py benchmarks/mind_ranker.py,$(wildcard benchmarks/*.py)); do echo "== $$file"; $(BIN)/python $$file $(BENCH_OPTIONS) || exit 1; done
+bench: $(READY) ## Run the benchmarks against their peers (hours; BENCH_OPTIONS=--small for minutes)
+	@for file in $(filter-out benchmarks/common.py benchmarks/event_log.py benchmarks/fixed_cost.py benchmarks/gpu.py benchmarks/learning_curve.py benchmarks/many_files.py benchmarks/readers.py benchmarks/scale.py benchmarks/world.py benchmarks/train_content.py benchmarks/train_history.py benchmarks/vote_titles.py benchmarks/mind.py benchmarks/mind_ranker.py,$(wildcard benchmarks/*.py)); do echo "== $$file"; $(BIN)/python $$file $(BENCH_OPTIONS) || exit 1; done
 
 kafka: $(READY) ## Start a Kafka broker on this machine (KAFKA_PORT=9092)
 	$(BIN)/python -m tests.streaming.broker start --port $(KAFKA_PORT)

@@ -2,7 +2,7 @@
 newslake job on a tiny lakehouse.
 
 Counted from Spark's event log, so that the figures are the same on every machine: nothing here is timed. Runs
-the sample's pipeline, which runs every job, on a sample as small as it may be.
+all jobs of the hourly, daily and weekly runs on a sample as small as it may be.
 tests/benchmarks/test_fixed_cost.py holds the counts to those in fixed_cost.json.
 
     python benchmarks/fixed_cost.py             # the table, beside the counts that are kept

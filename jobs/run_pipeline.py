@@ -1,5 +1,4 @@
-"""Run a pipeline in one Spark session: every job on the built-in sample, or the hourly, daily or weekly
-run."""
+"""Run a pipeline in one Spark session: the built-in sample, or the hourly, daily or weekly run."""
 
 from newslake.pipeline.run import run_pipeline
 from newslake.run.cli import main

@@ -1,5 +1,5 @@
 CREATE TABLE IF NOT EXISTS {table} (
-  collection_id STRING NOT NULL COMMENT 'Random id that the collection carries in its description; one that was dropped, lost or made anew has another',
+  collection_id STRING NOT NULL COMMENT 'Random id that the collection carries among its properties; one that was dropped, lost or made anew has another',
   item_id STRING NOT NULL COMMENT 'Primary key in the collection: a news_id, or user_id/tag_group/phrase_id',
   collection STRING NOT NULL COMMENT 'Name of the collection in Milvus',
   inputs_hash STRING NOT NULL COMMENT 'Hash of what was sent: differs from that of the table where the item has changed since',

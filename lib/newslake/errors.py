@@ -1,4 +1,4 @@
-"""What can go wrong, by whose doing: it decides the exit status of a job (see run/cli.py)."""
+"""Errors: a user's mistake and a failed job. Which it is decides the exit status (see run/cli.py)."""
 
 
 class UserError(Exception):

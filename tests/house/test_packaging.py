@@ -21,7 +21,7 @@ ASK = (
     "import newslake.run.settings as s, newslake.lake.tablespec as t, newslake.spark.session as"
     " n;print(s.__file__); print(*t.table_names()); print(*s.shipped_settings_files());"
     " print(len(n.spark_settings('local')) > 5);from newslake.sample import GeneratorSpec;"
-    " print(GeneratorSpec.sample().articles);print(t.table_spec('news').key)"
+    " print(GeneratorSpec().articles);print(t.table_spec('news').key)"
 )
 
 

@@ -367,11 +367,11 @@ def test_other_mistakes_are_told(lake: Lakehouse, tmp_path: Path) -> None:
         ({"mapping": good, "source": good}, "--source .*good.yaml: cannot be read"),
         (
             {"mapping": good, "query": f"DROP TABLE delta.`{lake.root}/news`"},
-            "--query: is no SELECT that can be read",
+            "--query is not a SELECT that Spark can run",
         ),
         (
             {"mapping": good, "query": "SELECT * FROM nowhere"},
-            "--query: is no SELECT that can be read: .*nowhere",
+            "--query is not a SELECT that Spark can run: .*nowhere",
         ),
         ({"mapping": f"{tmp_path}/none.yaml", "source": source}, "--mapping .*none.yaml: cannot be read"),
         ({"mapping": str(broken), "source": source}, "--mapping .*broken.yaml: not valid YAML"),

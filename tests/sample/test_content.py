@@ -19,7 +19,7 @@ from newslake.sample.impressions import impressions
 from newslake.sample.vocabulary import vocabulary
 from newslake.sample.world import catalogue
 
-SAMPLE = GeneratorSpec.sample()
+SAMPLE = GeneratorSpec()
 
 
 def lines(split: str, name: str) -> list[list[str]]:

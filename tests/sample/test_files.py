@@ -158,7 +158,7 @@ def test_every_setting_is_an_option_of_the_job() -> None:
         ({"candidates": 500.0}, "candidates must lie between"),
         ({"candidates": 37.0, "articles": 300}, "need at least 740 articles"),
         ({"clicks": 15.0}, "clicks must lie between"),
-        ({"first_day": "yesterday"}, "first_day must be a day"),
+        ({"first_day": "yesterday"}, "--first-day must be a day"),
     ],
 )
 def test_settings_out_of_range_are_the_users_mistake(setting: dict[str, object], message: str) -> None:

@@ -163,7 +163,8 @@ def test_vectors_of_two_encoders_never_share_a_collection(lake: Lakehouse) -> No
     with pytest.raises(UserError, match="choose with --encoder-id e1 or e2"):
         export(lake)
     with pytest.raises(
-        UserError, match=r"holds vectors of encoder_id e1, not e2: choose another --prefix, or .* --rebuild"
+        UserError,
+        match=r"holds vectors of encoder_id e1, not e2: export under another --prefix, or .* --rebuild",
     ):
         export(lake, encoder_id="e2")
     assert export(lake, encoder_id="e2", prefix="other")[0] == Synced(sent=1)
@@ -192,7 +193,7 @@ def test_a_collection_that_was_lost_is_filled_anew_and_one_that_was_changed_is_n
     with opened(default_uri(lake)) as client:
         client.drop_collection(collection_name(ARTICLES, "newslake", "t1"))
         client.create_collection(collection_name(ARTICLES, "newslake", "t1"), dimension=4)
-    with pytest.raises(UserError, match="was not made by newslake: choose another --prefix"):
+    with pytest.raises(UserError, match="was not made by newslake: export under another --prefix"):
         export(lake)
 
 

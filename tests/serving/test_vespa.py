@@ -164,7 +164,7 @@ def test_a_feed_in_several_files_holds_the_same_operations(
     ("broken", "says"),
     [
         (("N1", [1.0]), "vectors of 1 and of 7 entries are mixed"),
-        (("N1", [float("nan")] * SIZE), "1 vectors hold an entry that is no finite number"),
+        (("N1", [float("nan")] * SIZE), "1 vectors hold an entry that is not a finite number"),
         (("N\t1", [1.0] * SIZE), "1 ids are empty or hold a tab"),
     ],
 )

@@ -152,7 +152,8 @@ def test_two_encoders_must_be_chosen_between(trained: tuple[Lakehouse, JobRun], 
     lake.replace("article_embeddings", second, where={"encoder_id": "second"})
     try:
         with pytest.raises(
-            UserError, match="vectors of several, which do not mix: choose with --encoder-id second or test"
+            UserError,
+            match="several encoder_ids, which do not mix: choose one with --encoder-id second or test",
         ):
             call(train_recommender, lake, run, **OPTIONS)
         with pytest.raises(

@@ -2,7 +2,7 @@
 are there already.
 
 A reader of files parses a line to these columns: those of verdicts.IDENTITY, arrived_at, problem (why it
-cannot be used, or NULL), impression_id, user_id, occurred_at, history and candidates (ids parted by one
+cannot be used, or NULL), impression_id, user_id, occurred_at, history and candidates (ids separated by one
 space; oldest first, and in the order shown), and labelled: whether each candidate ends in -0 or -1, which
 says whether it was clicked. (Texts, not arrays: a line is read for its hash and its number of candidates more
 often than for the ids.)

@@ -1,8 +1,8 @@
 """purge_news: old news out of what is served, then out of the tables; and what else grows without end.
 
-The order is that of who reads whom, the reader first. (1) The horizon is written: from now on no job makes,
-exports or takes in a vector of an old article. (2) Old articles leave Milvus, then (3) article_vectors, which
-the newsfeed searches. (4) What is made from the articles that are to go follows, and (5) their rows in news
+The order is that of dependency, readers first. (1) The horizon is written: from now on no job makes, exports
+or takes in a vector of an old article. (2) Old articles leave Milvus, then (3) article_vectors, which the
+newsfeed searches. (4) What is made from the articles that are to go follows, and (5) their rows in news
 come last. So at every moment an article that is served has its vector, and one that has a vector has its row
 in news; and since news says what is old, the rerun of a killed run finds all that is left to do.
 """

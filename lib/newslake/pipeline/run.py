@@ -44,7 +44,7 @@ def run_pipeline(
 ) -> None:
     """Run the jobs of a pipeline in order, in one Spark session, and say what came of each.
 
-    sample makes a data set and shows on it what newslake does (--whole: by every job); hourly, daily and
+    sample makes a data set and shows on it what newslake does (--whole: by all their jobs); hourly, daily and
     weekly work on the tables that are there. A job that fails ends the run; the same command goes on from
     that job. Done again after that, sample runs only what is missing, while the others start anew: their jobs
     find out for themselves what has changed. A settings file (--config) may set all options.
@@ -60,7 +60,7 @@ def run_pipeline(
         hour: Hour of hourly, such as 2019-11-15T08 (default: the present one, UTC).
         encoder: Model id or folder of the encoder, for every job that encodes.
         epochs: Epochs of training a recommender at most (default: each model's own).
-        seed: Of the sample, and of what is fitted and trained.
+        seed: Of the sample and what is fitted on it; of the weekly run's recommenders.
         again: Run also what was done before.
     """
     encoding: dict[str, Option] = {"encoder": encoder}

@@ -94,7 +94,7 @@ def streams(
 
     Args:
         encoder: options that make the encoder_id.
-        kafka: HOST:PORT of some of its brokers, parted by commas.
+        kafka: HOST:PORT of some of its brokers, separated by commas.
         topics: that of the articles, and that of the events.
         places: what lies elsewhere than beside the tables.
     """

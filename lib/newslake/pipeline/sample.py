@@ -36,8 +36,8 @@ class SampleOptions:
         articles: Articles in the sample (default: 900; --whole: 2,000).
         users: Users in the sample (default: 250; --whole: 500).
         impressions: Impressions in the sample (default: 1,500; --whole: 3,000).
-        whole: Run every job on the sample, the daily run of two days: every recommender and their comparison,
-            Vespa, the purge.
+        whole: Run all jobs of the hourly, daily and weekly runs, the daily one of two days: every
+            recommender and their comparison, Vespa, the purge.
         sample: Folder for the sample's files (default: _sample in the work folder, or where this runs; must
             be local).
     """

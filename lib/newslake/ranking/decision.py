@@ -57,7 +57,7 @@ def judge_and_decide(
         sums = judge.sums_of(rows, scores, resamples=resamples, seed=0)
         of_shown = judge.sums_of(rows.where(SHOWN), scores, resamples=1, seed=0)
     if fitted.run_id not in sums:
-        raise UserError("no test impression has both a click and another candidate: choose more --test-hours")
+        raise UserError("no test impression has both a click and another candidate: raise --test-hours")
     for name in scores:
         value, listed = sums[name][0], of_shown.get(name)
         told = f"{value[1] / value[0]:.4f}" + (

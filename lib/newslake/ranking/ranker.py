@@ -40,12 +40,12 @@ class RankerSettings:
 
     Attributes:
         kind: trees (gradient boosting, LambdaMART) or linear (RankNet's pairwise loss).
-        rounds: At most.
+        rounds: Rounds of boosting at most.
         patience: Rounds without a better nDCG@10 on the valid hours, after which training stops.
-        depth: Of the trees.
-        learning_rate: Of a round.
+        depth: Depth of the trees.
+        learning_rate: Weight of a round.
         least_weight: Sum of second derivatives that a leaf of the trees needs.
-        seed: Of what is drawn.
+        seed: Seed of what is drawn.
 
     Raises:
         UserError: a value makes no sense.

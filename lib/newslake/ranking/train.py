@@ -84,7 +84,7 @@ def train_ranker(
 
     Args:
         tolerance: By how much nDCG@10 may be lower than that of what is in use.
-        resamples: Of the bootstrap.
+        resamples: Resamples of the bootstrap.
         encoder_id: Whose vectors to use, where the tables hold several encoders'.
         topic_model: Whose user vectors to use (default: the active topic model's).
         model_folder: Folder for trained models (default: _models in the work folder).

@@ -20,6 +20,7 @@ ENVIRONMENT = {
     "GOOGLE_APPLICATION_CREDENTIALS": (
         "key file of Google storage, for what reads past Spark ([clusters](../cluster.md))"
     ),
+    "HF_TOKEN, HF_ENDPOINT": "login at the hub that models come from, and another hub's address",
     "CUDA_VISIBLE_DEVICES": "GPUs that encoding may take",
     "SPARK_LOCAL_DIRS": "disk of an executor that fetched files go to",
     "NEWSLAKE_IVY_SETTINGS": "Ivy settings file for `make setup`, where jars come from a mirror",

@@ -17,7 +17,7 @@ from newslake.reports.topicmap import label_of
 def rendered(**values: Any) -> str:
     """The HTML of the report.
 
-    Whatever comes from tables is text of strangers: it is escaped by the template, and should a slip ever let
+    Whatever comes from tables is untrusted text: it is escaped by the template, and should a slip ever let
     markup through, the page's own policy (CSP) lets no script run but the one whose hash it names, and
     nothing be loaded from anywhere.
     """

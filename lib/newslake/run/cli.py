@@ -150,7 +150,7 @@ def job_options(
     """
     parsed = _parse(job, arguments, settings_file or SettingsFile())
     if parsed is None:
-        raise UserError(f"{job.__name__}: no help here")
+        raise UserError(f"{job.__name__}: --help is not an option here")
     return parsed[0]
 
 

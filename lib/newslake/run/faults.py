@@ -58,8 +58,9 @@ def explained(error: BaseException, folders: Sequence[str | None] = ()) -> Fault
         )
     if OUT_OF_MEMORY.search(said):
         return Fault(
-            "Spark ran out of memory: give it more, such as spark.driver.memory: 8g under `spark:` of the"
-            " --config file"
+            "Spark ran out of memory: give it more, such as spark-submit --driver-memory 8g (on a cluster"
+            " --executor-memory too), or where Python starts the job spark.driver.memory: 8g under `spark:`"
+            " of the --config file"
         )
     if TABLE_BUSY.search(said):
         return Fault(

@@ -28,6 +28,11 @@ def option_group(group: type[T]) -> type[T]:
     return Parameter(name="*")(dataclass(frozen=True)(group))
 
 
+def flag(field: str) -> str:
+    """How a field of an option group is called on a command line, for messages."""
+    return f"--{field.replace('_', '-')}"
+
+
 def day_of(text: str, option: str = "--as-of") -> date:
     """A day such as 2019-11-15.
 
@@ -88,15 +93,15 @@ def the_one(
         UserError: there is none, several, or not the one asked for; says which there are.
     """
     found = sorted(str(row[0]) for row in rows.select(column).distinct().collect())
-    option = f"--{column.replace('_', '-')}"
     if not found:
         raise UserError(f"{table} has no {things}: run {built_by} first")
     if asked is None and len(found) > 1:
         raise UserError(
-            f"{table} has {things} of several, which do not mix: choose with {option} {' or '.join(found)}"
+            f"{table} has {things} of several {column}s, which do not mix: choose one with {flag(column)}"
+            f" {' or '.join(found)}"
         )
     if asked is not None and asked not in found:
-        raise UserError(f"{option} {asked}: {table} has no such {things}; it has {', '.join(found)}")
+        raise UserError(f"{flag(column)} {asked}: {table} has no such {things}; it has {', '.join(found)}")
     return asked or found[0]
 
 

@@ -3,7 +3,7 @@
 Layout below the output folder (several part files, such as `behaviors-00000.tsv`, where a data set is large):
 
 - train/news.tsv, train/behaviors.tsv, dev/news.tsv, dev/behaviors.tsv: MIND's format. Dev is the day after
-  train's six; most of its articles are new.
+  train's last; most of its articles are new.
 - articles.jsonl: messages of the article stream for the articles that have a body.
 - class_scores.jsonl: class and score that a simulated long-text classifier gives those articles.
 - short_texts.jsonl: short texts with their class as labelled, some of it wrong.

@@ -138,7 +138,8 @@ def generate_mind(
     """Generate news and reading behaviour in MIND's format, with bodies, labelled short texts and the truth
     behind them.
 
-    The defaults make the built-in sample. Run again with the same options, it does nothing.
+    The defaults are a week as MIND's: six days of train, and dev. Run again with the same options, it does
+    nothing.
 
     Args:
         out: Folder or URI to write to; must be empty, new, or hold generated data.

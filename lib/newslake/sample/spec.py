@@ -4,7 +4,7 @@ from dataclasses import asdict
 from datetime import UTC, date, datetime, timedelta
 
 from newslake.errors import UserError
-from newslake.run.options import option_group
+from newslake.run.options import flag, option_group
 
 FORMAT = 1
 """Raised when the same settings would give other bytes than before."""
@@ -18,7 +18,7 @@ PERIOD_SHARES = (0.35, 0.5, 0.15)
 
 @option_group
 class GeneratorSpec:
-    """Settings of the generator; the defaults are the built-in sample.
+    """Settings of the generator; the defaults are a week as MIND's.
 
     Attributes:
         articles: Number of articles, over the earlier weeks, train and dev.
@@ -76,30 +76,27 @@ class GeneratorSpec:
         }
         for name, bound in least.items():
             if getattr(self, name) < bound:
-                raise UserError(f"{name} must be at least {bound}, not {getattr(self, name)}")
+                raise UserError(f"{flag(name)} must be at least {bound}, not {getattr(self, name)}")
         for name in ("dev_share", "new_users", "body_share", "late_share", "copies", "mislabelled"):
             if not 0.0 <= getattr(self, name) <= 1.0:
-                raise UserError(f"{name} is a share and must lie between 0 and 1, not {getattr(self, name)}")
+                raise UserError(
+                    f"{flag(name)} is a share and must lie between 0 and 1, not {getattr(self, name)}"
+                )
         if not 2.0 <= self.candidates <= 150.0:
-            raise UserError(f"candidates must lie between 2 and 150, not {self.candidates}")
+            raise UserError(f"--candidates must lie between 2 and 150, not {self.candidates}")
         if not 1.0 <= self.clicks <= self.candidates / 2.0:
-            raise UserError(f"clicks must lie between 1 and half of candidates, not {self.clicks}")
+            raise UserError(f"--clicks must lie between 1 and half of --candidates, not {self.clicks}")
         if not 0.0 <= self.history <= 150.0:
-            raise UserError(f"history must lie between 0 and 150, not {self.history}")
+            raise UserError(f"--history must lie between 0 and 150, not {self.history}")
         if self.candidates > self.articles / 20:
             raise UserError(
-                f"{self.candidates} candidates an impression need at least {int(self.candidates * 20)}"
-                f" articles, not {self.articles}"
+                f"{self.candidates} candidates an impression need at least --articles"
+                f" {int(self.candidates * 20)}, not {self.articles}"
             )
         try:
             datetime.strptime(self.first_day, "%Y-%m-%d")
         except ValueError:
-            raise UserError(f"first_day must be a day such as 2019-11-09, not {self.first_day}") from None
-
-    @classmethod
-    def sample(cls, seed: int = 0) -> "GeneratorSpec":
-        """The built-in sample that `make run` shows."""
-        return cls(seed=seed)
+            raise UserError(f"--first-day must be a day such as 2019-11-09, not {self.first_day}") from None
 
     @property
     def start(self) -> int:

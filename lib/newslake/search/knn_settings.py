@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Literal
 
 from newslake.errors import UserError
-from newslake.run.options import option_group
+from newslake.run.options import flag, option_group
 
 Metric = Literal["cosine", "ip"]
 Precision = Literal["auto", "fp32", "bf16"]
@@ -38,7 +38,7 @@ class SearchOptions:
         for field in fields(self):
             given = getattr(self, field.name)
             if isinstance(given, int) and given < 1:
-                raise UserError(f"--{field.name.replace('_', '-')} must be at least 1, not {given}")
+                raise UserError(f"{flag(field.name)} must be at least 1, not {given}")
 
     def settings(self) -> "KnnSettings":
         """How to search, by cosine."""

@@ -132,7 +132,7 @@ def _checked(rows: DataFrame, what: str) -> tuple[Side, int]:
         )
     if broken:
         raise JobFailed(
-            f"{what}: {broken:,} vectors hold an entry that is no finite number: nothing was written"
+            f"{what}: {broken:,} vectors hold an entry that is not a finite number: nothing was written"
         )
     if unusable:
         raise JobFailed(

@@ -25,6 +25,16 @@ def parallelism(spark: SparkSession) -> int:
     return int(last[0]) + 1
 
 
+def refuse_processes(spark: SparkSession, processes: int) -> None:
+    """Refuse to train in several processes where Spark Connect is.
+
+    Raises:
+        UserError: it is such a session, and there are several.
+    """
+    if processes > 1:
+        refuse_connect(spark, f"--processes {processes}", "Spark's own context")
+
+
 def refuse_connect(spark: SparkSession, what: str, needs: str) -> None:
     """Refuse what a session of Spark Connect cannot do.
 

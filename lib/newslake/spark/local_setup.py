@@ -34,7 +34,7 @@ def main() -> None:
     try:
         fetched = set_up(Path(pyspark.__file__).parent)
     except JobFailed as error:
-        print(f"local_spark: {error}", file=sys.stderr)
+        print(f"local_setup: {error}", file=sys.stderr)
         sys.exit(1)
     print(f"Spark is set up ({', '.join(fetched) if fetched else 'nothing was missing'})")
 

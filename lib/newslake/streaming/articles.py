@@ -56,8 +56,8 @@ def stream_articles(
             in .db.
         milvus_token: Of the Milvus server, such as user:password (default: MILVUS_TOKEN of the environment).
             It is not logged.
-        device: As of encode_articles.
-        batch_tokens: As of encode_articles.
+        device: Where to encode, as for encode_articles.
+        batch_tokens: Tokens of a batch, as for encode_articles.
         topic_model: The fitted version (default: the active one, also where it is fitted while the stream
             runs, and the candidate).
     """

@@ -13,7 +13,7 @@ class StreamOptions:
 
     Attributes:
         topic: Kafka topic to read.
-        bootstrap_servers: HOST:PORT of some of Kafka's brokers, parted by commas.
+        bootstrap_servers: HOST:PORT of some of Kafka's brokers, separated by commas.
         files: Folder (with those in it) or glob pattern of files with JSON lines, instead of a topic. Move
             files in when they are complete, under names that are new.
         once: Read what is there now, and stop; else run until stopped (SIGTERM or Ctrl-C).

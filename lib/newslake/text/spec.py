@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from newslake.errors import UserError
-from newslake.run.options import option_group
+from newslake.run.options import flag, option_group
 from newslake.text.folder import PLAIN, UNIT_STEP, FolderSettings, Pooling
 from newslake.text.weights import (
     find_model,
@@ -84,8 +84,7 @@ class EncoderSpec:
         for name, choices in (("pooling", Pooling), ("precision", Precision), ("long_text", LongText)):
             if getattr(self, name) not in (*get_args(choices), *([None] if name == "pooling" else [])):
                 raise UserError(
-                    f"--{name.replace('_', '-')} {getattr(self, name)}: choose one of"
-                    f" {', '.join(get_args(choices))}"
+                    f"{flag(name)} {getattr(self, name)}: choose one of {', '.join(get_args(choices))}"
                 )
         if (
             not self.fields

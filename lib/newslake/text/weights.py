@@ -65,7 +65,7 @@ def find_model(model: str) -> ModelFiles:
     if not _HUB_ID.fullmatch(model):
         raise UserError(
             f"--encoder {model}: no such folder, and not a model id such as {_BUILT_IN} or"
-            " google/bert_uncased_L-8_H-512_A-8"
+            " sentence-transformers/all-mpnet-base-v2"
         )
     folder = _from_hub(model, None)
     return _checked(ModelFiles(model.rsplit("/", 1)[-1], folder, model, folder.name), model)

@@ -15,6 +15,7 @@ from pyspark.sql import functions as F
 
 from newslake.errors import UserError
 from newslake.run.jobrun import JobRun
+from newslake.run.options import flag
 from newslake.spark.frames import Frames
 from newslake.topics.words import VERSION, with_terms
 
@@ -54,7 +55,7 @@ class FitSettings:
             "word_passes",
         ):
             if getattr(self, name) < 1:
-                raise UserError(f"--{name.replace('_', '-')} {getattr(self, name)}: take 1 or more")
+                raise UserError(f"{flag(name)} {getattr(self, name)}: take 1 or more")
         if self.topics < 2:
             raise UserError(f"--topics {self.topics}: take 2 or more, an article has its two most relevant")
         if not 0.0 < self.max_share <= 1.0:

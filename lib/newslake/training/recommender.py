@@ -3,7 +3,7 @@ metrics."""
 
 from newslake.lake.lakehouse import Lakehouse
 from newslake.run.jobrun import JobRun
-from newslake.spark.connect import refuse_connect
+from newslake.spark.connect import refuse_processes
 from newslake.text.spec import DEFAULT_MODEL
 from newslake.training.data.preparation import prepare
 from newslake.training.data.texts import DEFAULT_TOKENS
@@ -54,8 +54,7 @@ def train_recommender(
     from newslake.training.runs import trained_run
 
     settings, place = learning.settings(), where.place(lake)
-    if settings.processes > 1:
-        refuse_connect(lake.spark, f"--processes {settings.processes}", "Spark's own context")
+    refuse_processes(lake.spark, settings.processes)
     inputs = data.inputs(
         by_time,
         history=learning.history,

@@ -97,7 +97,7 @@ def check_encoder(lake: Lakehouse, saved: "SavedModel") -> None:
     kind = saved.settings.model
     if not model_class(kind).reads_history:
         raise UserError(
-            f"model run {saved.run_id} is of {kind}, which knows users by id alone: train nrms or dssm"
+            f"model run {saved.run_id} is of {kind}, which has no vector for new users: train nrms or dssm"
         )
     found = sorted(
         row[0] for row in lake.read("article_embeddings").select("encoder_id").distinct().collect()

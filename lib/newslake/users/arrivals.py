@@ -153,7 +153,7 @@ def _or_by_time(
         start = "" if span.window.start is None else f" from {span.window.start} on"
         run.progress(
             f"{table}: a version that this day reads is gone ({gone}): taken by time{start}; what was"
-            " committed later than that is in none"
+            " committed later than that is in no profile"
         )
         return by_time(), span.now[table]
 

@@ -255,7 +255,7 @@ def _write_matches(
         F.count_if((F.col("decision") == "reused") & (F.col("jaccard") == 1.0)),
     ).head()
     if counted is None:
-        raise JobFailed("no decisions")
+        raise JobFailed("Spark gave no counts of the decisions")
     run.fact("phrases reused", int(counted[1]))
     run.fact("of them from the very set", int(counted[2]))
     run.fact("phrases whose source could not be encoded", int(counted[0]) - written)

@@ -133,7 +133,7 @@ def _build_day(lake: Lakehouse, run: JobRun, day: date, sources: Sources, settin
     if built_on is not None and span.window.start is not None and span.window.start.date() > built_on:
         run.progress(
             f"{day}: the last earlier profile is of {built_on}; what came between it and {span.window.start}"
-            " is in none"
+            " is in no profile"
         )
     old = {name: _of_day(lake, name, built_on, day, settings) for name in (TAGS, ARTICLES)}
     with Frames() as frames:

@@ -316,8 +316,7 @@ LINES = st.lists(
 
 
 def oracle(lines: list[str]) -> tuple[dict[str, list[tuple[str, bool]]], int, int]:
-    """(candidates by impression id, exact duplicates, rejected lines) as the issue words it, one line at a
-    time."""
+    """(candidates by impression id, exact duplicates, rejected lines), one line at a time."""
     used: dict[str, tuple[str, list[tuple[str, bool]]]] = {}
     duplicates = rejected = 0
     for line in lines:

@@ -224,7 +224,7 @@ def test_a_model_whose_encoder_is_gone_is_refused(compared: tuple[Lakehouse, Job
         with pytest.raises(UserError, match="reads vectors by another, but article_embeddings has only test"):
             encode_users(lake, JobRun("encode_users"))
         (folder / "model.json").write_text(about.replace('"model": "nrms"', '"model": "content"'))
-        with pytest.raises(UserError, match="knows users by id alone: train nrms or dssm"):
+        with pytest.raises(UserError, match="has no vector for new users: train nrms or dssm"):
             encode_users(lake, JobRun("encode_users"))
     finally:
         (folder / "model.json").write_text(about)

@@ -18,7 +18,7 @@ from tests.calling import call
 
 @pytest.mark.slow
 def test_mf_fits_train_and_content_ranks_valid(spark: SparkSession, lake: Lakehouse, tmp_path: Path) -> None:
-    generate(spark, str(tmp_path / "mind"), GeneratorSpec.sample())
+    generate(spark, str(tmp_path / "mind"), GeneratorSpec())
     parse_behaviors(
         lake, JobRun("parse_behaviors"), train=[f"{tmp_path}/mind/train"], dev=[f"{tmp_path}/mind/dev"]
     )

@@ -114,7 +114,7 @@ def _once(notes: DataFrame, frames: Frames) -> DataFrame:
     except PythonException as error:
         if told := _USERS_MISTAKE.search(str(error)):
             raise UserError(
-                f"{told[1]}; so says an executor: the driver and all executors must reach it"
+                f"{told[1]} (reported by an executor: the driver and all executors must reach it)"
             ) from None
         raise
     return kept

@@ -3,7 +3,7 @@
 from typing import Literal
 
 from newslake.errors import UserError
-from newslake.run.options import option_group
+from newslake.run.options import flag, option_group
 
 Network = Literal["linear", "hidden"]
 
@@ -35,7 +35,7 @@ class ClassifierSettings:
     def __post_init__(self) -> None:
         for name, least in (("hidden", 1), ("folds", 2), ("epochs", 1), ("batch_size", 1)):
             if getattr(self, name) < least:
-                raise UserError(f"--{name.replace('_', '-')} {getattr(self, name)}: must be at least {least}")
+                raise UserError(f"{flag(name)} {getattr(self, name)}: must be at least {least}")
         if not 0 < self.learning_rate < float("inf") or not 0 <= self.weight_decay < float("inf"):
             raise UserError("--learning-rate must be above 0, --weight-decay 0 or more")
 

@@ -67,7 +67,7 @@ def train_text_classifier(
         least: A class with fewer texts is left out.
         short_chars: An article with more characters in title, abstract and body is long.
         encoder_id: Whose vectors to use, where table article_embeddings holds several encoders'.
-        threads: Of torch, on a CPU.
+        threads: Threads of PyTorch on a CPU.
         device: auto (a GPU where there is one), cpu, cuda or cuda:N.
         staging: Folder for what training reads (default: _staging in the work folder); driver and executors
             must share it.

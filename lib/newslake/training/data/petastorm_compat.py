@@ -5,7 +5,7 @@ This module is imported instead of it. It gives Petastorm's own modules a stand-
 
 - `pyarrow.filesystem.LocalFileSystem` (gone in pyarrow 16): petastorm.utils imports it, for metadata that we
   do not write.
-- `pyarrow.hdfs` (gone in pyarrow 16): petastorm.hdfs.namenode imports it. Staged files are local.
+- `pyarrow.hdfs` (gone in pyarrow 16): petastorm.hdfs.namenode imports it. What is read is local.
 - `pyarrow.parquet.ParquetDataset(validate_schema=...)` and its pieces, `ParquetDatasetPiece` (gone in pyarrow
   15): a list of files, their footers, and one row group read at a time.
 - `numpy.unicode_` and `numpy.string_` (gone in numpy 2): petastorm.unischema maps column types to them.

@@ -72,7 +72,7 @@ def prepare(lake: Lakehouse, run: JobRun, folder: Place, inputs: Inputs, *, with
             vectors.
     """
     if inputs.max_skips < 1 or inputs.max_history < 1:
-        raise UserError("--max-skips, --max-history and --threads must be at least 1")
+        raise UserError("--max-skips and --max-history must be at least 1")
     every, click_history, news = (
         lake.read("impressions"),
         lake.read_or_empty("click_history"),

@@ -184,7 +184,9 @@ class BySplit:
 
     def mended_by(self) -> str:
         """What to do where a role has no impression, for messages."""
-        return "parse its behaviors.tsv with jobs/parse_behaviors.py"
+        return (
+            "bring impressions of that split, such as by jobs/parse_behaviors.py, or split by time (--as-of)"
+        )
 
     def as_dict(self) -> dict[str, object]:
         """What decides the roles, for a fingerprint."""

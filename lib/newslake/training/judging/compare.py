@@ -16,6 +16,7 @@ from newslake.files.remote import remove
 from newslake.lake.lakehouse import Lakehouse
 from newslake.run.jobrun import JobRun
 from newslake.run.options import utc_now
+from newslake.spark.connect import refuse_processes
 from newslake.spark.frames import Frames, frame_of
 from newslake.training.data.fingerprint import combined
 from newslake.training.data.preparation import Prepared, prepare
@@ -56,11 +57,11 @@ def compare_models(
         reference: The model that others are compared with.
         seeds: Every model but zero-shot is trained once with each.
         epochs: Passes over the clicks at most (default: each model's own).
-        history: Latest clicks that nrms and dssm read; at most max-history.
+        history: Latest clicks that a model reads; at most max-history.
         context: Whether each model is judged a second time, with the candidates' popularity until the moment
             of showing and their age added to its scores, by weights fitted on valid; without a test on a
             fifth of valid, by which no model is judged then.
-        resamples: Of the bootstrap.
+        resamples: Resamples of the bootstrap.
         processes: Processes that train together.
     """
     from newslake.training.data.loading import load_catalogue
@@ -79,6 +80,7 @@ def compare_models(
     ]
     if resamples < 1 or not seeds:
         raise UserError("--resamples must be at least 1, and --seeds at least one")
+    refuse_processes(lake.spark, processes)
     place = where.place(lake)
     prepared = prepare(lake, run, place.staging, data.inputs(by_time, history=history), with_vectors=True)
     runs = {ZERO_SHOT: ZERO_SHOT} if ZERO_SHOT in names else {}

@@ -32,7 +32,7 @@ class Promotion:
             (zero-shot where there is none). Only with a test, and only nrms and dssm: the others know users
             by id, and could not serve a new one.
         tolerance: By how much AUC on test may be lower than that of the recommender in use.
-        resamples: Of the bootstrap which that is judged by.
+        resamples: Resamples of the bootstrap that decides.
     """
 
     promote: bool = True

@@ -4,6 +4,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
 from newslake.errors import UserError
+from newslake.run.options import flag
 from newslake.training.models import Shape, model_class
 from newslake.training.models.base import Loss
 
@@ -64,10 +65,10 @@ class TrainSettings:
         model_class(self.model)
         for name in ("epochs", "patience", "dim", "batch_size", "skips", "processes"):
             if getattr(self, name) < 1:
-                raise UserError(f"--{name.replace('_', '-')} {getattr(self, name)}: must be at least 1")
+                raise UserError(f"{flag(name)} {getattr(self, name)}: must be at least 1")
         for name in ("learning_rate", "tune_learning_rate"):
             if not 0 < getattr(self, name) < float("inf"):
-                raise UserError(f"--{name.replace('_', '-')} {getattr(self, name)}: must be above 0")
+                raise UserError(f"{flag(name)} {getattr(self, name)}: must be above 0")
         if not 0 <= self.weight_decay < float("inf"):
             raise UserError(f"--weight-decay {self.weight_decay}: must be 0 or more")
         if not 0 <= self.warmup < 1:

@@ -39,8 +39,8 @@ def parse_rows(rows: DataFrame) -> DataFrame:
 
 
 def with_history(parsed: DataFrame, histories: DataFrame | None, last: int | None = None) -> DataFrame:
-    """Add history: what the user had read before the impression, oldest first, ids parted by one space; empty
-    for a user without any.
+    """Add history: what the user had read before the impression, oldest first, ids separated by one space;
+    empty for a user without any.
 
     Args:
         parsed: of parse_rows.

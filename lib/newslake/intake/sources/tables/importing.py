@@ -121,7 +121,7 @@ def _of_query(lake: Lakehouse, query: str) -> DataFrame:
     try:
         return lake.spark.sql(f"SELECT * FROM (\n{query.strip().rstrip(';')}\n)")
     except PySparkException as error:
-        raise UserError(f"--query: is no SELECT that can be read: {reason(error)}") from None
+        raise UserError(f"--query is not a SELECT that Spark can run: {reason(error)}") from None
 
 
 def _name(source: str | None, query: str | None) -> str:

@@ -200,4 +200,7 @@ def described(client: Any, kind: Kind, name: str) -> tuple[Collection, dict[str,
 
 
 def _ways_out() -> str:
-    return "choose another --prefix, or drop what is there and export all anew with --rebuild"
+    return (
+        "export under another --prefix, or run jobs/export_vectors.py with --rebuild, which drops what is"
+        " there and sends all anew"
+    )
