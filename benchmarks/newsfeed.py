@@ -270,7 +270,9 @@ def of_hours(lake: Lakehouse, hours: Iterable[int]) -> pd.DataFrame:
     for hour in hours:
         at = datetime.fromisoformat(DEV_DAY) + timedelta(hours=hour)
         run = run_job(
-            rank_newsfeed, lake, {"hour": f"{at:%Y-%m-%dT%H}", "feed_size": EVERYTHING, "ranker": "formula"}
+            rank_newsfeed,
+            lake,
+            {"hour": f"{at:%Y-%m-%dT%H}", "feed_size": EVERYTHING, "ranker": "formula", "diversity": 0.0},
         )
         found.extend(judged(lake, at, weight, draw, learnt))
         print(f"{at:%Y-%m-%dT%H}: {run.seconds:.1f} s", flush=True)

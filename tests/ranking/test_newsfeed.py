@@ -95,6 +95,7 @@ OPTIONS: dict[str, Any] = {
     "feed_size": 4,
     "similarity_weight": 6.0,
     "age_half_life_hours": 12.0,
+    "diversity": 0.0,
 }
 
 
@@ -270,3 +271,11 @@ def test_a_feed_can_be_drawn_to_what_the_reader_clicks(lake: Lakehouse) -> None:
     assert {news_id for news_id, _ in found} == {"N1", "N2", "N4"}
     with pytest.raises(UserError, match="--diversity 2"):
         rank(lake, diversity=2.0)
+
+
+def test_where_nobody_says_the_mix_counts_a_little(lake: Lakehouse) -> None:
+    fill(lake)
+    options = {name: value for name, value in OPTIONS.items() if name != "diversity"}
+    call(rank_newsfeed, lake, JobRun("rank_newsfeed"), **options)
+    [row] = lake.read("feed_quality").collect()
+    assert row["diversity"] == pytest.approx(0.2)

@@ -39,7 +39,12 @@ OPTIONS: dict[str, Any] = {
     "ctr_half_life_hours": world.HALF_LIFE,
     "tolerance": 1.0,
 }
-FEED: dict[str, Any] = {"hour": f"{AS_OF:%Y-%m-%dT%H}", "days": 1, "ctr_half_life_hours": world.HALF_LIFE}
+FEED: dict[str, Any] = {
+    "hour": f"{AS_OF:%Y-%m-%dT%H}",
+    "days": 1,
+    "ctr_half_life_hours": world.HALF_LIFE,
+    "diversity": 0.0,  # by the score alone, which is looked at here
+}
 
 
 def train(lake: Lakehouse, **options: Any) -> JobRun:

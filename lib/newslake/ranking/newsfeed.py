@@ -45,7 +45,7 @@ def rank_newsfeed(
     feed_size: int = 50,
     formula: FormulaOptions = FORMULA,
     active_days: int = 30,
-    diversity: float = 0.0,
+    diversity: float = 0.2,
     encoder_id: str | None = None,
     topic_model: str | None = None,
     ranker: str = apply.AUTO,
@@ -81,7 +81,7 @@ def rank_newsfeed(
         feed_size: Articles in a feed.
         active_days: Users without vectors get a feed where they were shown something in so many days.
         diversity: How much the mix of categories in a feed of a user with vectors is drawn to that of what
-            the user has clicked: 0 (the score alone) to 1 (the mix alone). docs/search.md says what it costs.
+            the user has clicked: 0 (the score alone) to 1 (the mix alone). docs/search.md has the costs.
         encoder_id: Whose vectors to use, where the tables hold several encoders'.
         topic_model: Whose vectors to use (default: the active topic model's; for an hour before it had any,
             those of the hour's day).
