@@ -181,7 +181,7 @@ def test_mistakes_are_told(lake: Lakehouse) -> None:
         ({"hour": "soon"}, "give an hour such as"),
         ({"hour": "2019-11-15T08:30"}, "give a whole hour"),
         ({"days": 0}, "must be at least 1"),
-        ({"feed_size": 0}, "--feed-size must be at least 1"),
+        ({"feed_size": 0}, "--feed-size and --active-days must be at least 1"),
         ({"hour": "2019-11-01T08"}, "run jobs/build_user_vectors.py"),
         ({"hour": "2019-12-01T08"}, "run jobs/build_article_vectors.py"),
         ({"encoder_id": "X"}, "it has E"),

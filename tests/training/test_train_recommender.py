@@ -153,7 +153,7 @@ def test_two_encoders_must_be_chosen_between(trained: tuple[Lakehouse, JobRun], 
     try:
         with pytest.raises(
             UserError,
-            match="several encoder_ids, which do not mix: choose one with --encoder-id second or test",
+            match="several encoder_ids, which do not mix: choose with --encoder-id second or test",
         ):
             call(train_recommender, lake, run, **OPTIONS)
         with pytest.raises(

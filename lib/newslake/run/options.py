@@ -97,7 +97,7 @@ def the_one(
         raise UserError(f"{table} has no {things}: run {built_by} first")
     if asked is None and len(found) > 1:
         raise UserError(
-            f"{table} has {things} of several {column}s, which do not mix: choose one with {flag(column)}"
+            f"{table} has {things} of several {column}s, which do not mix: choose with {flag(column)}"
             f" {' or '.join(found)}"
         )
     if asked is not None and asked not in found:
