@@ -179,9 +179,17 @@ def main() -> None:
     parser = bench_parser(
         "Growth of the hourly and the daily run with the number of articles, users and impressions."
     )
+    parser.add_argument(
+        "--factors",
+        type=int,
+        nargs="+",
+        default=None,
+        metavar="N",
+        help="how many times the smallest world (default: 1 4 16; with --small 1 2)",
+    )
     given = parser.parse_args()
     worlds = {}
-    for factor in (1, 2) if given.small else (1, 4, 16):
+    for factor in given.factors or ((1, 2) if given.small else (1, 4, 16)):
         with tempfile.TemporaryDirectory() as folder:
             worlds[factor] = measured(world(factor, given.small), Path(folder))
         print(f"\n{told(worlds)}", flush=True)
