@@ -156,7 +156,7 @@ def test_every_setting_is_an_option_of_the_job() -> None:
         ({"articles": 20}, "articles must be at least 200"),
         ({"mislabelled": 1.5}, "mislabelled is a share"),
         ({"candidates": 500.0}, "candidates must lie between"),
-        ({"candidates": 37.0, "articles": 300}, "need at least 740 articles"),
+        ({"candidates": 37.0, "articles": 300}, "need at least --articles 740"),
         ({"clicks": 15.0}, "clicks must lie between"),
         ({"first_day": "yesterday"}, "--first-day must be a day"),
     ],

@@ -74,9 +74,9 @@ def test_length_comes_from_the_model(small_model: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"model": "/no/such/folder"}, "no such folder"),
-        ({"model": "./no such folder"}, "no such folder"),
-        ({"model": "nobody/no-such-model"}, "no model hub can be reached"),
+        ({"encoder": "/no/such/folder"}, "no such folder"),
+        ({"encoder": "./no such folder"}, "no such folder"),
+        ({"encoder": "nobody/no-such-model"}, "no model hub can be reached"),
         ({"pooling": "sum"}, "choose one of mean, cls, last, max, weightedmean"),
         ({"dimensions": 0}, "take 1 or more"),
         ({"dimensions": 385}, "gives 384"),

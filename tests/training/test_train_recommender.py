@@ -187,7 +187,7 @@ def test_mistakes_are_told_before_anything_is_read(lake: Lakehouse, run: JobRun)
         call(train_recommender, lake, run, model="lstur")
     with pytest.raises(UserError, match="--epochs 0"):
         call(train_recommender, lake, run, epochs=0)
-    with pytest.raises(UserError, match="--max-skips, --max-history and --threads"):
+    with pytest.raises(UserError, match="--max-skips and --max-history"):
         call(train_recommender, lake, run, max_skips=0)
     with pytest.raises(UserError, match="table impressions is not there yet"):
         call(train_recommender, lake, run)

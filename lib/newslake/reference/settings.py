@@ -20,7 +20,6 @@ ENVIRONMENT = {
     "GOOGLE_APPLICATION_CREDENTIALS": (
         "key file of Google storage, for what reads past Spark ([clusters](../cluster.md))"
     ),
-    "HF_TOKEN, HF_ENDPOINT": "login at the hub that models come from, and another hub's address",
     "CUDA_VISIBLE_DEVICES": "GPUs that encoding may take",
     "SPARK_LOCAL_DIRS": "disk of an executor that fetched files go to",
     "NEWSLAKE_IVY_SETTINGS": "Ivy settings file for `make setup`, where jars come from a mirror",
@@ -44,6 +43,8 @@ def page(project: Path) -> str:
         "## Environment",
         "",
         *table(("variable", "what it is"), [(f"`{name}`", text) for name, text in ENVIRONMENT.items()]),
+        "",
+        "Libraries read their own: models come from the hub that HF_ENDPOINT names, with the login HF_TOKEN.",
         "",
     ]
     lines += ["## Spark on one machine", "", *_SPARK, "", *_spark_rows("local"), ""]
