@@ -4,8 +4,8 @@ several strengths.
 The job ranks every hour's candidates as it does without --diversity; the order for each strength is then that
 of ranking/calibration.py, over the same first candidates as in the job. Printed for each strength: nDCG@10 of
 the next hour's clicks, what it costs with the standard error of that, and miscalibration of the first 50.
-Choose the largest strength that surely (two standard errors) costs no more than 1 % on --seed 1; what is
-reported is --seed 2 (benchmarks/world.py).
+Choose on --seed 1 the largest strength that costs less than 1 %; what is reported is --seed 2
+(benchmarks/world.py).
 """
 
 import tempfile
