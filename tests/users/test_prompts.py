@@ -69,22 +69,19 @@ def test_articles_and_tags_each_have_their_prompt(lake: Lakehouse, tmp_path: Pat
 
 @pytest.mark.parametrize("job", [encode_articles, stream_articles, build_phrases, encode_tag_phrases])
 def test_every_job_that_encodes_takes_the_same_options(job: object) -> None:
-    given = {
-        "pooling": "weightedmean",
-        "prompt": "a: ",
-        "prompt-name": "document",
-        "tag-prompt": "b: ",
-        "tag-prompt-name": "query",
-        "dimensions": 8,
-    }
     needed = ["--as-of", DAY] if job in (build_phrases, encode_tag_phrases) else []
-    arguments = [part for name, value in given.items() for part in (f"--{name}", str(value))]
-    found = job_options(job, [*needed, *arguments, "--no-unit", "--fields", "title", "abstract"])  # type: ignore[arg-type]
-    assert {name: found[name.replace("-", "_")] for name in given} == given
+    texts = {"pooling": "weightedmean", "prompt": "a: ", "tag-prompt": "b: ", "dimensions": 8}
+    names = {"prompt-name": "document", "tag-prompt-name": "query"}
+    for given, further in ((texts, []), (names, ["--no-unit", "--fields", "title", "abstract"])):
+        arguments = [part for name, value in given.items() for part in (f"--{name}", str(value))]
+        found = job_options(job, [*needed, *arguments, *further])  # type: ignore[arg-type]
+        assert {name: found[name.replace("-", "_")] for name in given} == given
     assert found["unit"] is False
-    assert "spec" not in found
+    assert tuple(found["fields"]) == ("title", "abstract")
     with pytest.raises(UserError, match="pooling"):
         job_options(job, [*needed, "--pooling", "sum"])  # type: ignore[arg-type]
+    with pytest.raises(UserError, match="--prompt and --prompt-name: give one of them"):
+        job_options(job, [*needed, "--prompt", "a: ", "--prompt-name", "document"])  # type: ignore[arg-type]
 
 
 def test_a_refusal_costs_nothing(lake: Lakehouse, tmp_path: Path) -> None:
