@@ -67,8 +67,10 @@ def logged(folder: Path) -> Iterator[Lakehouse]:
     }
     spark = spark_session("newslake benchmark", extra={**spark_settings("local"), **settings})
     quiet(spark)
-    yield Lakehouse(spark, str(folder / "lakehouse"))
-    spark.stop()
+    try:
+        yield Lakehouse(spark, str(folder / "lakehouse"))
+    finally:
+        spark.stop()
 
 
 def events(folder: Path) -> Iterator[dict[str, Any]]:

@@ -34,6 +34,7 @@ from newslake.text.articles import encode_articles
 from newslake.topics.article_vectors import build_article_vectors
 from newslake.topics.assign import assign_topics
 from newslake.topics.fit import fit_topics
+from newslake.training.classifier.train import train_text_classifier
 from newslake.users.profiles import build_profiles
 
 LINEAR = 1.3
@@ -116,9 +117,10 @@ def prepare(lake: Lakehouse, data: Path, spec: GeneratorSpec) -> None:
     steps: tuple[tuple[Callable[..., None], dict[str, Any]], ...] = (
         (parse_behaviors, {"train": [str(data / "train")]}),
         (encode_articles, {}),
-        (fit_topics, {}),
+        (fit_topics, {"topics": 20, "passes": 10}),
         (assign_topics, {}),
         (build_article_vectors, {}),
+        (train_text_classifier, {}),  # the hourly run classifies by it
         (build_profiles, {"as_of": DAY_BEFORE, "clock": "occurrence", "window_hours": 24.0 * 60}),
     )
     for job, options in steps:
