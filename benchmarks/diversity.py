@@ -92,24 +92,22 @@ def main() -> None:
             print(f"{at:%Y-%m-%dT%H}: {len(found) // len(STRENGTHS):,} user-hours", flush=True)
     spark.stop()
     rows = pd.DataFrame(found)
-    means = rows.groupby("strength").mean()
-    plain = means.iloc[0]
-    values = {strength: one["ndcg"].to_numpy() for strength, one in rows.groupby("strength")}
+    each = {strength: rows[rows["strength"] == strength].reset_index(drop=True) for strength in STRENGTHS}
+    plain = float(each[0.0]["ndcg"].mean())
     print(
-        f"\n{len(found) // len(STRENGTHS):,}"
+        f"\n{len(each[0.0]):,}"
         f" user-hours\n{'--diversity':<14}{'nDCG@10':>9}{'cost':>9}{'+-':>8}{'miscalibration':>16}"
     )
-    for strength, row in means.iterrows():
-        apart = values[0.0] - values[strength]
-        error = apart.std(ddof=1) / len(apart) ** 0.5 / plain["ndcg"]
+    for strength, one in each.items():
+        ndcg_here, cost = float(one["ndcg"].mean()), (each[0.0]["ndcg"] - one["ndcg"]) / plain
         print(
-            f"{strength:<14}{row['ndcg']:>9.4f}{1 - row['ndcg'] / plain['ndcg']:>9.2%}{error:>8.2%}"
-            f"{row['miscalibration']:>16.4f}"
+            f"{strength:<14}{ndcg_here:>9.4f}{cost.mean():>9.2%}{cost.sem():>8.2%}"
+            f"{one['miscalibration'].mean():>16.4f}"
         )
         measures.add(
             f"nDCG@10 at {strength}",
-            row["ndcg"],
-            plain["ndcg"],
+            ndcg_here,
+            plain,
             unit="mean",
             better="higher",
             peer_name="the score alone",

@@ -219,7 +219,6 @@ def main() -> None:
         folder = Path(scratch)
         (folder / "events").mkdir()
         settings = {
-            "spark.ui.showConsoleProgress": "false",
             "spark.eventLog.enabled": "true",
             "spark.eventLog.dir": (folder / "events").as_uri(),
             "spark.eventLog.rolling.enabled": "false",

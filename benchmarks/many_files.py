@@ -87,8 +87,7 @@ def main() -> None:
     many = arguments.files or (2_000 if arguments.small else 20_000)
     rows, few = many * ROWS_PER_FILE, 2 * CORES
     measures = Measures(f"A table in {many:,} files", arguments.json)
-    settings = {"spark.driver.memory": MEMORY, "spark.ui.enabled": "false"}
-    spark = bench_session("many files", settings=settings)
+    spark = bench_session("many files", settings={"spark.driver.memory": MEMORY})
     with tempfile.TemporaryDirectory() as folder:
         lake = Lakehouse(spark, f"{folder}/lakehouse")
         for encoder_id, per_file in (("few", -(-rows // few)), ("many", ROWS_PER_FILE)):

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from newslake.run.cli import JobFunction
+from newslake.run.options import flag
 
 Option = str | int | float | bool | None | Sequence[str]
 Machine = Literal["cpu", "gpu", "trainer"]
@@ -51,13 +52,12 @@ def arguments_of(options: Mapping[str, Option]) -> list[str]:
     None is left out."""
     found: list[str] = []
     for name, value in options.items():
-        flag = name.replace("_", "-")
         if isinstance(value, bool):
-            found.append(f"--{flag}" if value else f"--no-{flag}")
+            found.append(flag(name) if value else flag(f"no_{name}"))
         elif isinstance(value, str | int | float):
-            found.append(f"--{flag}={value}")
+            found.append(f"{flag(name)}={value}")
         elif value is not None:
-            found += [f"--{flag}={item}" for item in value]
+            found += [f"{flag(name)}={item}" for item in value]
     return found
 
 

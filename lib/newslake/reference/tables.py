@@ -12,6 +12,7 @@ from newslake.pipeline.retention import PHRASES, RULES
 from newslake.pipeline.runs import RETENTION
 from newslake.reference.flow import also_writing, readers
 from newslake.reference.pages import NOTE, code, prose, table
+from newslake.run.options import flag
 
 _COLUMN = re.compile(
     r"^\s*(?P<name>\w+) (?P<type>.+?)(?P<required> NOT NULL)? COMMENT '(?P<comment>.*)',?$", re.MULTILINE
@@ -118,9 +119,7 @@ def kept(name: str) -> str:
     for rule in RULES:
         if rule.table == name:
             last = "; the latest ones stay" if rule.latest_stays else ""
-            told.append(
-                f"`--{rule.setting.replace('_', '-')}` after `{rule.column}` ({_days(rule.setting)}){last}"
-            )
+            told.append(f"`{flag(rule.setting)}` after `{rule.column}` ({_days(rule.setting)}){last}")
     if name == PHRASES:
         told.append(
             f"`--tag-phrase-days` after `last_used` ({_days('tag_phrase_days')}), and while a day takes its"
