@@ -11,7 +11,7 @@ from pyspark.sql import functions as F
 from newslake.lake.lakehouse import Lakehouse
 from newslake.run.jobrun import JobRun
 from newslake.switches.topic_model import active_topic_model
-from newslake.topics.models import FitSettings, Fitted, fit
+from newslake.topics.models import FIT, FitSettings, Fitted, fit
 from newslake.topics.words import article_text
 
 TOPICS, TERMS = "topics", "topic_terms"
@@ -21,16 +21,7 @@ def fit_topics(
     lake: Lakehouse,
     run: JobRun,
     *,
-    topics: int = 100,
-    vocabulary: int = 20_000,
-    vector_size: int = 200,
-    top_terms: int = 20,
-    max_articles: int = 100_000,
-    min_articles: int = 5,
-    max_share: float = 0.25,
-    passes: int = 30,
-    word_passes: int = 5,
-    seed: int = 0,
+    settings: FitSettings = FIT,
     force: bool = False,
 ) -> None:
     """Fit topics on the articles of table news: LDA over a bounded vocabulary, and Word2Vec for the terms'
@@ -41,30 +32,8 @@ def fit_topics(
     makes it the active one when all are there. Where that very version is there already, nothing is done.
 
     Args:
-        topics: Number of topics.
-        vocabulary: Terms that are counted, the most frequent ones, at most.
-        vector_size: Entries of a term's and of a topic's vector.
-        top_terms: Heaviest terms of a topic, whose vectors make up that of the topic.
-        max_articles: Articles to fit on, about; chosen by a hash where there are more.
-        min_articles: Leave out terms that fewer articles hold.
-        max_share: Leave out terms that a larger share of the articles holds.
-        passes: Passes of LDA over the articles.
-        word_passes: Passes of Word2Vec over the articles.
-        seed: Another seed is another version.
         force: Fit also where that very version is there.
     """
-    settings = FitSettings(
-        topics,
-        vocabulary,
-        vector_size,
-        top_terms,
-        max_articles,
-        min_articles,
-        max_share,
-        passes,
-        word_passes,
-        seed,
-    )
     articles = chosen(lake.read("news"), settings)
     count, fingerprint = fingerprint_of(articles)
     run.rows_in(count)

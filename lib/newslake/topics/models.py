@@ -15,7 +15,7 @@ from pyspark.sql import functions as F
 
 from newslake.errors import UserError
 from newslake.run.jobrun import JobRun
-from newslake.run.options import flag
+from newslake.run.options import flag, option_group
 from newslake.spark.frames import Frames
 from newslake.topics.words import VERSION, with_terms
 
@@ -25,24 +25,33 @@ _BATCH_ROWS = 10_000
 """Texts in a mini-batch of LDA."""
 
 
-@dataclass(frozen=True)
+@option_group
 class FitSettings:
-    """Everything that decides a model beside the articles. See `fit_topics` for what each means.
+    """Everything that decides a model beside the articles.
 
-    Raises:
-        UserError: a setting is out of its range.
+    Attributes:
+        topics: Number of topics.
+        vocabulary: Terms that are counted, the most frequent ones, at most.
+        vector_size: Entries of a term's and of a topic's vector.
+        top_terms: Heaviest terms of a topic, whose vectors make up that of the topic.
+        max_articles: Articles to fit on, about; chosen by a hash where there are more.
+        min_articles: Leave out terms that fewer articles hold.
+        max_share: Leave out terms that a larger share of the articles holds.
+        passes: Passes of LDA over the articles.
+        word_passes: Passes of Word2Vec over the articles.
+        seed: Another seed is another version.
     """
 
-    topics: int
-    vocabulary: int
-    vector_size: int
-    top_terms: int
-    max_articles: int
-    min_articles: int
-    max_share: float
-    passes: int
-    word_passes: int
-    seed: int
+    topics: int = 100
+    vocabulary: int = 20_000
+    vector_size: int = 200
+    top_terms: int = 20
+    max_articles: int = 100_000
+    min_articles: int = 5
+    max_share: float = 0.25
+    passes: int = 30
+    word_passes: int = 5
+    seed: int = 0
 
     def __post_init__(self) -> None:
         for name in (
@@ -65,6 +74,10 @@ class FitSettings:
         """The id of the model that these settings make of the articles with this fingerprint."""
         made_of = json.dumps([VERSION, asdict(self), fingerprint], sort_keys=True)
         return f"lda{self.topics}.{hashlib.sha256(made_of.encode()).hexdigest()[:12]}"
+
+
+FIT = FitSettings()
+"""What fit_topics takes where nothing is given."""
 
 
 @dataclass(frozen=True)

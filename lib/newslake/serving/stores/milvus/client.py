@@ -84,10 +84,10 @@ def opened(uri: str, token: str | None = None) -> Iterator[Any]:
         except (MilvusException, OSError, RuntimeError) as error:
             if is_file(uri):
                 raise UserError(
-                    f"--uri {shown}: the file cannot be opened as a Milvus database ({_reason(error, token)})"
+                    f"Milvus at {shown}: the file cannot be opened as a Milvus database ({_reason(error, token)})"
                 ) from None
             raise UserError(
-                f"--uri {shown}: no Milvus that takes the --token answers there ({_reason(error, token)})"
+                f"Milvus at {shown}: none that takes this token answers there ({_reason(error, token)})"
             ) from None
     # What an earlier connection of this process learnt of collections: one may have been made anew since.
     GlobalCache.schema.clear()
@@ -109,12 +109,12 @@ def _file(uri: str) -> tuple[str, bool]:
     path = Path(uri).expanduser().resolve()
     if not _LITE_NAME.fullmatch(path.name):
         raise UserError(
-            f"--uri {uri}: give http://host:port, or a file whose name ends in .db (letters, digits, . _ -,"
+            f"Milvus at {uri}: give http://host:port, or a file whose name ends in .db (letters, digits, . _ -,"
             " 36 characters at most)"
         )
     if path.is_file():
         raise UserError(
-            f"--uri {uri}: a file of Milvus Lite 2, which Milvus Lite 3 does not read: move it away and"
+            f"Milvus at {uri}: a file of Milvus Lite 2, which Milvus Lite 3 does not read: move it away and"
             " export again"
         )
     if str(path) in server_manager_instance._servers:
@@ -125,11 +125,11 @@ def _file(uri: str) -> tuple[str, bool]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         raise UserError(
-            f"--uri {uri}: another process has this Milvus file open: wait for it to end, or run a Milvus"
+            f"Milvus at {uri}: another process has this Milvus file open: wait for it to end, or run a Milvus"
             " server and give its address"
         ) from None
     except OSError as error:
-        raise UserError(f"--uri {uri}: {error.strerror}") from None
+        raise UserError(f"Milvus at {uri}: {error.strerror}") from None
     return str(path), True
 
 
