@@ -203,7 +203,7 @@ def test_mistakes(lake: Lakehouse, run: JobRun, tmp_path: Path) -> None:
     put(lake, "article_vectors", article_vectors(lake, [("N1", "2019-11-10", "text")]))
     mistakes: list[tuple[dict[str, Any], str]] = [
         ({"uri": f"{tmp_path}/vectors"}, "name ends in .db"),
-        ({"uri": "http://127.0.0.1:9", "token": "root:hidden"}, "no Milvus that takes the --token answers"),
+        ({"uri": "http://127.0.0.1:9", "token": "root:hidden"}, "none that takes this token answers"),
         ({"prefix": "news-lake"}, "letters, digits and _ only"),
         ({"batch_rows": 0}, "take 1 or more"),
         ({"time_to_live_days": -1}, "takes 0 or more"),

@@ -161,7 +161,7 @@ def test_a_server_that_executors_do_not_reach_is_a_mistake(
 ) -> None:
     put(lake, "article_vectors", article_vectors(lake, TEXTS))
     monkeypatch.setattr("newslake.serving.export.open_store", out_of_reach)
-    with pytest.raises(UserError, match=r"no Milvus that takes the --token .* all executors must") as caught:
+    with pytest.raises(UserError, match=r"none that takes this token .* all executors must") as caught:
         export(lake, server, prefix="unreached")
     assert "hidden" not in str(caught.value)
 

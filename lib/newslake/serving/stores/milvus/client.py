@@ -84,7 +84,7 @@ def opened(uri: str, token: str | None = None) -> Iterator[Any]:
         except (MilvusException, OSError, RuntimeError) as error:
             if is_file(uri):
                 raise UserError(
-                    f"Milvus at {shown}: the file cannot be opened as a Milvus database ({_reason(error, token)})"
+                    f"Milvus at {shown}: the file cannot be opened as a database ({_reason(error, token)})"
                 ) from None
             raise UserError(
                 f"Milvus at {shown}: none that takes this token answers there ({_reason(error, token)})"
@@ -109,8 +109,8 @@ def _file(uri: str) -> tuple[str, bool]:
     path = Path(uri).expanduser().resolve()
     if not _LITE_NAME.fullmatch(path.name):
         raise UserError(
-            f"Milvus at {uri}: give http://host:port, or a file whose name ends in .db (letters, digits, . _ -,"
-            " 36 characters at most)"
+            f"Milvus at {uri}: give http://host:port, or a file whose name ends in .db (letters, digits, . _"
+            " -, 36 characters at most)"
         )
     if path.is_file():
         raise UserError(
