@@ -29,7 +29,6 @@ _SMALL = {
     # Delta keeps what it knows of 10,000 tables for an hour, some 2 MB for each; tests are done with theirs
     # within minutes.
     "spark.databricks.delta.delta.log.cacheSize": "64",
-    "spark.sql.sources.parallelPartitionDiscovery.parallelism": "2",
     # What so many different queries compile to nearly fills Java's default of 240 MB.
     "spark.driver.extraJavaOptions": "-XX:ReservedCodeCacheSize=480m",
 }

@@ -284,3 +284,18 @@ def test_vacuum_deletes_what_a_killed_write_left_long_ago_and_keeps_recent_versi
     assert users(lake) == {"U1": 2.0}
     with pytest.raises(ValueError, match="168 hours at least, not 24"):
         lake.vacuum("user_embeddings", hours=24)
+
+
+def test_vacuum_of_a_small_table_is_a_few_tasks(lake: Lakehouse) -> None:
+    """Spark's default would list each level of its folders in 10,000."""
+    lake.merge("user_embeddings", vectors(lake, ("U1", 1.0)))
+    context = lake.spark.sparkContext
+    context.setJobGroup("vacuum", "vacuum")
+    try:
+        lake.vacuum("user_embeddings", hours=SAFE_HOURS)
+    finally:
+        context.setLocalProperty("spark.jobGroup.id", None)  # type: ignore[arg-type]
+    tracker = context.statusTracker()
+    jobs = [job for job in map(tracker.getJobInfo, tracker.getJobIdsForGroup("vacuum")) if job]
+    stages = [stage for job in jobs for stage in map(tracker.getStageInfo, job.stageIds) if stage]
+    assert 0 < sum(stage.numCompletedTasks for stage in stages) < 1_000

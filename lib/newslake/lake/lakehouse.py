@@ -35,7 +35,7 @@ from newslake.lake.retry import retrying
 from newslake.lake.sqltext import differs, literal, quoted
 from newslake.lake.tablespec import check_schema, table_spec
 from newslake.lake.written import Written
-from newslake.spark.connect import is_connect
+from newslake.spark.connect import is_connect, parallelism
 from newslake.spark.frames import frame_of
 from newslake.spark.session import session_settings
 
@@ -46,6 +46,8 @@ _IS_OLD, _IS_GONE = "__is_old", "__is_gone"
 _EMPTY_IS_NULL = "spark.databricks.delta.convertEmptyToNullForStringPartitionCol"
 _WRITES, _EARLIER_COMMITS = ("WRITE", "MERGE", "UPDATE"), 100
 _MERGED = ("numTargetRowsInserted", "numTargetRowsUpdated")
+# Delta lists the folders of a table in so many tasks, however few they are: Spark's default is 10,000.
+_LISTING_TASKS, _TASKS_A_CORE = "spark.sql.sources.parallelPartitionDiscovery.parallelism", 4
 _RECENT_COMMITS = 20  # how far back to look for our own commit among those of runs beside us
 
 
@@ -340,7 +342,8 @@ class Lakehouse:
         if hours < SAFE_HOURS:
             raise ValueError(f"table {table}: files are kept for {SAFE_HOURS} hours at least, not {hours}")
         self.create(table)
-        self.spark.sql(f"VACUUM {self._identifier(table)} RETAIN {float(hours)} HOURS")
+        with session_settings(self.spark, {_LISTING_TASKS: str(_TASKS_A_CORE * parallelism(self.spark))}):
+            self.spark.sql(f"VACUUM {self._identifier(table)} RETAIN {float(hours)} HOURS")
 
     def files(self, table: str, *, where: Mapping[str, str] | None = None) -> list[str]:
         """The Parquet files that make up the table now, or the slice of it, for readers that go past
