@@ -43,12 +43,14 @@ class Cost:
     Attributes:
         executions: Spark SQL executions, nested ones too.
         jobs, tasks: of Spark.
+        task_seconds: that executors spent in its tasks, with the Python workers' part.
         shuffled, spilled: bytes written for shuffles, and bytes of memory that went to disk.
     """
 
     executions: int = 0
     jobs: int = 0
     tasks: int = 0
+    task_seconds: float = 0.0
     shuffled: int = 0
     spilled: int = 0
 
@@ -125,6 +127,7 @@ def costs(log: Iterable[dict[str, Any]], windows: Sequence[Window]) -> dict[str,
         if kind == "SparkListenerTaskEnd":
             did = event.get("Task Metrics") or {}
             cost.tasks += 1
+            cost.task_seconds += did.get("Executor Run Time", 0) / 1000
             cost.shuffled += did.get("Shuffle Write Metrics", {}).get("Shuffle Bytes Written", 0)
             cost.spilled += did.get("Memory Bytes Spilled", 0)
     return dict(sorted(found.items()))

@@ -2,10 +2,11 @@
 impressions, on this machine.
 
 Each world is generated and brought up to its last day first. Then that day comes: its files are parsed, and
-the daily and the hourly run of it follow. They are measured job by job: seconds, rows, Spark tasks, bytes
-shuffled and spilled, and the peak memory of the driver's JVM and of all Python workers together. The last
-column is the growth of the time per row over the smallest world: 1 is linear growth, less is better, and what
-is above 1.3 is marked.
+the daily and the hourly run of it follow. They are measured job by job: seconds, rows, Spark tasks and the
+seconds spent in them, bytes shuffled and spilled, and the peak memory of the driver's JVM and of all Python
+workers together. `growth` is that of the time per row over the smallest world: 1 is linear growth, less is
+better, and what is above 1.3 is marked. A small world pays mostly for what a job costs without rows, which
+hides how it grows; `more` leaves that out: milliseconds in tasks for each row more than the world before had.
 
     python benchmarks/scale.py                  # 1, 4 and 16 times (hours)
     python benchmarks/scale.py --small          # 1 and 2 times a tiny world
@@ -152,13 +153,15 @@ def measured(spec: GeneratorSpec, folder: Path) -> dict[str, Measured]:
 def told(worlds: Mapping[int, Mapping[str, Measured]]) -> str:
     """The table: a line for each job and world."""
     first = worlds[min(worlds)]
-    names = ("world", "seconds", "rows", "tasks", "shuffled", "spilled", "driver", "workers", "growth")
-    units = ("", "", "", "", "MiB", "MiB", "MiB", "MiB", "per row")
+    of_a_job = ("world", "seconds", "rows", "tasks", "in tasks", "shuffled", "spilled", "driver", "workers")
+    names = (*of_a_job, "growth", "more")
+    units = ("", "", "", "", "s", "MiB", "MiB", "MiB", "MiB", "per row", "ms a row")
     lines = [
         f"{name:28} " + " ".join(f"{cell:>9}" for cell in cells)
         for name, cells in (("job", names), ("", units))
     ]
     for job in first:
+        before: Measured | None = None
         for factor, jobs in sorted(worlds.items()):
             if (one := jobs.get(job)) is None:
                 continue
@@ -169,11 +172,22 @@ def told(worlds: Mapping[int, Mapping[str, Measured]]) -> str:
                 f"{one.window.seconds:.1f}",
                 f"{one.window.rows:,}",
                 f"{one.cost.tasks:,}",
+                f"{one.cost.task_seconds:,.1f}",
                 *(f"{n:,.1f}" for n in mib),
+                f"{growth:.2f}{' !' if growth > LINEAR else ''}",
+                _more(one, before),
             ]
-            cells.append(f"{growth:.2f}{' !' if growth > LINEAR else ''}")
+            before = one
             lines.append(f"{job:28} " + " ".join(f"{cell:>9}" for cell in cells))
     return "\n".join(lines)
+
+
+def _more(one: Measured, before: Measured | None) -> str:
+    """Milliseconds in tasks for each row more than the smaller world had."""
+    if before is None or one.window.rows <= before.window.rows:
+        return ""
+    more = one.cost.task_seconds - before.cost.task_seconds
+    return f"{1000 * more / (one.window.rows - before.window.rows):.3f}"
 
 
 def main() -> None:

@@ -10,8 +10,12 @@ def start(execution: int, at: int) -> dict[str, Any]:
     return {"Event": event_log._SQL, "executionId": execution, "time": at}
 
 
-def task(at: int, shuffled: int = 0, spilled: int = 0) -> dict[str, Any]:
-    did = {"Memory Bytes Spilled": spilled, "Shuffle Write Metrics": {"Shuffle Bytes Written": shuffled}}
+def task(at: int, shuffled: int = 0, spilled: int = 0, ran_ms: int = 0) -> dict[str, Any]:
+    did = {
+        "Executor Run Time": ran_ms,
+        "Memory Bytes Spilled": spilled,
+        "Shuffle Write Metrics": {"Shuffle Bytes Written": shuffled},
+    }
     return {"Event": "SparkListenerTaskEnd", "Task Info": {"Launch Time": at}, "Task Metrics": did}
 
 
@@ -26,14 +30,14 @@ def test_events_count_for_the_innermost_run() -> None:
         start(1, 10),
         start(2, 50),
         {"Event": "SparkListenerJobStart", "Submission Time": 20},
-        task(70, shuffled=10),
+        task(70, shuffled=10, ran_ms=1_500),
         task(71, shuffled=5, spilled=7),
         {"Event": "SparkListenerTaskEnd", "Task Info": {"Launch Time": 72}},  # one that failed has no metrics
         start(3, 101),  # outside of all runs
         {"Event": "SparkListenerStageCompleted"},
     ]
     assert costs(log, windows) == {
-        "encode_articles": Cost(tasks=3, shuffled=15, spilled=7),
+        "encode_articles": Cost(tasks=3, task_seconds=1.5, shuffled=15, spilled=7),
         "parse_behaviors": Cost(executions=2, jobs=1),
         "run_pipeline": Cost(executions=1),
     }
