@@ -123,10 +123,11 @@ def fit(articles: DataFrame, settings: FitSettings, count: int, run: JobRun) -> 
         UserError: too few articles for any term.
     """
     # By hash into a number of tasks that depends on the articles only, and sorted there: the samples that LDA
-    # draws and the order in which Word2Vec reads are then the same on every cluster.
+    # draws and the order in which Word2Vec reads are then the same on every cluster. By the hash's own hash:
+    # where the texts lie by content_hash already, Spark would leave this step out and join its own parts.
     tasks = min(max(-(-count // _ROWS_A_TASK), 2), _MOST_TASKS)
     with Frames() as frames:
-        counted = frames.keep(with_terms(articles.repartition(tasks, "content_hash"), "text"))
+        counted = frames.keep(with_terms(articles.repartition(tasks, F.xxhash64("content_hash")), "text"))
         known = vocabulary_of(counted, settings, count)
         if not known:
             raise UserError(
