@@ -1,9 +1,12 @@
 """What an export sends at a time: whole days, as long as they are few items."""
 
+from pathlib import Path
+
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
-from newslake.serving.stores.slices import slices_of
+from newslake.lake.lakehouse import Lakehouse
+from newslake.serving.stores.slices import items_of, slices_of
 from newslake.spark.frames import frame_of
 
 
@@ -34,3 +37,26 @@ def test_without_days_the_hash_of_an_id_says_which(spark: SparkSession) -> None:
     assert sum(stale.where(part.mine).count() for part in found) == 25
     assert len(slices_of(stale, 25, None, 25)) == 1
     assert slices_of(stale, 0, None, 25) == []
+
+
+def test_items_without_days_are_read_once_however_many_slices_there_are(
+    spark: SparkSession, tmp_path: Path
+) -> None:
+    read = spark.sparkContext.accumulator(0)
+
+    def counted(batches):  # type: ignore[no-untyped-def]
+        for batch in batches:
+            read.add(batch.num_rows)
+            yield batch
+
+    lake = Lakehouse(spark, str(tmp_path))
+    rows = frame_of(spark, [(f"U{n}", float(n)) for n in range(25)], "item_id string, weight double")
+    items = rows.mapInArrow(counted, rows.schema)
+    slices = slices_of(rows, 25, None, 2)
+    with items_of(lake, items, slices, None) as parts:
+        found = [[row["item_id"] for row in part.collect()] for part in parts]
+        assert len(found) == len(slices) == 13
+        assert sorted(item for part in found for item in part) == sorted(f"U{n}" for n in range(25))
+        assert parts[0].schema == rows.schema
+    assert read.value == 25
+    assert list((tmp_path / "_scratch").iterdir()) == []

@@ -21,7 +21,7 @@ from newslake.run.options import utc_now
 from newslake.run.quarantine import rows_of, send
 from newslake.serving.stores import sending
 from newslake.serving.stores.limits import LIMITS, Limits
-from newslake.serving.stores.slices import of_their_days, slices_of
+from newslake.serving.stores.slices import items_of, of_their_days, slices_of
 from newslake.serving.stores.store import EXPIRES, HASH, ITEM, Collection, VectorStore
 from newslake.spark.frames import Frames
 
@@ -89,14 +89,15 @@ def sync(
         refused = send(lake, run, _refused(unusable, problem, source), job="export_vectors") if changed else 0
         usable = todo.where(problem.isNull())
         run.progress(f"{changed - refused:,} new or changed items for {collection.name}")
-        slices, done = slices_of(stale, changed, day, limits.slice_rows), 0
-        for number, part in enumerate(slices if changed > refused else (), start=1):
-            with Frames() as own:
-                items = usable.where(part.mine)
-                notes = sending.sent(store, collection, items, own, rows=part.rows, limits=limits)
-                # What was sent, not what the table holds by now: another job may have written it meanwhile.
-                done += lake.merge(TABLE, _records(collection, notes)).rows
-            run.progress(f"slice {number} of {len(slices)}: {done:,} of {changed - refused:,} sent")
+        slices = slices_of(stale, changed, day, limits.slice_rows) if changed > refused else []
+        done = 0
+        with items_of(lake, usable, slices, day) as parts:
+            for number, (part, items) in enumerate(zip(slices, parts, strict=True), start=1):
+                with Frames() as own:
+                    notes = sending.sent(store, collection, items, own, rows=part.rows, limits=limits)
+                    # What was sent, not what the table holds by now: another job may have written meanwhile.
+                    done += lake.merge(TABLE, _records(collection, notes)).rows
+                run.progress(f"slice {number} of {len(slices)}: {done:,} of {changed - refused:,} sent")
     removed = remove(
         lake, store, collection, held.join(wanted.select(ITEM), on=ITEM, how="left_anti"), limits=limits
     )
