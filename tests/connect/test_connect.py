@@ -31,8 +31,10 @@ UP_TO_FEEDS = (
     *(f"build_user_vectors {DAY}", "rank_newsfeed"),
 )
 INTAKE = ("generate_mind", "parse_behaviors", "import_labels", "stream_articles")
-# When something happened here, which is never the same twice; of a run also its own id.
+# When something happened here, and the ids that tables were given (in counted_to): never the same twice. Of a
+# run also its own id.
 PASSING = (
+    "counted_to",
     *("activated_at", "checked_at", "compared_at", "completed_at", "decided_at", "ended_at"),
     *("exported_at", "first_seen_at", "fitted_at", "ingested_at", "purged_at", "read_at"),
     *("started_at", "trained_at"),
