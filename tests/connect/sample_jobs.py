@@ -13,7 +13,7 @@ from pathlib import Path
 from newslake.lake.lakehouse import Lakehouse
 from newslake.pipeline.plan import Option, Task
 from newslake.pipeline.sample import sample_run
-from newslake.run.cli import run_job, set_logging, use_utc
+from newslake.run.cli import job_options, run_job, set_logging, use_utc
 from newslake.spark.connect import is_connect
 from newslake.spark.session import quiet, spark_session
 from newslake.text.spec import DEFAULT_MODEL
@@ -47,7 +47,7 @@ def tasks_of(folder: str, sizes: Mapping[str, Option], keys: Collection[str] = (
 def run_tasks(lake: Lakehouse, tasks: Collection[Task]) -> None:
     """Run the jobs, in order."""
     for task in tasks:
-        run_job(task.job, lake, dict(task.options))
+        run_job(task.job, lake, job_options(task.job, task.arguments))  # as the pipeline does
         print(f"done: {task.key}", flush=True)
 
 
