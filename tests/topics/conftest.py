@@ -12,10 +12,10 @@ from pyspark.sql import functions as F
 
 from newslake.intake.articles import content_hash
 from newslake.lake.lakehouse import Lakehouse
-from newslake.run.cli import grouped
 from newslake.run.jobrun import JobRun
 from newslake.spark.frames import frame_of
 from newslake.topics.fit import fit_topics
+from tests.calling import call
 from tests.tables import put
 
 SUBJECTS: dict[str, list[str]] = {
@@ -105,7 +105,7 @@ def write_news(lake: Lakehouse, rows: Sequence[Article]) -> None:
 def fitted(lake: Lakehouse, **options: Any) -> str:
     """One run of fit_topics with small settings; the id of its model."""
     run = JobRun("fit_topics")
-    fit_topics(lake, run, **grouped(fit_topics, {**FIT, **options}))
+    call(fit_topics, lake, run, **{**FIT, **options})
     return run.facts["topic_model"]
 
 
