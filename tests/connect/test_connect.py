@@ -68,7 +68,8 @@ def _settled(name: str, rows: DataFrame) -> DataFrame:
     if name != "promotions":
         return rows
     numbers = [field.name for field in rows.schema if isinstance(field.dataType, T.DoubleType)]
-    return rows.withColumns({number: F.round(number, 9) for number in numbers}).drop("run_id")
+    named = F.when(F.col("kind") != "ranker", F.col("run_id"))
+    return rows.withColumns({"run_id": named, **{number: F.round(number, 9) for number in numbers}})
 
 
 def assert_same_tables(lake: Lakehouse, other: Lakehouse) -> None:
