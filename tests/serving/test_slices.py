@@ -1,7 +1,9 @@
 """What an export sends at a time: whole days, as long as they are few items."""
 
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+import pyarrow as pa
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
@@ -44,7 +46,7 @@ def test_items_without_days_are_read_once_however_many_slices_there_are(
 ) -> None:
     read = spark.sparkContext.accumulator(0)
 
-    def counted(batches):  # type: ignore[no-untyped-def]
+    def counted(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
             read.add(batch.num_rows)
             yield batch
