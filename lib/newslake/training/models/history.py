@@ -37,8 +37,8 @@ class HistoryModel(Recommender):
       multiplied by a learnt gate that is 0 at first, so that an untrained model ranks exactly as zero-shot
       does.
 
-    A subclass gives `read` (a user out of the vectors of clicked articles) and, where it differs,
-    `as_candidate`. A user without any known click has a learnt vector, and zeros in the frozen part.
+    A subclass gives `read` (a user out of the vectors of clicked articles) and, where it differs, `as_user`.
+    A user without any known click has a learnt vector, and zeros in the frozen part.
     """
 
     needs_vectors = True
@@ -68,10 +68,6 @@ class HistoryModel(Recommender):
         """(n, dim) the learnt part of the users that `read` and `nobody` give."""
         return vectors
 
-    def as_candidate(self, vectors: Tensor) -> Tensor:
-        """(..., dim) the learnt part, before the gate, of articles with these vectors of the news tower."""
-        return vectors
-
     def note_met(self, users: Tensor, articles: Tensor) -> None:
         """See Recommender."""
         self.news.note_met(articles)
@@ -95,9 +91,7 @@ class HistoryModel(Recommender):
     def candidates_of(self, news: Tensor, embeddings: Tensor) -> Tensor:
         """(n, size + dim) what is served for articles with vectors `news` (n, dim) of the news tower and
         `embeddings` (n, size)."""
-        return torch.cat(
-            (nn.functional.normalize(embeddings, dim=-1), self.as_candidate(news) * self.gate), dim=-1
-        )
+        return torch.cat((nn.functional.normalize(embeddings, dim=-1), news * self.gate), dim=-1)
 
     def users_of(self, clicked: Tensor, news: Tensor, embeddings: Tensor) -> Tensor:
         """(n, size + dim) vectors of users who clicked these articles, with what is known of the articles at
@@ -145,7 +139,7 @@ class HistoryModel(Recommender):
         of_users = torch.cat(
             (self.scale.exp() * found.frozen_users, self._learnt(found.history, news)), dim=-1
         )
-        of_articles = torch.cat((found.frozen_articles, self.as_candidate(news) * self.gate), dim=-1)
+        of_articles = torch.cat((found.frozen_articles, news * self.gate), dim=-1)
         return of_users, nn.functional.embedding(found.candidates, of_articles)
 
 
@@ -177,9 +171,12 @@ class DSSM(HistoryModel):
     count as skips too.
 
     Huang et al., "Learning Deep Structured Semantic Models for Web Search using Clickthrough Data", CIKM
-    2013. The user tower pools the history by additive attention; both towers end in a hidden layer. Vectors
-    are of unit length times the root of 1 / temperature, so that their inner product is the logit and ranks
-    as the cosine does.
+    2013. The user tower pools the news tower's vectors of the history by additive attention. Users' vectors
+    have the articles' length (see NewsTower), so that the inner product is the logit and ranks as the cosine
+    does.
+
+    No hidden layer stands behind either tower: it tells the users' vectors and the articles' apart, which
+    are alike to begin with, and cost 0.019 of AUC at 200,000 generated impressions.
     """
 
     defaults = DEFAULTS
@@ -187,10 +184,7 @@ class DSSM(HistoryModel):
     def __init__(self, catalogue: Catalogue, shape: Shape) -> None:
         super().__init__(catalogue, shape)
         self.pooled = AdditiveAttention(shape.dim, places=shape.history)
-        self.user_tower = _Head(shape.dim)
-        self.article_tower = _Head(shape.dim)
         self.in_batch = shape.in_batch
-        self.length = shape.temperature**-0.5
 
     def read(self, clicked: Tensor, there: Tensor) -> Tensor:
         """See HistoryModel."""
@@ -199,11 +193,7 @@ class DSSM(HistoryModel):
 
     def as_user(self, vectors: Tensor) -> Tensor:
         """See HistoryModel."""
-        return nn.functional.normalize(self.user_tower(vectors), dim=-1) * self.length
-
-    def as_candidate(self, vectors: Tensor) -> Tensor:
-        """See HistoryModel."""
-        return nn.functional.normalize(self.article_tower(vectors), dim=-1) * self.length
+        return nn.functional.normalize(vectors, dim=-1) * self.news.length
 
     def batch_logits(
         self, users: Tensor, articles: Tensor, shown: Tensor, looked_up: LookedUp | None = None
@@ -221,16 +211,3 @@ class DSSM(HistoryModel):
         # shown and left.
         others = (of_users @ of_articles[:, 0].T + math.log(self.in_batch)).masked_fill(same, -torch.inf)
         return torch.cat((logits, others), dim=1)
-
-
-class _Head(nn.Module):
-    """A hidden layer beside the way straight through: v + W2 tanh(W1 v), which begins as nearly v."""
-
-    def __init__(self, dim: int) -> None:
-        super().__init__()
-        self.hidden = nn.Linear(dim, 2 * dim)
-        self.out = nn.Linear(2 * dim, dim)
-
-    def forward(self, vectors: Tensor) -> Tensor:
-        found: Tensor = vectors + self.out(torch.tanh(self.hidden(vectors)))
-        return found

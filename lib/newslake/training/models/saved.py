@@ -25,7 +25,7 @@ from newslake.training.data.texts import Texts
 from newslake.training.models import Recommender, build_model
 from newslake.training.models.settings import TrainSettings
 
-FORMAT = 2
+FORMAT = 3
 ATTRIBUTES = ("category", "subcategory", "entity")
 
 
