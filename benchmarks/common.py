@@ -54,9 +54,13 @@ def bench_parser(description: str) -> argparse.ArgumentParser:
 
 
 def bench_arguments(
-    description: str, *, impressions: int | None = None, seed: int | None = None
+    description: str,
+    *,
+    impressions: int | None = None,
+    seed: int | None = None,
+    models: Sequence[str] | None = None,
 ) -> argparse.Namespace:
-    """Those of `bench_parser`; with defaults, `--impressions` and `--seed` too."""
+    """Those of `bench_parser`; with defaults, `--impressions`, `--seed` and `--models` too."""
     parser = bench_parser(description)
     if impressions is not None:
         parser.add_argument(
@@ -70,6 +74,8 @@ def bench_arguments(
         parser.add_argument(
             "--seed", type=int, default=seed, metavar="N", help=f"of the generated world (default: {seed})"
         )
+    if models is not None:
+        _add_models(parser, models)
     return parser.parse_args()
 
 
@@ -83,6 +89,10 @@ def add_trainings(parser: argparse.ArgumentParser, models: Sequence[str], seeds_
         metavar="S",
         help=f"{seeds_of} (default: %(default)s)",
     )
+    _add_models(parser, models)
+
+
+def _add_models(parser: argparse.ArgumentParser, models: Sequence[str]) -> None:
     parser.add_argument(
         "--models",
         nargs="+",
