@@ -175,8 +175,8 @@ class DSSM(HistoryModel):
     have the articles' length (see NewsTower), so that the inner product is the logit and ranks as the cosine
     does.
 
-    No hidden layer stands behind either tower: it tells the users' vectors and the articles' apart, which
-    are alike to begin with, and cost 0.019 of AUC at 200,000 generated impressions.
+    No hidden layer stands behind either tower: users' and articles' vectors lie in one space from the first
+    step, which such layers turn apart. They cost 0.018 of valid AUC at 200,000 generated impressions.
     """
 
     defaults = DEFAULTS
