@@ -46,8 +46,7 @@ class LearningOptions:
         attributes: Whether nrms and dssm read category, subcategory and entity beside the text (default:
             yes).
         dropout: Share of inputs put to 0 while training nrms and dssm.
-        temperature: That dssm's learnt cosines are divided by; an article's learnt vector has the root of 1 /
-            temperature as its length, in nrms too.
+        temperature: That the learnt cosines of nrms and dssm are divided by.
         in_batch: Weight that dssm gives each other click of a batch, as a skip beside those shown (0: none).
         tune_layers: Last layers of the encoder that nrms and dssm train too, from the articles' texts (0: its
             vectors stay as they are). Wants a GPU.

@@ -47,7 +47,7 @@ def make_model(name: str, **shape: Any) -> HistoryModel:
     )
     assert isinstance(model, HistoryModel)
     random = torch.Generator().manual_seed(0)
-    for weight in (model.nobody, model.gate):  # both 0 before training
+    for weight in (model.nobody, model.gate):  # the gate is 0 before training
         torch.nn.init.normal_(weight, generator=random)
     return model
 
@@ -137,13 +137,13 @@ def test_served_vectors_rank_as_the_model_does(name: str, attributes: bool) -> N
 
 @pytest.mark.parametrize("attributes", [False, True])
 @pytest.mark.parametrize("name", NAMES)
-def test_learnt_vectors_have_the_temperatures_length_so_that_dssms_logits_are_cosines_over_it(
+def test_learnt_vectors_have_the_temperatures_length_so_that_logits_are_cosines_over_it(
     name: str, attributes: bool
 ) -> None:
     model = make_model(name, attributes=attributes, temperature=0.25)
     torch.nn.init.ones_(model.gate)  # open: what is learnt is served as it is
     served = all_vectors(model, make_catalogue(), torch.device("cpu"))
-    for vectors in (served.users, served.articles) if name == "dssm" else (served.articles,):
+    for vectors in (served.users, served.articles):
         assert torch.allclose(vectors[:, SIZE:].norm(dim=1), torch.full((len(vectors),), 2.0), atol=1e-5)
 
 
@@ -157,12 +157,22 @@ def test_what_stands_behind_the_end_of_a_history_is_not_read(name: str) -> None:
         padded = model.users_of(torch.tensor([[2, 1, -1, -1]]), *known)
         other = model.users_of(torch.tensor([[2, 3]]), *known)
         nobody, also = model.users_of(torch.tensor([[-1, -1], [2, 1]]), *known)
-        expected = torch.cat((torch.zeros(SIZE), model.as_user(model.nobody[None])[0]))
+        expected = torch.cat((torch.zeros(SIZE), model.nobody / model.nobody.norm() * 5**0.5))
     assert torch.allclose(short, padded, atol=1e-6)
     for part in (slice(SIZE), slice(SIZE, None)):
         assert not torch.allclose(short[:, part], other[:, part], atol=1e-3)
     assert torch.allclose(nobody, expected, atol=1e-6)
     assert torch.allclose(also, short[0], atol=1e-6)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_users_without_clicks_can_learn_from_the_first_step_on(name: str) -> None:
+    """A gradient of any size passes through Adam once, and a huge one keeps later ones from counting."""
+    model = untrained(name, make_catalogue())
+    torch.nn.init.ones_(model.gate)  # open, as it is after the first step
+    model(torch.tensor([0]), torch.tensor([3])).sum().backward()
+    assert model.nobody.grad is not None
+    assert 1e-4 < model.nobody.grad.norm() < 1e2
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -39,8 +39,7 @@ class Shape:
         heads: of its self-attention; divides dim.
         attributes: whether its articles are category, subcategory and entity too, or text alone.
         dropout: share of the numbers put to 0 while training, in models of histories.
-        temperature: of learnt vectors, in models of histories: an article's has the root of 1 / temperature
-            as its length; in dssm a user's has it too, so that their inner product is a cosine divided by it.
+        temperature: that learnt cosines are divided by, in models of histories.
         in_batch: weight in dssm's softmax of each other click of a batch, as a skip beside those that were
             shown; 0: none.
         tune_layers: last layers of the texts' encoder that learn too, in models of histories; 0: its vectors

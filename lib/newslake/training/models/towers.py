@@ -20,8 +20,8 @@ class NewsTower(nn.Module):
     Embeddings of one encoder share a large mean and have a scale of their own; they are centred and scaled by
     what the training articles' frozen ones show, which is kept with the weights.
 
-    All vectors have one length, the root of 1 / temperature. With lengths of their own nrms had 0.011 less of
-    valid AUC after an epoch of 200,000 generated impressions.
+    All vectors have one length, the root of 1 / temperature. With lengths of their own, users' too, nrms had
+    0.009 to 0.011 less of valid AUC after an epoch of 200,000 generated impressions.
     """
 
     def __init__(self, catalogue: Catalogue, shape: Shape) -> None:
