@@ -58,6 +58,7 @@ class HistoryModel(Recommender):
         self.register_buffer("histories", table, persistent=False)
         self.register_buffer("embeddings", torch.from_numpy(catalogue.vectors), persistent=False)
         self.news = NewsTower(catalogue, shape)
+        self.length = self.news.length
         # Not zeros: the direction of 0 has a gradient without bound, after which Adam moves it no more.
         self.nobody = nn.Parameter(torch.randn(shape.dim))
         self.scale = nn.Parameter(torch.tensor(SCALE).log())
@@ -115,7 +116,7 @@ class HistoryModel(Recommender):
         readable[:, 0] |= empty
         found = self.read(nn.functional.embedding(clicked.clamp(min=0), news), readable)
         found = torch.where(empty.unsqueeze(1), self.nobody.to(found.dtype), found)
-        return nn.functional.normalize(found, dim=-1) * self.news.length
+        return nn.functional.normalize(found, dim=-1) * self.length
 
     def look_up(self, users: Tensor, articles: Tensor) -> LookedUp:
         """See Recommender; each distinct article among histories and candidates is there once."""
