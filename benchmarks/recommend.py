@@ -7,6 +7,7 @@ rest of the clicks.
 """
 
 import tempfile
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -95,41 +96,19 @@ def main() -> None:
         f" {truth['at_least_5_clicks']:.4f}"
     )
     measures = Measures(f"Recommenders, {size:,} impressions", arguments.json)
+    add = partial(measures.add, unit="AUC", better="higher")
     # mf knows users and articles by id alone: without context it is at chance on what training never saw, as
     # the tutorial's is.
-    beside_zero_shot = [model for model in models if model != "zero-shot"]
-    beside_zero_shot += [f"{model}{WITH_CONTEXT}" for model in models]
-    for model in beside_zero_shot:
-        measures.add(
-            f"AUC of {model}",
-            auc[model, "all"],
-            auc["zero-shot", "all"],
-            unit="AUC",
-            better="higher",
-            peer_name="zero-shot",
-        )
+    for model in (*arguments.models, *(f"{model}{WITH_CONTEXT}" for model in models)):
+        add(f"AUC of {model}", auc[model, "all"], auc["zero-shot", "all"], peer_name="zero-shot")
     for model in [model for model in models if model in ("dssm", "nrms")]:
         if "content" in models:
-            measures.add(
-                f"AUC of {model}",
-                auc[model, "all"],
-                auc["content", "all"],
-                unit="AUC",
-                better="higher",
-                peer_name="content",
-            )
+            add(f"AUC of {model}", auc[model, "all"], auc["content", "all"], peer_name="content")
         # With context: popularity and age of the candidates, known at the moment of showing. The true taste
         # knows neither.
         for shown in (model, f"{model}{WITH_CONTEXT}"):
             share, whole = auc[shown, "at_least_5_clicks"] - 0.5, truth["at_least_5_clicks"] - 0.5
-            measures.add(
-                f"AUC - 0.5 of {shown}, 5 clicks and more",
-                share,
-                whole,
-                unit="AUC",
-                better="higher",
-                peer_name="true taste",
-            )
+            add(f"AUC - 0.5 of {shown}, 5 clicks and more", share, whole, peer_name="true taste")
     measures.finish()
 
 
