@@ -48,9 +48,12 @@ def _tables(figures: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
 
 
 def _row(name: str, one: Mapping[str, Any]) -> tuple[str, str, str, str]:
-    against = f", against {one['against']}" if one.get("against") else ""
+    peer = one.get("against") or ""
+    # A measure against several peers is kept once for each, under "measure / peer".
+    measure = name.removesuffix(f" / {peer}")
     unit = f" ({one['unit']})" if one.get("unit") else ""
-    return (f"{name}{unit}{against}", *(figure(one.get(part)) for part in ("ours", "peer", "ratio")))  # type: ignore[return-value]
+    against = f", against {peer}" if peer else ""
+    return (f"{measure}{unit}{against}", *(figure(one.get(part)) for part in ("ours", "peer", "ratio")))  # type: ignore[return-value]
 
 
 def figure(value: float | str | None) -> str:
